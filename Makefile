@@ -1,0 +1,53 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup train test results lint format typecheck check-conf clean distclean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ARGS ?=
+
+help: ## show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(READY) ## make .venv with the exact versions of constraints.txt
+
+# torch first and by exact version: its CPU build serves every later requirement.
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON); set PYTHON=<python 3.11 or newer>"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[train,dev]'
+	@touch $@
+
+train: $(READY) ## train TabNet on the book's protocol; ARGS="experiment=handbook seed=1" for more
+	$(BIN)/python -m fraudlab.train $(ARGS)
+
+test: $(READY) ## run all tests with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+
+results: $(READY) ## run every experiment of the README's table, three seeds each (about half an hour)
+	$(BIN)/python -m benchmarks.results
+
+lint: $(READY) ## ruff, codespell, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/lint-imports
+
+format: $(READY) ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+typecheck: $(READY) ## mypy
+	$(BIN)/mypy
+
+check-conf: $(READY) ## compose, type and build every YAML in conf/
+	$(BIN)/python -m pytest tests/test_conf.py
+
+clean: ## remove caches of tools
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+	find fraudlab tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv too; data/ and outputs/ stay
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""Measurements: figures over several seeds, and speed against named peers."""

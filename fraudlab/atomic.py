@@ -1,0 +1,51 @@
+"""Write aside, then rename: a path holds either nothing, the old content or the whole new one."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a sibling of ``path`` to write a file or a folder to; it takes the place of ``path`` on success.
+
+    On any error the sibling is removed and ``path`` stays as it was. A folder must not exist yet, or be
+    one that may be replaced whole.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial")
+    try:
+        yield aside
+        if aside.is_dir():
+            if path.exists():
+                shutil.rmtree(path)
+        else:
+            with aside.open("rb") as written:
+                os.fsync(written.fileno())
+        aside.replace(path)
+    except BaseException:
+        if aside.is_dir():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` (UTF-8) to ``path`` in one step."""
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` to ``path`` as indented JSON in one step; NaN and infinity are refused.
+
+    Raises:
+        ValueError: ``value`` holds NaN or an infinity, which JSON cannot carry.
+    """
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

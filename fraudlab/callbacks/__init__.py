@@ -1,0 +1,6 @@
+"""Lightning callbacks that users add or leave out."""
+
+from fraudlab.callbacks.best_checkpoint import BestCheckpoint
+from fraudlab.callbacks.stop_after import StopAfter
+
+__all__ = ["BestCheckpoint", "StopAfter"]

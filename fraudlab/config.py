@@ -1,0 +1,354 @@
+"""Typed settings: one dataclass for every product option, one for every door.
+
+Product groups (``data features split model loss``) decide what a score is. They are plain data: they go into
+checkpoints as JSON and rebuild the object through :mod:`fraudlab.build` without Hydra. Plumbing groups
+(``optimizer scheduler trainer callbacks logger``) hold keyword arguments of third-party classes and are checked
+against those classes' signatures by :mod:`fraudlab.build`.
+
+``SCHEMAS`` is the single table of what exists. Each product YAML ``conf/<group>/<option>.yaml`` extends its schema
+through ``defaults: [base_<name>, _self_]``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fraudlab.errors import UserError
+
+MISSING: Any = "???"  # OmegaConf's mark of a mandatory value, written out so that this file imports nothing heavy
+
+
+def _one_of(key: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise UserError(f"{key}={value} does not exist; it is one of: {', '.join(allowed)}")
+
+
+def _at_least(key: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise UserError(f"{key}={value} is too small; it must be at least {least}")
+
+
+def _within(key: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise UserError(f"{key}={value} is out of range; it must lie in [{low}, {high}]")
+
+
+# ----------------------------------------------------------------------------------------------------- data
+
+
+@dataclass
+class HandbookConfig:
+    """``data=handbook``: the Fraud Detection Handbook's simulation; the defaults give the published data set."""
+
+    name: str = "handbook"
+    customers: int = 5000
+    terminals: int = 10000
+    days: int = 183
+    start: str = "2018-04-01"  # first day
+    radius: float = 5.0  # a customer pays at terminals nearer than this, on a 100 x 100 map
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least("data.customers", self.customers, 3)
+        _at_least("data.terminals", self.terminals, 2)
+        _at_least("data.days", self.days, 1)
+
+
+@dataclass
+class HandbookScaledConfig(HandbookConfig):
+    """``data=handbook_scaled``: the same distributions, other draws, vectorised and streamed to Parquet."""
+
+    name: str = "handbook_scaled"
+    customers: int = 50000
+    terminals: int = 100000
+    radius: float = 1.6  # about as many terminals within reach of a customer as in the published set
+
+
+@dataclass
+class TableConfig:
+    """``data=table``: any CSV or Parquet file, folder or glob, with the columns' roles given here.
+
+    Columns given no role are numeric or categorical by their type. ``derive`` makes columns from SQL
+    expressions over the others, e.g. a time from separate year and month columns.
+    """
+
+    name: str = "table"
+    path: str = MISSING
+    label: str = MISSING
+    fraud_value: str | None = None  # the label's value that means fraud; None: the label is 0/1 already
+    id: str | None = None
+    time: str | None = None
+    card: str | None = None
+    amount: str | None = None
+    categorical: list[str] = field(default_factory=list)
+    numeric: list[str] = field(default_factory=list)
+    carried: list[str] = field(default_factory=list)  # kept in the frame, never an input
+    missing_values: list[str] = field(default_factory=list)  # e.g. ["?"]
+    derive: dict[str, str] = field(default_factory=dict)
+
+
+# ------------------------------------------------------------------------------------------------- features
+
+
+@dataclass
+class EncoderConfig:
+    """How columns become arrays; see :class:`fraudlab.features.encoder.TableEncoder`."""
+
+    scaling: str = "standard"
+    clip: float | None = None  # scaled values beyond +-clip are cut
+    log1p: bool = False  # sign(x) * log(1 + |x|) before scaling
+    min_count: int = 1  # rarer categories count as unknown
+
+    def __post_init__(self) -> None:
+        _one_of("features.encoder.scaling", self.scaling, ("standard", "quantile_normal", "none"))
+        _at_least("features.encoder.min_count", self.min_count, 1)
+        if self.clip is not None and self.clip <= 0:
+            raise UserError(f"features.encoder.clip={self.clip} must be positive, or null for no clipping")
+
+
+@dataclass
+class HandbookFeaturesConfig:
+    """``features=handbook_book`` (the book's 15) and ``features=handbook`` (8 more)."""
+
+    name: str = "handbook"
+    extended: bool = False
+    delay_days: int = 7  # a label is known this many days after its transaction
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+
+    def __post_init__(self) -> None:
+        _at_least("features.delay_days", self.delay_days, 0)
+
+
+@dataclass
+class ColumnsFeaturesConfig:
+    """``features=columns``: the table's own columns, nothing computed."""
+
+    name: str = "columns"
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+
+
+# ---------------------------------------------------------------------------------------------------- split
+
+
+@dataclass
+class TimeWindowsConfig:
+    """``split=time_windows``: training days, label delay, test days; validation is the same layout moved back."""
+
+    name: str = "time_windows"
+    train_start: str = MISSING  # a date, or a number of days where time is a number of seconds
+    train_days: int = MISSING
+    delay_days: int = 7
+    test_days: int = 7
+    validation_shift_days: int = 14
+    drop_known_cards: bool = True  # leave out test transactions of cards whose fraud is known by then
+
+    def __post_init__(self) -> None:
+        for key in ("train_days", "test_days", "validation_shift_days"):
+            _at_least(f"split.{key}", getattr(self, key), 1)
+        _at_least("split.delay_days", self.delay_days, 0)
+
+
+@dataclass
+class TimeFractionConfig:
+    """``split=time_fraction``: the last rows are the test, those before them the validation."""
+
+    name: str = "time_fraction"
+    validation: float = 0.15
+    test: float = 0.15
+
+    def __post_init__(self) -> None:
+        _fractions(self.validation, self.test)
+
+
+@dataclass
+class RandomConfig:
+    """``split=random``: rows drawn at random, with a warning: figures flatter where time matters."""
+
+    name: str = "random"
+    validation: float = 0.15
+    test: float = 0.15
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _fractions(self.validation, self.test)
+
+
+def _fractions(validation: float, test: float) -> None:
+    if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
+        raise UserError(
+            f"split.validation={validation} and split.test={test} must be positive and leave rows for training"
+        )
+
+
+# ---------------------------------------------------------------------------------------------------- model
+
+
+@dataclass
+class TabNetConfig:
+    """``model=tabnet`` (Arik and Pfister 2021, arXiv:1908.07442); names as in pytorch-tabnet."""
+
+    name: str = "tabnet"
+    n_d: int = 8
+    n_a: int = 8
+    n_steps: int = 3
+    gamma: float = 1.3
+    n_independent: int = 2
+    n_shared: int = 2
+    embedding_dim: int = 4
+    epsilon: float = 1e-15
+    virtual_batch_size: int = 128
+    momentum: float = 0.02
+    mask_type: str = "sparsemax"
+    sparsity: float = 1e-3  # weight of the mask-entropy penalty (lambda_sparse)
+    members: int = 1  # networks trained at once, whose probabilities are averaged
+
+    def __post_init__(self) -> None:
+        _one_of("model.mask_type", self.mask_type, ("sparsemax", "entmax"))
+        for key in ("n_d", "n_a", "n_steps", "embedding_dim", "members"):
+            _at_least(f"model.{key}", getattr(self, key), 1)
+        _at_least("model.virtual_batch_size", self.virtual_batch_size, 2)
+        for key in ("n_independent", "n_shared", "sparsity"):
+            _at_least(f"model.{key}", getattr(self, key), 0)
+        if self.n_independent + self.n_shared == 0:
+            raise UserError("model.n_independent and model.n_shared cannot both be 0")
+
+
+@dataclass
+class MLPConfig:
+    """``model=mlp``: a plain multi-layer perceptron."""
+
+    name: str = "mlp"
+    hidden: list[int] = field(default_factory=lambda: [500, 500])
+    dropout: float = 0.2
+    embedding_dim: int = 4
+    members: int = 1  # networks trained at once, whose probabilities are averaged
+
+    def __post_init__(self) -> None:
+        _at_least("model.members", self.members, 1)
+        for width in self.hidden:
+            _at_least("model.hidden", width, 1)
+        _within("model.dropout", self.dropout, 0.0, 0.99)
+
+
+# ----------------------------------------------------------------------------------------------------- loss
+
+
+@dataclass
+class CrossEntropyConfig:
+    """``loss=cross_entropy``: frauds weigh ``fraud_weight`` times a genuine transaction."""
+
+    name: str = "cross_entropy"
+    fraud_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _at_least("loss.fraud_weight", self.fraud_weight, 0.0)
+
+
+@dataclass
+class FocalConfig:
+    """``loss=focal`` (Lin et al. 2017, arXiv:1708.02002)."""
+
+    name: str = "focal"
+    focusing: float = 2.0  # the paper's gamma
+    fraud_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _at_least("loss.focusing", self.focusing, 0.0)
+        _at_least("loss.fraud_weight", self.fraud_weight, 0.0)
+
+
+# ---------------------------------------------------------------------------------------------------- doors
+
+
+@dataclass
+class PathsConfig:
+    """Where things lie; relative paths count from the folder the command was started in."""
+
+    data_dir: str = "data"
+    output_dir: str = MISSING
+
+
+@dataclass
+class TrainConfig:
+    """``python -m fraudlab.train``."""
+
+    data: Any = MISSING
+    features: Any = MISSING
+    split: Any = MISSING
+    model: Any = MISSING
+    loss: Any = MISSING
+    optimizer: Any = None
+    scheduler: Any = None
+    trainer: Any = None
+    callbacks: Any = None
+    logger: Any = None
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    seed: int = 0
+    batch_size: int = 2048  # rows of one optimiser step, over all devices
+    eval_batch_size: int = 16384
+    keep_on_device: str = "auto"  # auto | always | never: arrays live on the accelerator
+    refit: bool = True  # where the split has later training rows for the tested model, fit it on those
+    published: str | None = None  # whose published figures stand beside ours
+    report: bool = True  # write report.html
+
+    def __post_init__(self) -> None:
+        _one_of("keep_on_device", self.keep_on_device, ("auto", "always", "never"))
+        _at_least("batch_size", self.batch_size, 2)
+        _at_least("eval_batch_size", self.eval_batch_size, 1)
+        _at_least("seed", self.seed, 0)
+
+
+@dataclass
+class PrepareConfig:
+    """``python -m fraudlab.prepare``."""
+
+    data: Any = MISSING
+    features: Any = MISSING
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+@dataclass
+class EvaluateConfig:
+    """``python -m fraudlab.evaluate``."""
+
+    run: str = MISSING
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+SCHEMAS: dict[str, dict[str, type]] = {
+    "data": {"handbook": HandbookConfig, "handbook_scaled": HandbookScaledConfig, "table": TableConfig},
+    "features": {"handbook": HandbookFeaturesConfig, "columns": ColumnsFeaturesConfig},
+    "split": {"time_windows": TimeWindowsConfig, "time_fraction": TimeFractionConfig, "random": RandomConfig},
+    "model": {"tabnet": TabNetConfig, "mlp": MLPConfig},
+    "loss": {"cross_entropy": CrossEntropyConfig, "focal": FocalConfig},
+}
+DOORS: dict[str, type] = {"train": TrainConfig, "prepare": PrepareConfig, "evaluate": EvaluateConfig}
+
+
+def register() -> None:
+    """Make the schemas known to Hydra under ``<group>/base_<option>`` and ``base_<door>``."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for door, schema in DOORS.items():
+        store.store(name=f"base_{door}", node=schema)
+    for group, options in SCHEMAS.items():
+        for option, schema in options.items():
+            store.store(group=group, name=f"base_{option}", node=schema)
+
+
+def typed(door: str, composed: Any) -> Any:
+    """The dataclass of a composed config, product groups included, each checked by its ``__post_init__``.
+
+    Plumbing groups come out as plain dictionaries. A key that the schema has not is refused here too: Hydra lets
+    ``+key=value`` add anything. Raises OmegaConf's own errors for such a key, a wrong type or a missing value.
+    """
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(plain, dict)
+    settings = OmegaConf.structured(DOORS[door])
+    for group, options in SCHEMAS.items():
+        if group in plain:
+            settings[group] = options[plain[group]["name"]]
+    return OmegaConf.to_object(OmegaConf.merge(settings, plain))

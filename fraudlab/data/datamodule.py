@@ -1,0 +1,84 @@
+"""Lightning glue: gives a trainer the batches of two splits, and holds nothing fitted."""
+
+import lightning.pytorch as L
+import torch
+
+from fraudlab.data.batches import Batch, Batches
+from fraudlab.errors import UserError
+
+KEEP_ON_DEVICE = ("auto", "always", "never")
+
+
+class FraudDataModule(L.LightningDataModule):
+    """Training and validation rows, already encoded.
+
+    Args:
+        train: rows to learn from.
+        validation: rows to choose on, or None.
+        batch_size: rows of one optimiser step, over all ranks.
+        eval_batch_size: rows scored at once, over all ranks.
+        seed: seed of the orders.
+        keep_on_device: whether the arrays live on the accelerator: ``always``, ``never``, or ``auto``, if they take
+            at most half of its free memory.
+    """
+
+    def __init__(
+        self,
+        train: Batch,
+        validation: Batch | None,
+        *,
+        batch_size: int,
+        eval_batch_size: int,
+        seed: int,
+        keep_on_device: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.train = train
+        self.validation = validation
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.seed = seed
+        self.keep_on_device = keep_on_device
+
+    def train_dataloader(self) -> Batches:
+        return self._batches(self.train, self.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> Batches | list[Batches]:
+        if self.validation is None:
+            return []
+        return self._batches(self.validation, self.eval_batch_size, shuffle=False)
+
+    def _batches(self, rows: Batch, batch_size: int, *, shuffle: bool) -> Batches:
+        assert self.trainer is not None
+        device = self.trainer.strategy.root_device
+        return Batches(
+            place(rows, device, self.keep_on_device),
+            batch_size,
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=self.trainer.global_rank,
+            num_ranks=self.trainer.world_size,
+            device=device,
+        )
+
+
+def place(rows: Batch, device: torch.device, keep_on_device: str) -> Batch:
+    """The rows on ``device`` if they shall and can live there, else in (pinned) host memory.
+
+    Raises:
+        UserError: ``keep_on_device`` is ``always`` and the rows do not fit.
+    """
+    if device.type == "cpu":
+        return rows
+    fits = True
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        fits = rows.num_bytes <= free // 2
+    if keep_on_device == "always" and not fits:
+        raise UserError(
+            f"keep_on_device=always: {rows.num_bytes / 2**30:.1f} GiB of arrays do not fit into half of the "
+            f"{free / 2**30:.1f} GiB free on {device}; use keep_on_device=auto"
+        )
+    if keep_on_device == "never" or not fits:
+        return Batch(*(part.pin_memory() for part in rows)) if device.type == "cuda" else rows
+    return Batch(*(part.to(device) for part in rows))

@@ -1,0 +1,28 @@
+"""Where transactions come from: one module a source, each with ``load(config, cache_dir) -> Source``."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from fraudlab.schema import TableSchema
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table ready to be split.
+
+    ``frame`` is sorted by time, then id (only by id where no column holds the time); the label is Int8, 0 or 1
+    (1 = fraud); there always is an id. ``fingerprint`` is short hex that changes whenever the data would.
+    """
+
+    frame: pl.LazyFrame
+    schema: TableSchema
+    fingerprint: str
+
+
+def fingerprint_of(facts: dict[str, Any]) -> str:
+    """12 hex digits of the SHA-256 of ``facts`` (plain data, as JSON with sorted keys)."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,9 @@
+"""The one exception that a user is meant to read."""
+
+
+class UserError(ValueError):
+    """Something the user gave cannot work.
+
+    The message names the cause and the mend in one or two sentences. A door prints it without a
+    traceback and exits with status 1 (``HYDRA_FULL_ERROR=1`` shows the traceback).
+    """

@@ -1,0 +1,47 @@
+"""``python -m fraudlab.evaluate run=<folder>``: the figures of a run again, from its checkpoints."""
+
+from pathlib import Path
+
+from fraudlab.cli import door
+from fraudlab.config import EvaluateConfig
+from fraudlab.errors import UserError
+
+
+@door("evaluate")
+def main(config: EvaluateConfig) -> None:
+    from fraudlab import fitting
+    from fraudlab.data.prepared import prepared_table
+    from fraudlab.data.splits import split_rows
+    from fraudlab.predictions import predictions_frame, split_figures
+    from fraudlab.reporting.published import BENCHMARKS
+    from fraudlab.reporting.table import figures_table
+    from fraudlab.runs import RunFolder, load_config
+
+    run = RunFolder.find(Path(config.run))
+    trained = load_config(run.config_path)
+    table = prepared_table(trained.data, trained.features, Path(config.paths.data_dir))
+    schema = table.schema
+    label = table.column(schema.label)
+    assert label is not None
+    split = split_rows(trained.split, label, table.column(schema.time), table.column(schema.card))
+    folder = run.selection if run.selection.is_dir() else run.final
+    validation = predictions_frame(
+        table, split.validation, fitting.score_rows(trained, table, split.validation, folder)
+    )
+    test = predictions_frame(table, split.test, fitting.score_rows(trained, table, split.test, run.final))
+    figures = split_figures(validation, test)
+    print(figures_table(figures, BENCHMARKS.get(trained.published or ""), simulated=schema.simulated))
+    recorded = run.metrics()
+    differing = [
+        f"{part}.{name}: {recorded[part][name]} in metrics.json, {value} now"
+        for part in ("val", "test")
+        for name, value in figures[part].items()
+        if recorded[part][name] != value
+    ]
+    if differing:
+        raise UserError("figures differ from those of the run:\n  " + "\n  ".join(differing))
+    print(f"\nthe same figures as in {run.metrics_path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,289 @@
+"""TableEncoder: columns of a table to the two arrays a network takes, alike for a frame and for one record."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from fraudlab.atomic import replacing
+from fraudlab.errors import UserError
+
+FORMAT = 1
+MISSING, UNKNOWN, FIRST = 0, 1, 2  # category ids
+_MOST_KNOTS = 1000
+_EDGE = 1e-7  # quantiles 0 and 1 would lie at infinity
+
+
+class Arrays(NamedTuple):
+    """``categorical``: int64 [rows, C], ids. ``numeric``: float32 [rows, N], finite."""
+
+    categorical: NDArray[np.int64]
+    numeric: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Settings:
+    scaling: str
+    clip: float | None
+    log1p: bool
+    min_count: int
+
+
+class TableEncoder:
+    """Fitted state that turns columns into arrays; made by :meth:`fit` or :meth:`load`.
+
+    Categories get id 0 where missing, 1 where unknown or rarer than ``min_count`` in the fit, and 2, 3, … by falling
+    count. They are told apart by a text form in which 150, 150.0 and "150" are one. Numbers that are null, NaN or
+    infinite are missing: 0 after scaling, and 1 in the column's indicator, which exists where the fit saw one missing.
+    The steps are log1p, scaling, clip, in float64, then float32.
+
+    Attributes:
+        categorical: names of the categorical columns, C of them.
+        numeric_names: names of the numeric outputs: the numeric columns, then the indicators ``<column>_missing``.
+        cardinalities: number of ids of each categorical column.
+    """
+
+    def __init__(
+        self,
+        settings: _Settings,
+        vocabularies: Mapping[str, Sequence[str]],
+        numeric: Sequence[str],
+        indicators: Sequence[str],
+        state: Mapping[str, NDArray[np.float64]],
+    ) -> None:
+        self.categorical = tuple(vocabularies)
+        self.cardinalities = [FIRST + len(words) for words in vocabularies.values()]
+        self.numeric_names = (*numeric, *(f"{name}_missing" for name in indicators))
+        self._settings = settings
+        self._numeric = tuple(numeric)
+        self._indicators = tuple(indicators)
+        self._indicator_columns = [self._numeric.index(name) for name in indicators]
+        self._vocabularies = vocabularies
+        self._ids = {name: {word: FIRST + i for i, word in enumerate(words)} for name, words in vocabularies.items()}
+        self._state = state
+
+    @property
+    def num_numeric(self) -> int:
+        """Number of numeric outputs, N."""
+        return len(self.numeric_names)
+
+    @classmethod
+    def fit(
+        cls,
+        frame: pl.DataFrame,
+        categorical: Sequence[str],
+        numeric: Sequence[str],
+        *,
+        scaling: str = "standard",
+        clip: float | None = None,
+        log1p: bool = False,
+        min_count: int = 1,
+    ) -> "TableEncoder":
+        """Learn vocabularies and scales from training rows.
+
+        Args:
+            frame: the training rows.
+            categorical: names of the categorical columns.
+            numeric: names of the numeric columns.
+            scaling: ``standard`` (mean 0, deviation 1), ``quantile_normal`` (each column's quantiles to those of the
+                normal distribution, piecewise linear) or ``none``.
+            clip: scaled values beyond +-clip are cut; None for no clipping.
+            log1p: sign(x) log(1 + |x|) before scaling.
+            min_count: rarer categories count as unknown.
+
+        Raises:
+            UserError: a column is missing or holds text where numbers belong.
+        """
+        _require(frame, [*categorical, *numeric])
+        settings = _Settings(scaling, clip, log1p, min_count)
+        vocabularies = {name: _vocabulary(frame[name], min_count) for name in categorical}
+        mean, scale, knots, indicators = np.zeros(len(numeric)), np.ones(len(numeric)), {}, []
+        for i, name in enumerate(numeric):
+            value = _numbers(frame[name])
+            known = value[np.isfinite(value)]
+            if len(known) < len(value):
+                indicators.append(name)
+            if log1p:
+                known = _log1p(known)
+            if not len(known):
+                continue
+            if scaling == "standard":
+                with np.errstate(over="ignore"):
+                    mean[i], deviation = known.mean(), known.std()
+                scale[i] = deviation if deviation > 0 else math.inf  # a constant column becomes 0
+            elif scaling == "quantile_normal":
+                knots[f"knots.{i}"], knots[f"targets.{i}"] = _normal_quantiles(known)
+        return cls(settings, vocabularies, numeric, indicators, {"mean": mean, "scale": scale, **knots})
+
+    def transform(self, frame: pl.DataFrame) -> Arrays:
+        """The arrays of a frame's rows.
+
+        Raises:
+            UserError: a column is missing or holds text where numbers belong.
+        """
+        _require(frame, [*self.categorical, *self._numeric])
+        categorical = np.empty((len(frame), len(self.categorical)), np.int64)
+        for i, name in enumerate(self.categorical):
+            values = frame[name].unique().to_list()
+            ids = [self._id(name, value) for value in values]
+            categorical[:, i] = frame[name].replace_strict(values, ids, return_dtype=pl.Int64).to_numpy()
+        numeric = np.empty((len(frame), self.num_numeric), np.float32)
+        for i, name in enumerate(self._numeric):
+            value = _numbers(frame[name])
+            finite = np.isfinite(value)
+            numeric[:, i] = np.where(finite, self._scale(value, slice(i, i + 1)), 0.0)
+            if name in self._indicators:
+                numeric[:, len(self._numeric) + self._indicators.index(name)] = ~finite
+        return Arrays(categorical, numeric)
+
+    def encode(self, record: Mapping[str, Any]) -> Arrays:
+        """The arrays [1, …] of one record, bit for bit those of the same row in a frame; a missing key is a null.
+
+        Raises:
+            UserError: a value is no number where one belongs.
+        """
+        ids = [self._id(name, record.get(name)) for name in self.categorical]
+        value = np.array([_number(name, record.get(name)) for name in self._numeric], np.float64)
+        finite = np.isfinite(value)
+        numeric = np.empty((1, self.num_numeric), np.float32)
+        numeric[0, : len(value)] = np.where(finite, self._scale(value, slice(None)), 0.0)
+        numeric[0, len(value) :] = ~finite[self._indicator_columns]
+        return Arrays(np.array(ids, np.int64).reshape(1, -1), numeric)
+
+    def _id(self, name: str, value: Any) -> int:
+        word = _word(value)
+        return MISSING if word is None else self._ids[name].get(word, UNKNOWN)
+
+    def _scale(self, value: NDArray[np.float64], columns: slice) -> NDArray[np.float64]:
+        """Scale ``value``: many rows of one column, or one row of all ``columns``."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            if self._settings.log1p:
+                value = _log1p(value)
+            if self._settings.scaling == "standard":
+                value = (value - self._state["mean"][columns]) / self._state["scale"][columns]
+            elif self._settings.scaling == "quantile_normal":
+                indices = range(*columns.indices(len(self._numeric)))
+                if len(indices) == 1:
+                    value = self._to_normal(indices[0], value)
+                else:
+                    value = np.array([self._to_normal(i, value[i : i + 1])[0] for i in indices])
+            if self._settings.clip is not None:
+                value = np.clip(value, -self._settings.clip, self._settings.clip)
+            return np.clip(value, -_LARGEST, _LARGEST)
+
+    def _to_normal(self, column: int, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        if f"knots.{column}" not in self._state:  # nothing but missing values in the fit
+            return np.zeros_like(value)
+        mapped: NDArray[np.float64] = np.interp(
+            value, self._state[f"knots.{column}"], self._state[f"targets.{column}"]
+        )
+        return mapped
+
+    def save(self, folder: Path) -> None:
+        """Write ``encoder.json`` and ``encoder.safetensors`` into ``folder``, which appears whole or not at all."""
+        plain = {
+            "format": FORMAT,
+            "settings": asdict(self._settings),
+            "numeric": self._numeric,
+            "indicators": self._indicators,
+            "vocabularies": self._vocabularies,
+        }
+        with replacing(folder) as aside:
+            aside.mkdir()
+            (aside / "encoder.json").write_text(json.dumps(plain, ensure_ascii=False, indent=1), encoding="utf-8")
+            save_file(dict(self._state), aside / "encoder.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path) -> "TableEncoder":
+        """The encoder that :meth:`save` wrote.
+
+        Raises:
+            UserError: a file is missing or broken, or of another format.
+        """
+        try:
+            plain = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+            if plain["format"] != FORMAT:
+                raise UserError(f"{folder}: encoder format {plain['format']} is not known here (known: {FORMAT})")
+            state = load_file(folder / "encoder.safetensors")
+            settings = _Settings(**plain["settings"])
+            return cls(settings, plain["vocabularies"], plain["numeric"], plain["indicators"], state)
+        except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
+            raise UserError(f"{folder} holds no whole encoder: {error}") from error
+
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+def _require(frame: pl.DataFrame, names: Sequence[str]) -> None:
+    if missing := [name for name in names if name not in frame.columns]:
+        raise UserError(f"columns missing from the table: {', '.join(missing)}; it has: {', '.join(frame.columns)}")
+
+
+def _word(value: Any) -> str | None:
+    """Text form of a category; None where missing."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        return str(int(value)) if value.is_integer() else repr(value)
+    return str(value)
+
+
+def _vocabulary(column: pl.Series, min_count: int) -> list[str]:
+    counts: Counter[str] = Counter()
+    for value, count in column.value_counts(name="count").iter_rows():
+        if (word := _word(value)) is not None:
+            counts[word] += count
+    return sorted((word for word in counts if counts[word] >= min_count), key=lambda word: (-counts[word], word))
+
+
+def _numbers(column: pl.Series) -> NDArray[np.float64]:
+    """A column as float64; NaN where missing."""
+    try:
+        return column.cast(pl.Float64).fill_null(math.nan).to_numpy()
+    except pl.exceptions.PolarsError:
+        cast = column.cast(pl.Float64, strict=False)
+        sample = column.filter(cast.is_null() & column.is_not_null())
+        raise UserError(
+            f"column {column.name} should be numeric but holds {sample[0]!r}; make it categorical, "
+            "or name that value in data.missing_values"
+        ) from None
+
+
+def _number(name: str, value: Any) -> float:
+    """One value as a float, as a cast of its column would read it; NaN where missing."""
+    if value is None:
+        return math.nan
+    try:
+        if isinstance(value, str) and ("_" in value or value != value.strip()):
+            raise ValueError  # Python reads these, a cast does not
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"{name}: {value!r} is no number") from None
+
+
+def _log1p(value: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.sign(value) * np.log1p(np.abs(value))
+
+
+def _normal_quantiles(known: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Values and the normal quantiles they stand for; a value that spans several quantiles takes their middle."""
+    share = np.linspace(0.0, 1.0, min(_MOST_KNOTS, max(len(known), 2)))
+    value = np.quantile(known, share)
+    knots, first, count = np.unique(value, return_index=True, return_counts=True)
+    middle = (share[first] + share[first + count - 1]) / 2
+    normal = NormalDist()
+    return knots, np.array([normal.inv_cdf(min(max(q, _EDGE), 1 - _EDGE)) for q in middle])

@@ -1,0 +1,180 @@
+"""The Fraud Detection Handbook's features (chapter 3), point in time, and eight more.
+
+A row sees rows of the same card or terminal that stand before it, and itself, and labels at least ``delay_days`` old.
+Sums run over whole cents in integers, so that a value depends on its window alone, to the last bit, and not on the
+rows a running sum has passed.
+"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+WINDOWS = (1, 7, 30)  # days
+FRAUD_WINDOWS = (14, 30)
+_DAY = 86_400
+
+BOOK = (
+    "TX_AMOUNT",
+    "TX_DURING_WEEKEND",
+    "TX_DURING_NIGHT",
+    *(f"CUSTOMER_ID_{kind}_{days}DAY_WINDOW" for days in WINDOWS for kind in ("NB_TX", "AVG_AMOUNT")),
+    *(f"TERMINAL_ID_{kind}_{days}DAY_WINDOW" for days in WINDOWS for kind in ("NB_TX", "RISK")),
+)
+EXTENDED = (
+    "TX_AMOUNT_OVER_CUSTOMER_AVG_30DAY",
+    "TX_AMOUNT_OVER_CUSTOMER_AVG_7DAY",
+    "TX_AMOUNT_OVER_CUSTOMER_MEDIAN_30DAY",
+    "CUSTOMER_ID_MEDIAN_AMOUNT_30DAY_WINDOW",
+    "CUSTOMER_ID_STD_AMOUNT_30DAY_WINDOW",
+    "TX_HOUR",
+    *(f"CUSTOMER_ID_NB_FRAUD_{days}DAY_WINDOW" for days in FRAUD_WINDOWS),
+)
+
+
+class HandbookFeatures:
+    """``features=handbook``: the book's 15 features or, ``extended``, 23.
+
+    Args:
+        delay_days: age at which a label is known, in days.
+        extended: add the eight further features.
+
+    Attributes:
+        numeric: names of the features, the book's own where they are the book's.
+    """
+
+    needs = ("TX_DATETIME", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT", "TX_FRAUD")
+    version = 1
+    categorical: tuple[str, ...] = ()
+
+    def __init__(self, delay_days: int = 7, extended: bool = False) -> None:
+        self.delay_days = delay_days
+        self.extended = extended
+        self.numeric = BOOK + EXTENDED if extended else BOOK
+
+    def apply(self, frame: pl.LazyFrame) -> pl.LazyFrame:
+        """Append the features, float64, to a frame of transactions sorted by time; row order stays.
+
+        Windows of w days are (t - w, t] of rows up to and including the present one; windows of known labels are
+        (t - delay - w, t - delay]. Where a window is empty, a share of frauds is 0; a standard deviation of one row is
+        0, and so is an amount over a median or mean of 0.
+        """
+        table = frame.collect()
+        time = table["TX_DATETIME"].dt.epoch("s").to_numpy()
+        amount = table["TX_AMOUNT"].to_numpy()
+        columns: dict[str, Array | pl.Series] = {
+            "TX_DURING_WEEKEND": table["TX_DATETIME"].dt.weekday().ge(6).cast(pl.Float64),
+            "TX_DURING_NIGHT": table["TX_DATETIME"].dt.hour().le(6).cast(pl.Float64),
+        }
+        cents = np.rint(amount * 100).astype(np.int64)
+        fraud = table["TX_FRAUD"].to_numpy().astype(np.int64)
+
+        customer = _Groups(table["CUSTOMER_ID"].to_numpy(), time)
+        total = customer.cumulate(cents)
+        for days in WINDOWS:
+            start, stop = customer.since(days * _DAY), customer.stop
+            columns[f"CUSTOMER_ID_NB_TX_{days}DAY_WINDOW"] = customer.in_row_order(stop - start)
+            mean = (total[stop] - total[start]) / (100.0 * (stop - start))
+            columns[f"CUSTOMER_ID_AVG_AMOUNT_{days}DAY_WINDOW"] = customer.in_row_order(mean)
+
+        terminal = _Groups(table["TERMINAL_ID"].to_numpy(), time)
+        frauds, delay = terminal.cumulate(fraud), self.delay_days * _DAY
+        known = terminal.since(delay)
+        for days in WINDOWS:
+            start = terminal.since(delay + days * _DAY)
+            count = known - start
+            risk = (frauds[known] - frauds[start]) / np.maximum(count, 1)
+            columns[f"TERMINAL_ID_NB_TX_{days}DAY_WINDOW"] = terminal.in_row_order(count)
+            columns[f"TERMINAL_ID_RISK_{days}DAY_WINDOW"] = terminal.in_row_order(risk)
+
+        if self.extended:
+            self._extend(columns, table, customer, amount, cents, total, fraud)
+        return table.with_columns(
+            pl.Series(name, columns[name], dtype=pl.Float64) for name in self.numeric if name in columns
+        ).lazy()
+
+    def _extend(
+        self,
+        columns: dict[str, Array | pl.Series],
+        table: pl.DataFrame,
+        customer: "_Groups",
+        amount: Array,
+        cents: Array,
+        total: Array,
+        fraud: Array,
+    ) -> None:
+        start, stop = customer.since(30 * _DAY), customer.stop
+        count = (stop - start).astype(np.float64)
+        # Differences of sums that wrap around in 64 bits are right as long as a single window's sum fits.
+        squares = customer.cumulate(cents * cents)
+        spread = (squares[stop] - squares[start]) - (total[stop] - total[start]) ** 2.0 / count
+        std = np.sqrt(np.maximum(spread, 0.0) / np.maximum(count - 1, 1)) / 100.0
+        columns["CUSTOMER_ID_STD_AMOUNT_30DAY_WINDOW"] = customer.in_row_order(np.where(count > 1, std, 0.0))
+        median = customer.median(amount, 30 * _DAY)
+        columns["CUSTOMER_ID_MEDIAN_AMOUNT_30DAY_WINDOW"] = median
+        for name, divisor in (
+            ("AVG_30DAY", columns["CUSTOMER_ID_AVG_AMOUNT_30DAY_WINDOW"]),
+            ("AVG_7DAY", columns["CUSTOMER_ID_AVG_AMOUNT_7DAY_WINDOW"]),
+            ("MEDIAN_30DAY", median),
+        ):
+            divisor = np.asarray(divisor)
+            ratio = np.divide(amount, divisor, out=np.zeros_like(amount), where=divisor != 0)
+            columns[f"TX_AMOUNT_OVER_CUSTOMER_{name}"] = ratio
+        columns["TX_HOUR"] = table["TX_DATETIME"].dt.hour().cast(pl.Float64)
+        frauds, delay = customer.cumulate(fraud), self.delay_days * _DAY
+        known = customer.since(delay)
+        for days in FRAUD_WINDOWS:
+            number = frauds[known] - frauds[customer.since(delay + days * _DAY)]
+            columns[f"CUSTOMER_ID_NB_FRAUD_{days}DAY_WINDOW"] = customer.in_row_order(number)
+
+
+class _Groups:
+    """Rows of a time-sorted table put into groups: positions below count in (group, row) order.
+
+    Args:
+        key: ``[N]`` integers, the group of each row.
+        time: ``[N]`` seconds, not falling.
+    """
+
+    def __init__(self, key: Array, time: Array) -> None:
+        self.order = np.argsort(key, kind="stable")
+        self._time = time[self.order]
+        # One number that sorts by group, then by time; a span apart, so that no window reaches another group.
+        group = np.cumsum(np.diff(key[self.order], prepend=key[self.order[:1]]) != 0)
+        span = int(time[-1] - time[0]) + 400 * _DAY if len(time) else 1
+        self._place = group * span + (self._time - (time[0] if len(time) else 0))
+        self._group = group
+        self.stop = np.arange(1, len(key) + 1)  # one past the present row
+
+    def since(self, seconds: int) -> Array:
+        """Position of the first row of the same group later than ``seconds`` before each row."""
+        first: Array = np.searchsorted(self._place, self._place - seconds, side="right")
+        return first
+
+    def cumulate(self, value: Array) -> Array:
+        """``[N + 1]``: sum of ``value`` (in row order) over the positions before each one."""
+        return np.concatenate([[0], np.cumsum(value[self.order])])
+
+    def in_row_order(self, value: Array) -> Array:
+        """``value`` given by position, as float64 by row."""
+        rows = np.empty(len(value))
+        rows[self.order] = value
+        return rows
+
+    def median(self, value: Array, seconds: int) -> Array:
+        """Median of ``value`` over the rows of the same group within ``seconds`` up to the present row."""
+        # Polars counts rows of one instant as peers, so rows get instants of their own: a second is ``scale`` ticks,
+        # and the window ends half a second's ticks early, so that no row exactly ``seconds`` old slips in.
+        new = np.diff(self._place, prepend=-1) != 0
+        position = np.arange(len(value))
+        rank = position - np.maximum.accumulate(np.where(new, position, 0))
+        scale = 2 * int(rank.max(initial=0)) + 2
+        windows = (
+            pl.DataFrame({"group": self._group, "tick": self._time * scale + rank, "value": value[self.order]})
+            .rolling("tick", period=f"{seconds * scale - scale // 2}i", closed="right", group_by="group")
+            .agg(pl.col("value").median())
+        )
+        return self.in_row_order(windows["value"].to_numpy())

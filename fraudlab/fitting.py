@@ -1,0 +1,166 @@
+"""One fit: rows of a prepared table in, a folder with the trained network and its encoder out."""
+
+import copy
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import lightning.pytorch as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
+from torch import nn
+
+from fraudlab import build
+from fraudlab.callbacks import StopAfter
+from fraudlab.config import TrainConfig
+from fraudlab.data.batches import Batch
+from fraudlab.data.datamodule import FraudDataModule
+from fraudlab.data.prepared import PreparedTable
+from fraudlab.data.splits import Rows
+from fraudlab.errors import UserError
+from fraudlab.features.encoder import TableEncoder
+from fraudlab.learner import FraudLearner, load_checkpoint, score
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit gave: seconds of training, epochs done, rows learnt from per epoch, the epoch that was best."""
+
+    seconds: float
+    epochs: int
+    best_epoch: int
+    rows: int
+
+
+def check_plumbing(config: TrainConfig) -> None:
+    """Check every plumbing setting before any work starts.
+
+    Raises:
+        UserError: one does not exist, or asks for a device that is not there.
+    """
+    for group in ("optimizer", "scheduler", "trainer", "callbacks", "logger"):
+        settings = getattr(config, group)
+        if group == "scheduler" and settings:
+            settings = {key: value for key, value in settings.items() if key not in ("interval", "monitor")}
+        build.check_plumbing(group, settings)
+    accelerator = config.trainer["accelerator"]
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise UserError(f"trainer.accelerator={accelerator}: no CUDA device is there; use trainer=auto or trainer=cpu")
+    if accelerator == "mps" and not torch.backends.mps.is_available():
+        raise UserError("trainer.accelerator=mps: no Apple GPU is there; use trainer=auto or trainer=cpu")
+
+
+def fit(
+    config: TrainConfig,
+    table: PreparedTable,
+    train: Rows,
+    validation: Rows | None,
+    folder: Path,
+    stop_after: int | None = None,
+) -> Fit:
+    """Fit the encoder and the network on ``train`` and leave both in ``folder``.
+
+    Args:
+        config: the whole run's settings.
+        table: where rows lie.
+        train: rows to learn from.
+        validation: rows to choose the best epoch on; None to take the last one.
+        folder: gets ``encoder/`` and ``checkpoints/best.ckpt``.
+        stop_after: end after so many epochs of the schedule.
+    """
+    L.seed_everything(config.seed, verbose=False)
+    encoder, train_batch = _encode_train(config, table, train)
+    validation_batch = None if validation is None else encode(table, validation, encoder)
+    rebuild = {
+        "model": asdict(config.model),
+        "cardinalities": list(encoder.cardinalities),
+        "num_numeric": encoder.num_numeric,
+    }
+    learner = FraudLearner(
+        build.network(rebuild),
+        build.loss(config.loss),
+        build.optimizer(config.optimizer),
+        build.scheduler(config.scheduler),
+        rebuild,
+    )
+    trainer = _trainer(config, folder, with_validation=validation is not None, stop_after=stop_after)
+    datamodule = FraudDataModule(
+        train_batch,
+        validation_batch,
+        batch_size=config.batch_size,
+        eval_batch_size=config.eval_batch_size,
+        seed=config.seed,
+        keep_on_device=config.keep_on_device,
+    )
+    if trainer.is_global_zero:
+        encoder.save(folder / "encoder")
+    started = time.perf_counter()
+    trainer.fit(learner, datamodule=datamodule)
+    seconds = time.perf_counter() - started
+    best_epoch = trainer.current_epoch
+    checkpoint = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)), None)
+    if validation is not None and checkpoint is not None:
+        saved = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
+        best_epoch = int(saved["epoch"]) + 1
+    else:
+        trainer.save_checkpoint(folder / "checkpoints" / "best.ckpt")
+    return Fit(seconds, trainer.current_epoch, best_epoch, len(train))
+
+
+def encode(table: PreparedTable, rows: Rows, encoder: TableEncoder) -> Batch:
+    """Encoded rows of a table, on the host."""
+    columns = [*table.categorical, *table.numeric, table.schema.label]
+    frame = table.rows(int(rows[0]), int(rows[-1]) + 1, list(dict.fromkeys(columns)))
+    frame = frame if len(frame) == len(rows) else frame[rows - rows[0]]
+    arrays = encoder.transform(frame)
+    return Batch.of(arrays.categorical, arrays.numeric, frame[table.schema.label].to_numpy())
+
+
+def score_rows(config: TrainConfig, table: PreparedTable, rows: Rows, folder: Path) -> np.ndarray:
+    """Fraud probability of ``rows``, float32, from the encoder and the best checkpoint that lie in ``folder``."""
+    encoder = TableEncoder.load(folder / "encoder")
+    network = load_network(folder / "checkpoints" / "best.ckpt")
+    return score(network, encode(table, rows, encoder), config.eval_batch_size)
+
+
+def load_network(checkpoint: Path) -> nn.Module:
+    """The network of a checkpoint, ready to score."""
+    rebuild, weights = load_checkpoint(checkpoint)
+    network = build.network(rebuild)
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def _encode_train(config: TrainConfig, table: PreparedTable, train: Rows) -> tuple[TableEncoder, Batch]:
+    columns = [*table.categorical, *table.numeric, table.schema.label]
+    frame = table.rows(int(train[0]), int(train[-1]) + 1, list(dict.fromkeys(columns)))
+    frame = frame if len(frame) == len(train) else frame[train - train[0]]
+    encoder = TableEncoder.fit(frame, table.categorical, table.numeric, **asdict(config.features.encoder))
+    arrays = encoder.transform(frame)
+    return encoder, Batch.of(arrays.categorical, arrays.numeric, frame[table.schema.label].to_numpy())
+
+
+def _trainer(config: TrainConfig, folder: Path, *, with_validation: bool, stop_after: int | None) -> L.Trainer:
+    callbacks: list[L.Callback] = [build.plumbing(c) for c in (config.callbacks or {}).values() if c]
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint):
+            callback.dirpath = str(folder / "checkpoints")
+    if not with_validation:
+        callbacks = [c for c in callbacks if not isinstance(c, (Checkpoint, EarlyStopping))]
+    if stop_after is not None:
+        callbacks.append(StopAfter(stop_after))
+    # Only the fit that is watched on validation writes curves: two fits in one log would overwrite each other.
+    loggers: Sequence[object] = [build.plumbing(c) for c in (config.logger or {}).values() if c] if with_validation else []
+    settings = copy.deepcopy(config.trainer)
+    if not with_validation:
+        settings["limit_val_batches"] = 0
+    trainer: L.Trainer = build.plumbing(
+        settings,
+        callbacks=callbacks,
+        logger=list(loggers) or False,
+        default_root_dir=folder,
+        enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),
+    )
+    return trainer

@@ -1,0 +1,129 @@
+"""FraudLearner: trains any network that keeps the contract of :mod:`fraudlab.models.contract`."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+
+from fraudlab.data.batches import Batch, Batches
+from fraudlab.errors import UserError
+from fraudlab.metrics.ranking import average_precision
+
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+MakeScheduler = Callable[[torch.optim.Optimizer, int], dict[str, Any]]
+
+
+class FraudLearner(L.LightningModule):
+    """One network, its loss and its optimiser.
+
+    Logs ``train/loss`` (mean over the epoch's batches, penalty included) and, computed once over the whole split,
+    ``val/average_precision``.
+
+    Args:
+        network: called as ``network(categorical, numeric)``.
+        loss: called as ``loss(logits, label, weight)``.
+        make_optimizer: gives an optimiser for parameters.
+        make_scheduler: gives Lightning's scheduler dictionary for an optimiser and the number of steps of the
+            whole fit; None for a constant rate.
+        rebuild: plain data from which :func:`fraudlab.build.network` makes the network again; goes into checkpoints.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: nn.Module,
+        make_optimizer: MakeOptimizer,
+        make_scheduler: MakeScheduler | None,
+        rebuild: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self._make_optimizer = make_optimizer
+        self._make_scheduler = make_scheduler
+        self._rebuild = dict(rebuild)
+        self._loss_sum: Tensor | None = None
+        self._scores: list[Tensor] = []
+        self._labels: list[Tensor] = []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        output = self.network(batch.categorical, batch.numeric)
+        loss: Tensor = self.loss(output.logits, batch.label, batch.weight) + output.penalty
+        # Summed on the device and logged once an epoch: logging every step costs more than a small network's step.
+        self._loss_sum = loss.detach() if self._loss_sum is None else self._loss_sum + loss.detach()
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        assert self._loss_sum is not None
+        mean = self._loss_sum / self.trainer.num_training_batches
+        self._loss_sum = None
+        self.log("train/loss", mean, prog_bar=True, sync_dist=self.trainer.world_size > 1)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._scores.append(fraud_probability(self.network(batch.categorical, batch.numeric).logits))
+        self._labels.append(batch.label)
+
+    def on_validation_epoch_end(self) -> None:
+        score, label = torch.cat(self._scores), torch.cat(self._labels)
+        self._scores, self._labels = [], []
+        if self.trainer.world_size > 1:
+            score, label = self._gather(score), self._gather(label)
+        if self.trainer.sanity_checking:
+            return
+        figure = average_precision(label.cpu().numpy(), score.cpu().numpy())
+        self.log("val/average_precision", torch.tensor(figure), prog_bar=True, rank_zero_only=False)
+
+    def _gather(self, part: Tensor) -> Tensor:
+        """The parts of all ranks, one after the other; they may differ in length."""
+        lengths = self.all_gather(torch.tensor(len(part), device=part.device)).tolist()
+        padded = part.new_zeros(max(lengths))
+        padded[: len(part)] = part
+        return torch.cat([piece[:length] for piece, length in zip(self.all_gather(padded), lengths, strict=True)])
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self._make_optimizer(self.network.parameters())
+        if self._make_scheduler is None:
+            return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer, steps)}  # type: ignore[return-value]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["rebuild"] = self._rebuild
+
+
+def fraud_probability(logits: Tensor) -> Tensor:
+    """Probability of fraud, float32 [B], of logits [B, 2] or, averaged over members, [B, M, 2]."""
+    return torch.softmax(logits.float(), dim=-1)[..., 1].reshape(len(logits), -1).mean(dim=1)
+
+
+@torch.inference_mode()
+def score(network: nn.Module, rows: Batch, batch_size: int, device: torch.device | str = "cpu") -> np.ndarray:
+    """Fraud probability of every row, float32 [rows], each row scored once and in order."""
+    network = network.to(device).eval()
+    batches = Batches(rows, batch_size, device=device)
+    return torch.cat([fraud_probability(network(b.categorical, b.numeric).logits) for b in batches]).cpu().numpy()
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What rebuilds a network and its weights, from a checkpoint; read without unpickling objects.
+
+    Raises:
+        UserError: the file is missing, truncated or no checkpoint of fraudlab.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint {path}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        weights = {
+            name.removeprefix("network."): weight
+            for name, weight in checkpoint["state_dict"].items()
+            if name.startswith("network.")
+        }
+        return checkpoint["rebuild"], weights
+    except Exception as error:  # torch raises a handful of unrelated types for a broken file
+        raise UserError(f"{path} cannot be read as a checkpoint of fraudlab: {error}") from error

@@ -1,0 +1,45 @@
+"""Losses over logits: ``forward(logits [B, K] or [B, M, K], label int64 [B], weight float32 [B]) -> []``.
+
+Of an ensemble's M members each learns from its own loss; what comes back is their mean.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class CrossEntropy(nn.Module):
+    """Mean cross-entropy; a fraud (label > 0) weighs ``fraud_weight`` times a genuine transaction."""
+
+    def __init__(self, fraud_weight: float = 1.0) -> None:
+        super().__init__()
+        self.fraud_weight = fraud_weight
+
+    def forward(self, logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+        """Loss [] of ``logits``; the mean runs over rows, not over weights."""
+        return _mean_over_rows(-_log_p(logits, label), label, weight, self.fraud_weight)
+
+
+class Focal(nn.Module):
+    """Focal loss (Lin et al. 2017, arXiv:1708.02002, eq. 4): (1 - p)^focusing * -log p of the true class."""
+
+    def __init__(self, focusing: float = 2.0, fraud_weight: float = 1.0) -> None:
+        super().__init__()
+        self.focusing = focusing
+        self.fraud_weight = fraud_weight
+
+    def forward(self, logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+        """Loss [] of ``logits``; the mean runs over rows, not over weights."""
+        log_p = _log_p(logits, label)
+        return _mean_over_rows((1 - log_p.exp()) ** self.focusing * -log_p, label, weight, self.fraud_weight)
+
+
+def _log_p(logits: Tensor, label: Tensor) -> Tensor:
+    """Logarithm of the true class's probability, [B, M] (M = 1 for a single network)."""
+    logits = logits.float().reshape(len(label), -1, logits.shape[-1])
+    index = label[:, None, None].expand(-1, logits.shape[1], 1)
+    return torch.log_softmax(logits, dim=-1).gather(-1, index)[..., 0]
+
+
+def _mean_over_rows(loss: Tensor, label: Tensor, weight: Tensor, fraud_weight: float) -> Tensor:
+    weight = torch.where(label > 0, weight * fraud_weight, weight)
+    return (weight[:, None] * loss).mean()

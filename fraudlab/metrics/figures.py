@@ -1,0 +1,97 @@
+"""The figures of one split, computed from the predictions of the whole split: the single place they come from."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudlab.errors import UserError
+from fraudlab.metrics.calibration import brier, expected_calibration_error, log_loss
+from fraudlab.metrics.cards import card_precision_at_k
+from fraudlab.metrics.cost import cost_savings, ranked_value_detection_rate
+from fraudlab.metrics.ranking import Ranking
+
+Array = NDArray[Any]
+
+ADMIN_COST = 2.5
+"""Cost of looking at one alert, in the currency of the amounts: a stand-in to be replaced by one's own."""
+
+
+def figures(
+    label: Array,
+    score: Array,
+    *,
+    day: Array | None = None,
+    card: Array | None = None,
+    amount: Array | None = None,
+    cost_threshold: float | None = None,
+    admin_cost: float = ADMIN_COST,
+) -> dict[str, float | int | None]:
+    """All figures of a split, always under the same keys; None where a figure is undefined, so JSON can carry them.
+
+    Undefined are: what ranks one class against a missing one, card precision without ``day`` and ``card``, value
+    detection without ``amount``, savings without ``amount`` and ``cost_threshold``.
+
+    Args:
+        label: ``[N]``, 0 or 1 (integer, boolean or float).
+        score: ``[N]``, probability of fraud, in [0, 1].
+        day: ``[N]`` integers, e.g. days since the epoch.
+        card: ``[N]``, integers or strings; None or NaN = no card known.
+        amount: ``[N]``, 0 or more.
+        cost_threshold: rows with at least this score are flagged; chosen on the validation split with
+            :func:`fraudlab.metrics.cost.best_cost_threshold`.
+        admin_cost: cost of one alert, in the currency of ``amount``.
+
+    Raises:
+        UserError: an array is empty, of another length or dimension, or holds values out of range.
+    """
+    label, score = np.asarray(label), np.asarray(score)
+    _check(label, score, day, card, amount, admin_cost)
+    label, score = label == 1, score.astype(np.float64, copy=False)
+    ranking = Ranking(label, score)
+    found: dict[str, float | int | None] = {
+        "rows": ranking.rows,
+        "frauds": ranking.frauds,
+        "fraud_rate": ranking.frauds / ranking.rows,
+        "roc_auc": ranking.roc_auc(),
+        "average_precision": ranking.average_precision(),
+        "card_precision_at_100": None if day is None or card is None else card_precision_at_k(day, card, label, score),
+    }
+    for fpr in (0.01, 0.001):
+        found[f"recall_at_fpr_{fpr}"] = ranking.recall_at_fpr(fpr)
+    for budget in (0.01, 0.001):
+        found[f"precision_at_budget_{budget}"] = ranking.precision_at_budget(budget)
+        found[f"recall_at_budget_{budget}"] = ranking.recall_at_budget(budget)
+    found["value_detection_rate_at_budget_0.01"] = (
+        None if amount is None else ranked_value_detection_rate(ranking, label, amount, 0.01)
+    )
+    found["brier"] = brier(label, score)
+    found["log_loss"] = log_loss(label, score)
+    found["expected_calibration_error"] = expected_calibration_error(label, score)
+    found["cost_savings"] = (
+        None
+        if amount is None or cost_threshold is None
+        else cost_savings(label, score, amount, cost_threshold, admin_cost)
+    )
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in found.items()}
+
+
+def _check(
+    label: Array, score: Array, day: Array | None, card: Array | None, amount: Array | None, admin_cost: float
+) -> None:
+    if label.ndim != 1 or not len(label):
+        raise UserError(f"figures need at least one row in a flat array; label has shape {label.shape}")
+    for name, array in {"score": score, "day": day, "card": card, "amount": amount}.items():
+        if array is not None and array.shape != label.shape:
+            raise UserError(f"{name} has shape {array.shape} where label has {label.shape}; give one value a row")
+    if label.dtype != bool and not ((label == 0) | (label == 1)).all():
+        raise UserError("label holds values other than 0 and 1; encode fraud as 1 and genuine as 0")
+    if not ((score >= 0) & (score <= 1)).all():  # also false for NaN
+        raise UserError("score must lie in [0, 1] and be finite; give probabilities, not logits")
+    if day is not None and day.dtype.kind not in "iu":
+        raise UserError(f"day has type {day.dtype}; give whole days as integers, e.g. days since the epoch")
+    if amount is not None and not ((amount >= 0) & (amount < np.inf)).all():
+        raise UserError("amount must be finite and 0 or more; leave amount out where refunds or gaps are in the table")
+    if not 0 <= admin_cost < math.inf:
+        raise UserError(f"admin_cost={admin_cost} must be finite and 0 or more")

@@ -1,0 +1,1 @@
+"""Networks: one folder each, known to the rest only by the contract in :mod:`fraudlab.models.contract`."""

@@ -1,0 +1,45 @@
+"""A multi-layer perceptron over embedded categories and numeric columns."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fraudlab.models.contract import NetworkOutput
+
+
+class MLP(nn.Module):
+    """Linear, ReLU and dropout layers, then a linear head.
+
+    Args:
+        cardinalities: number of ids of each categorical column.
+        num_numeric: number of numeric columns.
+        num_classes: number of logits.
+        embedding_dim: width of each categorical column's embedding.
+        hidden: widths of the hidden layers.
+        dropout: share of hidden units dropped in training, in [0, 1).
+    """
+
+    def __init__(
+        self,
+        cardinalities: Sequence[int],
+        num_numeric: int,
+        num_classes: int = 2,
+        *,
+        embedding_dim: int = 4,
+        hidden: Sequence[int] = (500, 500),
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.embeddings = nn.ModuleList(nn.Embedding(ids, embedding_dim) for ids in cardinalities)
+        width = embedding_dim * len(cardinalities) + num_numeric
+        layers: list[nn.Module] = []
+        for next_width in hidden:
+            layers += [nn.Linear(width, next_width), nn.ReLU(), nn.Dropout(dropout)]
+            width = next_width
+        self.layers = nn.Sequential(*layers, nn.Linear(width, num_classes))
+
+    def forward(self, categorical: Tensor, numeric: Tensor) -> NetworkOutput:
+        """Logits [B, num_classes] of rows ``categorical`` int64 [B, C] and ``numeric`` float32 [B, N]."""
+        embedded = [embedding(categorical[:, column]) for column, embedding in enumerate(self.embeddings)]
+        return NetworkOutput(self.layers(torch.cat([*embedded, numeric], dim=1)), numeric.new_zeros(()))

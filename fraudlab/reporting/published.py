@@ -1,0 +1,59 @@
+"""Published figures to hold ours against, with their sources."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """One model's figures as printed in its source; ``figures`` is keyed like :mod:`fraudlab.metrics.figures`.
+
+    ``source`` is the place within the benchmark's publication, ``url`` its page.
+    """
+
+    name: str
+    source: str
+    url: str
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A data set with a fixed protocol, and what others reached on its test split."""
+
+    title: str
+    protocol: str
+    models: tuple[PublishedModel, ...]
+
+    def best(self) -> dict[str, float]:
+        """The highest published value of each figure, whichever model it belongs to."""
+        best: dict[str, float] = {}
+        for model in self.models:
+            for name, value in model.figures.items():
+                best[name] = max(value, best.get(name, value))
+        return best
+
+
+_BOOK = "https://fraud-detection-handbook.github.io/fraud-detection-handbook"
+
+
+def _book(model: str, chapter: int, page: str, roc_auc: float, ap: float, cp: float) -> PublishedModel:
+    values = {"roc_auc": roc_auc, "average_precision": ap, "card_precision_at_100": cp}
+    return PublishedModel(model, f"ch. {chapter}", f"{_BOOK}/{page}.html", values)
+
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "handbook": Benchmark(
+        title="Fraud Detection Handbook",
+        protocol="train 2018-07-25 to 07-31, label delay 7 days, test 2018-08-08 to 08-14, known cards left out",
+        models=(
+            _book("logistic regression", 3, "Chapter_3_GettingStarted/BaselineModeling", 0.871, 0.606, 0.291),
+            _book(
+                "random forest, tuned", 5, "Chapter_5_ModelValidationAndSelection/ModelSelection", 0.870, 0.678, 0.299
+            ),
+            _book("XGBoost, tuned", 5, "Chapter_5_ModelValidationAndSelection/ModelSelection", 0.869, 0.687, 0.303),
+            _book("neural network, tuned", 7, "Chapter_7_DeepLearning/FeedForwardNeuralNetworks", 0.876, 0.675, 0.303),
+        ),
+    )
+}
+"""By the name that ``published`` has in a run's config and ``run.json``."""

@@ -1,0 +1,106 @@
+"""What a table holds: its columns, their types and the part each of them plays."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from fraudlab.errors import UserError
+
+ColumnType = Literal["integer", "number", "string", "boolean", "datetime"]
+Role = Literal["id", "time", "card", "amount", "label", "categorical", "numeric", "carried"]
+
+_ONE_COLUMN_ROLES: tuple[Role, ...] = ("id", "time", "card", "amount", "label")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    ``role`` is ``id``, ``time``, ``card`` (who pays), ``amount`` or ``label`` (1 = fraud; one column each),
+    ``categorical`` or ``numeric`` (a possible input of a model), or ``carried`` (kept, never an input).
+    ``nullable`` says whether a value may be missing; ``minimum`` and ``maximum`` are inclusive limits.
+    """
+
+    name: str
+    type: ColumnType
+    role: Role
+    nullable: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """The columns of a table and whether its rows were simulated.
+
+    Raises:
+        UserError: a column is named twice, or a role that one column holds is given to several, or there
+            is no label.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    simulated: bool = False
+
+    def __post_init__(self) -> None:
+        names = [column.name for column in self.columns]
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            raise UserError(f"table {self.name}: columns named more than once: {', '.join(doubled)}")
+        for role in _ONE_COLUMN_ROLES:
+            if len(holders := self.names(role)) > 1:
+                raise UserError(f"table {self.name}: role {role} is given to several columns: {', '.join(holders)}")
+        if not self.names("label"):
+            raise UserError(f"table {self.name}: no column has the role label")
+
+    def names(self, *roles: Role) -> tuple[str, ...]:
+        """Names of the columns with one of ``roles``, in table order."""
+        return tuple(column.name for column in self.columns if column.role in roles)
+
+    def _one(self, role: Role) -> str | None:
+        return next(iter(self.names(role)), None)
+
+    @property
+    def id(self) -> str | None:
+        return self._one("id")
+
+    @property
+    def time(self) -> str | None:
+        return self._one("time")
+
+    @property
+    def card(self) -> str | None:
+        return self._one("card")
+
+    @property
+    def amount(self) -> str | None:
+        return self._one("amount")
+
+    @property
+    def label(self) -> str:
+        return self.names("label")[0]
+
+    def require(self, present: Iterable[str], where: str) -> None:
+        """Check that every column is among ``present``.
+
+        Raises:
+            UserError: columns are missing; the message names them, ``where`` and what is there.
+        """
+        there = list(present)
+        if missing := [column.name for column in self.columns if column.name not in there]:
+            raise UserError(
+                f"{where}: column{'s' if len(missing) > 1 else ''} {', '.join(missing)} missing; "
+                f"the table has: {', '.join(there)}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data (for JSON) that ``from_dict`` reads back."""
+        return {"name": self.name, "simulated": self.simulated, "columns": [asdict(c) for c in self.columns]}
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> "TableSchema":
+        """The schema that ``to_dict`` wrote."""
+        columns = tuple(Column(**column) for column in plain["columns"])
+        for column in columns:
+            if column.type not in get_args(ColumnType) or column.role not in get_args(Role):
+                raise UserError(f"schema {plain['name']}: column {column.name} has unknown type or role")
+        return cls(plain["name"], columns, plain["simulated"])

@@ -1,0 +1,82 @@
+"""``python -m fraudlab.train``: from raw transactions to a trained, measured model in a run folder."""
+
+import logging
+import time
+from pathlib import Path
+
+from fraudlab.cli import choices, door
+from fraudlab.config import TrainConfig
+
+log = logging.getLogger(__name__)
+
+
+@door("train")
+def main(config: TrainConfig) -> None:
+    started = time.perf_counter()
+    from fraudlab import build, fitting  # heavy: only now, so that --help and config errors answer at once
+    from fraudlab.atomic import write_json
+    from fraudlab.data.prepared import prepared_table
+    from fraudlab.data.splits import split_rows
+    from fraudlab.predictions import predictions_frame, split_figures
+    from fraudlab.reporting.published import BENCHMARKS
+    from fraudlab.reporting.report import write_report
+    from fraudlab.reporting.table import figures_table
+    from fraudlab.runs import RunFolder, config_yaml, peak_memory_bytes, rank
+
+    fitting.check_plumbing(config)
+    run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
+    table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
+    schema = table.schema
+    label = table.column(schema.label)
+    assert label is not None
+    split = split_rows(config.split, label, table.column(schema.time), table.column(schema.card))
+    refit = split.refit and config.refit
+
+    folder = run.selection if refit else run.final
+    selection = fits = fitting.fit(config, table, split.selection_train, split.validation, folder)
+    if refit:
+        log.info("fitting the tested model on %d rows for %d epochs", len(split.train), selection.best_epoch)
+        fits = fitting.fit(config, table, split.train, None, run.final, stop_after=selection.best_epoch)
+    if rank() > 0:
+        return
+
+    for part, rows, where in (("val", split.validation, folder), ("test", split.test, run.final)):
+        scores = fitting.score_rows(config, table, rows, where)
+        run.write_predictions(part, predictions_frame(table, rows, scores))
+    figures = split_figures(run.predictions("val"), run.predictions("test"))
+    metrics = {
+        **figures,
+        "train": {
+            "seconds": selection.seconds + (fits.seconds if refit else 0.0),
+            "epochs": fits.epochs,
+            "best_epoch": selection.best_epoch,
+            "rows": fits.rows,
+            "rows_per_second": fits.rows * fits.epochs / fits.seconds,
+            "peak_memory_bytes": peak_memory_bytes(),
+        },
+    }
+    chosen = choices()
+    run.write_provenance(
+        {
+            "experiment": chosen.get("experiment"),
+            "model": config.model.name,
+            "data": config.data.name,
+            "simulated": schema.simulated,
+            "published": config.published,
+            "data_fingerprint": table.fingerprint,
+            "split_rows": {"train": len(split.train), "val": len(split.validation), "test": len(split.test)},
+            "seed": config.seed,
+            "device": config.trainer["accelerator"],
+            "wall_seconds": time.perf_counter() - started,
+        }
+    )
+    write_json(run.metrics_path, metrics)
+    if config.report:
+        write_report(run.path)
+    print()
+    print(figures_table(metrics, BENCHMARKS.get(config.published or ""), simulated=schema.simulated))
+    print(f"\nrun folder: {run.path}")
+
+
+if __name__ == "__main__":
+    main()

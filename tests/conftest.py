@@ -1,0 +1,56 @@
+"""Fixtures that several tests share."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+# A simulated table small enough for tests: three weeks, a week of training, and frauds in every part.
+SMALL = (
+    "data.customers=120",
+    "data.terminals=60",
+    "data.radius=25",
+    "data.days=70",
+    "split.train_start=2018-05-01",
+    "split.train_days=14",
+    "trainer.max_epochs=3",
+    "trainer.enable_progress_bar=false",
+    "batch_size=512",
+)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real and published data sets; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("FRAUDLAB_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("no folder of shared data; FRAUDLAB_SHARED_DATA names one")
+    return folder
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    """Run ``python -m fraudlab.<name>`` with overrides, as a user does, with one data cache for all tests."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def run(
+        name: str, *overrides: str, cwd: Path | None = None, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", f"fraudlab.{name}", f"paths.data_dir={cache}", *overrides],
+            cwd=cwd or cache,
+            env={**os.environ, "WANDB_MODE": "offline", **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run

@@ -1,0 +1,389 @@
+import datetime
+import gzip
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fraudlab.config import TableConfig
+from fraudlab.data.sources import Source, table
+from fraudlab.errors import UserError
+
+ROWS: dict[str, list[Any]] = {
+    "number": [7, 8, 9, 10],
+    "when": ["2020-01-03", "2020-01-01", "2020-01-02", "2020-01-01"],
+    "who": ["ann", "bob", "ann", "cid"],
+    "paid": [1.5, 2.0, 0.25, 4.0],
+    "kind": ["a", "?", "b", "a"],
+    "fraud": [0, 1, 0, 0],
+}
+
+DAY_1, DAY_2 = datetime.datetime(2020, 1, 1), datetime.datetime(2020, 1, 2)
+
+
+def write(path: Path, rows: dict[str, list[Any]]) -> Path:
+    frame = pl.DataFrame(rows)
+    match path.suffixes:
+        case [".parquet"]:
+            frame.write_parquet(path)
+        case [".csv"]:
+            frame.write_csv(path)
+        case [".csv", ".gz"]:
+            path.write_bytes(gzip.compress(frame.write_csv().encode()))
+    return path
+
+
+def load(path: Path | str, **settings_: Any) -> Source:
+    return table.load(TableConfig(path=str(path), **{"label": "fraud", **settings_}), Path("never-used"))
+
+
+def roles(source: Source) -> dict[str, str]:
+    return {column.name: column.role for column in source.schema.columns}
+
+
+# ------------------------------------------------------------------------------------------------ real tables
+
+
+def test_adult(shared_data: Path) -> None:
+    counts = ["fnlwgt", "education_num", "capital_gain", "capital_loss", "hours_per_week"]
+    source = load(
+        shared_data / "adult" / "adult.parquet",
+        label="income",
+        fraud_value=">50K",
+        missing_values=["?"],
+        numeric=counts,
+    )
+    raw = pl.read_parquet(shared_data / "adult" / "adult.parquet")
+    frame = source.frame.collect()
+
+    assert source.schema.names("numeric") == ("age", *counts)
+    assert source.schema.id == "row_id"
+    assert frame["row_id"].to_list() == list(range(32_561))
+    assert frame["income"].dtype == pl.Int8
+    assert frame["income"].sum() == (raw["income"] == ">50K").sum()
+    for column in source.schema.columns:
+        assert frame[column.name].null_count() == (
+            (raw[column.name].cast(pl.String) == "?").sum() if column.name in raw.columns else 0
+        )
+        assert column.nullable == (frame[column.name].null_count() > 0)
+    assert frame["capital_gain"].to_list() == [float(text) for text in raw["capital_gain"]]
+
+
+def test_vehicle_claims(shared_data: Path) -> None:
+    source = load(
+        shared_data / "vehicle_claims" / "fraud_oracle.parquet",
+        label="FraudFound_P",
+        id="PolicyNumber",
+        time="accident",
+        categorical=["RepNumber"],
+        carried=["Year"],
+        missing_values=["0", "null"],
+        derive={
+            "day": "CASE WHEN WeekOfMonth = 5 THEN 28 ELSE 7 * WeekOfMonth - 6 END",
+            "accident": "STRPTIME(CONCAT(Year, '-', COALESCE(Month, MonthClaimed), '-', day), '%Y-%b-%d')",
+            "Age": "NULLIF(Age, 0)",
+        },
+    )
+    raw = pl.read_parquet(shared_data / "vehicle_claims" / "fraud_oracle.parquet")
+    frame = source.frame.collect()
+
+    assert source.schema.time == "accident"
+    assert frame["accident"].is_sorted()
+    assert frame["FraudFound_P"].sum() == raw["FraudFound_P"].sum()
+    assert sorted(frame["PolicyNumber"]) == sorted(raw["PolicyNumber"])
+    assert frame["accident"].dt.year().to_list() == frame["Year"].to_list()
+    known = frame.filter(pl.col("Month").is_not_null())
+    assert known["accident"].dt.strftime("%b").to_list() == known["Month"].to_list()
+    assert frame["Age"].null_count() == (raw["Age"] == 0).sum()
+    assert roles(source)["RepNumber"] == "categorical"
+
+
+# ------------------------------------------------------------------------------------------- reading and roles
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.csv.gz"])
+def test_every_format_gives_the_same_table(name: str, tmp_path: Path) -> None:
+    source = load(
+        write(tmp_path / name, ROWS), id="number", time="when", card="who", amount="paid", missing_values=["?"]
+    )
+    assert roles(source) == {
+        "number": "id",
+        "when": "time",
+        "who": "card",
+        "paid": "amount",
+        "kind": "categorical",
+        "fraud": "label",
+    }
+    frame = source.frame.collect()
+    assert frame["number"].to_list() == [8, 10, 9, 7]
+    assert frame["when"].to_list() == [datetime.datetime(2020, 1, day) for day in (1, 1, 2, 3)]
+    assert frame["kind"].to_list() == [None, "a", "b", "a"]
+    assert frame["fraud"].to_list() == [1, 0, 0, 0]
+    assert frame["fraud"].dtype == pl.Int8
+
+
+def test_columns_without_a_role_get_one_by_type(tmp_path: Path) -> None:
+    source = load(
+        write(
+            tmp_path / "t.parquet",
+            {
+                "whole": [1, 2],
+                "real": [0.5, float("nan")],
+                "text": ["1", "2"],
+                "flag": [True, False],
+                "day": [datetime.date(2020, 1, 1), datetime.date(2020, 1, 2)],
+                "nothing": [None, None],
+                "fraud": [True, False],
+            },
+        )
+    )
+    columns = {column.name: (column.type, column.role, column.nullable) for column in source.schema.columns}
+    assert columns == {
+        "row_id": ("integer", "id", False),
+        "whole": ("integer", "numeric", False),
+        "real": ("number", "numeric", True),
+        "text": ("string", "categorical", False),
+        "flag": ("boolean", "categorical", False),
+        "day": ("datetime", "carried", False),
+        "nothing": ("string", "categorical", True),
+        "fraud": ("integer", "label", False),
+    }
+    assert source.frame.collect()["real"].to_list() == [0.5, None]
+
+
+def test_missing_marks_do_not_make_a_csv_column_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", {"size": ["1", "?", "3.5"], "fraud": [0, 1, 0]})
+    assert roles(load(path))["size"] == "categorical"
+    assert roles(load(path, missing_values=["?"]))["size"] == "numeric"
+
+
+def test_a_late_decimal_makes_a_csv_column_real(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", {"size": ["1"] * 5000 + ["0.5"], "fraud": [0] * 5000 + [1]})
+    assert load(path).frame.collect()["size"].sum() == 5000.5
+
+
+@pytest.mark.parametrize("given", ["folder", "glob"])
+def test_several_files_are_one_table(given: str, tmp_path: Path) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    write(folder / "b.csv", {"fraud": [1], "size": [2.5]})
+    write(folder / "a.csv", {"size": [1, 2], "fraud": [0, 0]})
+    (folder / "README.txt").write_text("no table")
+    frame = load(folder if given == "folder" else folder / "*.csv").frame.collect()
+    assert frame.select("row_id", "size", "fraud").rows() == [(0, 1.0, 0), (1, 2.0, 0), (2, 2.5, 1)]
+
+
+def test_a_path_with_glob_marks_is_a_file_first(tmp_path: Path) -> None:
+    assert load(write(tmp_path / "t[1].csv", ROWS)).frame.collect().height == 4
+
+
+@pytest.mark.parametrize(
+    ("values", "fraud_value"),
+    [
+        ([False, True, False], None),
+        ([0.0, 1.0, 0.0], None),
+        (["0", "1", "0"], None),
+        (["no", "yes", "perhaps"], "yes"),
+        ([3, 2, 1], "2"),
+        ([0.0, 1.0, 2.0], "1"),
+        ([False, True, False], "True"),
+    ],
+)
+def test_labels(values: list[Any], fraud_value: str | None, tmp_path: Path) -> None:
+    path = write(tmp_path / "t.parquet", {"fraud": values})
+    assert load(path, fraud_value=fraud_value).frame.collect()["fraud"].to_list() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_label_of_one_class_is_left_to_the_split(value: int, tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", {"fraud": [value] * 3})
+    assert load(path).frame.collect()["fraud"].to_list() == [value] * 3
+    assert load(path, fraud_value="1").frame.collect()["fraud"].to_list() == [value] * 3
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["2020-01-02T03:04:05", "2020-01-01"], [DAY_1, DAY_2 + datetime.timedelta(seconds=11_045)]),
+        (["2020-01-02 02:00:00+02:00", "2020-01-01 00:00:00Z"], [DAY_1, DAY_2]),
+        ([datetime.date(2020, 1, 2), datetime.date(2020, 1, 1)], [DAY_1, DAY_2]),
+        ([86_400, 0], [0, 86_400]),
+        ([1.5, -0.5], [-0.5, 1.5]),
+    ],
+)
+def test_times(values: list[Any], expected: list[Any], tmp_path: Path) -> None:
+    path = write(tmp_path / "t.parquet", {"when": values, "fraud": [0, 1]})
+    assert load(path, time="when").frame.collect()["when"].to_list() == expected
+
+
+def test_a_time_with_a_zone_is_given_in_utc(tmp_path: Path) -> None:
+    zoned = pl.Series([datetime.datetime(2020, 1, 1, 12)], dtype=pl.Datetime("ms", "Asia/Tokyo"))
+    pl.DataFrame({"when": zoned, "fraud": [0]}).write_parquet(tmp_path / "t.parquet")
+    frame = load(tmp_path / "t.parquet", time="when").frame.collect()
+    assert frame.schema["when"] == pl.Datetime("us")
+    assert frame["when"].item() == zoned.dt.convert_time_zone("UTC").dt.replace_time_zone(None).item()
+
+
+def test_equal_times_stand_by_id(tmp_path: Path) -> None:
+    rows = {"when": [5, 5, 1, 5], "number": [3, 1, 9, 2], "fraud": [0, 0, 1, 0]}
+    frame = load(write(tmp_path / "t.csv", rows), id="number", time="when").frame.collect()
+    assert frame["number"].to_list() == [9, 1, 2, 3]
+
+
+def test_derived_columns_may_use_each_other(tmp_path: Path) -> None:
+    source = load(write(tmp_path / "t.csv", ROWS), derive={"cents": "paid * 100", "large": "cents > 175"})
+    assert roles(source)["cents"] == "numeric"
+    assert roles(source)["large"] == "categorical"
+    assert source.frame.collect()["large"].to_list() == [False, True, False, True]
+
+
+def test_the_fingerprint_follows_settings_and_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", ROWS)
+    before = load(path).fingerprint
+    assert load(path).fingerprint == before
+    assert load(path, card="who").fingerprint != before
+    write(path, {**ROWS, "paid": [1.5, 2.0, 0.25, 40.0]})
+    assert load(path).fingerprint != before
+
+
+values = st.one_of(
+    st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=5, max_size=5),
+    st.lists(st.none() | st.integers(-(2**53), 2**53), min_size=5, max_size=5),
+    st.lists(st.none() | st.text(min_size=1, max_size=5), min_size=5, max_size=5),
+    st.lists(st.none() | st.booleans(), min_size=5, max_size=5),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(values, st.permutations(range(5)), st.lists(st.integers(0, 2), min_size=5, max_size=5))
+def test_rows_are_kept_whole_and_sorted(
+    tmp_path_factory: pytest.TempPathFactory, column: list[Any], ids: list[int], times: list[int]
+) -> None:
+    path = tmp_path_factory.mktemp("rows") / "t.parquet"
+    write(path, {"column": column, "id": ids, "time": times, "fraud": [0, 1, 0, 1, 0]})
+    source = load(path, id="id", time="time")
+
+    expected = sorted(zip(times, ids, column, [0, 1, 0, 1, 0], strict=True), key=lambda row: row[:2])
+    assert source.frame.select("time", "id", "column", "fraud").collect().rows() == expected
+    (schema,) = [entry for entry in source.schema.columns if entry.name == "column"]
+    assert schema.nullable == (None in column)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=8))
+def test_numbers_written_as_text_come_back(tmp_path_factory: pytest.TempPathFactory, numbers: list[float]) -> None:
+    path = tmp_path_factory.mktemp("numbers") / "t.parquet"
+    write(path, {"size": [f" {number!r}" for number in numbers], "fraud": [0] * len(numbers)})
+    assert load(path, numeric=["size"]).frame.collect()["size"].to_list() == numbers
+
+
+# --------------------------------------------------------------------------------------------------- bad input
+
+
+def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        load(tmp_path / "none.csv")
+    with pytest.raises(UserError, match=r"matches no \.csv"):
+        load(tmp_path / "*.csv")
+    with pytest.raises(UserError, match="folder without any"):
+        load(tmp_path)
+    (tmp_path / "t.xlsx").write_bytes(b"PK")
+    with pytest.raises(UserError, match="neither CSV nor Parquet"):
+        load(tmp_path / "t.xlsx")
+    write(tmp_path / "t.csv", ROWS)
+    write(tmp_path / "t.parquet", ROWS)
+    with pytest.raises(UserError, match="both CSV and Parquet"):
+        load(tmp_path)
+
+
+def test_parts_of_different_tables(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", {"size": [1], "fraud": [0]})
+    write(tmp_path / "b.csv", {"fraud": [0]})
+    with pytest.raises(UserError, match=r"b\.csv and .*a\.csv do not have the same columns \(only one has size\)"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv.gz"])
+def test_a_file_cut_short(name: str, tmp_path: Path) -> None:
+    whole = write(tmp_path / name, {"fraud": [0, 1] * 5000, "text": [f"{row:x}" for row in range(10_000)]}).read_bytes()
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=f"{name} cannot be read"):
+        load(tmp_path / name)
+
+
+def test_a_parquet_with_damaged_pages(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.parquet", {"text": [f"{row:x}" for row in range(10_000)], "fraud": [0, 1] * 5000})
+    content = bytearray(path.read_bytes())
+    content[4:2000] = bytes(1996)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="cannot be read"):
+        load(path)
+
+
+def test_a_csv_with_ragged_rows(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("size,fraud\n1,0\n1,0,7\n")
+    with pytest.raises(UserError, match="cannot be read"):
+        load(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("content", ["", "size,fraud\n"])
+def test_an_empty_csv(content: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(UserError, match=r"is empty|no rows"):
+        load(tmp_path / "t.csv")
+
+
+def test_an_empty_parquet(tmp_path: Path) -> None:
+    pl.DataFrame(ROWS).clear().write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(UserError, match="has no rows"):
+        load(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"label": "Fraud"}, "data.label=Fraud: .* did you mean fraud"),
+        ({"label": "isFraud"}, "did you mean fraud"),
+        ({"time": "wenn"}, "data.time=wenn: .* did you mean when"),
+        ({"numeric": ["size"]}, "data.numeric=size: .* the table has: .*paid"),
+        ({"id": "xyz"}, "data.id=xyz: the table has no such column"),
+        ({"card": "who", "carried": ["who"]}, "column who has the role card and, in data.carried, carried"),
+        ({"id": "who"}, "data.id=who: ann stands in several rows"),
+        ({"label": "kind"}, "data.label=kind must be 0 or 1 but holds: .*, a, b; .* data.fraud_value"),
+        ({"label": "paid"}, "data.label=paid must be 0 or 1 but holds: "),
+        ({"label": "kind", "fraud_value": "A"}, "data.fraud_value=A is not among the values of kind: "),
+        ({"fraud_value": "yes"}, "data.fraud_value=yes is no number"),
+        ({"label": "kind", "missing_values": ["?"], "fraud_value": "a"}, "data.label=kind is missing in 1 rows"),
+        ({"id": "kind", "missing_values": ["?"]}, "data.id=kind is missing in 1 rows"),
+        ({"time": "who"}, "data.time=who: 'ann' is no time"),
+        ({"time": "when", "missing_values": ["2020-01-03"]}, "data.time=when is missing in 1 rows"),
+        ({"numeric": ["kind"]}, "column kind is numeric but holds 'a', .* data.missing_values"),
+        ({"amount": "who"}, "column who is amount but holds 'ann'"),
+        ({"derive": {"more": "payed * 2"}}, "data.derive.more: .*payed"),
+        ({"derive": {"more": "paid *"}}, "data.derive.more: "),
+        ({"derive": {"day": "STRPTIME(who, '%Y-%m-%d')"}}, "data.derive: .* failed"),
+        ({"derive": {"row_id": "number"}}, "data.id=row_id"),
+        ({"derive": {"flag": "paid > 1"}, "time": "flag"}, "type Boolean is no time"),
+        ({"derive": {"day": "STRPTIME(when, '%Y-%m-%d')"}, "categorical": ["day"]}, "cannot be categorical"),
+        ({"derive": {"day": "STRPTIME(when, '%Y-%m-%d')"}, "numeric": ["day"]}, "cannot be numeric"),
+    ],
+)
+def test_wrong_settings_and_values(asked: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        load(write(tmp_path / "t.parquet", ROWS), **asked)
+
+
+@pytest.mark.parametrize("day", ["01/02/2020", "2020-13-01", "20200101"])
+def test_a_date_that_is_not_iso_is_refused_not_guessed(day: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "t.parquet", {"when": ["2020-01-01", day], "fraud": [0, 1]})
+    with pytest.raises(UserError, match=f"'{day}' is no time"):
+        load(path, time="when")
+
+
+def test_a_column_of_lists_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.parquet", {"basket": [[1, 2], [3]], "fraud": [0, 1]})
+    with pytest.raises(UserError, match="column basket has type List"):
+        load(path)

@@ -1,0 +1,85 @@
+"""Batches lose no row, give none twice, are the same on any number of ranks, and go on where they stopped."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fraudlab.data.batches import Batch, Batches
+from fraudlab.data.datamodule import place
+
+
+def rows(count: int) -> Batch:
+    categorical = np.arange(count)[:, None]
+    return Batch.of(categorical, categorical.astype(np.float32) * 2, np.arange(count) % 2)
+
+
+def seen(batches: Batches) -> list[list[int]]:
+    return [batch.categorical[:, 0].tolist() for batch in batches]
+
+
+@settings(max_examples=60, deadline=None)
+@given(count=st.integers(4, 300), size=st.integers(4, 64), ranks=st.integers(1, 4), shuffle=st.booleans())
+def test_each_row_goes_to_one_rank_once_an_epoch(count: int, size: int, ranks: int, shuffle: bool) -> None:
+    whole = Batches(rows(count), size, shuffle=shuffle, seed=3)
+    pieces = [Batches(rows(count), size, shuffle=shuffle, seed=3, rank=r, num_ranks=ranks) for r in range(ranks)]
+    for _ in range(2):
+        expected = seen(whole)
+        by_rank = [seen(piece) for piece in pieces]
+        assert {len(steps) for steps in by_rank} == {len(whole)}
+        # At each step the ranks' pieces are, together and in order, the batch of a single process.
+        assert [sum(step, []) for step in zip(*by_rank, strict=True)] == expected
+        assert sorted(sum(expected, [])) == list(range(count))
+        assert max(map(len, expected)) <= size
+        assert max(map(len, expected)) - min(map(len, expected)) <= 1
+
+
+def test_columns_of_a_row_stay_together() -> None:
+    for batch in Batches(rows(50), 8, shuffle=True):
+        assert torch.equal(batch.numeric[:, 0], batch.categorical[:, 0] * 2.0)
+        assert torch.equal(batch.label, batch.categorical[:, 0] % 2)
+        assert torch.equal(batch.weight, torch.ones(len(batch.label)))
+
+
+def test_the_mean_over_ranks_is_the_mean_over_the_batch() -> None:
+    value = torch.arange(11.0)
+    pieces = [Batches(rows(11), 11, rank=r, num_ranks=2) for r in range(2)]
+    means = [(batch.weight * value[batch.categorical[:, 0]]).mean() for piece in pieces for batch in piece]
+    assert torch.isclose(torch.stack(means).mean(), value.mean())
+
+
+def test_orders_differ_by_epoch_and_seed_and_repeat() -> None:
+    first, again, other = (Batches(rows(100), 10, shuffle=True, seed=s) for s in (1, 1, 2))
+    epochs = [seen(first), seen(first)]
+    assert epochs[0] != epochs[1]
+    assert [seen(again), seen(again)] == epochs
+    assert seen(other) != epochs[0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(stop=st.integers(0, 24))
+def test_goes_on_with_the_very_next_batch(stop: int) -> None:
+    expected = [step for batches in [Batches(rows(100), 10, shuffle=True)] for _ in range(3) for step in seen(batches)]
+    before, after = Batches(rows(100), 10, shuffle=True), Batches(rows(100), 10, shuffle=True)
+    given_before, state = [], before.state_dict()
+    while len(given_before) < stop:
+        for batch in before:
+            given_before.append(batch.categorical[:, 0].tolist())
+            state = before.state_dict()
+            if len(given_before) == stop:
+                break
+    after.load_state_dict(state)
+    rest = [step for _ in range(4) for step in seen(after)]
+    assert (given_before + rest)[: len(expected)] == expected
+
+
+def test_a_state_of_other_rows_is_refused() -> None:
+    with pytest.raises(ValueError, match="100 rows with seed 0"):
+        Batches(rows(99), 10).load_state_dict(Batches(rows(100), 10).state_dict())
+
+
+def test_rows_stay_where_they_are_on_the_cpu() -> None:
+    batch = rows(10)
+    assert place(batch, torch.device("cpu"), "always") is batch
+    assert batch.num_bytes == 10 * (8 + 4 + 8 + 4)

@@ -1,0 +1,123 @@
+"""Splits keep the future out, know what is known, and refuse what leaks."""
+
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fraudlab.config import RandomConfig, TimeFractionConfig, TimeWindowsConfig
+from fraudlab.data.splits import split_rows
+from fraudlab.errors import UserError
+
+START = date(2020, 1, 1)
+
+
+def table(rows: int, days: int, cards: int, seed: int) -> tuple[pl.Series, pl.Series, pl.Series]:
+    draw = np.random.default_rng(seed)
+    seconds = np.sort(draw.integers(0, days * 86400, rows))
+    time = pl.Series([datetime(2020, 1, 1) + timedelta(seconds=int(s)) for s in seconds])
+    return pl.Series(draw.random(rows) < 0.1).cast(pl.Int8), time, pl.Series(draw.integers(0, cards, rows))
+
+
+def known_by_hand(label, day, card, start: int, last_train: int, first_test: int, row: int) -> bool:
+    """The book's rule for one test row, word by word."""
+    known_until = last_train + (day[row] - first_test)
+    return any(
+        label[other] and card[other] == card[row] and start <= day[other] <= known_until for other in range(len(label))
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), train=st.integers(3, 8), delay=st.integers(0, 5), test=st.integers(1, 4))
+def test_time_windows_follow_the_books_rule(seed: int, train: int, delay: int, test: int) -> None:
+    label, time, card = table(400, 40, 30, seed)
+    config = TimeWindowsConfig(
+        train_start="2020-01-13", train_days=train, delay_days=delay, test_days=test, validation_shift_days=test + delay
+    )
+    try:
+        split = split_rows(config, label, time, card)
+    except UserError:
+        return  # so few rows that a window is empty or has no fraud
+    day = time.dt.date().to_list()
+    day = [(d - START).days for d in day]
+    for start, train_rows, test_rows in (
+        (12, split.train, split.test),
+        (12 - test - delay, split.selection_train, split.validation),
+    ):
+        last_train, first_test = start + train - 1, start + train + delay
+        assert [r for r in range(400) if start <= day[r] <= last_train] == train_rows.tolist()
+        expected = [
+            r
+            for r in range(400)
+            if first_test <= day[r] < first_test + test
+            and not known_by_hand(label, day, card, start, last_train, first_test, r)
+        ]
+        assert expected == test_rows.tolist()
+
+
+def test_the_published_protocol_has_the_published_rows(shared_data: Path) -> None:
+    frame = pl.read_parquet(shared_data / "handbook" / "transactions.parquet")
+    config = TimeWindowsConfig(train_start="2018-07-25", train_days=7)
+    split = split_rows(config, frame["TX_FRAUD"], frame["TX_DATETIME"], frame["CUSTOMER_ID"])
+    label = frame["TX_FRAUD"].to_numpy()
+    assert (len(split.train), label[split.train].sum()) == (67240, 598)
+    assert (len(split.test), label[split.test].sum()) == (58264, 385)
+    assert split.refit
+
+
+@pytest.mark.parametrize("config", [TimeFractionConfig(), RandomConfig()])
+def test_fractions_cover_each_row_once(config, caplog: pytest.LogCaptureFixture) -> None:
+    label, time, _ = table(1000, 10, 5, 0)
+    split = split_rows(config, label, time, None)
+    parts = [split.train, split.validation, split.test]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(1000))
+    assert [len(part) for part in parts] == [700, 150, 150]
+    assert not split.refit
+    if config.name == "random":
+        assert "mixes past and future" in caplog.text
+    else:
+        assert split.train[-1] < split.validation[0]
+        assert split.validation[-1] < split.test[0]
+
+
+def test_seconds_serve_as_time() -> None:
+    label, time, card = table(1000, 40, 30, 1)
+    seconds = time.dt.epoch("s") - datetime(2020, 1, 1).timestamp()
+    dates = TimeWindowsConfig(train_start="2020-01-20", train_days=7, test_days=3, delay_days=2, validation_shift_days=5)
+    numbers = TimeWindowsConfig(train_start="19", train_days=7, test_days=3, delay_days=2, validation_shift_days=5)
+    by_date, by_number = split_rows(dates, label, time, card), split_rows(numbers, label, seconds, card)
+    assert np.array_equal(by_date.test, by_number.test)
+    assert np.array_equal(by_date.selection_train, by_number.selection_train)
+
+
+WINDOWS = {"train_start": "2020-01-20", "train_days": 7, "delay_days": 2, "test_days": 3, "validation_shift_days": 5}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"validation_shift_days": 4}, "leaks"),
+        ({"train_start": "2021-01-20"}, "no rows for selection train; the data run from 2020"),
+        ({"train_start": "soon"}, "is no date"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(change: dict, said: str) -> None:
+    label, time, card = table(1000, 40, 30, 1)
+    with pytest.raises(UserError, match=said):
+        split_rows(TimeWindowsConfig(**{**WINDOWS, **change}), label, time, card)
+
+
+def test_missing_columns_and_classes_are_refused() -> None:
+    label, time, card = table(1000, 40, 30, 1)
+    with pytest.raises(UserError, match="card column"):
+        split_rows(TimeWindowsConfig(**WINDOWS), label, time, None)
+    with pytest.raises(UserError, match="time column"):
+        split_rows(TimeFractionConfig(), label, None, None)
+    with pytest.raises(UserError, match="no fraud"):
+        split_rows(TimeWindowsConfig(**WINDOWS), label * 0, time, card)
+    with pytest.raises(UserError, match="nothing but fraud"):
+        split_rows(TimeFractionConfig(), label * 0 + 1, time, card)

@@ -1,0 +1,23 @@
+"""prepare fills the cache and says what is in it; a second call finds it."""
+
+from pathlib import Path
+
+from tests.conftest import Command
+
+SMALL_DATA = ("data.customers=50", "data.terminals=40", "data.radius=30", "data.days=20", "data.seed=7")
+
+
+def test_prepare_says_what_it_wrote(door: Command, tmp_path: Path) -> None:
+    outputs = [door("prepare", *SMALL_DATA, f"hydra.run.dir={tmp_path}/{n}") for n in (1, 2)]
+    for done in outputs:
+        assert done.returncode == 0, done.stderr
+        assert "simulated data" in done.stdout
+        assert "15 numeric, 0 categorical" in done.stdout
+    assert outputs[0].stdout == outputs[1].stdout
+
+
+def test_features_that_need_other_columns_are_refused(door: Command, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,fraud\n1,0\n2,1\n")
+    done = door("prepare", "data=table", f"data.path={tmp_path}/t.csv", "data.label=fraud")
+    assert done.returncode == 1
+    assert "use features=columns" in done.stderr

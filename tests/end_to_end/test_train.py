@@ -1,0 +1,192 @@
+"""The doors, driven as a user does, on a small simulated table."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
+
+from fraudlab.cli import conf_dir
+from tests.conftest import SMALL, Command
+
+PREDICTIONS = ["transaction_id", "time", "card_id", "amount", "label", "score"]
+
+
+@pytest.fixture(scope="module")
+def run(door: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    done = door("train", *SMALL, f"hydra.run.dir={folder}")
+    assert done.returncode == 0, done.stderr
+    assert "simulated" in done.stdout
+    assert f"run folder: {folder}" in done.stdout
+    return folder
+
+
+def test_the_run_folder_has_all_its_parts(run: Path) -> None:
+    for part in ("config.yaml", "run.json", "metrics.json", "checkpoints/best.ckpt", "encoder/encoder.json",
+                 "selection/checkpoints/best.ckpt", "selection/checkpoints/last.ckpt", "report.html", "train.log",
+                 "csv/metrics.csv"):  # fmt: skip
+        assert (run / part).is_file(), part
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["seed"] == 0
+    assert facts["simulated"] is True
+    assert facts["versions"]["torch"]
+    assert not list(run.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_every_figure_can_be_computed_again_from_the_predictions(run: Path, part: str) -> None:
+    predictions = pl.read_parquet(run / "predictions" / f"{part}.parquet")
+    assert predictions.columns == PREDICTIONS
+    figures = json.loads((run / "metrics.json").read_text())[part]
+    label, score = predictions["label"].to_numpy(), predictions["score"].to_numpy().astype(float)
+    assert figures["average_precision"] == pytest.approx(average_precision_score(label, score), abs=1e-9)
+    assert figures["roc_auc"] == pytest.approx(roc_auc_score(label, score), abs=1e-9)
+    assert figures["brier"] == pytest.approx(brier_score_loss(label, score), abs=1e-9)
+    assert figures["log_loss"] == pytest.approx(log_loss(label, score), abs=1e-6)
+    assert figures["rows"] == len(predictions)
+
+
+def test_evaluate_gets_the_same_figures(door: Command, run: Path) -> None:
+    done = door("evaluate", f"run={run}")
+    assert done.returncode == 0, done.stderr
+    assert "the same figures" in done.stdout
+
+
+def test_evaluate_tells_when_figures_differ(door: Command, run: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "changed"
+    changed.mkdir()
+    for part in run.iterdir():
+        (changed / part.name).symlink_to(part)
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["test"]["roc_auc"] = 0.123
+    (changed / "metrics.json").unlink()
+    (changed / "metrics.json").write_text(json.dumps(metrics))
+    done = door("evaluate", f"run={changed}")
+    assert done.returncode == 1
+    assert "test.roc_auc: 0.123 in metrics.json" in done.stderr
+
+
+def test_the_same_seed_gives_the_same_figures(door: Command, run: Path, tmp_path: Path) -> None:
+    done = door("train", *SMALL, f"hydra.run.dir={tmp_path}/again", "report=false")
+    assert done.returncode == 0, done.stderr
+    first, again = (json.loads((folder / "metrics.json").read_text()) for folder in (run, tmp_path / "again"))
+    assert first["val"] == again["val"]
+    assert first["test"] == again["test"]
+
+
+def test_a_run_folder_is_never_overwritten(door: Command, run: Path) -> None:
+    before = (run / "metrics.json").read_bytes()
+    done = door("train", *SMALL, f"hydra.run.dir={run}")
+    assert done.returncode == 1
+    assert "holds a run already" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (run / "metrics.json").read_bytes() == before
+
+
+def test_two_processes_match_one(door: Command, tmp_path: Path) -> None:
+    """Without dropout and batch statistics, two ranks take the very steps of one process."""
+    same = ["model=mlp", "model.dropout=0", "model.hidden=[32]", "report=false", "eval_batch_size=1000"]
+    figures = []
+    for trainer in ("cpu", "ddp_sim"):
+        done = door("train", *SMALL, *same, f"trainer={trainer}", f"hydra.run.dir={tmp_path}/{trainer}")
+        assert done.returncode == 0, done.stderr
+        figures.append(json.loads((tmp_path / trainer / "metrics.json").read_text()))
+    one, two = figures
+    for part in ("val", "test"):
+        for name, value in one[part].items():
+            assert two[part][name] == pytest.approx(value, abs=2e-5), name
+    scores = [pl.read_parquet(tmp_path / t / "predictions" / "test.parquet")["score"] for t in ("cpu", "ddp_sim")]
+    assert np.allclose(scores[0], scores[1], atol=1e-5)
+
+
+def test_tabnet_trains_on_two_processes(door: Command, run: Path, tmp_path: Path) -> None:
+    done = door("train", *SMALL, "trainer=ddp_sim", f"hydra.run.dir={tmp_path}/run", "report=false")
+    assert done.returncode == 0, done.stderr
+    one, two = (json.loads((folder / "metrics.json").read_text()) for folder in (run, tmp_path / "run"))
+    assert two["val"]["rows"] == one["val"]["rows"]
+    # Each rank keeps running statistics of its own half of a batch, so figures are near, not equal.
+    assert two["test"]["roc_auc"] == pytest.approx(one["test"]["roc_auc"], abs=0.1)
+
+
+STEP = ("trainer.max_epochs=1", "trainer.limit_train_batches=1", "report=false", "logger=none")
+
+
+@pytest.mark.parametrize("experiment", sorted(file.stem for file in (conf_dir() / "experiment").glob("*.yaml")))
+def test_each_experiment_runs(door: Command, tmp_path: Path, experiment: str) -> None:
+    done = door("train", f"experiment={experiment}", *SMALL, *STEP, f"hydra.run.dir={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("debug", ["fast", "limit", "overfit", "profile"])
+def test_each_debug_config_runs(door: Command, tmp_path: Path, debug: str) -> None:
+    small = [override for override in SMALL if "max_epochs" not in override]
+    done = door("train", *small, f"debug={debug}", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+    if debug == "profile":
+        assert list((tmp_path / "run").glob("*profile*"))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("optimizer=adam", "scheduler=exponential", "loss=focal"),
+        ("scheduler=plateau", "refit=false"),
+        ("scheduler=constant", "callbacks.ema=null", "callbacks.early_stopping=null"),
+        ("trainer.precision=bf16-mixed", "trainer.accumulate_grad_batches=2"),
+        ("features.encoder.scaling=quantile_normal", "features.encoder.clip=5"),
+        ("logger=[csv,wandb]", "logger.wandb.offline=true"),
+        ("split=time_fraction", "split.validation=0.3", "split.test=0.3"),
+        ("split=random",),
+    ],
+    ids=lambda overrides: overrides[0],
+)
+def test_settings_train(door: Command, tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    small = [o for o in SMALL if not (o.startswith("split.") and "split=" in overrides[0])]
+    done = door("train", *small, "trainer.max_epochs=1", *overrides, "report=false", f"hydra.run.dir={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "metrics.json").is_file()
+    if "split=random" in overrides:
+        assert "mixes past and future" in done.stdout + done.stderr
+
+
+def test_multirun_trains_each_seed(door: Command, tmp_path: Path) -> None:
+    done = door("train", "-m", "seed=0,1", *SMALL, *STEP, f"hydra.sweep.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    scores = [pl.read_parquet(tmp_path / seed / "predictions" / "test.parquet")["score"] for seed in "01"]
+    assert scores[0].to_list() != scores[1].to_list()
+
+
+def test_a_full_disk_leaves_nothing_that_looks_whole(door: Command, tmp_path: Path) -> None:
+    import resource
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-m", "fraudlab.train", *SMALL, f"paths.data_dir={tmp_path}/data",
+         f"hydra.run.dir={tmp_path}/run"],  # fmt: skip
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert "cannot read or write" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "data").glob("*"))
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_a_split_without_rows_is_one_message(door: Command, tmp_path: Path) -> None:
+    done = door("train", *SMALL, "split.train_start=2030-01-01", f"hydra.run.dir={tmp_path}/run")
+    assert done.returncode == 1
+    assert "no rows for selection train; the data run from 2018-04-01" in done.stderr
+
+
+def test_evaluate_of_no_run_is_one_message(door: Command, tmp_path: Path) -> None:
+    done = door("evaluate", f"run={tmp_path}")
+    assert done.returncode == 1
+    assert "is no run folder" in done.stderr
+    assert "Traceback" not in done.stderr

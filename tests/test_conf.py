@@ -1,0 +1,136 @@
+"""Every YAML in conf/ composes, has its types, and builds; wrong keys are named."""
+
+import dataclasses
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from fraudlab import build, config
+from fraudlab.cli import HYDRA_VERSION_BASE, conf_dir
+from fraudlab.errors import UserError
+from tests.conftest import REPOSITORY
+
+PLUMBING = ("optimizer", "scheduler", "trainer", "callbacks", "logger")
+OPTIONS = [
+    (folder.name, file.stem)
+    for folder in sorted(conf_dir().iterdir())
+    if folder.name not in ("hydra", "local")
+    for file in sorted(folder.glob("*.yaml"))
+]
+
+
+@pytest.fixture(autouse=True)
+def _hydra():
+    config.register()
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(conf_dir()), version_base=HYDRA_VERSION_BASE):
+        yield
+
+
+def compose(door: str, *overrides: str):
+    return hydra.compose(door, ["paths.output_dir=out", *overrides])
+
+
+def required(group: str, option: str) -> list[str]:
+    return ["data.path=x.csv", "data.label=fraud"] if (group, option) == ("data", "table") else []
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_types_and_builds(group: str, option: str) -> None:
+    if (group, option) == ("debug", "default"):
+        pytest.skip("only other debug configs extend it")
+    typed = config.typed("train", compose("train", f"{group}={option}", *required(group, option)))
+    assert isinstance(typed, config.TrainConfig)
+    for product, options in config.SCHEMAS.items():
+        assert isinstance(getattr(typed, product), tuple(options.values()))
+    for plumbing in PLUMBING:
+        settings = dict(getattr(typed, plumbing) or {})
+        if plumbing == "scheduler":
+            settings = {key: value for key, value in settings.items() if key not in ("interval", "monitor")}
+        build.check_plumbing(plumbing, settings)
+    rebuild = {"model": dataclasses.asdict(typed.model), "cardinalities": [5], "num_numeric": 3}
+    parameters = list(build.network(rebuild).parameters())
+    optimizer = build.optimizer(typed.optimizer)(parameters)
+    made = build.scheduler(typed.scheduler)
+    assert made is not None
+    assert made(optimizer, 100)["scheduler"].optimizer is optimizer
+    build.loss(typed.loss)
+
+
+@pytest.mark.parametrize("door", sorted(config.DOORS))
+def test_every_door_composes(door: str) -> None:
+    overrides = ["run=x"] if door == "evaluate" else []
+    assert isinstance(config.typed(door, compose(door, *overrides)), config.DOORS[door])
+
+
+@pytest.mark.parametrize("group", sorted(config.SCHEMAS))
+def test_file_stems_are_registry_names(group: str) -> None:
+    stems = {file.stem for file in (conf_dir() / group).glob("*.yaml")}
+    assert stems == set(config.SCHEMAS[group])
+    for name, schema in config.SCHEMAS[group].items():
+        assert {field.name: field.default for field in dataclasses.fields(schema)}["name"] == name
+
+
+def test_registry_names_are_modules_with_tests() -> None:
+    package, tests = REPOSITORY / "fraudlab", REPOSITORY / "tests"
+    for name in config.SCHEMAS["data"]:
+        assert (package / "data" / "sources" / f"{name}.py").is_file()
+        assert (tests / "data" / "sources" / f"test_{name}.py").is_file()
+    for name in config.SCHEMAS["features"]:
+        assert (package / "features" / f"{name}.py").is_file()
+        assert (tests / "features" / f"test_{name}.py").is_file()
+    for name in config.SCHEMAS["model"]:
+        assert (package / "models" / name / "network.py").is_file()
+        assert (tests / "models" / f"test_{name}.py").is_file()
+
+
+def test_an_experiment_and_debug_layer_win_over_groups() -> None:
+    typed = config.typed("train", compose("train", "experiment=handbook", "debug=fast"))
+    assert typed.features.extended
+    assert typed.split.train_days == 92
+    assert typed.trainer["max_epochs"] == 1
+    assert not typed.report
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("model.mask_type=softmax", "sparsemax, entmax"),
+        ("model.n_d=0", "at least 1"),
+        ("model.virtual_batch_size=1", "at least 2"),
+        ("split=random split.test=1.5", "leave rows for training"),
+        ("features.encoder.scaling=minmax", "quantile_normal"),
+        ("keep_on_device=perhaps", "auto, always, never"),
+        ("features.encoder.clip=-1", "positive"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(override: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        config.typed("train", compose("train", *override.split()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"_target_": "os.system", "command": "true"}, "not allowed"),
+        ({"_target_": "torch.optim.Adamm"}, "cannot be imported"),
+        ({"_target_": "torch.optim.AdamW", "lrr": 1}, "optimizer.lr"),
+        ({"inner": {"_target_": "builtins.eval"}}, "optimizer.inner"),
+    ],
+)
+def test_plumbing_is_checked(settings: dict, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        build.check_plumbing("optimizer", settings)
+
+
+def test_a_refused_argument_names_its_class() -> None:
+    with pytest.raises(UserError, match=r"torch\.optim\.AdamW.*[Ii]nvalid learning rate"):
+        build.optimizer({"_target_": "torch.optim.AdamW", "lr": -1.0})(
+            build.network({"model": {"name": "mlp"}, "cardinalities": [], "num_numeric": 2}).parameters()
+        )
+
+
+def test_the_package_finds_conf(tmp_path: Path) -> None:
+    assert (conf_dir() / "train.yaml").is_file()

@@ -1,0 +1,92 @@
+"""The learner trains any network of the contract and its checkpoints hold plain data."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import lightning.pytorch as L
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+
+from fraudlab import build
+from fraudlab.config import CrossEntropyConfig, MLPConfig, TabNetConfig
+from fraudlab.data.batches import Batch
+from fraudlab.data.datamodule import FraudDataModule
+from fraudlab.errors import UserError
+from fraudlab.fitting import load_network
+from fraudlab.learner import FraudLearner, load_checkpoint, score
+
+
+def rows(count: int, seed: int) -> Batch:
+    """Rows whose label follows from two of their columns."""
+    draw = np.random.default_rng(seed)
+    categorical, numeric = draw.integers(0, 4, (count, 1)), draw.standard_normal((count, 3)).astype(np.float32)
+    return Batch.of(categorical, numeric, (numeric[:, 0] + (categorical[:, 0] == 2) > 1).astype(np.int64))
+
+
+def learner(model: MLPConfig | TabNetConfig) -> FraudLearner:
+    rebuild = {"model": asdict(model), "cardinalities": [4], "num_numeric": 3}
+    return FraudLearner(
+        build.network(rebuild),
+        build.loss(CrossEntropyConfig()),
+        build.optimizer({"_target_": "torch.optim.AdamW", "lr": 0.01}),
+        build.scheduler({
+            "_target_": "torch.optim.lr_scheduler.OneCycleLR",
+            "interval": "step",
+            "max_lr": 0.01,
+            "total_steps": "total_steps",
+        }),
+        rebuild,
+    )  # fmt: skip
+
+
+def fit(model: MLPConfig | TabNetConfig, folder: Path) -> tuple[FraudLearner, L.Trainer]:
+    L.seed_everything(0, verbose=False)
+    trainer = L.Trainer(
+        max_epochs=8, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=folder, enable_checkpointing=False, deterministic=True,
+    )  # fmt: skip
+    made = learner(model)
+    trainer.fit(made, datamodule=FraudDataModule(rows(2000, 0), rows(500, 1), batch_size=200, eval_batch_size=77, seed=0))
+    return made, trainer
+
+
+@pytest.mark.parametrize(
+    "model", [MLPConfig(hidden=[16]), TabNetConfig(virtual_batch_size=100, momentum=0.3)], ids=["mlp", "tabnet"]
+)
+def test_learns_logs_the_exact_figure_and_survives_a_checkpoint(
+    model: MLPConfig | TabNetConfig, tmp_path: Path
+) -> None:
+    trained, trainer = fit(model, tmp_path)
+    validation = rows(500, 1)
+    scores = score(trained.network, validation, 64)
+    logged = float(trainer.callback_metrics["val/average_precision"])
+    assert logged == pytest.approx(average_precision_score(validation.label.numpy(), scores), abs=1e-6)
+    assert logged > 0.8
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    assert np.array_equal(score(load_network(tmp_path / "model.ckpt"), validation, 64), scores)
+    rebuild, _ = load_checkpoint(tmp_path / "model.ckpt")
+    assert rebuild == {"model": asdict(model), "cardinalities": [4], "num_numeric": 3}
+
+
+def test_scores_do_not_depend_on_the_batch_size() -> None:
+    network = learner(TabNetConfig()).network
+    assert np.allclose(score(network, rows(100, 2), 7), score(network, rows(100, 2), 100), atol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
+    first, second = (fit(MLPConfig(hidden=[16]), tmp_path)[0].network.state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_broken_checkpoints_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.ckpt"
+    with pytest.raises(UserError, match="there is no checkpoint"):
+        load_checkpoint(path)
+    path.write_bytes(b"half of a file")
+    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        load_checkpoint(path)
+    torch.save({"state_dict": {}, "rebuild": Path("an object")}, path)
+    with pytest.raises(UserError, match="cannot be read as a checkpoint"):
+        load_checkpoint(path)
