@@ -31,7 +31,12 @@ def main() -> None:
     for name, seed in tqdm(runs, desc="runs"):
         folder = OUTPUT / name / f"seed{seed}"
         if not (folder / "metrics.json").is_file():
-            command = [*EXPERIMENTS[name], f"seed={seed}", f"hydra.run.dir={folder}", "trainer.enable_progress_bar=false"]
+            command = [
+                *EXPERIMENTS[name],
+                f"seed={seed}",
+                f"hydra.run.dir={folder}",
+                "trainer.enable_progress_bar=false",
+            ]
             subprocess.run([sys.executable, "-m", "fraudlab.train", *command], check=True, stdout=subprocess.DEVNULL)
     results = {name: summary(name) for name in EXPERIMENTS}
     machine = {"cpus": os.cpu_count(), "platform": platform.platform()}

@@ -40,7 +40,9 @@ def features(config: Any, schema: TableSchema) -> "Features":
     if config.name == "handbook":
         from fraudlab.features.handbook import HandbookFeatures
 
-        missing = [column for column in HandbookFeatures.needs if column not in [column.name for column in schema.columns]]
+        missing = [
+            column for column in HandbookFeatures.needs if column not in [column.name for column in schema.columns]
+        ]
         if missing:
             raise UserError(
                 f"features=handbook needs the columns {', '.join(missing)}, which data={schema.name} has not; "
@@ -149,7 +151,7 @@ def plumbing(config: Mapping[str, Any], **objects: Any) -> Any:
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
-    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     try:
         # Through a partial, so that Hydra does not turn the objects into config nodes.

@@ -1,13 +1,14 @@
 """One fit: rows of a prepared table in, a folder with the trained network and its encoder out."""
 
 import copy
+import logging
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import lightning.pytorch as L
 import numpy as np
+import polars as pl
 import torch
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
 from torch import nn
@@ -70,8 +71,12 @@ def fit(
         folder: gets ``encoder/`` and ``checkpoints/best.ckpt``.
         stop_after: end after so many epochs of the schedule.
     """
+    # Lightning's notes on devices and tips would be printed twice a run, through its handler and ours.
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     L.seed_everything(config.seed, verbose=False)
-    encoder, train_batch = _encode_train(config, table, train)
+    frame = _read(table, train)
+    encoder = TableEncoder.fit(frame, table.categorical, table.numeric, **asdict(config.features.encoder))
+    train_batch = _encode(table, frame, encoder)
     validation_batch = None if validation is None else encode(table, validation, encoder)
     rebuild = {
         "model": asdict(config.model),
@@ -111,9 +116,15 @@ def fit(
 
 def encode(table: PreparedTable, rows: Rows, encoder: TableEncoder) -> Batch:
     """Encoded rows of a table, on the host."""
-    columns = [*table.categorical, *table.numeric, table.schema.label]
-    frame = table.rows(int(rows[0]), int(rows[-1]) + 1, list(dict.fromkeys(columns)))
-    frame = frame if len(frame) == len(rows) else frame[rows - rows[0]]
+    return _encode(table, _read(table, rows), encoder)
+
+
+def _read(table: PreparedTable, rows: Rows) -> pl.DataFrame:
+    columns = dict.fromkeys([*table.categorical, *table.numeric, table.schema.label])
+    return table.rows(rows, list(columns))
+
+
+def _encode(table: PreparedTable, frame: pl.DataFrame, encoder: TableEncoder) -> Batch:
     arrays = encoder.transform(frame)
     return Batch.of(arrays.categorical, arrays.numeric, frame[table.schema.label].to_numpy())
 
@@ -133,15 +144,6 @@ def load_network(checkpoint: Path) -> nn.Module:
     return network.eval()
 
 
-def _encode_train(config: TrainConfig, table: PreparedTable, train: Rows) -> tuple[TableEncoder, Batch]:
-    columns = [*table.categorical, *table.numeric, table.schema.label]
-    frame = table.rows(int(train[0]), int(train[-1]) + 1, list(dict.fromkeys(columns)))
-    frame = frame if len(frame) == len(train) else frame[train - train[0]]
-    encoder = TableEncoder.fit(frame, table.categorical, table.numeric, **asdict(config.features.encoder))
-    arrays = encoder.transform(frame)
-    return encoder, Batch.of(arrays.categorical, arrays.numeric, frame[table.schema.label].to_numpy())
-
-
 def _trainer(config: TrainConfig, folder: Path, *, with_validation: bool, stop_after: int | None) -> L.Trainer:
     callbacks: list[L.Callback] = [build.plumbing(c) for c in (config.callbacks or {}).values() if c]
     for callback in callbacks:
@@ -152,14 +154,15 @@ def _trainer(config: TrainConfig, folder: Path, *, with_validation: bool, stop_a
     if stop_after is not None:
         callbacks.append(StopAfter(stop_after))
     # Only the fit that is watched on validation writes curves: two fits in one log would overwrite each other.
-    loggers: Sequence[object] = [build.plumbing(c) for c in (config.logger or {}).values() if c] if with_validation else []
+    wanted = (config.logger or {}).values() if with_validation else ()
+    loggers = [build.plumbing(logger) for logger in wanted if logger]
     settings = copy.deepcopy(config.trainer)
     if not with_validation:
         settings["limit_val_batches"] = 0
     trainer: L.Trainer = build.plumbing(
         settings,
         callbacks=callbacks,
-        logger=list(loggers) or False,
+        logger=loggers or False,
         default_root_dir=folder,
         enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),
     )

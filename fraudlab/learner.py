@@ -80,10 +80,13 @@ class FraudLearner(L.LightningModule):
 
     def _gather(self, part: Tensor) -> Tensor:
         """The parts of all ranks, one after the other; they may differ in length."""
-        lengths = self.all_gather(torch.tensor(len(part), device=part.device)).tolist()
+        gathered = self.all_gather(torch.tensor(len(part), device=part.device))
+        assert isinstance(gathered, Tensor)
+        lengths: list[int] = gathered.tolist()
         padded = part.new_zeros(max(lengths))
         padded[: len(part)] = part
-        return torch.cat([piece[:length] for piece, length in zip(self.all_gather(padded), lengths, strict=True)])
+        pieces = self.all_gather(padded)
+        return torch.cat([piece[:length] for piece, length in zip(pieces, lengths, strict=True)])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self._make_optimizer(self.network.parameters())

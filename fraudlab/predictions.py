@@ -19,7 +19,7 @@ def predictions_frame(table: PreparedTable, rows: Rows, score: np.ndarray) -> pl
     schema = table.schema
     roles = {"transaction_id": schema.id, "time": schema.time, "card_id": schema.card, "amount": schema.amount}
     names = [name for name in dict.fromkeys([*roles.values(), schema.label]) if name is not None]
-    frame = table.rows(int(rows[0]), int(rows[-1]) + 1, names)[rows - rows[0]]
+    frame = table.rows(rows, names)
     columns = [(pl.col(name) if name else pl.lit(None)).alias(role) for role, name in roles.items()]
     return frame.select(*columns, label=pl.col(schema.label)).with_columns(score=pl.Series(score))
 

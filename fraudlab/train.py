@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 @door("train")
 def main(config: TrainConfig) -> None:
     started = time.perf_counter()
-    from fraudlab import build, fitting  # heavy: only now, so that --help and config errors answer at once
+    from fraudlab import fitting  # heavy: only now, so that --help and config errors answer at once
     from fraudlab.atomic import write_json
     from fraudlab.data.prepared import prepared_table
     from fraudlab.data.splits import split_rows

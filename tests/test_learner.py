@@ -48,7 +48,9 @@ def fit(model: MLPConfig | TabNetConfig, folder: Path) -> tuple[FraudLearner, L.
         default_root_dir=folder, enable_checkpointing=False, deterministic=True,
     )  # fmt: skip
     made = learner(model)
-    trainer.fit(made, datamodule=FraudDataModule(rows(2000, 0), rows(500, 1), batch_size=200, eval_batch_size=77, seed=0))
+    trainer.fit(
+        made, datamodule=FraudDataModule(rows(2000, 0), rows(500, 1), batch_size=200, eval_batch_size=77, seed=0)
+    )
     return made, trainer
 
 

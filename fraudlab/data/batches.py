@@ -62,7 +62,8 @@ class Batches:
         num_ranks: int = 1,
         device: torch.device | str = "cpu",
     ) -> None:
-        assert batch_size >= num_ranks and 0 <= rank < num_ranks
+        assert batch_size >= num_ranks
+        assert 0 <= rank < num_ranks
         self.rows = rows
         self.shuffle = shuffle
         self.seed = seed

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import polars as pl
 
 from fraudlab import build
@@ -45,10 +46,11 @@ class PreparedTable:
         """One column of the whole table; None for None."""
         return None if name is None else pl.scan_parquet(self.path).select(name).collect().to_series()
 
-    def rows(self, start: int, stop: int, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Rows ``[start, stop)``, all columns or those named."""
-        frame = pl.scan_parquet(self.path).slice(start, stop - start)
-        return (frame if columns is None else frame.select(columns)).collect()
+    def rows(self, rows: np.ndarray, columns: Sequence[str]) -> pl.DataFrame:
+        """The named columns of ``rows``, increasing positions; only the stretch that they span is read."""
+        start, stop = int(rows[0]), int(rows[-1]) + 1
+        frame = pl.scan_parquet(self.path).slice(start, stop - start).select(columns).collect()
+        return frame if len(frame) == len(rows) else frame[rows - start]
 
 
 def prepare(source: Source, features: Features, settings: dict[str, object], cache_dir: Path) -> PreparedTable:

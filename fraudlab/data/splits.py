@@ -68,7 +68,7 @@ def split_rows(
     for part in ("selection_train", "validation", "train", "test"):
         rows: Rows = getattr(split, part)
         if not len(rows):
-            span = f"; the data run from {time.min()} to {time.max()}" if time is not None else ""
+            span = f"; the data run from {time[0]} to {time[-1]}" if time is not None else ""
             raise UserError(f"split={config.name} leaves no rows for {part.replace('_', ' ')}{span}")
         if not frauds[rows].any() or frauds[rows].all():
             kind = "no fraud" if not frauds[rows].any() else "nothing but fraud"
@@ -96,9 +96,7 @@ def _ends(rows: int, validation: float, test: float) -> tuple[int, int]:
     return test_start - round(rows * validation), test_start
 
 
-def _time_windows(
-    config: TimeWindowsConfig, label: np.ndarray, time: pl.Series, card: pl.Series | None
-) -> Split:
+def _time_windows(config: TimeWindowsConfig, label: np.ndarray, time: pl.Series, card: pl.Series | None) -> Split:
     least_shift = config.test_days + config.delay_days
     if config.validation_shift_days < least_shift:
         raise UserError(

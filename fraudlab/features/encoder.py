@@ -184,9 +184,7 @@ class TableEncoder:
     def _to_normal(self, column: int, value: NDArray[np.float64]) -> NDArray[np.float64]:
         if f"knots.{column}" not in self._state:  # nothing but missing values in the fit
             return np.zeros_like(value)
-        mapped: NDArray[np.float64] = np.interp(
-            value, self._state[f"knots.{column}"], self._state[f"targets.{column}"]
-        )
+        mapped: NDArray[np.float64] = np.interp(value, self._state[f"knots.{column}"], self._state[f"targets.{column}"])
         return mapped
 
     def save(self, folder: Path) -> None:

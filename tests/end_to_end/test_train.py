@@ -165,8 +165,14 @@ def test_a_full_disk_leaves_nothing_that_looks_whole(door: Command, tmp_path: Pa
     import sys
 
     done = subprocess.run(
-        [sys.executable, "-m", "fraudlab.train", *SMALL, f"paths.data_dir={tmp_path}/data",
-         f"hydra.run.dir={tmp_path}/run"],  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "fraudlab.train",
+            *SMALL,
+            f"paths.data_dir={tmp_path}/data",
+            f"hydra.run.dir={tmp_path}/run",
+        ],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
         capture_output=True,
         text=True,
