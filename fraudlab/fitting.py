@@ -3,6 +3,7 @@
 import copy
 import logging
 import time
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import lightning.pytorch as L
 import numpy as np
 import polars as pl
 import torch
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, ProgressBar
 from torch import nn
 
 from fraudlab import build
@@ -71,8 +72,7 @@ def fit(
         folder: gets ``encoder/`` and ``checkpoints/best.ckpt``.
         stop_after: end after so many epochs of the schedule.
     """
-    # Lightning's notes on devices and tips would be printed twice a run, through its handler and ours.
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    _quieten_lightning()
     L.seed_everything(config.seed, verbose=False)
     frame = _read(table, train)
     encoder = TableEncoder.fit(frame, table.categorical, table.numeric, **asdict(config.features.encoder))
@@ -114,6 +114,14 @@ def fit(
     return Fit(seconds, trainer.current_epoch, best_epoch, len(train))
 
 
+def _quieten_lightning() -> None:
+    """Leave out what Lightning says about itself: notes on devices, tips, deprecations inside its own code."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*treespec.*deprecated")
+    warnings.filterwarnings("ignore", message=".*all_gather is deprecated")
+
+
 def encode(table: PreparedTable, rows: Rows, encoder: TableEncoder) -> Batch:
     """Encoded rows of a table, on the host."""
     return _encode(table, _read(table, rows), encoder)
@@ -151,6 +159,8 @@ def _trainer(config: TrainConfig, folder: Path, *, with_validation: bool, stop_a
             callback.dirpath = str(folder / "checkpoints")
     if not with_validation:
         callbacks = [c for c in callbacks if not isinstance(c, (Checkpoint, EarlyStopping))]
+    if not config.trainer["enable_progress_bar"]:
+        callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
     if stop_after is not None:
         callbacks.append(StopAfter(stop_after))
     # Only the fit that is watched on validation writes curves: two fits in one log would overwrite each other.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fraudlab.data.batches import Batch, Batches
 from fraudlab.errors import UserError
+from fraudlab.losses import at_least_float32
 from fraudlab.metrics.ranking import average_precision
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -76,7 +77,9 @@ class FraudLearner(L.LightningModule):
         if self.trainer.sanity_checking:
             return
         figure = average_precision(label.cpu().numpy(), score.cpu().numpy())
-        self.log("val/average_precision", torch.tensor(figure), prog_bar=True, rank_zero_only=False)
+        # Every rank has the same figure; the mean over ranks only tells Lightning so.
+        several = self.trainer.world_size > 1
+        self.log("val/average_precision", torch.tensor(figure, device=self.device), prog_bar=True, sync_dist=several)
 
     def _gather(self, part: Tensor) -> Tensor:
         """The parts of all ranks, one after the other; they may differ in length."""
@@ -100,8 +103,8 @@ class FraudLearner(L.LightningModule):
 
 
 def fraud_probability(logits: Tensor) -> Tensor:
-    """Probability of fraud, float32 [B], of logits [B, 2] or, averaged over members, [B, M, 2]."""
-    return torch.softmax(logits.float(), dim=-1)[..., 1].reshape(len(logits), -1).mean(dim=1)
+    """Probability of fraud, [B] in float32 or the logits' wider type, of logits [B, 2] or, averaged over members, [B, M, 2]."""
+    return torch.softmax(at_least_float32(logits), dim=-1)[..., 1].reshape(len(logits), -1).mean(dim=1)
 
 
 @torch.inference_mode()

@@ -35,9 +35,14 @@ class Focal(nn.Module):
 
 def _log_p(logits: Tensor, label: Tensor) -> Tensor:
     """Logarithm of the true class's probability, [B, M] (M = 1 for a single network)."""
-    logits = logits.float().reshape(len(label), -1, logits.shape[-1])
+    logits = at_least_float32(logits).reshape(len(label), -1, logits.shape[-1])
     index = label[:, None, None].expand(-1, logits.shape[1], 1)
     return torch.log_softmax(logits, dim=-1).gather(-1, index)[..., 0]
+
+
+def at_least_float32(logits: Tensor) -> Tensor:
+    """Logits of 16 bits as float32; others as they are."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _mean_over_rows(loss: Tensor, label: Tensor, weight: Tensor, fraud_weight: float) -> Tensor:

@@ -13,8 +13,8 @@ REPOSITORY = Path(__file__).parents[1]
 # A simulated table small enough for tests: three weeks, a week of training, and frauds in every part.
 SMALL = (
     "data.customers=120",
-    "data.terminals=60",
-    "data.radius=25",
+    "data.terminals=600",
+    "data.radius=10",
     "data.days=70",
     "split.train_start=2018-05-01",
     "split.train_days=14",

@@ -74,17 +74,21 @@ class Batches:
         self.num_batches = math.ceil(self.num_rows / batch_size)
         self.epoch = 0
         self.position = 0  # batches of this epoch already given
+        self._goes_on = False
 
     def __len__(self) -> int:
         return self.num_batches
 
     def __iter__(self) -> Iterator[Batch]:
+        """A new epoch, or the rest of the one that a loaded state stood in."""
+        if self.position == self.num_batches or not self._goes_on:
+            self.epoch += self.position > 0
+            self.position = 0
+        self._goes_on = False
         order = self._order() if self.shuffle else None
         while self.position < self.num_batches:
             self.position += 1
             yield self._batch(order, self.position - 1)
-        self.epoch += 1
-        self.position = 0
 
     def _order(self) -> Tensor:
         # Drawn on the host, so that the order is the same whatever the accelerator; by NumPy, since torch's host
@@ -127,3 +131,4 @@ class Batches:
                 f"not of {self.num_rows} rows with seed {self.seed}"
             )
         self.epoch, self.position = state["epoch"], state["position"]
+        self._goes_on = True

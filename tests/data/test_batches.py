@@ -74,6 +74,13 @@ def test_goes_on_with_the_very_next_batch(stop: int) -> None:
     assert (given_before + rest)[: len(expected)] == expected
 
 
+def test_an_epoch_left_early_is_over() -> None:
+    whole, left = (Batches(rows(100), 10, shuffle=True) for _ in range(2))
+    expected = [seen(whole), seen(whole)]
+    for epoch in range(2):  # as Lightning does: it asks for as many batches as it wants, not for the end
+        assert [batch.categorical[:, 0].tolist() for _, batch in zip(range(3), left)] == expected[epoch][:3]
+
+
 def test_a_state_of_other_rows_is_refused() -> None:
     with pytest.raises(ValueError, match="100 rows with seed 0"):
         Batches(rows(99), 10).load_state_dict(Batches(rows(100), 10).state_dict())

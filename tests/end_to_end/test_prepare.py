@@ -13,7 +13,7 @@ def test_prepare_says_what_it_wrote(door: Command, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert "simulated data" in done.stdout
         assert "15 numeric, 0 categorical" in done.stdout
-    assert outputs[0].stdout == outputs[1].stdout
+    assert outputs[0].stdout.splitlines()[-5:] == outputs[1].stdout.splitlines()
 
 
 def test_features_that_need_other_columns_are_refused(door: Command, tmp_path: Path) -> None:
