@@ -18,7 +18,7 @@ from fraudlab.atomic import write_json
 
 EXPERIMENTS = {
     "handbook_book": ["experiment=handbook_book"],
-    "handbook_book_mlp": ["experiment=handbook_book_mlp"],
+    "handbook_book_mlp": ["experiment=handbook_book", "model=mlp"],
     "handbook": ["experiment=handbook"],
 }
 SEEDS = (0, 1, 2)

@@ -13,7 +13,7 @@ def main(config: EvaluateConfig) -> None:
     from fraudlab.data.prepared import prepared_table
     from fraudlab.data.splits import split_rows
     from fraudlab.predictions import predictions_frame, split_figures
-    from fraudlab.reporting.published import BENCHMARKS
+    from fraudlab.reporting.published import benchmark_for
     from fraudlab.reporting.table import figures_table
     from fraudlab.runs import RunFolder, load_config
 
@@ -30,7 +30,7 @@ def main(config: EvaluateConfig) -> None:
     )
     test = predictions_frame(table, split.test, fitting.score_rows(trained, table, split.test, run.final))
     figures = split_figures(validation, test)
-    print(figures_table(figures, BENCHMARKS.get(trained.published or ""), simulated=schema.simulated))
+    print(figures_table(figures, benchmark_for(trained.published, trained.data), simulated=schema.simulated))
     recorded = run.metrics()
     differing = [
         f"{part}.{name}: {recorded[part][name]} in metrics.json, {value} now"

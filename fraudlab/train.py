@@ -18,7 +18,7 @@ def main(config: TrainConfig) -> None:
     from fraudlab.data.prepared import prepared_table
     from fraudlab.data.splits import split_rows
     from fraudlab.predictions import predictions_frame, split_figures
-    from fraudlab.reporting.published import BENCHMARKS
+    from fraudlab.reporting.published import benchmark_for
     from fraudlab.reporting.report import write_report
     from fraudlab.reporting.table import figures_table
     from fraudlab.runs import RunFolder, config_yaml, peak_memory_bytes, rank
@@ -62,7 +62,7 @@ def main(config: TrainConfig) -> None:
             "model": config.model.name,
             "data": config.data.name,
             "simulated": schema.simulated,
-            "published": config.published,
+            "published": config.published if benchmark_for(config.published, config.data) else None,
             "data_fingerprint": table.fingerprint,
             "split_rows": {"train": len(split.train), "val": len(split.validation), "test": len(split.test)},
             "seed": config.seed,
@@ -74,7 +74,7 @@ def main(config: TrainConfig) -> None:
     if config.report:
         write_report(run.path)
     print()
-    print(figures_table(metrics, BENCHMARKS.get(config.published or ""), simulated=schema.simulated))
+    print(figures_table(metrics, benchmark_for(config.published, config.data), simulated=schema.simulated))
     print(f"\nrun folder: {run.path}")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import hydra
 import pytest
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from fraudlab import build, config
@@ -16,7 +17,7 @@ PLUMBING = ("optimizer", "scheduler", "trainer", "callbacks", "logger")
 OPTIONS = [
     (folder.name, file.stem)
     for folder in sorted(conf_dir().iterdir())
-    if folder.name not in ("hydra", "local")
+    if folder.name not in ("hydra", "local", "recipe")  # recipes are chosen by experiment and model
     for file in sorted(folder.glob("*.yaml"))
 ]
 
@@ -84,6 +85,17 @@ def test_registry_names_are_modules_with_tests() -> None:
     for name in config.SCHEMAS["model"]:
         assert (package / "models" / name / "network.py").is_file()
         assert (tests / "models" / f"test_{name}.py").is_file()
+
+
+@pytest.mark.parametrize("recipe", sorted(file.stem for file in (conf_dir() / "recipe").glob("*.yaml")))
+def test_every_recipe_is_that_of_its_experiment_and_model(recipe: str) -> None:
+    experiment, model = recipe.rsplit("_", 1)
+    plain = compose("train", f"experiment={experiment}", f"model={model}")
+    typed = config.typed("train", plain)
+    chosen = yaml.safe_load((conf_dir() / "recipe" / f"{recipe}.yaml").read_text())
+    assert typed.batch_size == chosen["batch_size"]
+    assert typed.trainer["max_epochs"] == chosen["trainer"]["max_epochs"]
+    assert dataclasses.asdict(typed.model).items() >= chosen["model"].items()
 
 
 def test_an_experiment_and_debug_layer_win_over_groups() -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fraudlab.config import HandbookConfig
+
 
 @dataclass(frozen=True)
 class PublishedModel:
@@ -57,3 +59,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     )
 }
 """By the name that ``published`` has in a run's config and ``run.json``."""
+
+
+def benchmark_for(published: str | None, data: object) -> Benchmark | None:
+    """The benchmark named ``published``, if ``data`` are the settings of the very data set it was measured on."""
+    return BENCHMARKS.get(published or "") if data == HandbookConfig() else None
