@@ -289,6 +289,7 @@ class TrainConfig:
     keep_on_device: str = "auto"  # auto | always | never: arrays live on the accelerator
     refit: bool = True  # where the split has later training rows for the tested model, fit it on those
     published: str | None = None  # whose published figures stand beside ours
+    tried: str | None = None  # what else was tried when this recipe was chosen; goes into the run folder
     report: bool = True  # write report.html
 
     def __post_init__(self) -> None:
