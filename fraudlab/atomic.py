@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,11 +29,15 @@ def replacing(path: Path) -> Iterator[Path]:
             with aside.open("rb") as written:
                 os.fsync(written.fileno())
         aside.replace(path)
-    except BaseException:
+    except BaseException as error:
         if aside.is_dir():
             shutil.rmtree(aside, ignore_errors=True)
         else:
             aside.unlink(missing_ok=True)
+        # Polars and safetensors tell of a failing disk in exceptions of their own.
+        if not isinstance(error, OSError) and (code := re.search(r"\(os error (\d+)\)", str(error))):
+            number = int(code.group(1))
+            raise OSError(number, os.strerror(number), str(path)) from error
         raise
 
 

@@ -11,6 +11,7 @@ import lightning.pytorch as L
 import numpy as np
 import polars as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, ProgressBar
 from torch import nn
 
@@ -102,7 +103,10 @@ def fit(
     if trainer.is_global_zero:
         encoder.save(folder / "encoder")
     started = time.perf_counter()
-    trainer.fit(learner, datamodule=datamodule)
+    try:
+        trainer.fit(learner, datamodule=datamodule)
+    except MisconfigurationException as error:
+        raise UserError(str(error)) from error
     seconds = time.perf_counter() - started
     best_epoch = trainer.current_epoch
     checkpoint = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)), None)

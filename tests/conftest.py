@@ -45,7 +45,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Command:
         name: str, *overrides: str, cwd: Path | None = None, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", f"fraudlab.{name}", f"paths.data_dir={cache}", *overrides],
+            [sys.executable, "-m", f"fraudlab.{name}", *overrides, f"paths.data_dir={cache}"],
             cwd=cwd or cache,
             env={**os.environ, "WANDB_MODE": "offline", **(env or {})},
             capture_output=True,

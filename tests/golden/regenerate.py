@@ -36,7 +36,9 @@ def golden(cache_dir: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     for model in ("tabnet", "mlp"):
         torch.manual_seed(0)
-        settings: dict[str, Any] = {"name": model} | ({"virtual_batch_size": 64} if model == "tabnet" else {"dropout": 0.0})
+        settings: dict[str, Any] = {"name": model} | (
+            {"virtual_batch_size": 64} if model == "tabnet" else {"dropout": 0.0}
+        )
         network = build.network({"model": settings, "cardinalities": [], "num_numeric": encoder.num_numeric}).double()
         optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
         loss_of, losses = CrossEntropy(), []

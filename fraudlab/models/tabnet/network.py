@@ -69,6 +69,9 @@ class TabNet(nn.Module):
             group_attention_matrix=torch.eye(num_columns),
         )
 
+        # The reference never uses these (its encoder has its own); distributed training refuses idle parameters.
+        self.reference.tabnet.initial_bn.requires_grad_(False)
+
     def forward(self, categorical: Tensor, numeric: Tensor) -> NetworkOutput:
         """Logits [B, num_classes] of rows ``categorical`` int64 [B, C] and ``numeric`` float32 [B, N].
 
