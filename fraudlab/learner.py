@@ -103,7 +103,7 @@ class FraudLearner(L.LightningModule):
 
 
 def fraud_probability(logits: Tensor) -> Tensor:
-    """Probability of fraud, [B] in float32 or the logits' wider type, of logits [B, 2] or, averaged over members, [B, M, 2]."""
+    """Probability of fraud [B] of logits [B, 2] or, averaged over members, [B, M, 2]; float32 or wider."""
     return torch.softmax(at_least_float32(logits), dim=-1)[..., 1].reshape(len(logits), -1).mean(dim=1)
 
 

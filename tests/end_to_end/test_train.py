@@ -123,7 +123,7 @@ def test_each_experiment_runs(door: Command, tmp_path: Path, experiment: str) ->
 @pytest.mark.parametrize("debug", ["fast", "limit", "overfit", "profile"])
 def test_each_debug_config_runs(door: Command, tmp_path: Path, debug: str) -> None:
     small = [override for override in SMALL if "max_epochs" not in override]
-    few = ["trainer.limit_train_batches=0.5"] if debug == "limit" else []
+    few = ["trainer.limit_train_batches=0.5", "trainer.limit_val_batches=1.0"] if debug == "limit" else []
     done = door("train", *small, f"debug={debug}", "trainer.max_epochs=1", *few, f"hydra.run.dir={tmp_path}/run")
     assert done.returncode == 0, done.stderr
     if debug == "profile":
