@@ -1,83 +1,21 @@
 """A run folder as one self-contained HTML page: figures, plots, operating points, provenance."""
 
-import io
 import json
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib as mpl
 import numpy as np
 import polars as pl
-from markupsafe import Markup
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator
-from numpy.typing import NDArray
 
 from fraudlab.atomic import write_text
 from fraudlab.errors import UserError
-from fraudlab.metrics.calibration import reliability_curve
-from fraudlab.metrics.cards import card_days
-from fraudlab.metrics.ranking import Ranking
-from fraudlab.reporting.published import BENCHMARKS, Benchmark
+from fraudlab.reporting.plots import Split, draw_plots
+from fraudlab.reporting.published import BENCHMARKS
 from fraudlab.reporting.table import COLUMNS
 
-# Colours that stand for CSS variables of the page, so that the plots follow its light and dark scheme.
-_INK, _MUTED, _GRID, _FIRST, _SECOND = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b05"
-_VARIABLES = {_INK: "--ink", _MUTED: "--muted", _GRID: "--line", _FIRST: "--first", _SECOND: "--second"}
-_STYLE: Any = {
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _INK,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.6,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "text.color": _INK,
-    "font.size": 9,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
-    "svg.hashsalt": "fraudlab",  # the same run gives the same page
-}
-_LINES: Mapping[str, dict[str, Any]] = {
-    "val": {"color": _MUTED, "linestyle": (0, (4, 2)), "linewidth": 1.2},
-    "test": {"color": _FIRST},
-}
-_POINTS = 300  # points of a drawn curve: more than the eye can tell apart; figures are never computed from them
 _ALERTS_PER_1000 = (1, 2, 5, 10, 20, 50)
-
-
-@dataclass(frozen=True)
-class _Split:
-    label: NDArray[np.bool_]
-    score: NDArray[np.float64]
-    day: NDArray[np.int32] | None  # days since 1970-01-01
-    card: NDArray[Any] | None
-
-    @cached_property
-    def ranking(self) -> Ranking:
-        return Ranking(self.label, self.score)
-
-
-@dataclass(frozen=True)
-class _Plot:
-    title: str
-    svg: Markup
-    caption: str
 
 
 def write_report(run: Path) -> Path:
@@ -100,8 +38,7 @@ def write_report(run: Path) -> Path:
     provenance = _read_json(run / "run.json") or {}
     benchmark = BENCHMARKS.get(provenance.get("published") or "")
     config = run / "config.yaml"
-    with mpl.rc_context(_STYLE):
-        plots = _plots(splits, benchmark, run / "csv" / "metrics.csv")
+    plots = draw_plots(splits, benchmark, run / "csv" / "metrics.csv")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -142,7 +79,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _read_split(path: Path) -> _Split | None:
+def _read_split(path: Path) -> Split | None:
     if not path.is_file():
         return None
     frame = pl.read_parquet(path)
@@ -155,10 +92,10 @@ def _read_split(path: Path) -> _Split | None:
         day = frame["time"].cast(pl.Date).cast(pl.Int32).to_numpy()
     if "card_id" in frame.columns and frame["card_id"].null_count() < frame.height:
         card = frame["card_id"].to_numpy()
-    return _Split(frame["label"].to_numpy() == 1, frame["score"].cast(pl.Float64).to_numpy(), day, card)
+    return Split(frame["label"].to_numpy() == 1, frame["score"].cast(pl.Float64).to_numpy(), day, card)
 
 
-def _operating_points(splits: Mapping[str, _Split]) -> list[dict[str, float | None]]:
+def _operating_points(splits: Mapping[str, Split]) -> list[dict[str, float | None]]:
     """Thresholds that keep within an alert budget on validation, and what they do on test."""
     chosen_on = splits.get("val") or splits["test"]
     measured_on = splits.get("test") or splits["val"]
@@ -205,231 +142,3 @@ def _figure(value: Any) -> str:
 
 
 # ------------------------------------------------------------------------------------------------- what is drawn
-
-
-def _plots(splits: Mapping[str, _Split], benchmark: Benchmark | None, history: Path) -> list[_Plot]:
-    plots = []
-    last = splits.get("test") or splits["val"]
-    name = "test" if "test" in splits else "validation"
-    if 0 < last.ranking.frauds < last.ranking.rows:
-        plots += [_roc(splits), _precision_recall(splits, benchmark), _budget(last, name)]
-    plots.append(_scores(last, name))
-    plots.append(_reliability(splits))
-    if last.day is not None and last.card is not None:
-        plots.append(_cards(last, last.day, last.card, name))
-    if history.is_file() and history.stat().st_size and (learning := _learning(history)):
-        plots.append(learning)
-    return plots
-
-
-def _draw(key: str, title: str, alt: str, caption: str, paint: Callable[[Figure], None]) -> _Plot:
-    """One plot as inline SVG: ids unique on the page, colours as CSS variables, named for screen readers."""
-    figure = Figure(figsize=(4.8, 3.2))
-    figure.subplots_adjust(left=0.145, right=0.955, bottom=0.14, top=0.97)  # a layout engine would double the time
-    paint(figure)
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'^<svg .*?viewBox="(.*?)".*?>', rf'<svg viewBox="\1" role="img" aria-label="{alt}">', svg, flags=re.S)
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{key}-", svg)
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, f"var({variable})")
-    return _Plot(title, Markup(svg), caption)  # noqa: S704 (made here of numbers and fixed words)
-
-
-def _percent(share: float, _: float) -> str:
-    return f"{100 * share:g}%"
-
-
-def _log(axis: Axis, form: str | Callable[[float, float], str]) -> None:
-    """Plain labels at the powers of ten; mathematical ones take most of the time of a plot."""
-    axis.set_major_formatter(form)
-    axis.set_minor_locator(NullLocator())
-
-
-def _roc(splits: Mapping[str, _Split]) -> _Plot:
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        lowest = min(10.0 ** np.floor(np.log10(10 / split.ranking.rows)) for split in splits.values())
-        rate = np.geomspace(lowest, 1, _POINTS)
-        axes.plot(rate, rate, color=_MUTED, linewidth=0.8, linestyle=":", label="chance")
-        for name, split in splits.items():
-            axes.plot(
-                rate,
-                np.interp(rate, split.ranking.false_positive_rate, split.ranking.recall),
-                **_LINES[name],
-                label=name,
-            )
-            if name == "test":
-                marks = np.array([0.001, 0.01])
-                axes.plot(marks, [split.ranking.recall_at_fpr(mark) for mark in marks], "o", color=_FIRST, markersize=4)
-        axes.set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.02), xlabel="false positive rate", ylabel="recall")
-        _log(axes.xaxis, _percent)
-        axes.legend(loc="upper left")
-
-    return _draw(
-        "roc",
-        "ROC at low false positive rates",
-        "ROC curve: recall against false positive rate on a logarithmic axis",
-        "Recall against the share of genuine transactions alerted. The axis is logarithmic since fraud teams work "
-        "at its left; dots mark 0.1% and 1% on test.",
-        paint,
-    )
-
-
-def _precision_recall(splits: Mapping[str, _Split], benchmark: Benchmark | None) -> _Plot:
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        for name, split in splits.items():
-            caught = np.unique(np.linspace(1, split.ranking.frauds, _POINTS).astype(int))
-            reached = np.searchsorted(split.ranking.caught, caught)  # the fewest alerts that catch as many
-            precision = split.ranking.caught[reached] / split.ranking.alerts[reached]
-            axes.plot(split.ranking.recall[reached], precision, **_LINES[name], label=name)
-        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
-        axes.legend(loc="lower left")
-
-    caption = "Share of frauds among the alerts against the share of all frauds caught; the area below is the AP."
-    if benchmark:
-        listed = ", ".join(f"{model.figures['average_precision']} ({model.name})" for model in benchmark.models)
-        caption += f" Published AP: {listed}."
-    return _draw(
-        "precision-recall",
-        "Precision and recall",
-        "Precision against recall",
-        caption,
-        paint,
-    )
-
-
-def _budget(split: _Split, name: str) -> _Plot:
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        alerts = np.geomspace(max(1, split.ranking.rows / 1e4), split.ranking.rows, _POINTS)
-        caught = np.interp(alerts, split.ranking.alerts, split.ranking.caught)
-        share = alerts / split.ranking.rows
-        axes.plot(share, caught / alerts, color=_FIRST, label="precision")
-        axes.plot(share, caught / split.ranking.frauds, color=_SECOND, label="recall")
-        axes.set(xscale="log", xlim=(share[0], 1), ylim=(0, 1.02), xlabel="transactions alerted")
-        _log(axes.xaxis, _percent)
-        axes.legend(loc="center right")
-
-    return _draw(
-        "budget",
-        "What an alert budget buys",
-        f"Precision and recall against the share of transactions alerted, on {name}",
-        f"Precision and recall where only the most suspicious share of the transactions is looked at ({name}).",
-        paint,
-    )
-
-
-def _scores(split: _Split, name: str) -> _Plot:
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        edges = np.linspace(0, 1, 51)
-        for rows, kind, colour in ((~split.label, "genuine", _FIRST), (split.label, "fraud", _SECOND)):
-            axes.stairs(
-                np.histogram(split.score[rows], edges)[0], edges, color=colour, label=kind, fill=True, alpha=0.35
-            )
-            axes.stairs(np.histogram(split.score[rows], edges)[0], edges, color=colour, linewidth=1.2)
-        axes.set(yscale="log", xlim=(0, 1), ylim=(0.7, None), xlabel="score", ylabel="transactions")
-        _log(axes.yaxis, "{x:,.0f}")
-        axes.legend(loc="upper right")
-
-    return _draw(
-        "scores",
-        "Scores by class",
-        f"Histogram of the scores of genuine and fraudulent transactions, on {name}",
-        f"Transactions by score, 50 bins, counts on a logarithmic axis ({name}).",
-        paint,
-    )
-
-
-def _reliability(splits: Mapping[str, _Split]) -> _Plot:
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        curves = {name: reliability_curve(split.label, split.score, bins=15) for name, split in splits.items()}
-        lowest = min(0.5 / rows.max() for _, _, rows in curves.values())
-        axes.plot([lowest, 1], [lowest, 1], color=_MUTED, linewidth=0.8, linestyle=":", label="perfect")
-        for name, (mean_score, fraud_rate, _) in curves.items():
-            at = np.clip([mean_score, fraud_rate], lowest, 1)
-            axes.plot(*at, **_LINES[name] | {"linewidth": 1}, marker="o", markersize=3.5, label=name, clip_on=False)
-        axes.set(xscale="log", yscale="log", xlim=(lowest, 1), ylim=(lowest, 1))
-        axes.set(xlabel="mean score", ylabel="share of frauds")
-        _log(axes.xaxis, _percent)
-        _log(axes.yaxis, _percent)
-        axes.legend(loc="upper left")
-
-    return _draw(
-        "reliability",
-        "Reliability",
-        "Share of frauds against mean score, in bins of equally many transactions",
-        "Share of frauds against mean score in 15 bins of equally many transactions, both axes logarithmic; bins "
-        "without a fraud stand at the lower edge.",
-        paint,
-    )
-
-
-def _cards(split: _Split, day: NDArray[np.int32], card: NDArray[Any], name: str) -> _Plot:
-    days = card_days(day, card, split.label, split.score)
-    alt = f"Compromised cards found among the first {days.k} and missed, by day, on {name}"
-
-    def paint(figure: Figure) -> None:
-        axes = figure.add_subplot()
-        at = days.day.astype("datetime64[D]")
-        axes.bar(at, days.detected, color=_FIRST, label=f"found in the first {days.k}", width=0.7)
-        axes.bar(
-            at,
-            days.compromised - days.detected,
-            bottom=days.detected,
-            color=_MUTED,
-            alpha=0.35,
-            label="missed",
-            width=0.7,
-        )
-        axes.set(ylabel="compromised cards", ylim=(0, 1.25 * max(1, days.compromised.max())))
-        axes.set_xlim(at[0] - 1, at[-1] + 1)
-        axes.grid(visible=False, axis="x")
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.xaxis.set_major_locator(AutoDateLocator(minticks=1, maxticks=8))
-        axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
-        axes.legend(loc="upper right", ncols=2)
-
-    perfect = card_days(day, card, split.label, split.label.astype(np.float64)).precision.mean()
-    return _draw(
-        "cards",
-        "Cards found each day",
-        alt,
-        f"Of each day's compromised cards, those among the {days.k} most suspicious ({name}). Found cards are left "
-        f"out on later days. Card precision {days.precision.mean():.3f}; a perfect ranking would reach {perfect:.3f}.",
-        paint,
-    )
-
-
-def _learning(history: Path) -> _Plot | None:
-    table = pl.read_csv(history, infer_schema_length=None)
-    named = {"train/loss": "training loss", "val/average_precision": "AP on validation"}
-    columns = [name for name in named if name in table.columns and table[name].dtype.is_numeric()]
-    if "epoch" not in table.columns or not columns:
-        return None
-    epochs = table.group_by("epoch").agg(pl.col(columns).drop_nulls().mean()).drop_nulls("epoch").sort("epoch")
-
-    def paint(figure: Figure) -> None:
-        for axes, name, colour in zip(_stacked(figure, len(columns)), columns, (_FIRST, _SECOND), strict=False):
-            known = epochs.drop_nulls(name)
-            axes.plot(known["epoch"].to_numpy() + 1, known[name].to_numpy(), color=colour, marker=".", markersize=4)
-            axes.set_ylabel(named[name])
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("epoch")
-
-    return _draw(
-        "learning",
-        "Learning curve",
-        " and ".join(named[name] for name in columns) + ", by epoch",
-        "Mean over each epoch.",
-        paint,
-    )
-
-
-def _stacked(figure: Figure, rows: int) -> list[Axes]:
-    return list(figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0])
