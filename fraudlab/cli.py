@@ -76,6 +76,10 @@ def _one_message(name: str, full_error: bool) -> Iterator[None]:
         if full_error:
             raise
         fail(_describe(error))
+    except ValueError as error:
+        if full_error or "Config group override" not in str(error):  # how Hydra refuses model=null
+            raise
+        fail(f"{error}; to leave a layer out, choose its option none (experiment=none, logger=none)")
 
 
 def fail(message: str) -> None:

@@ -18,6 +18,7 @@ from tests.conftest import Command
         ("optimizer._target_=os.system", "not allowed"),
         ("trainer=gpu", "no CUDA device"),
         ("experiment=handbok", "handbook"),
+        ("experiment=null", "experiment=none"),
     ],
 )
 def test_a_wrong_override_is_named_with_the_nearest_right_one(door: Command, override: str, said: str) -> None:

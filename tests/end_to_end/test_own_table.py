@@ -1,0 +1,50 @@
+"""data=table on real tables that users know; skipped where they are absent."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Command
+
+ADULT = (
+    "data.path={shared}/adult/adult.parquet",
+    "data.label=income",
+    "data.fraud_value='>50K'",
+    "data.missing_values=['?']",
+    "data.numeric=[fnlwgt,education_num,capital_gain,capital_loss,hours_per_week]",
+    "split=random",
+)
+CLAIMS = (
+    "data.path={shared}/vehicle_claims/fraud_oracle.parquet",
+    "data.label=FraudFound_P",
+    "data.id=PolicyNumber",
+    "data.time=accident",
+    "data.categorical=[RepNumber]",
+    "data.carried=[Year,day]",
+    "data.missing_values=['0','null']",
+    "data.derive.day='CASE WHEN WeekOfMonth = 5 THEN 28 ELSE 7 * WeekOfMonth - 6 END'",
+    "data.derive.accident='STRPTIME(CONCAT(Year, \\'-\\', COALESCE(Month, MonthClaimed), \\'-\\', day),"
+    " \\'%Y-%b-%d\\')'",
+    "data.derive.Age='NULLIF(Age, 0)'",
+    "split=time_fraction",
+)
+
+
+@pytest.mark.parametrize(("table", "least_auc"), [(ADULT, 0.88), (CLAIMS, 0.6)], ids=["adult", "claims"])
+@pytest.mark.parametrize("model", ["mlp", "tabnet"])
+def test_trains_on_a_real_table(
+    door: Command, shared_data: Path, tmp_path: Path, table: tuple[str, ...], least_auc: float, model: str
+) -> None:
+    overrides = [override.format(shared=shared_data) for override in table]
+    overrides = [f"+{o}" if o.startswith("data.derive.") else o for o in overrides]
+    done = door(
+        "train", "data=table", *overrides, "features=columns", "experiment=none", f"model={model}",
+        "trainer.max_epochs=12", *(["model.momentum=0.1"] if model == "tabnet" else []),
+        "trainer.enable_progress_bar=false", "batch_size=512", f"hydra.run.dir={tmp_path}/run",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["test"]["roc_auc"] > least_auc
+    assert "simulated" not in done.stdout
+    assert "Handbook" not in done.stdout
