@@ -48,6 +48,11 @@ def check_plumbing(config: TrainConfig) -> None:
         if group == "scheduler" and settings:
             settings = {key: value for key, value in settings.items() if key not in ("interval", "monitor")}
         build.check_plumbing(group, settings)
+    if config.split.name == "time_windows" and config.refit and (config.scheduler or {}).get("monitor"):
+        raise UserError(
+            f"scheduler.monitor={config.scheduler['monitor']} needs a validation, which the second fit of "
+            "split=time_windows has not; use refit=false or another scheduler"
+        )
     accelerator = config.trainer["accelerator"]
     if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UserError(f"trainer.accelerator={accelerator}: no CUDA device is there; use trainer=auto or trainer=cpu")

@@ -19,6 +19,7 @@ from tests.conftest import Command
         ("trainer=gpu", "no CUDA device"),
         ("experiment=handbok", "handbook"),
         ("experiment=null", "experiment=none"),
+        ("scheduler=plateau", "refit=false"),
     ],
 )
 def test_a_wrong_override_is_named_with_the_nearest_right_one(door: Command, override: str, said: str) -> None:

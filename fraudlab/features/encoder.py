@@ -24,7 +24,7 @@ MISSING, UNKNOWN, FIRST = 0, 1, 2  # category ids
 _MOST_KNOTS = 1000
 _EDGE = 1e-7  # quantiles 0 and 1 would lie at infinity
 _SCALINGS = ("standard", "quantile_normal", "none")
-_MOST = 1e150  # squares of larger numbers overflow
+_MOST = 1e140  # sums of squares of larger numbers overflow
 _BLOCK = 32  # numeric outputs written at once
 
 
@@ -116,7 +116,7 @@ class TableEncoder:
             min_count: rarer categories count as unknown.
 
         Raises:
-            UserError: a column is missing, holds something else where numbers belong, or numbers beyond 1e150 that are
+            UserError: a column is missing, holds something else where numbers belong, or numbers beyond 1e140 that are
                 to be scaled; or there is no such scaling.
         """
         _require(frame, [*categorical, *numeric])
@@ -243,7 +243,9 @@ class TableEncoder:
         except UserError:
             raise
         except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
-            raise UserError(f"{folder} holds no whole encoder ({error!r}); train again or copy it again") from error
+            raise UserError(
+                f"{folder} holds no whole encoder ({type(error).__name__}: {error}); copy or make it again"
+            ) from error
 
 
 class _Curves:

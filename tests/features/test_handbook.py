@@ -1,5 +1,6 @@
 """The book's features: equal to the book's own, equal to a plain reference, and blind to the future."""
 
+import math
 import statistics
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,20 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fraudlab.errors import UserError
 from fraudlab.features.handbook import BOOK, EXTENDED, HandbookFeatures
 
-DAY = 86400
+SECOND = 1_000_000  # microseconds
+DAY = 86400 * SECOND
+# How times are spread: any second; few instants that many rows share; those, give or take a microsecond.
+TIMES = {"second": (SECOND, 1), "instant": (DAY // 2, 1), "microsecond": (DAY // 2, 3)}
 
 
-def table(rows: int, seed: int, days: int = 60, coarse: bool = False) -> pl.DataFrame:
-    """Few customers and terminals, so that windows fill; ``coarse`` makes many rows fall on one second."""
+def table(rows: int, seed: int, times: str = "second", days: int = 60) -> pl.DataFrame:
+    """Few customers and terminals, so that windows fill."""
     draw = np.random.default_rng(seed)
-    unit = DAY // 2 if coarse else 1
-    seconds = np.sort(draw.integers(0, days * DAY // unit, rows)) * unit
+    unit, jitter = TIMES[times]
+    instants = np.sort(draw.integers(0, days * DAY // unit, rows) * unit + draw.integers(0, jitter, rows))
     return pl.DataFrame(
         {
             "TRANSACTION_ID": np.arange(rows),
-            "TX_DATETIME": [datetime(2020, 1, 1) + timedelta(seconds=int(s)) for s in seconds],
+            "TX_DATETIME": [datetime(2020, 1, 1) + timedelta(microseconds=int(i)) for i in instants],
             "CUSTOMER_ID": draw.integers(0, 3, rows),
             "TERMINAL_ID": draw.integers(0, 3, rows),
             "TX_AMOUNT": np.round(draw.gamma(2.0, 30.0, rows), 2),
@@ -40,16 +45,16 @@ def by_hand(frame: pl.DataFrame, row: int, delay: int) -> dict[str, float]:
     """The definitions, one row at a time."""
     rows = frame.to_dicts()
     me = rows[row]
-    age = [(me["TX_DATETIME"] - other["TX_DATETIME"]).total_seconds() / DAY for other in rows[: row + 1]]
 
-    def window(key: str, newer: float, older: float) -> list[dict]:
-        return [o for o, a in zip(rows[: row + 1], age, strict=True) if o[key] == me[key] and newer <= a < older]
+    def window(key: str, others: list[dict], newer: int, older: int) -> list[dict]:
+        ages = ((other, me["TX_DATETIME"] - other["TX_DATETIME"]) for other in others if other[key] == me[key])
+        return [other for other, age in ages if timedelta(days=newer) <= age < timedelta(days=older)]
 
     def amounts(days: int) -> list[float]:
-        return [o["TX_AMOUNT"] for o in window("CUSTOMER_ID", 0, days)]
+        return [o["TX_AMOUNT"] for o in window("CUSTOMER_ID", rows[: row + 1], 0, days)]
 
     def frauds(key: str, days: int) -> list[int]:
-        return [o["TX_FRAUD"] for o in window(key, delay, delay + days)]
+        return [o["TX_FRAUD"] for o in window(key, rows[:row], delay, delay + days)]
 
     found = {
         "TX_AMOUNT": me["TX_AMOUNT"],
@@ -73,27 +78,34 @@ def by_hand(frame: pl.DataFrame, row: int, delay: int) -> dict[str, float]:
     return found
 
 
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10**6), delay=st.integers(0, 10), coarse=st.booleans())
-def test_equal_to_the_definitions(seed: int, delay: int, coarse: bool) -> None:
-    frame = table(80, seed, coarse=coarse)
-    found = features(frame, delay).to_dicts()
-    for row in range(0, len(frame), 3):
-        assert found[row] == pytest.approx(by_hand(frame, row, delay), rel=1e-9, abs=1e-7)
-
-
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), present=st.integers(0, 119), coarse=st.booleans(), extra=st.integers(0, 20))
-def test_nothing_in_the_future_moves_a_feature(seed: int, present: int, coarse: bool, extra: int) -> None:
-    """After ``present`` everything is another table; labels younger than the delay are turned round."""
-    frame, other = table(120, seed, coarse=coarse), table(120 + extra, seed + 1, coarse=coarse)
+@given(seed=st.integers(0, 10**6), delay=st.sampled_from([0, 1, 7, 10, 50, 400]), times=st.sampled_from(sorted(TIMES)))
+def test_equal_to_the_definitions(seed: int, delay: int, times: str) -> None:
+    frame = table(60, seed, times)
+    for row, found in enumerate(features(frame, delay).to_dicts()):
+        assert found == pytest.approx(by_hand(frame, row, delay), rel=1e-9, abs=1e-7)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    present=st.integers(0, 119),
+    delay=st.sampled_from([0, 1, 7]),
+    times=st.sampled_from(sorted(TIMES)),
+    extra=st.integers(0, 20),
+)
+def test_nothing_in_the_future_moves_a_feature(seed: int, present: int, delay: int, times: str, extra: int) -> None:
+    """After ``present`` everything is another table, or nothing; labels not known by then are turned round."""
+    frame, other = table(120, seed, times), table(120 + extra, seed + 1, times)
+    expected = features(frame, delay)[: present + 1]
     now = frame["TX_DATETIME"][present]
-    young = pl.col("TX_DATETIME") > now - timedelta(days=7)
-    past = frame[: present + 1].with_columns(TX_FRAUD=pl.when(young).then(1 - pl.col("TX_FRAUD")).otherwise("TX_FRAUD"))
+    unknown = (pl.col("TX_DATETIME") > now - timedelta(days=delay)) | (pl.col("TRANSACTION_ID") == present)
+    past = frame[: present + 1].with_columns(
+        TX_FRAUD=pl.when(unknown).then(1 - pl.col("TX_FRAUD")).otherwise("TX_FRAUD")
+    )
+    assert features(past, delay).equals(expected)
     changed = pl.concat([past, other.filter(pl.col("TX_DATETIME") >= now)])
-    assert features(changed)[present].equals(features(frame)[present])
-    truncated = features(frame[: present + 1])
-    assert truncated.equals(features(frame)[: present + 1])
+    assert features(changed, delay)[: present + 1].equals(expected)
 
 
 def test_equal_to_the_books_own_on_every_row(shared_data: Path) -> None:
@@ -114,3 +126,37 @@ def test_rows_and_columns_stay() -> None:
     assert HandbookFeatures().numeric == BOOK
     assert (len(BOOK), len(EXTENDED)) == (15, 8)
     assert HandbookFeatures(extended=True).apply(frame[:0].lazy()).collect().shape[0] == 0
+
+
+def test_types_of_the_columns_do_not_matter() -> None:
+    frame = table(50, 0).with_columns(pl.col("TX_AMOUNT").round(0))
+    for amount, label, time in ((pl.Int32, pl.Boolean, "ns"), (pl.Float32, pl.Float64, "ms")):
+        other = frame.with_columns(
+            pl.col("TX_AMOUNT").cast(amount),
+            pl.col("TX_FRAUD").cast(label),
+            pl.col("TX_DATETIME").dt.cast_time_unit(time),
+        )
+        assert features(other).drop("TX_AMOUNT").equals(features(frame).drop("TX_AMOUNT"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"TX_AMOUNT": None}, "TX_AMOUNT has no value in 50 rows"),
+        ({"TX_AMOUNT": math.nan}, "TX_AMOUNT holds nan"),
+        ({"TX_AMOUNT": 1.234}, "TX_AMOUNT holds 1.234, which is not in whole cents"),
+        ({"TX_AMOUNT": 1e12}, "TX_AMOUNT holds 1000000000000.0, .* beyond"),
+        ({"TX_AMOUNT": 1e9}, "too large for sums of squares"),
+        ({"TX_FRAUD": 2}, "TX_FRAUD holds other values"),
+        ({"CUSTOMER_ID": "C17"}, "CUSTOMER_ID is String"),
+        ({"TX_DATETIME": "2020-01-01"}, "TX_DATETIME is String"),
+    ],
+)
+def test_values_it_cannot_sum_are_refused(change: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        features(table(50, 0).with_columns(**{name: pl.lit(value) for name, value in change.items()}))
+
+
+def test_unsorted_rows_are_refused() -> None:
+    with pytest.raises(UserError, match="not sorted by TX_DATETIME"):
+        features(table(50, 0)[::-1])
