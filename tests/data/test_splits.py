@@ -85,12 +85,9 @@ def test_fractions_cover_each_row_once(config, caplog: pytest.LogCaptureFixture)
 
 
 def test_seconds_serve_as_time() -> None:
-    label, time, card = table(1000, 40, 30, 1)
+    label, time, card = table(1000, 40, 300, 1)
     seconds = time.dt.epoch("s") - datetime(2020, 1, 1).timestamp()
-    dates = TimeWindowsConfig(
-        train_start="2020-01-20", train_days=7, test_days=3, delay_days=2, validation_shift_days=5
-    )
-    numbers = TimeWindowsConfig(train_start="19", train_days=7, test_days=3, delay_days=2, validation_shift_days=5)
+    dates, numbers = TimeWindowsConfig(**WINDOWS), TimeWindowsConfig(**{**WINDOWS, "train_start": "19"})
     by_date, by_number = split_rows(dates, label, time, card), split_rows(numbers, label, seconds, card)
     assert np.array_equal(by_date.test, by_number.test)
     assert np.array_equal(by_date.selection_train, by_number.selection_train)
