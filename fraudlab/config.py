@@ -141,6 +141,7 @@ class TimeWindowsConfig:
     test_days: int = 7
     validation_shift_days: int = 14
     drop_known_cards: bool = True  # leave out test transactions of cards whose fraud is known by then
+    known_card_days: int | None = None  # only frauds of the last so many training days count; None: of all of them
 
     def __post_init__(self) -> None:
         for key in ("train_days", "test_days", "validation_shift_days"):

@@ -135,13 +135,15 @@ def _layout(
 
     On test day i the cards with a fraud between the first training day and (last training day + i) are known, since
     a label is known ``delay_days`` later; their transactions are left out (Fraud Detection Handbook, chapter 5).
+    ``known_card_days`` counts from later than the first training day, so that longer training has the same test rows.
     """
     last_train = start + config.train_days - 1
     first_test = last_train + config.delay_days + 1
     train = np.flatnonzero((day >= start) & (day <= last_train))
     test = np.flatnonzero((day >= first_test) & (day < first_test + config.test_days))
     if card is not None and len(test):
-        frauds = (day >= start) & (label == 1)
+        since = start if config.known_card_days is None else last_train - config.known_card_days + 1
+        frauds = (day >= max(start, since)) & (label == 1)
         first_fraud = (
             pl.DataFrame({"card": card[frauds], "day": day[frauds]}).group_by("card").agg(first=pl.col("day").min())
         )

@@ -67,6 +67,10 @@ def test_the_published_protocol_has_the_published_rows(shared_data: Path) -> Non
     assert (len(split.train), label[split.train].sum()) == (67240, 598)
     assert (len(split.test), label[split.test].sum()) == (58264, 385)
     assert split.refit
+    longer = TimeWindowsConfig(train_start="2018-05-01", train_days=92, known_card_days=7)
+    again = split_rows(longer, frame["TX_FRAUD"], frame["TX_DATETIME"], frame["CUSTOMER_ID"])
+    assert np.array_equal(again.test, split.test)
+    assert np.array_equal(again.validation, split.validation)
 
 
 @pytest.mark.parametrize("config", [TimeFractionConfig(), RandomConfig()])
