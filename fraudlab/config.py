@@ -221,6 +221,7 @@ class MLPConfig:
     name: str = "mlp"
     hidden: list[int] = field(default_factory=lambda: [500, 500])
     dropout: float = 0.2
+    batch_norm: bool = False
     embedding_dim: int = 4
     members: int = 1  # networks trained at once, whose probabilities are averaged
 

@@ -23,7 +23,7 @@ def test_a_wheel_works_from_any_folder(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "members: 2" in done.stdout
+    assert "batch_norm: true" in done.stdout
     where = subprocess.run(
         [sys.executable, "-c", "from fraudlab.cli import conf_dir; print(conf_dir())"],
         cwd=tmp_path,

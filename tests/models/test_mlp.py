@@ -16,6 +16,15 @@ def test_equals_a_product_by_hand() -> None:
     assert output.penalty == 0
 
 
+def test_batch_norm_is_that_of_the_batch_in_training() -> None:
+    network = Network([], 2, hidden=[3], dropout=0.0, batch_norm=True)
+    numeric = torch.randn(50, 2)
+    hidden = network.layers[0](numeric)
+    normal = (hidden - hidden.mean(0)) / torch.sqrt(hidden.var(0, unbiased=False) + 1e-5)
+    expected = network.layers[-1](torch.relu(normal))
+    assert torch.allclose(network(torch.zeros(50, 0).long(), numeric).logits, expected, atol=1e-5)
+
+
 def test_any_batch_size_and_any_column_kinds() -> None:
     for cardinalities, numeric in (([], 3), ([5, 6], 0), ([2], 1)):
         network = Network(cardinalities, numeric)

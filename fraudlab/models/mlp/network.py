@@ -9,7 +9,7 @@ from fraudlab.models.contract import NetworkOutput
 
 
 class MLP(nn.Module):
-    """Linear, ReLU and dropout layers, then a linear head.
+    """Linear, batch norm if wanted, ReLU and dropout layers, then a linear head.
 
     Args:
         cardinalities: number of ids of each categorical column.
@@ -18,6 +18,7 @@ class MLP(nn.Module):
         embedding_dim: width of each categorical column's embedding.
         hidden: widths of the hidden layers.
         dropout: share of hidden units dropped in training, in [0, 1).
+        batch_norm: normalise each hidden layer over the batch before its ReLU.
     """
 
     def __init__(
@@ -29,13 +30,15 @@ class MLP(nn.Module):
         embedding_dim: int = 4,
         hidden: Sequence[int] = (500, 500),
         dropout: float = 0.2,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         self.embeddings = nn.ModuleList(nn.Embedding(ids, embedding_dim) for ids in cardinalities)
         width = embedding_dim * len(cardinalities) + num_numeric
         layers: list[nn.Module] = []
         for next_width in hidden:
-            layers += [nn.Linear(width, next_width), nn.ReLU(), nn.Dropout(dropout)]
+            norm = [nn.BatchNorm1d(next_width)] if batch_norm else []
+            layers += [nn.Linear(width, next_width), *norm, nn.ReLU(), nn.Dropout(dropout)]
             width = next_width
         self.layers = nn.Sequential(*layers, nn.Linear(width, num_classes))
 
