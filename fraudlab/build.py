@@ -40,9 +40,8 @@ def features(config: Any, schema: TableSchema) -> "Features":
     if config.name == "handbook":
         from fraudlab.features.handbook import HandbookFeatures
 
-        missing = [
-            column for column in HandbookFeatures.needs if column not in [column.name for column in schema.columns]
-        ]
+        there = {column.name for column in schema.columns}
+        missing = [name for name in HandbookFeatures.needs if name not in there]
         if missing:
             raise UserError(
                 f"features=handbook needs the columns {', '.join(missing)}, which data={schema.name} has not; "

@@ -121,11 +121,8 @@ def _nearest(name: str) -> Iterator[str]:
     known = list(_keys(OmegaConf.to_container(composed)))
     for key, value in wanted:
         if key in groups and groups[key] and value not in groups[key]:
-            kind, given, candidates = (
-                f"{key}={value} does not exist; there are: {', '.join(groups[key])}",
-                value,
-                groups[key],
-            )
+            kind = f"{key}={value} does not exist; there are: {', '.join(groups[key])}"
+            given, candidates = value, groups[key]
         elif key.split(".")[0] != "hydra" and key not in known and key not in groups:
             kind, given, candidates = f"{key} is no setting", key, known + list(groups)
         else:
