@@ -69,7 +69,7 @@ def network(rebuild: Mapping[str, Any]) -> "nn.Module":
     module = importlib.import_module(f"fraudlab.models.{name}")
 
     def make() -> "nn.Module":
-        made: nn.Module = module.Network(rebuild["cardinalities"], rebuild["num_numeric"], **settings)
+        made: nn.Module = module.make_network(rebuild["cardinalities"], rebuild["num_numeric"], **settings)
         return made
 
     if members == 1:

@@ -201,10 +201,12 @@ class TabNetConfig:
     momentum: float = 0.02
     mask_type: str = "sparsemax"
     sparsity: float = 1e-3  # weight of the mask-entropy penalty (lambda_sparse)
+    backend: str = "fast"  # fast: ours; reference: pytorch-tabnet's own network, to compare with
     members: int = 1  # networks trained at once, whose probabilities are averaged
 
     def __post_init__(self) -> None:
         _one_of("model.mask_type", self.mask_type, ("sparsemax", "entmax"))
+        _one_of("model.backend", self.backend, ("fast", "reference"))
         for key in ("n_d", "n_a", "n_steps", "embedding_dim", "members"):
             _at_least(f"model.{key}", getattr(self, key), 1)
         _at_least("model.virtual_batch_size", self.virtual_batch_size, 2)

@@ -2,7 +2,7 @@
 
 import torch
 
-from fraudlab.models.mlp import Network
+from fraudlab.models.mlp.network import MLP as Network
 
 
 def test_equals_a_product_by_hand() -> None:

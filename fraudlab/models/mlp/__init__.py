@@ -1,5 +1,5 @@
 """A multi-layer perceptron."""
 
-from fraudlab.models.mlp.network import MLP as Network
+from fraudlab.models.mlp.network import MLP as make_network
 
-__all__ = ["Network"]
+__all__ = ["make_network"]

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from pytorch_tabnet.tab_network import TabNet as ReferenceTabNet
+from pytorch_tabnet import tab_network
 
-from fraudlab.models.tabnet import Network
+from fraudlab.models.tabnet.reference import ReferenceTabNet
 
 CARDINALITIES = [4, 7]
 
@@ -18,8 +18,10 @@ def inputs(rows: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("mask_type", ["sparsemax", "entmax"])
 def test_equals_the_reference(training: bool, mask_type: str) -> None:
-    network = Network(CARDINALITIES, 5, sparsity=0.25, mask_type=mask_type, virtual_batch_size=16).train(training)
-    reference = ReferenceTabNet(
+    network = ReferenceTabNet(CARDINALITIES, 5, sparsity=0.25, mask_type=mask_type, virtual_batch_size=16).train(
+        training
+    )
+    reference = tab_network.TabNet(
         7, 2, cat_idxs=[0, 1], cat_dims=CARDINALITIES, cat_emb_dim=[4, 4], mask_type=mask_type,
         virtual_batch_size=16, group_attention_matrix=torch.eye(7),
     ).train(training)  # fmt: skip
@@ -33,12 +35,12 @@ def test_equals_the_reference(training: bool, mask_type: str) -> None:
 
 
 def test_a_single_row_is_scored() -> None:
-    network = Network([], 5).eval()
+    network = ReferenceTabNet([], 5).eval()
     assert network(torch.zeros(1, 0, dtype=torch.int64), torch.zeros(1, 5)).logits.shape == (1, 2)
 
 
 def test_group_matrices_move_with_the_network() -> None:
-    network = Network(CARDINALITIES, 5).to(torch.float64)
+    network = ReferenceTabNet(CARDINALITIES, 5).to(torch.float64)
     assert network.reference.tabnet.encoder.group_attention_matrix.dtype == torch.float64
     categorical, numeric = inputs(8)
     assert network.eval()(categorical, numeric.double()).logits.dtype == torch.float64
