@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test results lint format typecheck check-conf clean distclean
+.PHONY: help setup train test results bench-tabnet lint format typecheck check-conf clean distclean
 
 PYTHON ?= python3
 VENV := .venv
@@ -28,6 +28,10 @@ test: $(READY) ## run all tests with coverage
 
 results: $(READY) ## run every experiment of the README's table, three seeds each (about half an hour)
 	$(BIN)/python -m benchmarks.results
+
+bench-tabnet: $(READY) ## speed and memory of TabNet against pytorch-tabnet; ARGS="--device cuda" for a GPU
+	$(BIN)/python -m benchmarks.tabnet_train $(ARGS)
+	$(BIN)/python -m benchmarks.tabnet_predict $(ARGS)
 
 lint: $(READY) ## ruff, codespell, import rules
 	$(BIN)/ruff check .

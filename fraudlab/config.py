@@ -203,8 +203,11 @@ class TabNetConfig:
     sparsity: float = 1e-3  # weight of the mask-entropy penalty (lambda_sparse)
     backend: str = "fast"  # fast: ours; reference: pytorch-tabnet's own network, to compare with
     members: int = 1  # networks trained at once, whose probabilities are averaged
+    pretrained: str | None = None  # run folder of python -m fraudlab.pretrain to start from; every member does
 
     def __post_init__(self) -> None:
+        if self.pretrained is not None and self.backend != "fast":
+            raise UserError(f"model.pretrained={self.pretrained} needs model.backend=fast, not {self.backend}")
         _one_of("model.mask_type", self.mask_type, ("sparsemax", "entmax"))
         _one_of("model.backend", self.backend, ("fast", "reference"))
         for key in ("n_d", "n_a", "n_steps", "embedding_dim", "members"):
@@ -273,14 +276,13 @@ class PathsConfig:
 
 
 @dataclass
-class TrainConfig:
-    """``python -m fraudlab.train``."""
+class FitConfig:
+    """What every door that fits a network has; experiments and recipes set these."""
 
     data: Any = MISSING
     features: Any = MISSING
     split: Any = MISSING
     model: Any = MISSING
-    loss: Any = MISSING
     optimizer: Any = None
     scheduler: Any = None
     trainer: Any = None
@@ -291,16 +293,43 @@ class TrainConfig:
     batch_size: int = 2048  # rows of one optimiser step, over all devices
     eval_batch_size: int = 16384
     keep_on_device: str = "auto"  # auto | always | never: arrays live on the accelerator
-    refit: bool = True  # where the split has later training rows for the tested model, fit it on those
     published: str | None = None  # whose published figures stand beside ours
     tried: str | None = None  # what else was tried when this recipe was chosen; goes into the run folder
-    report: bool = True  # write report.html
 
     def __post_init__(self) -> None:
         _one_of("keep_on_device", self.keep_on_device, ("auto", "always", "never"))
         _at_least("batch_size", self.batch_size, 2)
         _at_least("eval_batch_size", self.eval_batch_size, 1)
         _at_least("seed", self.seed, 0)
+
+
+@dataclass
+class TrainConfig(FitConfig):
+    """``python -m fraudlab.train``."""
+
+    loss: Any = MISSING
+    refit: bool = True  # where the split has later training rows for the tested model, fit it on those
+    report: bool = True  # write report.html
+
+
+@dataclass
+class PretrainConfig(FitConfig):
+    """``python -m fraudlab.pretrain``; names as in pytorch-tabnet."""
+
+    pretraining_ratio: float = 0.2  # probability that a column is hidden
+    n_shared_decoder: int = 1
+    n_independent_decoder: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.model, MLPConfig):
+            raise UserError("model=mlp cannot be pretrained; use model=tabnet")
+        if isinstance(self.model, TabNetConfig) and (self.model.pretrained, self.model.backend) != (None, "fast"):
+            raise UserError("pretraining needs model.backend=fast and model.pretrained=null: it starts from nothing")
+        if not 0 < self.pretraining_ratio < 1:
+            raise UserError(f"pretraining_ratio={self.pretraining_ratio} must lie between 0 and 1, both excluded")
+        for key in ("n_shared_decoder", "n_independent_decoder"):
+            _at_least(key, getattr(self, key), 0)
 
 
 @dataclass
@@ -327,7 +356,12 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "model": {"tabnet": TabNetConfig, "mlp": MLPConfig},
     "loss": {"cross_entropy": CrossEntropyConfig, "focal": FocalConfig},
 }
-DOORS: dict[str, type] = {"train": TrainConfig, "prepare": PrepareConfig, "evaluate": EvaluateConfig}
+DOORS: dict[str, type] = {
+    "train": TrainConfig,
+    "pretrain": PretrainConfig,
+    "prepare": PrepareConfig,
+    "evaluate": EvaluateConfig,
+}
 
 
 def register() -> None:

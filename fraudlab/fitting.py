@@ -4,8 +4,9 @@ import copy
 import logging
 import time
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as L
 import numpy as np
@@ -17,14 +18,16 @@ from torch import nn
 
 from fraudlab import build
 from fraudlab.callbacks import StopAfter
-from fraudlab.config import TrainConfig
+from fraudlab.config import FitConfig, PretrainConfig, TrainConfig
 from fraudlab.data.batches import Batch
 from fraudlab.data.datamodule import FraudDataModule
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits import Rows
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import TableEncoder
-from fraudlab.learner import FraudLearner, load_checkpoint, score
+from fraudlab.learner import FraudLearner, Learner, load_checkpoint, score
+from fraudlab.pretrained import Pretrained, shape
+from fraudlab.pretraining_learner import PretrainingLearner, pretraining_network
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Fit:
     rows: int
 
 
-def check_plumbing(config: TrainConfig) -> None:
+def check_plumbing(config: FitConfig) -> None:
     """Check every plumbing setting before any work starts.
 
     Raises:
@@ -48,7 +51,8 @@ def check_plumbing(config: TrainConfig) -> None:
         if group == "scheduler" and settings:
             settings = {key: value for key, value in settings.items() if key not in ("interval", "monitor")}
         build.check_plumbing(group, settings)
-    if config.split.name == "time_windows" and config.refit and (config.scheduler or {}).get("monitor"):
+    refit = isinstance(config, TrainConfig) and config.refit and config.split.name == "time_windows"
+    if refit and (config.scheduler or {}).get("monitor"):
         raise UserError(
             f"scheduler.monitor={config.scheduler['monitor']} needs a validation, which the second fit of "
             "split=time_windows has not; use refit=false or another scheduler"
@@ -67,6 +71,7 @@ def fit(
     validation: Rows | None,
     folder: Path,
     stop_after: int | None = None,
+    pretrained: Pretrained | None = None,
 ) -> Fit:
     """Fit the encoder and the network on ``train`` and leave both in ``folder``.
 
@@ -77,25 +82,70 @@ def fit(
         validation: rows to choose the best epoch on; None to take the last one.
         folder: gets ``encoder/`` and ``checkpoints/best.ckpt``.
         stop_after: end after so many epochs of the schedule.
+        pretrained: encoder and weights to start from; None to fit the one and draw the others.
     """
-    _quieten_lightning()
-    L.seed_everything(config.seed, verbose=False)
+    _begin(config)
     frame = _read(table, train)
-    encoder = TableEncoder.fit(frame, table.categorical, table.numeric, **asdict(config.features.encoder))
-    train_batch = _encode(table, frame, encoder)
-    validation_batch = None if validation is None else encode(table, validation, encoder)
-    rebuild = {
-        "model": asdict(config.model),
-        "cardinalities": list(encoder.cardinalities),
-        "num_numeric": encoder.num_numeric,
-    }
+    encoder = pretrained.encoder if pretrained else _fit_encoder(config, table, frame)
+    rebuild = _rebuild(config.model, encoder)
+    network = build.network(rebuild)
+    if pretrained:
+        pretrained.start(network)
     learner = FraudLearner(
-        build.network(rebuild),
+        network,
         build.loss(config.loss),
         build.optimizer(config.optimizer),
         build.scheduler(config.scheduler),
         rebuild,
     )
+    return _fit(config, table, learner, encoder, frame, validation, folder, stop_after)
+
+
+def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validation: Rows, folder: Path) -> Fit:
+    """Fit the encoder and pretrain a TabNet on ``train``, and leave both in ``folder``; arguments as :func:`fit`'s."""
+    _begin(config)
+    frame = _read(table, train)
+    encoder = _fit_encoder(config, table, frame)
+    settings = ("pretraining_ratio", "n_shared_decoder", "n_independent_decoder")
+    rebuild = {
+        **_rebuild(replace(config.model, members=1), encoder),
+        "pretraining": {key: getattr(config, key) for key in settings},
+        "shape": shape(config.model, config.features.encoder),
+        "split": asdict(config.split),
+    }
+    learner = PretrainingLearner(
+        pretraining_network(rebuild), build.optimizer(config.optimizer), build.scheduler(config.scheduler), rebuild
+    )
+    return _fit(config, table, learner, encoder, frame, validation, folder)
+
+
+def _begin(config: FitConfig) -> None:
+    _quieten_lightning()
+    L.seed_everything(config.seed, verbose=False)
+
+
+def _fit_encoder(config: FitConfig, table: PreparedTable, frame: pl.DataFrame) -> TableEncoder:
+    return TableEncoder.fit(frame, table.categorical, table.numeric, **asdict(config.features.encoder))
+
+
+def _rebuild(model: Any, encoder: TableEncoder) -> dict[str, Any]:
+    settings = asdict(model)
+    settings.pop("pretrained", None)  # a checkpoint stands for itself, whatever it started from
+    return {"model": settings, "cardinalities": list(encoder.cardinalities), "num_numeric": encoder.num_numeric}
+
+
+def _fit(
+    config: FitConfig,
+    table: PreparedTable,
+    learner: Learner,
+    encoder: TableEncoder,
+    frame: pl.DataFrame,
+    validation: Rows | None,
+    folder: Path,
+    stop_after: int | None = None,
+) -> Fit:
+    train_batch = _encode(table, frame, encoder)
+    validation_batch = None if validation is None else encode(table, validation, encoder)
     trainer = _trainer(config, folder, with_validation=validation is not None, stop_after=stop_after)
     datamodule = FraudDataModule(
         train_batch,
@@ -120,7 +170,7 @@ def fit(
         best_epoch = int(saved["epoch"]) + 1
     else:
         trainer.save_checkpoint(folder / "checkpoints" / "best.ckpt")
-    return Fit(seconds, trainer.current_epoch, best_epoch, len(train))
+    return Fit(seconds, trainer.current_epoch, best_epoch, len(frame))
 
 
 def _quieten_lightning() -> None:
@@ -161,7 +211,7 @@ def load_network(checkpoint: Path) -> nn.Module:
     return network.eval()
 
 
-def _trainer(config: TrainConfig, folder: Path, *, with_validation: bool, stop_after: int | None) -> L.Trainer:
+def _trainer(config: FitConfig, folder: Path, *, with_validation: bool, stop_after: int | None) -> L.Trainer:
     callbacks: list[L.Callback] = [build.plumbing(c) for c in (config.callbacks or {}).values() if c]
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):

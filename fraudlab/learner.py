@@ -1,4 +1,4 @@
-"""FraudLearner: trains any network that keeps the contract of :mod:`fraudlab.models.contract`."""
+"""Learners: train a network that keeps the contract of :mod:`fraudlab.models.contract`, or one by a loss of its own."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -19,19 +19,69 @@ MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 MakeScheduler = Callable[[torch.optim.Optimizer, int], dict[str, Any]]
 
 
-class FraudLearner(L.LightningModule):
-    """One network, its loss and its optimiser.
+class Learner(L.LightningModule):
+    """One network and its optimiser; a subclass says what the loss is and what is measured on validation.
 
-    Logs ``train/loss`` (mean over the epoch's batches, penalty included) and, computed once over the whole split,
-    ``val/average_precision``.
+    Logs ``train/loss``, the mean over the epoch's batches.
 
     Args:
         network: called as ``network(categorical, numeric)``.
-        loss: called as ``loss(logits, label, weight)``.
         make_optimizer: gives an optimiser for parameters.
         make_scheduler: gives Lightning's scheduler dictionary for an optimiser and the number of steps of the
             whole fit; None for a constant rate.
         rebuild: plain data from which :func:`fraudlab.build.network` makes the network again; goes into checkpoints.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        make_optimizer: MakeOptimizer,
+        make_scheduler: MakeScheduler | None,
+        rebuild: Mapping[str, Any],
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self._make_optimizer = make_optimizer
+        self._make_scheduler = make_scheduler
+        self._rebuild = dict(rebuild)
+        self._loss_sum: Tensor | None = None
+
+    def training_loss(self, batch: Batch) -> Tensor:
+        """What is minimised, []."""
+        raise NotImplementedError
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self.training_loss(batch)
+        # Summed on the device and logged once an epoch: logging every step costs more than a small network's step.
+        self._loss_sum = loss.detach() if self._loss_sum is None else self._loss_sum + loss.detach()
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        assert self._loss_sum is not None
+        mean = self._loss_sum / self.trainer.num_training_batches
+        self._loss_sum = None
+        self.log("train/loss", mean, prog_bar=True, sync_dist=self.trainer.world_size > 1)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self._make_optimizer(self.network.parameters())
+        if self._make_scheduler is None:
+            return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer, steps)}  # type: ignore[return-value]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["rebuild"] = self._rebuild
+
+
+class FraudLearner(Learner):
+    """Learns to tell frauds; its ``train/loss`` includes the network's penalty.
+
+    Logs, computed once over the whole split, ``val/average_precision``.
+
+    Args:
+        network: called as ``network(categorical, numeric)``.
+        loss: called as ``loss(logits, label, weight)``.
+        make_optimizer, make_scheduler, rebuild: as in :class:`Learner`.
     """
 
     def __init__(
@@ -42,28 +92,15 @@ class FraudLearner(L.LightningModule):
         make_scheduler: MakeScheduler | None,
         rebuild: Mapping[str, Any],
     ) -> None:
-        super().__init__()
-        self.network = network
+        super().__init__(network, make_optimizer, make_scheduler, rebuild)
         self.loss = loss
-        self._make_optimizer = make_optimizer
-        self._make_scheduler = make_scheduler
-        self._rebuild = dict(rebuild)
-        self._loss_sum: Tensor | None = None
         self._scores: list[Tensor] = []
         self._labels: list[Tensor] = []
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_loss(self, batch: Batch) -> Tensor:
         output = self.network(batch.categorical, batch.numeric)
         loss: Tensor = self.loss(output.logits, batch.label, batch.weight) + output.penalty
-        # Summed on the device and logged once an epoch: logging every step costs more than a small network's step.
-        self._loss_sum = loss.detach() if self._loss_sum is None else self._loss_sum + loss.detach()
         return loss
-
-    def on_train_epoch_end(self) -> None:
-        assert self._loss_sum is not None
-        mean = self._loss_sum / self.trainer.num_training_batches
-        self._loss_sum = None
-        self.log("train/loss", mean, prog_bar=True, sync_dist=self.trainer.world_size > 1)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._scores.append(fraud_probability(self.network(batch.categorical, batch.numeric).logits))
@@ -90,16 +127,6 @@ class FraudLearner(L.LightningModule):
         padded[: len(part)] = part
         pieces = self.all_gather(padded)
         return torch.cat([piece[:length] for piece, length in zip(pieces, lengths, strict=True)])
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self._make_optimizer(self.network.parameters())
-        if self._make_scheduler is None:
-            return optimizer
-        steps = int(self.trainer.estimated_stepping_batches)
-        return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer, steps)}  # type: ignore[return-value]
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["rebuild"] = self._rebuild
 
 
 def fraud_probability(logits: Tensor) -> Tensor:

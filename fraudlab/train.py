@@ -18,14 +18,18 @@ def main(config: TrainConfig) -> None:
     from fraudlab.data.prepared import prepared_table
     from fraudlab.data.splits import split_rows
     from fraudlab.predictions import predictions_frame, split_figures
+    from fraudlab.pretrained import Pretrained
     from fraudlab.reporting.published import benchmark_for
     from fraudlab.reporting.report import write_report
     from fraudlab.reporting.table import figures_table
     from fraudlab.runs import RunFolder, config_yaml, peak_memory_bytes, rank
 
     fitting.check_plumbing(config)
+    pretrained = Pretrained.load(config)
     run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
+    if pretrained:
+        pretrained.check_columns(table)
     schema = table.schema
     label = table.column(schema.label)
     assert label is not None
@@ -33,10 +37,12 @@ def main(config: TrainConfig) -> None:
     refit = split.refit and config.refit
 
     folder = run.selection if refit else run.final
-    selection = fits = fitting.fit(config, table, split.selection_train, split.validation, folder)
+    selection = fits = fitting.fit(
+        config, table, split.selection_train, split.validation, folder, pretrained=pretrained
+    )
     if refit:
         log.info("fitting the tested model on %d rows for %d epochs", len(split.train), selection.best_epoch)
-        fits = fitting.fit(config, table, split.train, None, run.final, stop_after=selection.best_epoch)
+        fits = fitting.fit(config, table, split.train, None, run.final, selection.best_epoch, pretrained)
     if rank() > 0:
         return
 

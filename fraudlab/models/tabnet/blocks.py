@@ -88,6 +88,8 @@ class Embedding(nn.Module):
     """
 
     offset: Tensor
+    cardinality: Tensor
+    width: Tensor
     kept: Tensor
 
     def __init__(self, cardinalities: Sequence[int], dims: Sequence[int]) -> None:
@@ -95,7 +97,8 @@ class Embedding(nn.Module):
         widest = max(dims, default=0)
         self.weight = nn.Parameter(torch.randn(sum(cardinalities), widest))
         starts = [sum(cardinalities[:column]) for column in range(len(cardinalities))]
-        self.register_buffer("offset", torch.tensor(starts, dtype=torch.int64), persistent=False)
+        for name, values in (("offset", starts), ("cardinality", cardinalities), ("width", dims)):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.int64), persistent=False)
         kept = [column * widest + k for column, dim in enumerate(dims) for k in range(dim)]
         self.register_buffer("kept", torch.tensor(kept, dtype=torch.int64), persistent=False)
         self.even = len(set(dims)) <= 1

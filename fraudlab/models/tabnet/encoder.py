@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 from fraudlab.models.tabnet.blocks import AttentiveTransformer, FeatureTransformer, gated_linear
 from fraudlab.models.tabnet.grouping import Grouping
+from fraudlab.models.tabnet.native.compile import usable
+from fraudlab.models.tabnet.native.encoder import encode
 
 
 class Encoder(nn.Module):
@@ -53,6 +55,8 @@ class Encoder(nn.Module):
 
         ``prior`` [B, G] is 0 where a group must not be looked at; None for 1 everywhere.
         """
+        if usable(x, self.training):
+            return encode(self, x, prior)
         decisions, masks = self.steps(x, prior)
         entropy = -(masks * torch.log(masks + self.epsilon)).sum(dim=-1).mean()
         return decisions, entropy

@@ -43,10 +43,13 @@ class Grouping(nn.Module):
         spread = [(column, *group_of[column], dim) for column, dim in enumerate(dims) for _ in range(dim)]
         self.register_buffer("column", torch.tensor([c for c, _, _, _ in spread], dtype=torch.int64), persistent=False)
         self.register_buffer("group", torch.tensor([g for _, g, _, _ in spread], dtype=torch.int64), persistent=False)
-        self.register_buffer("share", torch.tensor([w / dim for _, _, w, dim in spread]), persistent=False)
+        # Rounded to single precision at each step, as pytorch-tabnet's matrix is.
+        shares = torch.tensor([w for _, _, w, _ in spread]) / torch.tensor([dim for _, _, _, dim in spread])
+        self.register_buffer("share", shares, persistent=False)
         # The common case needs no matrix: `wide` leading columns spread over `dim` columns each, the rest as they are.
         wide = sum(dim > 1 for dim in dims)
         self.wide, self.dim = wide, max(dims)
+        self.part = float(torch.tensor(1.0) / self.dim)
         even = all(dim == (self.dim if column < wide else 1) for column, dim in enumerate(dims))
         matrix = None
         if groups[: len(dims)] != [[column] for column in range(len(dims))] or not even:
@@ -60,7 +63,7 @@ class Grouping(nn.Module):
             return mask @ self.matrix
         if not self.wide:
             return mask
-        spread = (mask[:, : self.wide, None] / self.dim).expand(-1, -1, self.dim).flatten(1)
+        spread = (mask[:, : self.wide, None] * self.part).expand(-1, -1, self.dim).flatten(1)
         return torch.cat([spread, mask[:, self.wide :]], dim=1)
 
     def to_inputs(self, mask: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ MASKS = {"sparsemax": sparsemax, "entmax": entmax15}
 
 def sparsemax_by_sort(z: Tensor) -> Tensor:
     """Sparsemax as its paper's Algorithm 1 has it: the plain reference for :func:`sparsemax`."""
+    z = z - z.amax(dim=-1, keepdim=True)
     ordered = z.sort(dim=-1, descending=True).values
     rank = torch.arange(1, z.shape[-1] + 1, dtype=z.dtype, device=z.device)
     excess = ordered.cumsum(dim=-1) - 1

@@ -1,6 +1,7 @@
 """TabNet, the same function as pytorch-tabnet's, many times faster."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,8 @@ from fraudlab.models.contract import NetworkOutput
 from fraudlab.models.tabnet.blocks import Embedding, plain_linear
 from fraudlab.models.tabnet.encoder import Encoder
 from fraudlab.models.tabnet.grouping import Grouping
+from fraudlab.models.tabnet.native.compile import usable
+from fraudlab.models.tabnet.native.inputs import normalised_columns
 
 
 class TabNet(nn.Module):
@@ -98,13 +101,19 @@ class TabNet(nn.Module):
         """The encoder's columns [B, D], not yet normalised."""
         return numeric if self.embedding is None else torch.cat([self.embedding(categorical), numeric], dim=1)
 
+    def columns(self, categorical: Tensor, numeric: Tensor) -> Tensor:
+        """The encoder's columns [B, D], normalised."""
+        if usable(numeric, self.training) and not numeric.requires_grad:
+            return normalised_columns(self.embedding, self.input_norm, categorical, numeric)
+        return self.input_norm(self.embed(categorical, numeric))  # type: ignore[no-any-return]
+
     def forward(self, categorical: Tensor, numeric: Tensor) -> NetworkOutput:
         """Logits [B, num_classes] of rows ``categorical`` int64 [B, C] and ``numeric`` float32 [B, N].
 
         Raises:
             ValueError: in training, a ghost batch has one row only.
         """
-        decisions, entropy = self.encoder(self.input_norm(self.embed(categorical, numeric)))
+        decisions, entropy = self.encoder(self.columns(categorical, numeric))
         return NetworkOutput(self.head(decisions.sum(dim=0)), self.sparsity * entropy)
 
     @torch.no_grad()
@@ -117,8 +126,27 @@ class TabNet(nn.Module):
         training = self.training
         self.eval()
         try:
-            decisions, masks = self.encoder.steps(self.input_norm(self.embed(categorical, numeric)))
+            decisions, masks = self.encoder.steps(self.columns(categorical, numeric))
         finally:
             self.train(training)
         masks = self.encoder.grouping.to_inputs(masks)
         return (masks * decisions.sum(dim=-1, keepdim=True)).sum(dim=0), masks
+
+    @classmethod
+    def from_pytorch_tabnet(cls, source: str | Path | nn.Module) -> "TabNet":
+        """The network of a file that ``TabNetClassifier.save_model`` wrote, or of its ``network`` itself.
+
+        It takes the categorical columns in order of their position, and the others as ``numeric`` in theirs.
+
+        Raises:
+            ValueError: the file cannot be read as such, or the network is one that this class cannot be.
+        """
+        from fraudlab.models.tabnet import interop
+
+        return interop.load_pytorch_tabnet(source) if isinstance(source, str | Path) else interop.from_reference(source)
+
+    def to_pytorch_tabnet(self, path: str | Path) -> Path:
+        """Write a file that ``TabNetClassifier().load_model`` reads, ``.zip`` appended if lacking; returns its path."""
+        from fraudlab.models.tabnet import interop
+
+        return interop.save_pytorch_tabnet(self, path)

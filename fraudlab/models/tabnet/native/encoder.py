@@ -1,0 +1,251 @@
+"""The compiled encoder as an operation that PyTorch differentiates."""
+
+import ctypes
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from fraudlab.models.tabnet.blocks import AttentiveTransformer, FeatureTransformer
+from fraudlab.models.tabnet.ghost_batch_norm import ghost_batch_rows
+from fraudlab.models.tabnet.native.compile import REALS, library
+
+if TYPE_CHECKING:
+    from fraudlab.models.tabnet.encoder import Encoder
+
+FIRST_CAPACITY = 32  # groups that a row's mask may keep before the call is made again with more
+
+
+def encode(encoder: "Encoder", x: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What ``encoder(x, prior)`` gives: decisions [S, B, n_d] and the masks' mean entropy []."""
+    layout = Layout.of(encoder)
+    decisions, entropy = _Encode.apply(encoder, layout, x.contiguous(), prior, *layout.parameters)  # type: ignore[no-untyped-call]
+    return decisions, entropy
+
+
+class Layout:
+    """Where the encoder's parameters lie in one flat array: linear layers transposed, each norm's weight and bias."""
+
+    def __init__(self, encoder: "Encoder") -> None:
+        self.parameters: list[Tensor] = []
+        self.transposed: list[bool] = []
+        self.running: list[Tensor] = []
+        offset = 0
+        offsets: dict[Tensor, int] = {}
+
+        def place(parameter: Tensor, transposed: bool) -> int:
+            nonlocal offset
+            if parameter not in offsets:
+                offsets[parameter] = offset
+                offset += parameter.numel()
+                self.parameters.append(parameter)
+                self.transposed.append(transposed)
+            return offsets[parameter]
+
+        def place_norm(norm: Any) -> int:
+            self.running += [norm.running_mean, norm.running_var]
+            at = place(norm.weight, False)
+            place(norm.bias, False)
+            return at
+
+        linear, norm, attend, attend_norm = [], [], [], []
+        for transformer in encoder.feature_transformers:
+            assert isinstance(transformer, FeatureTransformer)
+            linears = [layer.weight for layer in [*encoder.shared, *transformer.linears]]
+            linear += [place(weight, True) for weight in linears if isinstance(weight, Tensor)]
+            norm += [place_norm(each) for each in transformer.norms]
+        for attentive in encoder.attentive_transformers:
+            assert isinstance(attentive, AttentiveTransformer)
+            attend.append(place(attentive.linear.weight, True))
+            attend_norm.append(place_norm(attentive.norm))
+        self.size = offset
+        self.tables = [torch.tensor(table, dtype=torch.int64) for table in (linear, norm, attend, attend_norm)]
+        grouping = encoder.grouping
+        order = torch.argsort(grouping.group, stable=True)
+        counts = torch.bincount(grouping.group, minlength=grouping.num_groups)
+        self.group_start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        self.group_column = order.to(torch.int32)
+        self.group_share = grouping.share[order].to(self.parameters[0].dtype).contiguous()
+        self.capacity = min(FIRST_CAPACITY, grouping.num_groups)
+        self.workspace: Tensor | None = None
+
+    def room(self, size: int) -> Tensor:
+        """At least ``size`` bytes, those of an earlier step if they are free: new pages cost as much as the step."""
+        room, self.workspace = self.workspace, None
+        return torch.empty(size, dtype=torch.uint8) if room is None or len(room) < size else room
+
+    @staticmethod
+    def of(encoder: "Encoder") -> "Layout":
+        """The encoder's layout, made once."""
+        layout: Layout | None = encoder.__dict__.get("_native_layout")
+        # Moving a network, or loading one, can put other tensors in the place of those known.
+        last = encoder.attentive_transformers[-1]
+        assert isinstance(last, AttentiveTransformer)
+        known = None if layout is None else (layout.running[-1], layout.parameters[-1])
+        if layout is None or known is None or known[0] is not last.norm.running_var or known[1] is not last.norm.bias:
+            layout = encoder.__dict__["_native_layout"] = Layout(encoder)
+        return layout
+
+    def flat(self, parameters: tuple[Tensor, ...]) -> Tensor:
+        return torch.cat(
+            [(p.t() if turned else p).reshape(-1) for p, turned in zip(parameters, self.transposed, strict=True)]
+        )
+
+    def split(self, flat: Tensor) -> list[Tensor]:
+        sizes = [parameter.numel() for parameter in self.parameters]
+        return [
+            part.view(p.shape[1], p.shape[0]).t() if turned else part
+            for part, p, turned in zip(flat.split(sizes), self.parameters, self.transposed, strict=True)
+        ]
+
+
+class _Shape(ctypes.Structure):
+    _fields_ = [
+        *((name, ctypes.c_int64) for name in (
+            "rows", "columns", "groups", "n_d", "n_a", "steps", "layers", "ghost_rows", "capacity", "threads", "entmax",
+            "training")),
+        *((name, ctypes.c_double) for name in ("gamma", "epsilon", "momentum")),
+    ]  # fmt: skip
+
+
+class _Tape(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_void_p) for name in (
+        "x", "first", "prior", "parameters", "linear", "norm", "attend", "attend_norm", "running", "group_start",
+        "group_column", "group_share", "decisions", "entropy", "normed", "gate", "inverse", "attention",
+        "attend_inverse", "covariance", "support", "support_size", "mask", "support_prior")]  # fmt: skip
+
+
+class _Gradient(ctypes.Structure):
+    _fields_ = [
+        ("decisions", ctypes.c_void_p),
+        ("entropy", ctypes.c_double),
+        ("x", ctypes.c_void_p),
+        ("first", ctypes.c_void_p),
+        ("parameters", ctypes.c_void_p),
+        ("num_parameters", ctypes.c_int64),
+    ]
+
+
+class _Encode(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, encoder: "Encoder", layout: Layout, x: Tensor, prior: Tensor | None, *parameters: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        shape = _shape(encoder, len(x))
+        flat = layout.flat(parameters)
+        first_linear = parameters[0]
+        decisions, entropy = x.new_empty(shape.steps, len(x), shape.n_d), torch.zeros(1, dtype=torch.float64)
+        tensors: dict[str, Tensor | None] = {
+            "x": x,
+            "first": x @ first_linear.t(),
+            "prior": None if prior is None else prior.to(x.dtype).contiguous(),
+            "parameters": flat,
+            **dict(zip(("linear", "norm", "attend", "attend_norm"), layout.tables, strict=True)),
+            "group_start": layout.group_start,
+            "group_column": layout.group_column,
+            "group_share": layout.group_share,
+            "decisions": decisions,
+            "entropy": entropy,
+        }
+        running = (ctypes.c_void_p * len(layout.running))(*(each.data_ptr() for each in layout.running))
+        lib = library(REALS[x.dtype])
+        assert lib is not None
+        while True:
+            shape.capacity = layout.capacity
+            room, kept = _kept(layout, shape, x.dtype) if shape.training else (None, {})
+            tape = _tape({**tensors, **kept}, running)
+            most = lib.tabnet_forward(ctypes.byref(shape), ctypes.byref(tape))
+            if most < 0:
+                raise MemoryError("the TabNet encoder found no memory for its scratch")
+            if most <= layout.capacity or not shape.training:
+                break
+            layout.capacity = min(shape.groups, 1 << (most - 1).bit_length())
+            layout.workspace = room
+        ctx.layout, ctx.shape, ctx.room, ctx.kept = layout, shape, room, {**tensors, **kept}
+        ctx.running = running
+        return decisions, (entropy[0] / (-shape.steps * len(x))).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, ddecisions: Tensor, dentropy: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        layout, shape, kept = ctx.layout, ctx.shape, ctx.kept
+        if kept is None:
+            raise RuntimeError("TabNet's encoder keeps its numbers for one backward pass; call it again for another")
+        x, flat = kept["x"], kept["parameters"]
+        need_x = ctx.needs_input_grad[2]
+        dx = torch.zeros_like(x) if need_x else None
+        dfirst = torch.empty_like(kept["first"])
+        per_thread = x.new_zeros(shape.threads, layout.size)
+        ddecisions = ddecisions.contiguous()
+        gradient = _Gradient(
+            ddecisions.data_ptr(),
+            float(dentropy) / (-shape.steps * len(x)),
+            dx.data_ptr() if dx is not None else None,
+            dfirst.data_ptr(),
+            per_thread.data_ptr(),
+            layout.size,
+        )
+        lib = library(REALS[x.dtype])
+        assert lib is not None
+        tape = _tape(kept, ctx.running)
+        if lib.tabnet_backward(ctypes.byref(shape), ctypes.byref(tape), ctypes.byref(gradient)) < 0:
+            raise MemoryError("the TabNet encoder found no memory for its scratch")
+        layout.workspace, ctx.room, ctx.kept = ctx.room, None, None
+        dflat = per_thread.sum(dim=0)
+        width, columns = dfirst.shape[1], x.shape[1]
+        first = flat[: columns * width].view(columns, width)
+        dflat[: columns * width].view(columns, width).addmm_(x.t(), dfirst)
+        if dx is not None:
+            dx.addmm_(dfirst, first.t())
+        return None, None, dx, None, *layout.split(dflat)
+
+
+def _shape(encoder: "Encoder", rows: int) -> _Shape:
+    training = encoder.training
+    return _Shape(
+        rows=rows,
+        columns=encoder.grouping.num_columns,
+        groups=encoder.grouping.num_groups,
+        n_d=encoder.n_d,
+        n_a=encoder.n_a,
+        steps=encoder.n_steps,
+        layers=encoder.n_shared + encoder.n_independent,
+        ghost_rows=ghost_batch_rows(rows, encoder.virtual_batch_size) if training else 0,
+        threads=torch.get_num_threads(),
+        entmax=encoder.mask_type == "entmax",
+        training=training,
+        gamma=encoder.gamma,
+        epsilon=encoder.epsilon,
+        momentum=encoder.momentum,
+    )
+
+
+def _kept(layout: Layout, shape: _Shape, real: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
+    """Room for what the backward pass needs, whole and in parts; see Tape in encoder.c."""
+    rows, steps, layers, most = shape.rows, shape.steps, shape.layers, shape.capacity
+    half = shape.n_d + shape.n_a
+    chunks = -(-rows // shape.ghost_rows)
+    parts: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
+        "normed": (real, (steps + 1, layers, rows, 2 * half)),
+        "gate": (real, (steps + 1, layers, rows, half)),
+        "inverse": (real, (steps + 1, layers, chunks, 2 * half)),
+        "attention": (real, (steps, rows, shape.n_a)),
+        "attend_inverse": (real, (steps, chunks, shape.groups)),
+        "covariance": (torch.float64, (steps, chunks, shape.n_a, shape.n_a)),
+        "support": (torch.int32, (steps, rows, most)),
+        "support_size": (torch.int32, (steps, rows)),
+        "mask": (real, (steps, rows, most)),
+        "support_prior": (real, (steps, rows, most)),
+    }
+    bytes_of = {name: math.prod(size) * dtype.itemsize for name, (dtype, size) in parts.items()}
+    room = layout.room(sum(bytes_of.values()) + 64 * len(parts))
+    kept, start = {}, 0
+    for name, (dtype, size) in parts.items():
+        kept[name] = room[start : start + bytes_of[name]].view(dtype).view(size)
+        start += -(-bytes_of[name] // 64) * 64
+    return room, kept
+
+
+def _tape(tensors: dict[str, Tensor | None], running: Any) -> _Tape:
+    pointers = {name: tensor.data_ptr() for name, tensor in tensors.items() if tensor is not None}
+    return _Tape(**pointers, running=ctypes.cast(running, ctypes.c_void_p))

@@ -1,0 +1,75 @@
+"""``python -m fraudlab.pretrain``: TabNet learns the table's columns from each other, without labels."""
+
+import time
+from pathlib import Path
+
+from fraudlab.cli import choices, door
+from fraudlab.config import PretrainConfig
+
+
+@door("pretrain")
+def main(config: PretrainConfig) -> None:
+    started = time.perf_counter()
+    from fraudlab import fitting  # heavy: only now, so that --help and config errors answer at once
+    from fraudlab.atomic import write_json
+    from fraudlab.data.prepared import prepared_table
+    from fraudlab.data.splits import split_rows
+    from fraudlab.features.encoder import TableEncoder
+    from fraudlab.learner import load_checkpoint
+    from fraudlab.pretraining_learner import measure, pretraining_network
+    from fraudlab.runs import RunFolder, config_yaml, peak_memory_bytes, rank
+
+    fitting.check_plumbing(config)
+    run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
+    table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
+    schema = table.schema
+    label = table.column(schema.label)
+    assert label is not None  # only the split looks at it: which cards are known, whether each part has frauds
+    split = split_rows(config.split, label, table.column(schema.time), table.column(schema.card))
+    # Never split.train, the later rows of the tested model: a training from here is chosen on the validation.
+    fit = fitting.pretrain(config, table, split.selection_train, split.validation, run.final)
+    if rank() > 0:
+        return
+
+    encoder = TableEncoder.load(run.final / "encoder")
+    rebuild, weights = load_checkpoint(run.final / "checkpoints" / "best.ckpt")
+    network = pretraining_network(rebuild)
+    network.load_state_dict(weights)
+    parts = {"train": split.selection_train, "val": split.validation, "test": split.test}
+    metrics = {}
+    for part, rows in parts.items():
+        total = measure(network, fitting.encode(table, rows, encoder), config.eval_batch_size)
+        metrics[part] = {"reconstruction_loss": total.loss, "baseline": total.baseline, "rows": total.rows}
+    metrics["train"] |= {
+        "seconds": fit.seconds,
+        "epochs": fit.epochs,
+        "best_epoch": fit.best_epoch,
+        "rows_per_second": fit.rows * fit.epochs / fit.seconds,
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+    run.write_provenance(
+        {
+            "experiment": choices().get("experiment"),
+            "model": config.model.name,
+            "data": config.data.name,
+            "simulated": schema.simulated,
+            "data_fingerprint": table.fingerprint,
+            "split_rows": {part: len(rows) for part, rows in parts.items()},
+            "seed": config.seed,
+            "device": config.trainer["accelerator"],
+            "wall_seconds": time.perf_counter() - started,
+        }
+    )
+    write_json(run.metrics_path, metrics)
+    print("\nMean squared error of the reconstructed columns, each in units of its variance, nothing hidden:")
+    print("1 is no better than each column's mean, 0 is perfect; constant columns lower the former\n")
+    print(f"{'':5}  {'rows':>10}  {'reconstruction':>14}  {'column means':>12}")
+    for part, figures in metrics.items():
+        loss, baseline = figures["reconstruction_loss"], figures["baseline"]
+        print(f"{part:5}  {figures['rows']:10,}  {loss:14.4f}  {baseline:12.4f}")
+    print(f"\nrun folder: {run.path}")
+    print(f"train from it: python -m fraudlab.train model.pretrained={run.path}")
+
+
+if __name__ == "__main__":
+    main()

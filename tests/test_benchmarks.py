@@ -1,0 +1,56 @@
+"""The speed scripts run, at sizes that measure nothing, and add to what earlier runs left."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks import records
+from tests.conftest import REPOSITORY
+
+
+def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{script}", *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def earlier(path: Path) -> dict:
+    """What a run on a GPU left, and one of the same case here."""
+    machine = {"gpu": "a GPU", "torch": "2", "date": "2026-01-01"}
+    line = {"what": "step", "ours": {"rows_per_s": 2.0}, "theirs": {"rows_per_s": 1.0}, "ratio": 2.0}
+    kept = {"case": "handbook_23", "device": "cuda", "machine": machine, "lines": [line]}
+    path.write_text(json.dumps({"records": [kept, {**kept, "device": "cpu"}]}))
+    return kept
+
+
+def test_training_is_measured_and_added(tmp_path: Path) -> None:
+    kept = earlier(out := tmp_path / "out.json")
+    done = run("tabnet_train", "--quick", "--out", str(out), "--cases", "handbook_23", "epoch", "growth", "memory")
+    assert done.returncode == 0, done.stderr
+    assert "TabNetClassifier.fit" in done.stdout
+    written = records.load(out)
+    assert {(r["case"], r["device"]) for r in written if r != kept} == {
+        (case, "cpu") for case in ("handbook_23", "epoch", "growth", "memory")
+    }
+    assert kept in written
+    assert all(line["ratio"] > 0 for record in written for line in record["lines"])
+
+
+def test_predicting_is_measured_and_printed_for_the_documentation(tmp_path: Path) -> None:
+    kept = earlier(out := tmp_path / "out.json")
+    done = run("tabnet_predict", "--quick", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    written = records.load(out)
+    assert kept in written
+    (line, _) = next(r for r in written if (r["case"], r["device"]) == ("ieee", "cpu"))["lines"]
+    assert line["most_apart"] <= 1e-4
+    printed = records.markdown(records.load(out))
+    assert printed.count("\n| handbook_23 |") == 3
+    assert "a GPU" in printed
