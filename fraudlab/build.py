@@ -64,7 +64,8 @@ def network(rebuild: Mapping[str, Any]) -> "nn.Module":
     """
     settings = dict(rebuild["model"])
     name, members = settings.pop("name"), settings.pop("members", 1)
-    settings.pop("pretrained", None)  # where weights once came from is no part of a network
+    for key in ("pretrained", "compile"):  # how a network was trained is no part of it
+        settings.pop(key, None)
     if name not in SCHEMAS["model"]:
         raise UserError(f"model={name} does not exist; it is one of: {', '.join(SCHEMAS['model'])}")
     module = importlib.import_module(f"fraudlab.models.{name}")

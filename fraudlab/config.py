@@ -200,9 +200,11 @@ class TabNetConfig:
     virtual_batch_size: int = 128
     momentum: float = 0.02
     mask_type: str = "sparsemax"
+    feature_groups: list[list[str]] | None = None  # columns, by name, that are looked at together or not at all
     sparsity: float = 1e-3  # weight of the mask-entropy penalty (lambda_sparse)
     backend: str = "fast"  # fast: ours; reference: pytorch-tabnet's own network, to compare with
     members: int = 1  # networks trained at once, whose probabilities are averaged
+    compile: bool = False  # train through torch.compile: a minute of compiling first
     pretrained: str | None = None  # run folder of python -m fraudlab.pretrain to start from; every member does
 
     def __post_init__(self) -> None:
@@ -229,6 +231,7 @@ class MLPConfig:
     batch_norm: bool = False
     embedding_dim: int = 4
     members: int = 1  # networks trained at once, whose probabilities are averaged
+    compile: bool = False  # train through torch.compile: a minute of compiling first
 
     def __post_init__(self) -> None:
         _at_least("model.members", self.members, 1)

@@ -1,6 +1,7 @@
 """One fit: rows of a prepared table in, a folder with the trained network and its encoder out."""
 
 import copy
+import difflib
 import logging
 import time
 import warnings
@@ -91,6 +92,9 @@ def fit(
     network = build.network(rebuild)
     if pretrained:
         pretrained.start(network)
+    if config.model.compile:
+        # An epoch's batches have two sizes at most; compiled for any size, ghost batches keep the compiler busy for long.
+        network.compile(dynamic=False)
     learner = FraudLearner(
         network,
         build.loss(config.loss),
@@ -131,7 +135,22 @@ def _fit_encoder(config: FitConfig, table: PreparedTable, frame: pl.DataFrame) -
 def _rebuild(model: Any, encoder: TableEncoder) -> dict[str, Any]:
     settings = asdict(model)
     settings.pop("pretrained", None)  # a checkpoint stands for itself, whatever it started from
+    if settings.get("feature_groups"):
+        settings["feature_groups"] = _numbered(settings["feature_groups"], encoder)
     return {"model": settings, "cardinalities": list(encoder.cardinalities), "num_numeric": encoder.num_numeric}
+
+
+def _numbered(groups: list[list[str]], encoder: TableEncoder) -> list[list[int]]:
+    """Groups of column names as the network numbers its columns.
+
+    Raises:
+        UserError: there is no such column.
+    """
+    names = [*encoder.categorical, *encoder.numeric_names]
+    for name in (name for group in groups for name in group if name not in names):
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:10]
+        raise UserError(f"model.feature_groups: there is no column {name}; did you mean {' or '.join(near)}?")
+    return [[names.index(name) for name in group] for group in groups]
 
 
 def _fit(

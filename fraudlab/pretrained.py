@@ -20,7 +20,7 @@ from fraudlab.runs import RunFolder
 log = logging.getLogger(__name__)
 
 # Settings of the network that decide which weights it has.
-_SHAPE = ("n_d", "n_a", "n_steps", "n_independent", "n_shared", "embedding_dim")
+_SHAPE = ("n_d", "n_a", "n_steps", "n_independent", "n_shared", "embedding_dim", "feature_groups")
 
 
 def shape(model: Any, encoder: Any) -> dict[str, Any]:

@@ -58,13 +58,12 @@ class Encoder(nn.Module):
         if usable(x, self.training):
             return encode(self, x, prior)
         decisions, masks = self.steps(x, prior)
-        entropy = -(masks * torch.log(masks + self.epsilon)).sum(dim=-1).mean()
-        return decisions, entropy
+        return decisions, mean_entropy(masks, self.epsilon)
 
     def steps(self, x: Tensor, prior: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Decisions [S, B, n_d] and masks [S, B, G]."""
         if prior is None:
-            prior = x.new_ones(len(x), self.grouping.num_groups)
+            prior = x.new_ones(x.shape[0], self.grouping.num_groups)  # len(x) would fix the rows in torch.export
         first, *transformers = self.feature_transformers
         attention = first(x, self.shared)[:, self.n_d :]
         decisions, masks = [], []
@@ -76,3 +75,8 @@ class Encoder(nn.Module):
             attention = out[:, self.n_d :]
             masks.append(mask)
         return torch.stack(decisions), torch.stack(masks)
+
+
+def mean_entropy(masks: Tensor, epsilon: float) -> Tensor:
+    """Mean entropy [] of the rows of ``masks`` [S, B, G], with ``epsilon`` inside the logarithm (section 3.2)."""
+    return -(masks * torch.log(masks + epsilon)).sum(dim=-1).mean()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fraudlab.models.contract import NetworkOutput
 from fraudlab.models.tabnet.blocks import AttentiveTransformer, FeatureTransformer
-from fraudlab.models.tabnet.encoder import Encoder
+from fraudlab.models.tabnet.encoder import Encoder, mean_entropy
 from fraudlab.models.tabnet.ghost_batch_norm import EPS, GhostBatchNorm
 from fraudlab.models.tabnet.network import TabNet
 
@@ -82,10 +82,8 @@ class FoldedEncoder(Encoder):
 
     def forward(self, x: Tensor, prior: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Decisions [S, B, n_d] of ``x`` [B, D] and the masks' mean entropy []; ``prior`` as the encoder has it."""
-        if prior is None:
-            prior = x.new_ones(x.shape[0], self.grouping.num_groups)  # len(x) would fix the rows in torch.export
-        decisions, masks = self.steps(x, prior)
-        return decisions, -(masks * torch.log(masks + self.epsilon)).sum(dim=-1).mean()
+        decisions, masks = self.steps(x, prior)  # never the compiled encoder, which wants norms
+        return decisions, mean_entropy(masks, self.epsilon)
 
 
 def _fold_features(transform: FeatureTransformer, shared: nn.ModuleList) -> FeatureTransformer:

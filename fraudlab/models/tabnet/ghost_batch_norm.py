@@ -31,11 +31,13 @@ class GhostBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``x`` float [B, width].
+        """Normalise ``x`` float [B, width]; what is narrower than float32 is computed, and returned, in float32.
 
         Raises:
             ValueError: in training, a ghost batch has one row only.
         """
+        if x.dtype in (torch.float16, torch.bfloat16):
+            x = x.float()
         if not self.training:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=EPS)
         size = ghost_batch_rows(len(x), self.virtual_batch_size)

@@ -103,7 +103,8 @@ class TabNet(nn.Module):
 
     def columns(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """The encoder's columns [B, D], normalised."""
-        if usable(numeric, self.training) and not numeric.requires_grad:
+        ours = numeric.dtype == self.input_norm.weight.dtype and not numeric.requires_grad
+        if ours and usable(numeric, self.training):
             return normalised_columns(self.embedding, self.input_norm, categorical, numeric)
         return self.input_norm(self.embed(categorical, numeric))  # type: ignore[no-any-return]
 

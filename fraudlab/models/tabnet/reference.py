@@ -7,6 +7,7 @@ from pytorch_tabnet import tab_network  # not tab_model, which imports pandas
 from torch import Tensor, nn
 
 from fraudlab.models.contract import NetworkOutput
+from fraudlab.models.tabnet.grouping import Grouping
 
 
 class ReferenceTabNet(nn.Module):
@@ -29,11 +30,13 @@ class ReferenceTabNet(nn.Module):
         virtual_batch_size: int = 128,
         momentum: float = 0.02,
         mask_type: str = "sparsemax",
+        feature_groups: Sequence[Sequence[int]] | None = None,
         sparsity: float = 1e-3,
     ) -> None:
         super().__init__()
         self.sparsity = sparsity
         num_columns = len(cardinalities) + num_numeric
+        matrix = Grouping([1] * num_columns, feature_groups).matrix
         self.reference = tab_network.TabNet(
             input_dim=num_columns,
             output_dim=num_classes,
@@ -50,7 +53,7 @@ class ReferenceTabNet(nn.Module):
             virtual_batch_size=virtual_batch_size,
             momentum=momentum,
             mask_type=mask_type,
-            group_attention_matrix=torch.eye(num_columns),
+            group_attention_matrix=torch.eye(num_columns) if matrix is None else matrix,
         )
 
         # The reference never uses these (its encoder has its own); distributed training refuses idle parameters.

@@ -89,6 +89,8 @@ class _Inputs(torch.autograd.Function):
                 f"row {row} of the batch has id {int(categorical[row, column])} in categorical column {column}, "
                 f"which has the ids 0 to {int(cardinality[column]) - 1}"
             )
+        if norm.training and norm.num_batches_tracked is not None:
+            norm.num_batches_tracked.add_(1)
         ctx.tensors, ctx.shape = tensors, shape
         return out
 
