@@ -32,6 +32,7 @@ results: $(READY) ## run every experiment of the README's table, three seeds eac
 bench-tabnet: $(READY) ## speed and memory of TabNet against pytorch-tabnet; ARGS="--device cuda" for a GPU
 	$(BIN)/python -m benchmarks.tabnet_train $(ARGS)
 	$(BIN)/python -m benchmarks.tabnet_predict $(ARGS)
+	$(BIN)/python -m benchmarks.tabnet_ops $(ARGS)
 
 lint: $(READY) ## ruff, codespell, import rules
 	$(BIN)/ruff check .

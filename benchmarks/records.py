@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from fraudlab.atomic import write_json
+from fraudlab.models.tabnet.native import compile as native
 
 RESULTS = Path("benchmarks/results")
 Line = dict[str, Any]
@@ -69,6 +70,7 @@ def machine(arguments: argparse.Namespace) -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "compiled_encoder": arguments.device == "cpu" and native.library("float") is not None,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", *sys.orig_argv[1:]]),
         "quick": arguments.quick,

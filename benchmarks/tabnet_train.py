@@ -48,12 +48,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8, help="training steps of a round (default 8)")
     parser.add_argument("--rows", type=int, default=100_000, help="rows of the case epoch (default 100000)")
     parser.add_argument("--bf16", action="store_true", help="autocast of both networks; cases are named <case>_bf16")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="model.compile (default: on cuda)")
     parser.add_argument("--memory-of", choices=("ours", "theirs"), help="print one side's peak memory as JSON")
     arguments = parser.parse_args()
     if arguments.markdown:
         print(records.markdown(records.load(arguments.out)))
         return
     records.prepare(arguments)
+    if arguments.compile is None:
+        arguments.compile = arguments.device == "cuda"
     if arguments.memory_of:
         print(json.dumps(memory_of(arguments)))
         return
@@ -77,6 +80,8 @@ def our_optimizer(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
 def our_step(shape: Shape, arguments: argparse.Namespace) -> Step:
     """A training step of ours on a Batch."""
     network = shape.ours(arguments.device).train()
+    if arguments.compile:
+        network.compile(dynamic=False)
     optimizer = our_optimizer(network.parameters())
     autocast = torch.autocast(arguments.device, torch.bfloat16, enabled=arguments.bf16)
 
