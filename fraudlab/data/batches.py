@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fraudlab.errors import UserError
+
 
 class Batch(NamedTuple):
     """``categorical`` int64 [B, C], ``numeric`` float32 [B, N], ``label`` int64 [B], ``weight`` float32 [B]."""
@@ -19,7 +21,19 @@ class Batch(NamedTuple):
 
     @classmethod
     def of(cls, categorical: np.ndarray, numeric: np.ndarray, label: np.ndarray) -> "Batch":
-        """Tensors over the given arrays, without a copy, with weight 1."""
+        """Tensors over the given arrays, without a copy, with weight 1.
+
+        Raises:
+            UserError: the arrays differ in their number of rows, or a number is NaN or infinite.
+        """
+        if not len(categorical) == len(numeric) == len(label):
+            raise UserError(f"rows differ: {len(categorical)} of ids, {len(numeric)} of numbers, {len(label)} of labels")
+        if not np.isfinite(numeric).all():
+            row, column = np.argwhere(~np.isfinite(numeric))[0]
+            raise UserError(
+                f"numeric column {column} is {numeric[row, column]} in row {row}; networks take finite numbers only, "
+                "and TableEncoder makes them so"
+            )
         return cls(
             torch.from_numpy(categorical),
             torch.from_numpy(numeric),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fraudlab.data.batches import Batch, Batches
 from fraudlab.data.datamodule import place
+from fraudlab.errors import UserError
 
 
 def rows(count: int) -> Batch:
@@ -92,3 +93,13 @@ def test_rows_stay_where_they_are_on_the_cpu() -> None:
     batch = rows(10)
     assert place(batch, torch.device("cpu"), "always") is batch
     assert batch.num_bytes == 10 * (8 + 4 + 8 + 4)
+
+
+def test_arrays_that_no_network_takes_are_refused() -> None:
+    ids, numbers, label = np.zeros((3, 1), np.int64), np.zeros((3, 2), np.float32), np.zeros(3)
+    with pytest.raises(UserError, match="rows differ: 2 of ids"):
+        Batch.of(ids[:2], numbers, label)
+    for value in (np.nan, np.inf):
+        numbers[2, 1] = value
+        with pytest.raises(UserError, match="numeric column 1 is (nan|inf) in row 2"):
+            Batch.of(ids, numbers, label)

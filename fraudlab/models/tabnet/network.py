@@ -102,7 +102,17 @@ class TabNet(nn.Module):
         return numeric if self.embedding is None else torch.cat([self.embedding(categorical), numeric], dim=1)
 
     def columns(self, categorical: Tensor, numeric: Tensor) -> Tensor:
-        """The encoder's columns [B, D], normalised."""
+        """The encoder's columns [B, D], normalised; arguments and errors as :meth:`forward` has them."""
+        if categorical.shape[1:] != (len(self.cardinalities),) or numeric.shape[1:] != (self.num_numeric,):
+            raise ValueError(
+                f"this network takes {len(self.cardinalities)} categorical and {self.num_numeric} numeric columns, "
+                f"not arrays of the shapes {tuple(categorical.shape)} and {tuple(numeric.shape)}"
+            )
+        if len(categorical) != len(numeric) or categorical.dtype != torch.int64:
+            raise ValueError(
+                f"categorical must be int64 and have numeric's {len(numeric)} rows, "
+                f"not {categorical.dtype} and {len(categorical)}"
+            )
         ours = numeric.dtype == self.input_norm.weight.dtype and not numeric.requires_grad
         if ours and usable(numeric, self.training):
             return normalised_columns(self.embedding, self.input_norm, categorical, numeric)
@@ -112,7 +122,9 @@ class TabNet(nn.Module):
         """Logits [B, num_classes] of rows ``categorical`` int64 [B, C] and ``numeric`` float32 [B, N].
 
         Raises:
-            ValueError: in training, a ghost batch has one row only.
+            ValueError: the arrays have other columns than the network, differ in rows, or ``categorical`` is not int64;
+                or, in training, a ghost batch has one row only.
+            IndexError: an id is outside its column's range (on the CPU; CUDA reports it as an assertion).
         """
         decisions, entropy = self.encoder(self.columns(categorical, numeric))
         return NetworkOutput(self.head(decisions.sum(dim=0)), self.sparsity * entropy)

@@ -264,6 +264,20 @@ def test_an_id_out_of_range_is_refused(backend: str) -> None:
         network(torch.tensor([[0, 0], [-1, 0]]), torch.zeros(2, 1))
 
 
+@pytest.mark.parametrize(
+    ("ids", "numeric"),
+    [
+        (torch.zeros(4, 1, dtype=torch.int64), torch.zeros(4, 1)),
+        (torch.zeros(4, 2, dtype=torch.int64), torch.zeros(4, 2)),
+        (torch.zeros(4, 2, dtype=torch.int64), torch.zeros(5, 1)),
+        (torch.zeros(4, 2), torch.zeros(4, 1)),
+    ],
+)
+def test_arrays_of_another_shape_or_type_are_refused(backend: str, ids: Tensor, numeric: Tensor) -> None:
+    with pytest.raises(ValueError, match="columns|int64"):
+        TabNet([3, 4], 1)(ids, numeric)
+
+
 @pytest.mark.parametrize("rows", [1, 257])
 def test_a_single_row_is_not_trained_on(backend: str, rows: int) -> None:
     network = TabNet([], 3, virtual_batch_size=256 if rows == 257 else 128)

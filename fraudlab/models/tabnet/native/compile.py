@@ -56,6 +56,7 @@ def _compiled(compiler: str, real: str) -> Path:
     folder = Path(os.environ.get("FRAUDLAB_CACHE") or Path.home() / ".cache" / "fraudlab")
     made = folder / f"tabnet_{real}_{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     if not made.exists():
+        log.info("compiling TabNet's encoder for this machine, once: about 20 s")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as aside:  # renamed when whole: another process may be at it too
             out = Path(aside) / made.name

@@ -19,6 +19,8 @@ FIRST_CAPACITY = 32  # groups that a row's mask may keep before the call is made
 
 def encode(encoder: "Encoder", x: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor]:
     """What ``encoder(x, prior)`` gives: decisions [S, B, n_d] and the masks' mean entropy []."""
+    if prior is not None and prior.shape != (len(x), encoder.grouping.num_groups):
+        raise ValueError(f"prior must be [{len(x)}, {encoder.grouping.num_groups}], not {list(prior.shape)}")
     layout = Layout.of(encoder)
     decisions, entropy = _Encode.apply(encoder, layout, x.contiguous(), prior, *layout.parameters)  # type: ignore[no-untyped-call]
     return decisions, entropy
