@@ -70,6 +70,18 @@ class Shape:
             group_attention_matrix=torch.eye(self.features, device=device),
         ).to(device)
 
+    def reference_pretraining(self, device: str) -> tab_network.TabNetPretraining:
+        torch.manual_seed(0)
+        made = tab_network.TabNetPretraining(
+            self.features,
+            **self._columns(),
+            **self.widths,
+            virtual_batch_size=self.virtual_batch,
+            group_attention_matrix=torch.eye(self.features, device=device),
+        ).to(device)
+        made.embedder.embedding_group_matrix = made.embedder.embedding_group_matrix.to(device)
+        return made
+
     def classifier(self, device: str) -> "TabNetClassifier":
         from pytorch_tabnet.tab_model import TabNetClassifier  # pandas, scikit-learn: only where it is measured
 

@@ -4,6 +4,7 @@ A training step is forward, cross-entropy and sparsity penalty, backward, clippi
 measured against pytorch-tabnet's network (the same batches, already cut) and, where named so, against
 ``TabNetClassifier.fit`` (the same table; ours loops over ``Batches``). Further cases, on the shape ``ieee``:
 
+pretrain  a step of self-supervised pretraining: obfuscation, encoder, decoder, reconstruction loss
 epoch   an epoch under the Trainer of ``fraudlab.train`` against the bare loop; the ratio is the share of its rate
 growth  ours alone: time for ten times the rows, and for four times the features
 memory  peak memory of three steps beyond what was held before, each side in a process of its own
@@ -30,16 +31,18 @@ from benchmarks.records import Line
 from benchmarks.tabnet_shapes import IEEE, SHAPES, Shape, one_table
 from benchmarks.timing import by_turns, peak_memory, speed
 from fraudlab.data.batches import Batch, Batches
+from fraudlab.models.tabnet.pretraining import TabNetPretraining, reconstruction_loss
 
 SPARSITY = 1e-3  # both sides' default
 AGAINST_FIT = ("ieee", "handbook_15", "handbook_23")
 FIT_STEPS, FIT_EPOCHS = 8, 2
-Step = Callable[[Any], Tensor]
+Step = Callable[[Any], Any]
 
 
 def main() -> None:
     cases: dict[str, records.Case] = {
         **{name: partial(steps_of, name) for name in SHAPES},
+        "pretrain": pretrain,
         "epoch": epoch,
         "growth": growth,
         "memory": memory,
@@ -189,6 +192,41 @@ def fit(name: str, shape: Shape, arguments: argparse.Namespace) -> Line:
     sides = {"ours": ours, "theirs": theirs}
     taken = FIT_EPOCHS * steps
     return compared("epochs, theirs: TabNetClassifier.fit", sides, arguments, name, taken * shape.batch, taken)
+
+
+def pretrain(arguments: argparse.Namespace) -> list[Line]:
+    """A pretraining step of both sides at the shape ``ieee``; theirs as ``TabNetPretrainer`` takes it."""
+    from pytorch_tabnet.metrics import UnsupervisedLoss  # scikit-learn: only where it is measured
+
+    shape, steps, device = sized(IEEE, arguments), arguments.steps, arguments.device
+    batches = cut(shape, steps, device)
+    ours = TabNetPretraining(shape.ours(device)).train()
+    theirs = shape.reference_pretraining(device).train()
+
+    def step(
+        network: nn.Module, loss_of: Callable[[Any], Tensor], optimizer: torch.optim.Optimizer, batch: Any
+    ) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss_of(batch).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+
+    def our_loss(batch: Batch) -> Tensor:
+        return reconstruction_loss(*ours(batch.categorical, batch.numeric))
+
+    def their_loss(batch: tuple[Tensor, Tensor]) -> Tensor:
+        loss: Tensor = UnsupervisedLoss(*theirs(batch[0]))
+        return loss
+
+    sides = {
+        "ours": partial(take, partial(step, ours, our_loss, our_optimizer(ours.parameters())), batches),
+        "theirs": partial(
+            take,
+            partial(step, theirs, their_loss, torch.optim.Adam(theirs.parameters(), lr=2e-2)),
+            for_theirs(batches),
+        ),
+    }
+    return [compared("step, theirs: TabNetPretraining", sides, arguments, "pretrain", steps * shape.batch, steps)]
 
 
 def shuffled(rows: Batch, shape: Shape, device: str) -> Batches:

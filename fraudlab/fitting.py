@@ -93,7 +93,7 @@ def fit(
     if pretrained:
         pretrained.start(network)
     if config.model.compile:
-        # An epoch's batches have two sizes at most; compiled for any size, ghost batches keep the compiler busy for long.
+        # An epoch's batches have two sizes at most; for any size, ghost batches keep the compiler busy for minutes.
         network.compile(dynamic=False)
     learner = FraudLearner(
         network,

@@ -27,7 +27,9 @@ class Batch(NamedTuple):
             UserError: the arrays differ in their number of rows, or a number is NaN or infinite.
         """
         if not len(categorical) == len(numeric) == len(label):
-            raise UserError(f"rows differ: {len(categorical)} of ids, {len(numeric)} of numbers, {len(label)} of labels")
+            raise UserError(
+                f"rows differ: {len(categorical)} of ids, {len(numeric)} of numbers, {len(label)} of labels"
+            )
         if not np.isfinite(numeric).all():
             row, column = np.argwhere(~np.isfinite(numeric))[0]
             raise UserError(

@@ -246,6 +246,21 @@ def test_two_forward_passes_before_their_backward_passes(backend: str) -> None:
         assert torch.allclose(one.grad, other.grad, rtol=1e-12, atol=1e-14)
 
 
+def test_weights_put_in_the_place_of_others_are_seen(backend: str) -> None:
+    case = Case(settings={"virtual_batch_size": 16})
+    network, other = (from_reference(reference_of(Case(settings=case.settings, seed=s), torch.float64)) for s in (0, 1))
+    ids, numbers, _, _ = batch(case, case.rows, torch.float64)
+    before = network(ids, numbers).logits
+    network.load_state_dict(other.state_dict(), assign=True)
+    assert not torch.allclose(network(ids, numbers).logits, before)
+    copied = copy.deepcopy(network).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        assert copied(ids, numbers).logits.abs().max() > 0
+        assert torch.allclose(network.eval()(ids, numbers).logits, torch.zeros((), dtype=torch.float64))
+
+
 def test_nan_is_not_hidden(backend: str) -> None:
     network = TabNet([], 5).eval()
     numeric = torch.randn(4, 5)

@@ -5,7 +5,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fraudlab.models.tabnet.blocks import AttentiveTransformer, FeatureTransformer
 from fraudlab.models.tabnet.ghost_batch_norm import ghost_batch_rows
@@ -33,11 +33,14 @@ class Layout:
         self.parameters: list[Tensor] = []
         self.transposed: list[bool] = []
         self.running: list[Tensor] = []
+        self.homes: list[tuple[dict[str, Any], str, Tensor]] = []
         offset = 0
         offsets: dict[Tensor, int] = {}
 
-        def place(parameter: Tensor, transposed: bool) -> int:
+        def place(module: nn.Module, name: str, transposed: bool) -> int:
             nonlocal offset
+            parameter: Tensor = getattr(module, name)
+            self.homes.append((module._parameters, name, parameter))
             if parameter not in offsets:
                 offsets[parameter] = offset
                 offset += parameter.numel()
@@ -47,19 +50,19 @@ class Layout:
 
         def place_norm(norm: Any) -> int:
             self.running += [norm.running_mean, norm.running_var]
-            at = place(norm.weight, False)
-            place(norm.bias, False)
+            self.homes += [(norm._buffers, name, norm._buffers[name]) for name in ("running_mean", "running_var")]
+            at = place(norm, "weight", False)
+            place(norm, "bias", False)
             return at
 
         linear, norm, attend, attend_norm = [], [], [], []
         for transformer in encoder.feature_transformers:
             assert isinstance(transformer, FeatureTransformer)
-            linears = [layer.weight for layer in [*encoder.shared, *transformer.linears]]
-            linear += [place(weight, True) for weight in linears if isinstance(weight, Tensor)]
+            linear += [place(layer, "weight", True) for layer in [*encoder.shared, *transformer.linears]]
             norm += [place_norm(each) for each in transformer.norms]
         for attentive in encoder.attentive_transformers:
             assert isinstance(attentive, AttentiveTransformer)
-            attend.append(place(attentive.linear.weight, True))
+            attend.append(place(attentive.linear, "weight", True))
             attend_norm.append(place_norm(attentive.norm))
         self.size = offset
         self.tables = [torch.tensor(table, dtype=torch.int64) for table in (linear, norm, attend, attend_norm)]
@@ -79,13 +82,9 @@ class Layout:
 
     @staticmethod
     def of(encoder: "Encoder") -> "Layout":
-        """The encoder's layout, made once."""
+        """The encoder's layout: made once, and again when other tensors have come into its modules."""
         layout: Layout | None = encoder.__dict__.get("_native_layout")
-        # Moving a network, or loading one, can put other tensors in the place of those known.
-        last = encoder.attentive_transformers[-1]
-        assert isinstance(last, AttentiveTransformer)
-        known = None if layout is None else (layout.running[-1], layout.parameters[-1])
-        if layout is None or known is None or known[0] is not last.norm.running_var or known[1] is not last.norm.bias:
+        if layout is None or any(home.get(name) is not tensor for home, name, tensor in layout.homes):
             layout = encoder.__dict__["_native_layout"] = Layout(encoder)
         return layout
 
