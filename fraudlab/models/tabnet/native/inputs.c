@@ -121,9 +121,9 @@ int64_t tabnet_inputs_forward(const InputShape *s, const Inputs *a) {
     return 0;
 }
 
-/* From dout [B, D] to the norm's dweight and dbias [D] and to dtable (zeros on entry). Returns 0, or -1 if memory ran
+/* From dx [B, D] to the norm's dweight and dbias [D] and to dtable (zeros on entry). Returns 0, or -1 if memory ran
    out. Where the table is small each thread fills one of its own over its rows; else it fills its columns' part. */
-int64_t tabnet_inputs_backward(const InputShape *s, const Inputs *a, const REAL *dout, REAL *dweight, REAL *dbias,
+int64_t tabnet_inputs_backward(const InputShape *s, const Inputs *a, const REAL *dx, REAL *dweight, REAL *dbias,
                                REAL *dtable) {
     const int64_t D = s->columns, C = s->categorical, T = s->threads, size = s->table_rows * s->table_width;
     const int by_rows = size * T <= s->rows * D;
@@ -151,7 +151,7 @@ int64_t tabnet_inputs_backward(const InputShape *s, const Inputs *a, const REAL 
             for (int64_t start = lo; start < hi; start += BLOCK) {
                 memset(one, 0, 2 * D * sizeof(REAL));
                 for (int64_t r = start; r < hi && r < start + BLOCK; r++) {
-                    const REAL *restrict d = dout + r * D;
+                    const REAL *restrict d = dx + r * D;
                     gather(s, a, r, raw);
                     for (int64_t j = 0; j < D; j++) {
                         one[j] += d[j];
@@ -180,7 +180,7 @@ int64_t tabnet_inputs_backward(const InputShape *s, const Inputs *a, const REAL 
             int64_t start = 0;
             for (int64_t c = 0; c < from; c++) start += a->width[c];
             for (int64_t r = lo; r < hi; r++) {
-                const REAL *d = dout + r * D;
+                const REAL *d = dx + r * D;
                 int64_t j = start;
                 for (int64_t c = from; c < to; c++) {
                     const int64_t at = (a->offset[c] + a->ids[r * C + c]) * s->table_width;

@@ -95,14 +95,14 @@ class _Inputs(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, dout: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
-        tensors, dout = ctx.tensors, dout.contiguous()
+    def backward(ctx: Any, dx: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+        tensors, dx = ctx.tensors, dx.contiguous()
         dweight, dbias = torch.empty_like(tensors["weight"]), torch.empty_like(tensors["bias"])
         dtable = torch.zeros_like(tensors["table"])
-        lib = library(REALS[dout.dtype])
+        lib = library(REALS[dx.dtype])
         assert lib is not None
         pointers = _pointers(tensors)
-        arrays = (ctypes.c_void_p(each.data_ptr()) for each in (dout, dweight, dbias, dtable))
+        arrays = (ctypes.c_void_p(each.data_ptr()) for each in (dx, dweight, dbias, dtable))
         if lib.tabnet_inputs_backward(ctypes.byref(ctx.shape), ctypes.byref(pointers), *arrays) < 0:
             raise MemoryError("no memory for the gradient of TabNet's input norm")
         return None, None, None, None, dtable, dweight, dbias
