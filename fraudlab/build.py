@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import inspect
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:  # heavy, or only for types
     from fraudlab.data.prepared import Features
     from fraudlab.data.sources import Source
     from fraudlab.learner import MakeOptimizer, MakeScheduler
+
+log = logging.getLogger(__name__)
 
 # Plumbing may come from here and nowhere else, whatever a config says.
 ALLOWED_TARGETS = (
@@ -48,6 +51,15 @@ def features(config: Any, schema: TableSchema) -> "Features":
                 "use features=columns"
             )
         return HandbookFeatures(config.delay_days, config.extended)
+    if config.name == "ieee_cis":
+        from fraudlab.features.ieee_cis import IEEECISFeatures
+
+        if config.scope == "transductive":
+            log.warning(
+                "features.scope=transductive: aggregates see the whole table, rows after the one judged too; "
+                "figures compare with the competition's and cannot be had in use"
+            )
+        return IEEECISFeatures(schema, config.scope, config.v_columns)
     from fraudlab.features.columns import TableColumns
 
     return TableColumns(schema)

@@ -87,7 +87,28 @@ class TableConfig:
     derive: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass
+class IEEECISConfig:
+    """``data=ieee_cis``: Kaggle's IEEE-CIS Fraud Detection, from the files that Kaggle ships."""
+
+    name: str = "ieee_cis"
+    raw_dir: str = "data/ieee_cis"  # folder of train_transaction and train_identity; may be a gs:// address
+
+
 # ------------------------------------------------------------------------------------------------- features
+
+
+@dataclass
+class IEEECISSimulatedConfig:
+    """``data=ieee_cis_simulated``: made up by fraudlab in the form of IEEE-CIS, for tests, speed and scale."""
+
+    name: str = "ieee_cis_simulated"
+    rows: int = 590_540
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _within("data.rows", self.rows, 100, 50_000_000)
+        _at_least("data.seed", self.seed, 0)
 
 
 @dataclass
@@ -127,6 +148,20 @@ class ColumnsFeaturesConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
 
 
+@dataclass
+class IEEECISFeaturesConfig:
+    """``features=ieee_cis``: client, drift-free delays, shares and aggregates of IEEE-CIS Fraud Detection."""
+
+    name: str = "ieee_cis"
+    scope: str = "point_in_time"  # transductive: aggregates see the whole table, later rows too; never to be served
+    v_columns: str = "published"  # the recipe's 120 of 339; or all
+    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(min_count=20, clip=10.0))
+
+    def __post_init__(self) -> None:
+        _one_of("features.scope", self.scope, ("point_in_time", "transductive"))
+        _one_of("features.v_columns", self.v_columns, ("published", "all"))
+
+
 # ---------------------------------------------------------------------------------------------------- split
 
 
@@ -159,6 +194,71 @@ class TimeFractionConfig:
 
     def __post_init__(self) -> None:
         _fractions(self.validation, self.test)
+
+
+@dataclass
+class TimeSpansConfig:
+    """``split=time_spans``: training up to one day, test from a later one; validation is the end of the training.
+
+    Days are dates, or numbers of days where time is a number of seconds; each span ends before the day named.
+    """
+
+    name: str = "time_spans"
+    train_until: str = MISSING
+    test_from: str = MISSING
+    test_until: str | None = None  # null: to the end
+    validation: float = 0.2  # share of the training rows
+
+    def __post_init__(self) -> None:
+        _within("split.validation", self.validation, 0.001, 0.9)
+
+
+@dataclass
+class FourMonthsGapConfig(TimeSpansConfig):
+    """``split=four_months_gap``, IEEE-CIS: train December to March, leave out April, test May.
+
+    417,559, 83,655 and 89,326 rows. Days count from 2017-11-30, the usual reading of TransactionDT.
+    """
+
+    name: str = "four_months_gap"
+    train_until: str = "122"
+    test_from: str = "152"
+
+
+@dataclass
+class RollingOriginConfig(TimeSpansConfig):
+    """``split=rolling_origin``, IEEE-CIS: three folds of training, a month left out, a month's test (BeyondArena).
+
+    Fold 0 is ``four_months_gap``; folds 1 and 2 end one and two months earlier (315,927 and 229,906 training rows).
+    """
+
+    name: str = "rolling_origin"
+    train_until: str = ""  # the fold says
+    test_from: str = ""
+    fold: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _one_of("split.fold", str(self.fold), ("0", "1", "2"))
+        months = ("63", "91", "122", "152", "182")  # the first days of February to June
+        self.train_until, self.test_from = months[2 - self.fold], months[3 - self.fold]
+        self.test_until = None if self.fold == 0 else months[4 - self.fold]
+
+
+@dataclass
+class ThreeQuartersConfig(TimeFractionConfig):
+    """``split=three_quarters``, IEEE-CIS: train on the first 75 % of the rows, test on the last 25 % (Deotte)."""
+
+    name: str = "three_quarters"
+    test: float = 0.25
+
+
+@dataclass
+class FDBConfig(TimeFractionConfig):
+    """``split=fdb``, IEEE-CIS: test on the last 5 %, 29,527 rows (Amazon's Fraud Dataset Benchmark)."""
+
+    name: str = "fdb"
+    test: float = 0.05
 
 
 @dataclass
@@ -352,10 +452,49 @@ class EvaluateConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 
+@dataclass
+class SimulateConfig:
+    """``python -m fraudlab.simulate``."""
+
+    dataset: str = "ieee_cis"  # whose form the files have
+    rows: int = 590_540
+    out: str = MISSING  # folder, made if it is not there
+    seed: int = 0
+    identity_share: float = 0.244  # of the transactions, with a row in train_identity.csv
+    days: int = 182
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+    def __post_init__(self) -> None:
+        _one_of("dataset", self.dataset, ("ieee_cis",))
+        _within("rows", self.rows, 100, 50_000_000)
+        _at_least("seed", self.seed, 0)
+        _within("identity_share", self.identity_share, 0.0, 1.0)
+        _within("days", self.days, 7, 3650)
+
+
 SCHEMAS: dict[str, dict[str, type]] = {
-    "data": {"handbook": HandbookConfig, "handbook_scaled": HandbookScaledConfig, "table": TableConfig},
-    "features": {"handbook": HandbookFeaturesConfig, "columns": ColumnsFeaturesConfig},
-    "split": {"time_windows": TimeWindowsConfig, "time_fraction": TimeFractionConfig, "random": RandomConfig},
+    "data": {
+        "handbook": HandbookConfig,
+        "handbook_scaled": HandbookScaledConfig,
+        "table": TableConfig,
+        "ieee_cis": IEEECISConfig,
+        "ieee_cis_simulated": IEEECISSimulatedConfig,
+    },
+    "features": {
+        "handbook": HandbookFeaturesConfig,
+        "columns": ColumnsFeaturesConfig,
+        "ieee_cis": IEEECISFeaturesConfig,
+    },
+    "split": {
+        "time_windows": TimeWindowsConfig,
+        "time_fraction": TimeFractionConfig,
+        "time_spans": TimeSpansConfig,
+        "four_months_gap": FourMonthsGapConfig,
+        "rolling_origin": RollingOriginConfig,
+        "three_quarters": ThreeQuartersConfig,
+        "fdb": FDBConfig,
+        "random": RandomConfig,
+    },
     "model": {"tabnet": TabNetConfig, "mlp": MLPConfig},
     "loss": {"cross_entropy": CrossEntropyConfig, "focal": FocalConfig},
 }
@@ -364,6 +503,7 @@ DOORS: dict[str, type] = {
     "pretrain": PretrainConfig,
     "prepare": PrepareConfig,
     "evaluate": EvaluateConfig,
+    "simulate": SimulateConfig,
 }
 
 

@@ -35,7 +35,10 @@ def compose(door: str, *overrides: str):
 
 
 def required(group: str, option: str) -> list[str]:
-    return ["data.path=x.csv", "data.label=fraud"] if (group, option) == ("data", "table") else []
+    return {
+        ("data", "table"): ["data.path=x.csv", "data.label=fraud"],
+        ("split", "time_spans"): ["split.train_until=2020-01-05", "split.test_from=2020-01-06"],
+    }.get((group, option), [])
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
@@ -62,7 +65,7 @@ def test_every_option_composes_types_and_builds(group: str, option: str) -> None
 
 @pytest.mark.parametrize("door", sorted(config.DOORS))
 def test_every_door_composes(door: str) -> None:
-    overrides = ["run=x"] if door == "evaluate" else []
+    overrides = {"evaluate": ["run=x"], "simulate": ["out=x"]}.get(door, [])
     assert isinstance(config.typed(door, compose(door, *overrides)), config.DOORS[door])
 
 

@@ -53,13 +53,17 @@ def test_python_blocks_run(own_data: Path) -> None:
 
 @pytest.mark.parametrize("line", [line for line in block("sh", "fraudlab.evaluate").splitlines() if ".train" in line])
 def test_training_commands_compose(door: Command, line: str) -> None:
-    command = [word for word in line.split("#")[0].split()[3:] if word != "-m" and not word.startswith("seed=")]
+    command = [
+        word
+        for word in line.split("#")[0].replace("<run>", "run").split()[3:]
+        if word != "-m" and not word.startswith("seed=")
+    ]
     done = door("train", "--cfg", "job", *command)
     assert done.returncode == 0, done.stderr
     assert "average_precision" in done.stdout
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE))))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.MULTILINE))))
 def test_targets_exist(target: str) -> None:
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     assert re.search(rf"^{target}:.*## ", makefile, flags=re.MULTILINE)

@@ -11,7 +11,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from fraudlab.config import RandomConfig, TimeFractionConfig, TimeWindowsConfig
+from fraudlab.config import RandomConfig, TimeFractionConfig, TimeSpansConfig, TimeWindowsConfig
 from fraudlab.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class Split:
 
 
 def split_rows(
-    config: TimeWindowsConfig | TimeFractionConfig | RandomConfig,
+    config: TimeWindowsConfig | TimeFractionConfig | TimeSpansConfig | RandomConfig,
     label: pl.Series,
     time: pl.Series | None,
     card: pl.Series | None,
@@ -62,6 +62,8 @@ def split_rows(
         raise UserError(f"split={config.name} needs a time column: name one (data.time=...) or ask for split=random")
     elif isinstance(config, TimeFractionConfig):
         split = _time_fraction(config, len(label))
+    elif isinstance(config, TimeSpansConfig):
+        split = _time_spans(config, time)
     else:
         split = _time_windows(config, label.to_numpy(), time, card)
     frauds = label.to_numpy()
@@ -91,6 +93,22 @@ def _time_fraction(config: TimeFractionConfig, rows: int) -> Split:
     return Split(train, validation, train, test)
 
 
+def _time_spans(config: TimeSpansConfig, time: pl.Series) -> Split:
+    ends = {key: value for key in ("train_until", "test_from", "test_until") if (value := getattr(config, key))}
+    starts: dict[str, int] = {}
+    for key, value in ends.items():
+        day, starts[key] = _days(time, value, f"split.{key}")
+    if not starts["train_until"] <= starts["test_from"] < starts.get("test_until", starts["test_from"] + 1):
+        spans = ", ".join(f"split.{key}={value}" for key, value in ends.items())
+        raise UserError(f"{spans} leak or overlap: training must end before the test begins, and the test after that")
+    known = np.flatnonzero(day < starts["train_until"])
+    train, validation = np.split(known, [len(known) - round(len(known) * config.validation)])
+    inside = day >= starts["test_from"]
+    if "test_until" in starts:
+        inside &= day < starts["test_until"]
+    return Split(train, validation, train, np.flatnonzero(inside))
+
+
 def _ends(rows: int, validation: float, test: float) -> tuple[int, int]:
     test_start = rows - round(rows * test)
     return test_start - round(rows * validation), test_start
@@ -105,27 +123,25 @@ def _time_windows(config: TimeWindowsConfig, label: np.ndarray, time: pl.Series,
         )
     if config.drop_known_cards and card is None:
         raise UserError("split.drop_known_cards=true needs a card column: name one (data.card=...) or set it to false")
-    day, start = _days(time, config.train_start)
+    day, start = _days(time, config.train_start, "split.train_start")
     cards = card.to_numpy() if card is not None and config.drop_known_cards else None
     train, test = _layout(config, day, start, label, cards)
     selection_train, validation = _layout(config, day, start - config.validation_shift_days, label, cards)
     return Split(selection_train, validation, train, test)
 
 
-def _days(time: pl.Series, train_start: str) -> tuple[np.ndarray, int]:
-    """Day number of every row and of the first training day, on one clock."""
+def _days(time: pl.Series, named: str, key: str) -> tuple[np.ndarray, int]:
+    """Day number of every row and of the day ``named`` by setting ``key``, on one clock."""
     if time.dtype.is_temporal():
         try:
-            start = (date.fromisoformat(train_start) - date(1970, 1, 1)).days
+            start = (date.fromisoformat(named) - date(1970, 1, 1)).days
         except ValueError:
-            raise UserError(f"split.train_start={train_start} is no date; write it as 2018-07-25") from None
+            raise UserError(f"{key}={named} is no date; write it as 2018-07-25") from None
         return time.cast(pl.Date).cast(pl.Int32).to_numpy(), start
     try:
-        return (time // 86400).cast(pl.Int32).to_numpy(), int(train_start)
+        return (time // 86400).cast(pl.Int32).to_numpy(), int(named)
     except ValueError:
-        raise UserError(
-            f"split.train_start={train_start}: time is a number of seconds, so this must be a whole number of days"
-        ) from None
+        raise UserError(f"{key}={named}: time is a number of seconds, so this must be a whole number of days") from None
 
 
 def _layout(

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraudlab.config import RandomConfig, TimeFractionConfig, TimeWindowsConfig
+from fraudlab.config import (
+    FourMonthsGapConfig,
+    RandomConfig,
+    RollingOriginConfig,
+    TimeFractionConfig,
+    TimeSpansConfig,
+    TimeWindowsConfig,
+)
 from fraudlab.data.splits import split_rows
 from fraudlab.errors import UserError
 
@@ -124,3 +131,45 @@ def test_missing_columns_and_classes_are_refused() -> None:
         split_rows(TimeWindowsConfig(**WINDOWS), label * 0, time, card)
     with pytest.raises(UserError, match="nothing but fraud"):
         split_rows(TimeFractionConfig(), label * 0 + 1, time, card)
+
+
+@pytest.mark.parametrize("as_seconds", [True, False])
+def test_spans_end_and_begin_on_the_days_named(as_seconds: bool) -> None:
+    label, time, _ = table(2000, 40, 5, 3)
+    day = (time - datetime(2020, 1, 1)).dt.total_days().to_numpy()
+    names = {"train_until": 20, "test_from": 25, "test_until": 33}
+    if as_seconds:
+        time = (time - datetime(2020, 1, 1)).dt.total_seconds()
+    named = {key: str(d) if as_seconds else str(START + timedelta(days=d)) for key, d in names.items()}
+    split = split_rows(TimeSpansConfig(**named, validation=0.25), label, time, None)
+    known = np.concatenate([split.train, split.validation])
+    assert np.array_equal(known, np.flatnonzero(day < 20))
+    assert len(split.validation) == round(len(known) / 4)
+    assert split.train.max() < split.validation.min()
+    assert np.array_equal(split.test, np.flatnonzero((day >= 25) & (day < 33)))
+    assert not split.refit
+
+
+@pytest.mark.parametrize("spans", [("20", "15", None), ("20", "25", "25"), ("20", "25", "24")])
+def test_spans_that_overlap_are_refused(spans: tuple) -> None:
+    label, time, _ = table(2000, 40, 5, 3)
+    seconds = (time - datetime(2020, 1, 1)).dt.total_seconds()
+    with pytest.raises(UserError, match="leak or overlap"):
+        split_rows(TimeSpansConfig(train_until=spans[0], test_from=spans[1], test_until=spans[2]), label, seconds, None)
+
+
+def test_months_of_ieee_cis() -> None:
+    """Days count from 2017-11-30: the spans begin and end with calendar months."""
+    first = datetime(2017, 11, 30)
+    seconds = pl.Series(np.arange(86400, 183 * 86400 - 86400, 3600))
+    months = np.array([(first + timedelta(seconds=int(s))).strftime("%m") for s in seconds])
+    label = pl.Series(np.random.default_rng(0).random(len(seconds)) < 0.2).cast(pl.Int8)
+    for config, known, tested in (
+        (FourMonthsGapConfig(), {"12", "01", "02", "03"}, {"05"}),
+        (RollingOriginConfig(fold=0), {"12", "01", "02", "03"}, {"05"}),
+        (RollingOriginConfig(fold=1), {"12", "01", "02"}, {"04"}),
+        (RollingOriginConfig(fold=2), {"12", "01"}, {"03"}),
+    ):
+        split = split_rows(config, label, seconds, None)
+        assert set(months[np.concatenate([split.train, split.validation])]) == known
+        assert set(months[split.test]) == tested

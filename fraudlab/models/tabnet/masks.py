@@ -46,7 +46,7 @@ def entmax15_by_sort(z: Tensor) -> Tensor:
     rank = torch.arange(1, z.shape[-1] + 1, dtype=z.dtype, device=z.device)
     mean = ordered.cumsum(dim=-1) / rank
     spread = rank * ((ordered**2).cumsum(dim=-1) / rank - mean**2)
-    taus = mean - ((1 - spread) / rank).clamp_min(0).sqrt()
+    taus = mean - ((1 - spread) / rank).clamp_min(torch.finfo(z.dtype).tiny).sqrt()
     size = (taus <= ordered).sum(dim=-1, keepdim=True)
     return (z - taus.gather(-1, size - 1)).clamp_min(0) ** 2
 

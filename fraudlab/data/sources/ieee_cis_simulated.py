@@ -1,0 +1,25 @@
+"""Simulated transactions in the form of IEEE-CIS: made once, then read by the very code that reads Kaggle's files."""
+
+import logging
+from pathlib import Path
+
+from fraudlab.config import IEEECISConfig, IEEECISSimulatedConfig
+from fraudlab.data.simulators import ieee_cis as simulator
+from fraudlab.data.sources import Source, ieee_cis
+
+log = logging.getLogger(__name__)
+
+
+def load(config: IEEECISSimulatedConfig, cache_dir: Path) -> Source:
+    """The simulated table; its two CSV files, as ``fraudlab.simulate`` makes them, are kept under ``cache_dir``.
+
+    Raises:
+        UserError: ``data.rows`` or ``data.seed`` is out of range.
+    """
+    folder = cache_dir / f"ieee_cis_simulated_{config.rows}_{config.seed}"
+    if not (folder / simulator.TRANSACTIONS).exists():  # the last of the files to take its name
+        for left in (simulator.IDENTITIES, simulator.MARK):
+            (folder / left).unlink(missing_ok=True)
+        log.info("simulating %d transactions in the form of IEEE-CIS", config.rows)
+        simulator.simulate(folder, config.rows, config.seed)
+    return ieee_cis.load(IEEECISConfig(name=config.name, raw_dir=str(folder)), cache_dir)

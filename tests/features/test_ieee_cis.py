@@ -1,0 +1,150 @@
+"""IEEE-CIS features: nothing from later rows, no label, and the values that pandas finds by its own ways."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fraudlab.config import IEEECISConfig, IEEECISFeaturesConfig
+from fraudlab.data.sources import ieee_cis
+from fraudlab.data.sources.ieee_cis_columns import IDENTITY, TRANSACTION, table_schema
+from fraudlab.errors import UserError
+from fraudlab.features.ieee_cis import PUBLISHED_V, IEEECISFeatures
+from fraudlab.schema import Column, TableSchema
+
+SCHEMA = table_schema("ieee_cis", simulated=False)
+WORDS = {
+    "P_emaildomain": ["gmail.com", "yahoo.co.uk", None],
+    "R_emaildomain": ["gmail.com", "mail.com", None],
+    "DeviceInfo": ["SAMSUNG SM-G892A Build/NRD90M", "Windows", None],
+    "id_30": ["Android 7.0", "iOS 11.1.2", None],
+    "id_31": ["samsung browser 6.2", "chrome 62.0", None],
+    "id_33": ["2220x1080", "1334x750", None],
+    **{f"M{n}": ["T", "F", None] for n in range(1, 10)},
+    "M4": ["M0", "M1", "M2", None],
+}
+
+
+def table(rows: int, seed: int) -> pl.DataFrame:
+    """Random rows of the joined table in order of time; a few clients, many missing values."""
+    draw = np.random.default_rng(seed)
+    columns: dict[str, pl.Series] = {}
+    for name, dtype in {**TRANSACTION, **IDENTITY, "client": pl.Int32()}.items():
+        if name in WORDS:
+            values = pl.Series(draw.choice(np.array(WORDS[name], dtype=object), rows).tolist(), dtype=pl.String)
+        elif dtype == pl.String:
+            values = pl.Series(draw.choice(["a", "b"], rows).tolist())
+        else:
+            values = pl.Series(draw.integers(0, 6, rows).astype(float)).cast(dtype)
+            if name[0] in "DCVi" and name != "isFraud":
+                values = values.set(pl.Series(draw.random(rows) < 0.3), None)
+        columns[name] = values
+    frame = pl.DataFrame(columns)
+    return frame.with_columns(
+        TransactionID=pl.Series(np.arange(rows)).cast(pl.Int32),
+        TransactionDT=pl.Series(86400 + np.sort(draw.integers(0, 100 * 86400, rows))).cast(pl.Int32),
+        TransactionAmt=pl.Series(draw.integers(1, 200_000, rows) / 1000),
+        card1=pl.Series(draw.integers(0, 4, rows)).cast(pl.Int32),
+        addr1=pl.Series(draw.integers(0, 2, rows)).cast(pl.Float32),
+        D1=pl.Series(draw.integers(0, 3, rows)).cast(pl.Float32),
+    )
+
+
+def made(frame: pl.DataFrame, scope: str) -> pl.DataFrame:
+    features = IEEECISFeatures(SCHEMA, scope)
+    return features.apply(frame.lazy()).collect()
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10**6), known=st.integers(1, 149))
+def test_the_future_changes_nothing(seed: int, known: int) -> None:
+    frame = table(150, seed)
+    features = IEEECISFeatures(SCHEMA)
+    names = [*features.categorical, *features.numeric]
+    whole = made(frame, "point_in_time")
+    other = pl.concat([frame.head(known), table(150, seed + 1).tail(150 - known)])
+    for later in (frame.head(known), other):
+        assert made(later, "point_in_time").head(known).select(names).equals(whole.head(known).select(names))
+
+
+def test_labels_change_nothing() -> None:
+    frame = table(200, 0)
+    turned = frame.with_columns(isFraud=(1 - pl.col("isFraud").clip(0, 1)).cast(pl.Int8))
+    for scope in ("point_in_time", "transductive"):
+        assert made(frame, scope).drop("isFraud").equals(made(turned, scope).drop("isFraud"))
+
+
+def test_rows_and_columns_stay() -> None:
+    frame = table(100, 1)
+    found = made(frame, "point_in_time")
+    assert found.select(frame.columns).equals(frame)
+    features = IEEECISFeatures(SCHEMA)
+    assert set(found.columns) - set(frame.columns) <= {*features.numeric, *features.categorical}
+    assert len(set(features.numeric)) == len(features.numeric)
+    assert len(PUBLISHED_V) == 120
+
+
+@pytest.mark.parametrize("scope", ["point_in_time", "transductive"])
+def test_aggregates_are_those_of_pandas(scope: str) -> None:
+    frame = table(400, 2)
+    found = made(frame, scope)
+    columns = ["TransactionDT", "TransactionAmt", "card1", "addr1", "D1", "D15", "C1", "M5", "id_02"]
+    plain = pd.DataFrame(frame.select(columns).to_dict(as_series=False))
+    plain["start"] = np.floor(plain.TransactionDT // 86400 - plain.D1)
+    plain["M5"] = plain.M5.map({"T": 1.0, "F": 0.0})
+    groups = plain.groupby(["card1", "addr1", "start"], dropna=False)
+    whole = scope == "transductive"
+
+    def over(column: str, how: str) -> pd.Series:
+        if whole:
+            return groups[column].transform(how)
+        return groups[column].transform(lambda x: getattr(x.shift().expanding(), how)())
+
+    for column in ("TransactionAmt", "D15"):
+        for how in ("mean", "std"):
+            ours = found[f"account_{column}_{how}"].to_numpy()
+            assert np.allclose(ours, over(column, how), rtol=1e-7, atol=1e-6, equal_nan=True), (column, how)
+    for column in ("C1", "M5"):
+        assert np.allclose(found[f"account_{column}_mean"].to_numpy(), over(column, "mean"), equal_nan=True)
+    counts = groups["card1"].transform("size") if whole else groups.cumcount()
+    assert np.array_equal(found["account_count"].to_numpy(), counts)
+    shares = plain.groupby("card1")["card1"].transform("size") / 400 if whole else (
+        plain.groupby("card1").cumcount() / np.maximum(np.arange(400), 1)
+    )  # fmt: skip
+    assert np.allclose(found["card1_share"].to_numpy(), shares)
+    different = [
+        plain.id_02[(groups.ngroup() == groups.ngroup()[row]) & ((plain.index < row) | whole)].dropna().nunique()
+        for row in range(400)
+    ]
+    assert np.array_equal(found["account_id_02_different"].fill_null(0).to_numpy(), different)
+
+
+def test_delays_do_not_drift() -> None:
+    """A clock that started on one day gives one value, whenever it is read."""
+    frame = table(50, 3).with_columns(D10=pl.col("TransactionDT") / 86400 - 7)
+    assert made(frame, "point_in_time")["D10_start"].to_list() == pytest.approx([-7.0] * 50, abs=1e-9)
+
+
+def test_another_table_is_refused() -> None:
+    schema = TableSchema("claims", (Column("fraud", "integer", "label"),))
+    with pytest.raises(UserError, match="features=columns"):
+        IEEECISFeatures(schema)
+    for key in ({"scope": "both"}, {"v_columns": "some"}):
+        with pytest.raises(UserError, match=f"features.{next(iter(key))}"):
+            IEEECISFeaturesConfig(**key)
+
+
+def test_real_rows(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "ieee_cis_sample"
+    source = ieee_cis.load(IEEECISConfig(raw_dir=str(folder)), tmp_path)
+    features = IEEECISFeatures(source.schema)
+    found = features.apply(source.frame).collect()
+    assert len(found) == 1500
+    assert set(features.numeric) <= set(found.columns)
+    samsung = found.filter(pl.col("DeviceInfo").str.starts_with("SAMSUNG"))
+    assert set(samsung["device_maker"]) == {"samsung"}
+    assert found["P_email_vendor"].drop_nulls().is_in(["gmail", "yahoo", "hotmail", "anonymous", "aol"]).mean() > 0.8
