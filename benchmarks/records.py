@@ -41,7 +41,17 @@ def parser(description: str, cases: Sequence[str], name: str) -> argparse.Argume
     return made
 
 
-def prepare(arguments: argparse.Namespace) -> None:
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The command line, checked and with torch's threads set; ends here where only the Markdown table is asked for."""
+    arguments = parser.parse_args()
+    if arguments.markdown:
+        print(markdown(load(arguments.out)))
+        sys.exit()
+    _prepare(arguments)
+    return arguments
+
+
+def _prepare(arguments: argparse.Namespace) -> None:
     """Threads as asked for; end with one line where the device is not there or the figures would be no figures."""
     if arguments.quick and arguments.out.parent == RESULTS and not arguments.memory_of:
         sys.exit(f"error: --quick measures nothing that belongs into {arguments.out}; name another file with --out")
@@ -70,7 +80,7 @@ def machine(arguments: argparse.Namespace) -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "compiled_encoder": arguments.device == "cpu" and native.library("float") is not None,
+        "compiled_encoder": arguments.device == "cpu" and native.operations("float") is not None,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", *sys.orig_argv[1:]]),
         "quick": arguments.quick,

@@ -32,11 +32,7 @@ def main() -> None:
     parser = records.parser(__doc__ or "", list(cases), "tabnet_ops")
     parser.add_argument("--steps", type=int, default=8, help="steps of a round (default 8)")
     parser.set_defaults(bf16=False, compile=False)
-    arguments = parser.parse_args()
-    if arguments.markdown:
-        print(records.markdown(records.load(arguments.out)))
-        return
-    records.prepare(arguments)
+    arguments = records.parsed(parser)
     if arguments.quick:
         arguments.steps, arguments.rounds = 1, 1
     names = arguments.cases or [name for name in cases if name != "ways" or arguments.device == "cpu"]
@@ -98,7 +94,7 @@ def ways(arguments: argparse.Namespace) -> list[Line]:
         step = our_step(shape, arguments)
 
         def ours(step: Callable[..., Tensor] = step, compiled_c: bool = compiled_c) -> None:
-            with patch.object(native, "library", native.library if compiled_c else lambda real: None):
+            with patch.object(native, "operations", native.operations if compiled_c else lambda real: None):
                 take(step, batches)
 
         sides = {"ours": ours, "theirs": theirs}

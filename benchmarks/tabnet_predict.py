@@ -31,11 +31,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200, help="calls of a round with a single row (default 200)")
     parser.add_argument("--rows", type=int, help=f"rows of the table (default {ROWS})")
     parser.add_argument("--batch-size", type=int, default=4096, help="rows scored at once (default 4096)")
-    arguments = parser.parse_args()
-    if arguments.markdown:
-        print(records.markdown(records.load(arguments.out)))
-        return
-    records.prepare(arguments)
+    arguments = records.parsed(parser)
     if arguments.quick:
         arguments.steps, arguments.rounds, arguments.rows, arguments.batch_size = 2, 1, 1_000, 256
     records.measure(arguments, {name: cases[name] for name in arguments.cases or cases})

@@ -53,11 +53,7 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true", help="autocast of both networks; cases are named <case>_bf16")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="model.compile (default: on cuda)")
     parser.add_argument("--memory-of", choices=("ours", "theirs"), help="print one side's peak memory as JSON")
-    arguments = parser.parse_args()
-    if arguments.markdown:
-        print(records.markdown(records.load(arguments.out)))
-        return
-    records.prepare(arguments)
+    arguments = records.parsed(parser)
     if arguments.compile is None:
         arguments.compile = arguments.device == "cuda"
     if arguments.memory_of:

@@ -95,9 +95,6 @@ class IEEECISConfig:
     raw_dir: str = "data/ieee_cis"  # folder of train_transaction and train_identity; may be a gs:// address
 
 
-# ------------------------------------------------------------------------------------------------- features
-
-
 @dataclass
 class IEEECISSimulatedConfig:
     """``data=ieee_cis_simulated``: made up by fraudlab in the form of IEEE-CIS, for tests, speed and scale."""
@@ -109,6 +106,9 @@ class IEEECISSimulatedConfig:
     def __post_init__(self) -> None:
         _within("data.rows", self.rows, 100, 50_000_000)
         _at_least("data.seed", self.seed, 0)
+
+
+# ------------------------------------------------------------------------------------------------- features
 
 
 @dataclass

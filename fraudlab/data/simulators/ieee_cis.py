@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fraudlab.atomic import replacing
+from fraudlab.data.sources.ieee_cis_columns import IDENTITY, SIMULATED, TRANSACTION
 from fraudlab.errors import UserError
 
-TRANSACTIONS, IDENTITIES, MARK = "train_transaction.csv", "train_identity.csv", "SIMULATED"
+TRANSACTIONS, IDENTITIES, MARK = "train_transaction.csv", "train_identity.csv", SIMULATED
 FRAUD_RATE = 0.035
 FIRST_ID = 2_987_000
 FIRST_SECOND = 86_400  # TransactionDT of the first row
@@ -51,16 +52,7 @@ def _numbers(ranges: str) -> list[int]:
     return numbers
 
 
-TRANSACTION_COLUMNS = (
-    *("TransactionID", "isFraud", "TransactionDT", "TransactionAmt", "ProductCD"),
-    *("card1", "card2", "card3", "card4", "card5", "card6", "addr1", "addr2", "dist1", "dist2"),
-    *("P_emaildomain", "R_emaildomain"),
-    *(f"C{n}" for n in range(1, 15)),
-    *(f"D{n}" for n in range(1, 16)),
-    *(f"M{n}" for n in range(1, 10)),
-    *(f"V{n}" for n in range(1, 340)),
-)
-IDENTITY_COLUMNS = ("TransactionID", *(f"id_{n:02d}" for n in range(1, 39)), "DeviceType", "DeviceInfo")
+TRANSACTION_COLUMNS, IDENTITY_COLUMNS = tuple(TRANSACTION), tuple(IDENTITY)
 
 # V columns that are missing together. Two blocks of one probability (V167... and V169...) differ in few rows.
 V_BLOCKS = tuple(

@@ -25,14 +25,21 @@ from polars.exceptions import PolarsError
 from fraudlab.atomic import replacing
 from fraudlab.config import IEEECISConfig
 from fraudlab.data.sources import Source, fingerprint_of
-from fraudlab.data.sources.ieee_cis_columns import ADDR1_LIMIT, CLIENT, IDENTITY, REQUIRED, TRANSACTION, table_schema
+from fraudlab.data.sources.ieee_cis_columns import (
+    ADDR1_LIMIT,
+    CLIENT,
+    IDENTITY,
+    REQUIRED,
+    SIMULATED,
+    TRANSACTION,
+    table_schema,
+)
 from fraudlab.errors import UserError
 
 log = logging.getLogger(__name__)
 
 VERSION = 1  # of the cache: raised with any change that gives other data from the same files
 
-SIMULATED = "SIMULATED"
 KAGGLE_ZIP = "ieee-fraud-detection.zip"
 _SUFFIXES = (".parquet", ".csv", ".csv.gz", ".csv.zip", ".zip")
 _ENDS = 1 << 20  # bytes of a file's head and of its tail that its fingerprint takes in

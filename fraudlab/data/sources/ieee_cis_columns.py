@@ -11,6 +11,7 @@ import polars as pl
 from fraudlab.schema import Column, ColumnType, Role, TableSchema
 
 START = date(2017, 11, 30)  # the day from which TransactionDT is taken to count; Kaggle does not say
+SIMULATED = "SIMULATED"  # a file of this name in a folder marks its tables as made up
 CLIENT = "client"
 ADDR1_LIMIT = 1000  # of addr1, so that client tells card1 and addr1 apart
 

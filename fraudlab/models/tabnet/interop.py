@@ -5,7 +5,7 @@ import json
 import pickle
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ def to_reference(network: TabNet) -> tab_network.TabNet:
             cat_idxs=list(range(categorical)),
             cat_dims=network.cardinalities,
             cat_emb_dim=network.embedding_dims,
-            group_attention_matrix=_group_matrix(categorical + network.num_numeric, network.feature_groups),
+            group_attention_matrix=group_matrix(categorical + network.num_numeric, network.feature_groups),
             **{name: getattr(encoder, name) for name in SETTINGS},
         ).to(weight)
     # The reference keeps its group matrix as a plain attribute, which `to` does not move.
@@ -120,7 +120,7 @@ def load_pytorch_tabnet(path: str | Path) -> TabNet:
             cat_idxs=sorted(init.get("cat_idxs", [])),
             cat_dims=cardinalities,
             cat_emb_dim=[dims] * len(cardinalities) if isinstance(dims, int) else dims,
-            group_attention_matrix=_group_matrix(inputs, init.get("grouped_features", [])),
+            group_attention_matrix=group_matrix(inputs, init.get("grouped_features", [])),
             **{name: init[name] for name in SETTINGS if name in init},
         )
         sparsity = float(init.get("lambda_sparse", 1e-3))
@@ -262,7 +262,7 @@ class _Layout:
         return order
 
 
-def _group_matrix(inputs: int, feature_groups: list[list[int]]) -> Tensor:
+def group_matrix(inputs: int, feature_groups: Sequence[Sequence[int]] | None) -> Tensor:
     """What pytorch-tabnet calls the group matrix: each group's shares of the inputs, [G, inputs]."""
     grouping = Grouping([1] * inputs, feature_groups)
     return grouping.to_columns(torch.eye(grouping.num_groups))

@@ -1,17 +1,21 @@
 """pytorch-tabnet's own network behind the network contract, to compare with (``model.backend=reference``)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from pytorch_tabnet import tab_network  # not tab_model, which imports pandas
 from torch import Tensor, nn
 
 from fraudlab.models.contract import NetworkOutput
-from fraudlab.models.tabnet.grouping import Grouping
+from fraudlab.models.tabnet.interop import group_matrix
 
 
 class ReferenceTabNet(nn.Module):
-    """TabNet as pytorch-tabnet 4.1 computes it; arguments as :class:`fraudlab.models.tabnet.TabNet` has them."""
+    """TabNet as pytorch-tabnet 4.1 computes it; arguments as :class:`fraudlab.models.tabnet.TabNet` has them.
+
+    ``settings`` go to pytorch-tabnet, which has the same names and defaults.
+    """
 
     def __init__(
         self,
@@ -20,42 +24,22 @@ class ReferenceTabNet(nn.Module):
         num_classes: int = 2,
         *,
         embedding_dim: int = 4,
-        n_d: int = 8,
-        n_a: int = 8,
-        n_steps: int = 3,
-        gamma: float = 1.3,
-        n_independent: int = 2,
-        n_shared: int = 2,
-        epsilon: float = 1e-15,
-        virtual_batch_size: int = 128,
-        momentum: float = 0.02,
-        mask_type: str = "sparsemax",
         feature_groups: Sequence[Sequence[int]] | None = None,
         sparsity: float = 1e-3,
+        **settings: Any,
     ) -> None:
         super().__init__()
         self.sparsity = sparsity
         num_columns = len(cardinalities) + num_numeric
-        matrix = Grouping([1] * num_columns, feature_groups).matrix
         self.reference = tab_network.TabNet(
-            input_dim=num_columns,
-            output_dim=num_classes,
-            n_d=n_d,
-            n_a=n_a,
-            n_steps=n_steps,
-            gamma=gamma,
+            num_columns,
+            num_classes,
             cat_idxs=list(range(len(cardinalities))),
             cat_dims=list(cardinalities),
             cat_emb_dim=[embedding_dim] * len(cardinalities),
-            n_independent=n_independent,
-            n_shared=n_shared,
-            epsilon=epsilon,
-            virtual_batch_size=virtual_batch_size,
-            momentum=momentum,
-            mask_type=mask_type,
-            group_attention_matrix=torch.eye(num_columns) if matrix is None else matrix,
+            group_attention_matrix=group_matrix(num_columns, feature_groups),
+            **settings,
         )
-
         # The reference never uses these (its encoder has its own); distributed training refuses idle parameters.
         self.reference.tabnet.initial_bn.requires_grad_(False)
 

@@ -30,7 +30,7 @@ FLAGS = (
 
 
 @functools.cache
-def library(real: str) -> ctypes.CDLL | None:
+def operations(real: str) -> ctypes.CDLL | None:
     """The compiled operations for ``real`` (``float`` or ``double``); None where no C compiler is found or it fails.
 
     Compiled libraries are kept in ``$FRAUDLAB_CACHE`` or ``~/.cache/fraudlab``, one for each source, compiler and
@@ -102,5 +102,5 @@ def usable(tensor: torch.Tensor, training: bool) -> bool:
         and (training or not torch.is_grad_enabled())
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
-        and library(REALS[tensor.dtype]) is not None
+        and operations(REALS[tensor.dtype]) is not None
     )

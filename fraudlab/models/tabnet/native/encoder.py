@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fraudlab.models.tabnet.blocks import AttentiveTransformer, FeatureTransformer
 from fraudlab.models.tabnet.ghost_batch_norm import ghost_batch_rows
-from fraudlab.models.tabnet.native.compile import REALS, library
+from fraudlab.models.tabnet.native.compile import REALS, operations
 
 if TYPE_CHECKING:
     from fraudlab.models.tabnet.encoder import Encoder
@@ -150,7 +150,7 @@ class _Encode(torch.autograd.Function):
             "entropy": entropy,
         }
         running = (ctypes.c_void_p * len(layout.running))(*(each.data_ptr() for each in layout.running))
-        lib = library(REALS[x.dtype])
+        lib = operations(REALS[x.dtype])
         assert lib is not None
         while True:
             shape.capacity = layout.capacity
@@ -186,7 +186,7 @@ class _Encode(torch.autograd.Function):
             per_thread.data_ptr(),
             layout.size,
         )
-        lib = library(REALS[x.dtype])
+        lib = operations(REALS[x.dtype])
         assert lib is not None
         tape = _tape(kept, ctx.running)
         if lib.tabnet_backward(ctypes.byref(shape), ctypes.byref(tape), ctypes.byref(gradient)) < 0:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fraudlab.models.tabnet.blocks import Embedding
-from fraudlab.models.tabnet.native.compile import REALS, library
+from fraudlab.models.tabnet.native.compile import REALS, operations
 
 
 def normalised_columns(
@@ -77,7 +77,7 @@ class _Inputs(torch.autograd.Function):
             rows, categorical.shape[1], numeric.shape[1], columns, *table.shape, torch.get_num_threads(), norm.training,
             norm.momentum,
         )  # fmt: skip
-        lib = library(REALS[numeric.dtype])
+        lib = operations(REALS[numeric.dtype])
         assert lib is not None
         pointers = _pointers({**tensors, "out": out})
         wrong = lib.tabnet_inputs_forward(ctypes.byref(shape), ctypes.byref(pointers))
@@ -99,7 +99,7 @@ class _Inputs(torch.autograd.Function):
         tensors, dx = ctx.tensors, dx.contiguous()
         dweight, dbias = torch.empty_like(tensors["weight"]), torch.empty_like(tensors["bias"])
         dtable = torch.zeros_like(tensors["table"])
-        lib = library(REALS[dx.dtype])
+        lib = operations(REALS[dx.dtype])
         assert lib is not None
         pointers = _pointers(tensors)
         arrays = (ctypes.c_void_p(each.data_ptr()) for each in (dx, dweight, dbias, dtable))
