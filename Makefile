@@ -17,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON); set PYTHON=<python 3.11 or newer>"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[train,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[train,export,serve,tune,gbdt,data,launch,dev]'
 	@touch $@
 
 train: $(READY) ## train TabNet on the book's protocol; ARGS="experiment=handbook seed=1" for more

@@ -3,7 +3,6 @@
 import difflib
 import importlib
 import inspect
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,16 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from fraudlab.config import SCHEMAS
 from fraudlab.errors import UserError
-from fraudlab.schema import TableSchema
 
 if TYPE_CHECKING:  # heavy, or only for types
     from torch import nn
 
-    from fraudlab.data.prepared import Features
     from fraudlab.data.sources import Source
     from fraudlab.learner import MakeOptimizer, MakeScheduler
-
-log = logging.getLogger(__name__)
 
 # Plumbing may come from here and nowhere else, whatever a config says.
 ALLOWED_TARGETS = (
@@ -36,33 +31,6 @@ def source(config: Any, cache_dir: Path) -> "Source":
     module = importlib.import_module(f"fraudlab.data.sources.{config.name}")
     made: Source = module.load(config, cache_dir)
     return made
-
-
-def features(config: Any, schema: TableSchema) -> "Features":
-    """The feature steps that ``features=<name>`` stands for."""
-    if config.name == "handbook":
-        from fraudlab.features.handbook import HandbookFeatures
-
-        there = {column.name for column in schema.columns}
-        missing = [name for name in HandbookFeatures.needs if name not in there]
-        if missing:
-            raise UserError(
-                f"features=handbook needs the columns {', '.join(missing)}, which data={schema.name} has not; "
-                "use features=columns"
-            )
-        return HandbookFeatures(config.delay_days, config.extended)
-    if config.name == "ieee_cis":
-        from fraudlab.features.ieee_cis import IEEECISFeatures
-
-        if config.scope == "transductive":
-            log.warning(
-                "features.scope=transductive: aggregates see the whole table, rows after the one judged too; "
-                "figures compare with the competition's and cannot be had in use"
-            )
-        return IEEECISFeatures(schema, config.scope, config.v_columns)
-    from fraudlab.features.columns import TableColumns
-
-    return TableColumns(schema)
 
 
 def network(rebuild: Mapping[str, Any]) -> "nn.Module":

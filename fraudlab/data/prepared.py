@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,19 +14,11 @@ import polars as pl
 from fraudlab import build
 from fraudlab.atomic import replacing
 from fraudlab.data.sources import Source
+from fraudlab.features import registry
+from fraudlab.features.registry import Features
 from fraudlab.schema import TableSchema
 
 log = logging.getLogger(__name__)
-
-
-class Features(Protocol):
-    """What turns a source's frame into columns a model may see; row order and other columns stay."""
-
-    categorical: tuple[str, ...]
-    numeric: tuple[str, ...]
-    version: int  # raised whenever the same settings give other values
-
-    def apply(self, frame: pl.LazyFrame) -> pl.LazyFrame: ...
 
 
 @dataclass(frozen=True)
@@ -77,4 +69,4 @@ def prepared_table(data: Any, features: Any, data_dir: Path) -> PreparedTable:
     """The prepared table of typed settings: made, or found under ``data_dir``."""
     source = build.source(data, data_dir)
     settings = {key: value for key, value in asdict(features).items() if key != "encoder"}
-    return prepare(source, build.features(features, source.schema), settings, data_dir)
+    return prepare(source, registry.make(settings, source.schema), settings, data_dir)

@@ -6,6 +6,7 @@ Sums run over whole cents in integers, so that a value depends on its window alo
 rows a running sum has passed.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,14 @@ class HandbookFeatures:
         return table.with_columns(
             pl.Series(name, columns[name], dtype=pl.Float64) for name in self.numeric if name in columns
         ).lazy()
+
+    def look_ups(self, frame: pl.LazyFrame) -> dict[str, Array]:
+        """None: what a card and a terminal did lately changes with every transaction, so no fitted table holds it."""
+        return {}
+
+    def of_record(self, record: Mapping[str, Any], look_ups: Mapping[str, Array]) -> dict[str, Any]:
+        """The features that the record carries, already computed."""
+        return {name: record.get(name) for name in self.numeric}
 
     def _extend(
         self,

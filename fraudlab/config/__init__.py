@@ -1,0 +1,149 @@
+"""Typed settings: one dataclass for every product option, one for every door.
+
+Product groups (``data features split model loss``) decide what a score is. They are plain data: they go into
+checkpoints as JSON and rebuild the object through :mod:`fraudlab.build` without Hydra. Plumbing groups
+(``optimizer scheduler trainer callbacks logger``) hold keyword arguments of third-party classes and are checked
+against those classes' signatures by :mod:`fraudlab.build`.
+
+``SCHEMAS`` is the single table of what exists. Each product YAML ``conf/<group>/<option>.yaml`` extends its schema
+through ``defaults: [base_<name>, _self_]``.
+"""
+
+from typing import Any
+
+from fraudlab.config.data import (
+    HandbookConfig,
+    HandbookScaledConfig,
+    IEEECISConfig,
+    IEEECISSimulatedConfig,
+    TableConfig,
+)
+from fraudlab.config.doors import (
+    EvaluateConfig,
+    FitConfig,
+    PrepareConfig,
+    PretrainConfig,
+    SimulateConfig,
+    TrainConfig,
+)
+from fraudlab.config.features import (
+    ColumnsFeaturesConfig,
+    EncoderConfig,
+    HandbookFeaturesConfig,
+    IEEECISFeaturesConfig,
+)
+from fraudlab.config.loss import (
+    CrossEntropyConfig,
+    FocalConfig,
+)
+from fraudlab.config.model import (
+    MLPConfig,
+    TabNetConfig,
+)
+from fraudlab.config.split import (
+    FDBConfig,
+    FourMonthsGapConfig,
+    RandomConfig,
+    RollingOriginConfig,
+    ThreeQuartersConfig,
+    TimeFractionConfig,
+    TimeSpansConfig,
+    TimeWindowsConfig,
+)
+
+__all__ = [
+    "DOORS",
+    "SCHEMAS",
+    "ColumnsFeaturesConfig",
+    "CrossEntropyConfig",
+    "EncoderConfig",
+    "EvaluateConfig",
+    "FDBConfig",
+    "FitConfig",
+    "FocalConfig",
+    "FourMonthsGapConfig",
+    "HandbookConfig",
+    "HandbookFeaturesConfig",
+    "HandbookScaledConfig",
+    "IEEECISConfig",
+    "IEEECISFeaturesConfig",
+    "IEEECISSimulatedConfig",
+    "MLPConfig",
+    "PrepareConfig",
+    "PretrainConfig",
+    "RandomConfig",
+    "RollingOriginConfig",
+    "SimulateConfig",
+    "TabNetConfig",
+    "TableConfig",
+    "ThreeQuartersConfig",
+    "TimeFractionConfig",
+    "TimeSpansConfig",
+    "TimeWindowsConfig",
+    "TrainConfig",
+    "register",
+    "typed",
+]
+
+SCHEMAS: dict[str, dict[str, type]] = {
+    "data": {
+        "handbook": HandbookConfig,
+        "handbook_scaled": HandbookScaledConfig,
+        "table": TableConfig,
+        "ieee_cis": IEEECISConfig,
+        "ieee_cis_simulated": IEEECISSimulatedConfig,
+    },
+    "features": {
+        "handbook": HandbookFeaturesConfig,
+        "columns": ColumnsFeaturesConfig,
+        "ieee_cis": IEEECISFeaturesConfig,
+    },
+    "split": {
+        "time_windows": TimeWindowsConfig,
+        "time_fraction": TimeFractionConfig,
+        "time_spans": TimeSpansConfig,
+        "four_months_gap": FourMonthsGapConfig,
+        "rolling_origin": RollingOriginConfig,
+        "three_quarters": ThreeQuartersConfig,
+        "fdb": FDBConfig,
+        "random": RandomConfig,
+    },
+    "model": {"tabnet": TabNetConfig, "mlp": MLPConfig},
+    "loss": {"cross_entropy": CrossEntropyConfig, "focal": FocalConfig},
+}
+DOORS: dict[str, type] = {
+    "train": TrainConfig,
+    "pretrain": PretrainConfig,
+    "prepare": PrepareConfig,
+    "evaluate": EvaluateConfig,
+    "simulate": SimulateConfig,
+}
+
+
+def register() -> None:
+    """Make the schemas known to Hydra under ``<group>/base_<option>`` and ``base_<door>``."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    for door, schema in DOORS.items():
+        store.store(name=f"base_{door}", node=schema)
+    for group, options in SCHEMAS.items():
+        for option, schema in options.items():
+            store.store(group=group, name=f"base_{option}", node=schema)
+
+
+def typed(door: str, composed: Any) -> Any:
+    """The dataclass of a composed config, product groups included, each checked by its ``__post_init__``.
+
+    Plumbing groups come out as plain dictionaries. A key that the schema has not is refused here too: Hydra lets
+    ``+key=value`` add anything. Raises OmegaConf's own errors for such a key, a wrong type or a missing value.
+    """
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(plain, dict)
+    settings = OmegaConf.structured(DOORS[door])
+    for group, options in SCHEMAS.items():
+        if group in plain:
+            settings[group] = options[plain[group]["name"]]
+    return OmegaConf.to_object(OmegaConf.merge(settings, plain))

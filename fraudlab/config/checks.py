@@ -1,0 +1,23 @@
+"""Checks that settings share: each error says what would do."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fraudlab.errors import UserError
+
+MISSING: Any = "???"  # OmegaConf's mark of a mandatory value, written out so that this file imports nothing heavy
+
+
+def one_of(key: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise UserError(f"{key}={value} does not exist; it is one of: {', '.join(allowed)}")
+
+
+def at_least(key: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise UserError(f"{key}={value} is too small; it must be at least {least}")
+
+
+def within(key: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise UserError(f"{key}={value} is out of range; it must lie in [{low}, {high}]")

@@ -1,0 +1,62 @@
+"""``model=<name>``: the networks."""
+
+from dataclasses import dataclass, field
+
+from fraudlab.config.checks import at_least, one_of, within
+from fraudlab.errors import UserError
+
+
+@dataclass
+class TabNetConfig:
+    """``model=tabnet`` (Arik and Pfister 2021, arXiv:1908.07442); names as in pytorch-tabnet."""
+
+    name: str = "tabnet"
+    n_d: int = 8
+    n_a: int = 8
+    n_steps: int = 3
+    gamma: float = 1.3
+    n_independent: int = 2
+    n_shared: int = 2
+    embedding_dim: int = 4
+    epsilon: float = 1e-15
+    virtual_batch_size: int = 128
+    momentum: float = 0.02
+    mask_type: str = "sparsemax"
+    feature_groups: list[list[str]] | None = None  # columns, by name, that are looked at together or not at all
+    sparsity: float = 1e-3  # weight of the mask-entropy penalty (lambda_sparse)
+    backend: str = "fast"  # fast: ours; reference: pytorch-tabnet's own network, to compare with
+    members: int = 1  # networks trained at once, whose probabilities are averaged
+    compile: bool = False  # train through torch.compile: a minute of compiling first
+    pretrained: str | None = None  # run folder of python -m fraudlab.pretrain to start from; every member does
+
+    def __post_init__(self) -> None:
+        if self.pretrained is not None and self.backend != "fast":
+            raise UserError(f"model.pretrained={self.pretrained} needs model.backend=fast, not {self.backend}")
+        one_of("model.mask_type", self.mask_type, ("sparsemax", "entmax"))
+        one_of("model.backend", self.backend, ("fast", "reference"))
+        for key in ("n_d", "n_a", "n_steps", "embedding_dim", "members"):
+            at_least(f"model.{key}", getattr(self, key), 1)
+        at_least("model.virtual_batch_size", self.virtual_batch_size, 2)
+        for key in ("n_independent", "n_shared", "sparsity"):
+            at_least(f"model.{key}", getattr(self, key), 0)
+        if self.n_independent + self.n_shared == 0:
+            raise UserError("model.n_independent and model.n_shared cannot both be 0")
+
+
+@dataclass
+class MLPConfig:
+    """``model=mlp``: a plain multi-layer perceptron."""
+
+    name: str = "mlp"
+    hidden: list[int] = field(default_factory=lambda: [500, 500])
+    dropout: float = 0.2
+    batch_norm: bool = False
+    embedding_dim: int = 4
+    members: int = 1  # networks trained at once, whose probabilities are averaged
+    compile: bool = False  # train through torch.compile: a minute of compiling first
+
+    def __post_init__(self) -> None:
+        at_least("model.members", self.members, 1)
+        for width in self.hidden:
+            at_least("model.hidden", width, 1)
+        within("model.dropout", self.dropout, 0.0, 0.99)

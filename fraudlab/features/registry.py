@@ -1,0 +1,68 @@
+"""Feature steps by name, from plain settings: the same door for training and for serving."""
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from numpy.typing import NDArray
+
+from fraudlab.errors import UserError
+from fraudlab.schema import TableSchema
+
+if TYPE_CHECKING:
+    import polars as pl
+
+log = logging.getLogger(__name__)
+
+LookUps = Mapping[str, NDArray[Any]]
+
+
+class Features(Protocol):
+    """What turns a table's raw columns into the columns that an encoder reads."""
+
+    categorical: tuple[str, ...]
+    numeric: tuple[str, ...]
+    version: int  # raised whenever the same settings give other values
+
+    def apply(self, frame: "pl.LazyFrame") -> "pl.LazyFrame":
+        """A frame in order of time with the features' columns added; row order and other columns stay."""
+        ...
+
+    def look_ups(self, frame: "pl.LazyFrame") -> dict[str, NDArray[Any]]:
+        """What :meth:`of_record` has to know of the rows of ``frame``; empty where features are of the row alone."""
+        ...
+
+    def of_record(self, record: Mapping[str, Any], look_ups: LookUps) -> dict[str, Any]:
+        """The columns of one record, as the row that follows the rows of ``look_ups`` would have them."""
+        ...
+
+
+def make(settings: Mapping[str, Any], schema: TableSchema) -> Features:
+    """The feature steps that ``settings`` (``name`` and what that name takes) stand for.
+
+    Raises:
+        UserError: the table has not the columns that they need.
+    """
+    if settings["name"] == "handbook":
+        from fraudlab.features.handbook import HandbookFeatures
+
+        there = {column.name for column in schema.columns}
+        missing = [name for name in HandbookFeatures.needs if name not in there]
+        if missing:
+            raise UserError(
+                f"features=handbook needs the columns {', '.join(missing)}, which data={schema.name} has not; "
+                "use features=columns"
+            )
+        return HandbookFeatures(settings["delay_days"], settings["extended"])
+    if settings["name"] == "ieee_cis":
+        from fraudlab.features.ieee_cis import IEEECISFeatures
+
+        if settings["scope"] == "transductive":
+            log.warning(
+                "features.scope=transductive: aggregates see the whole table, rows after the one judged too; "
+                "figures compare with the competition's and cannot be had in use"
+            )
+        return IEEECISFeatures(schema, settings["scope"], settings["v_columns"])
+    from fraudlab.features.columns import TableColumns
+
+    return TableColumns(schema)
