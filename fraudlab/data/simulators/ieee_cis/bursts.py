@@ -49,7 +49,7 @@ def draw_bursts(
     time: NDArray[np.float64],
     days: int,
 ) -> Bursts:
-    """Who could be compromised, in order: those of high risk tend to come first; the caller takes as many as it needs."""
+    """Who could be compromised, those of high risk rather first; the caller takes as many as it needs."""
     domains = [*EMAILS]
     email_risk = np.array([{**_RISKY_EMAILS, **_SAFE_EMAILS}.get(domain, 1.0) for domain in domains])
     month = (time / 30.4).astype(np.int64)
