@@ -40,6 +40,7 @@ from fraudlab.config.model import (
     MLPConfig,
     TabNetConfig,
 )
+from fraudlab.config.select import SelectConfig
 from fraudlab.config.split import (
     FDBConfig,
     FourMonthsGapConfig,
@@ -73,6 +74,7 @@ __all__ = [
     "PretrainConfig",
     "RandomConfig",
     "RollingOriginConfig",
+    "SelectConfig",
     "SimulateConfig",
     "TabNetConfig",
     "TableConfig",
@@ -117,6 +119,7 @@ DOORS: dict[str, type] = {
     "prepare": PrepareConfig,
     "evaluate": EvaluateConfig,
     "simulate": SimulateConfig,
+    "select": SelectConfig,
 }
 
 

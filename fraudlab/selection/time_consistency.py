@@ -5,6 +5,7 @@ the training rows, score their last month, and leave the feature out where the A
 model here is a table of fraud rates: of at most 65 bins of a number, or of each category.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from fraudlab.metrics.ranking import roc_auc
 
 _EDGES = 32
 _LEAST_ROWS = 20  # of a category with a rate of its own; also how many rows the overall rate weighs
+
+_BinOf = Callable[[pl.Series], NDArray[np.int64]]
 
 
 class Consistency(NamedTuple):
@@ -61,29 +64,36 @@ def consistency(
         last_fraud: ``[L]``, frauds and genuine rows both.
         numeric: whether the feature is a number; otherwise each value is a category.
     """
-    bins, later = _number_bins(first, last) if numeric else _category_bins(first, last)
+    bin_of = _number_bins(first) if numeric else _category_bins(first)
+    bins, later = bin_of(first), bin_of(last)
     size = 1 + max(bins.max(), later.max())
     rows, frauds = np.bincount(bins, minlength=size), np.bincount(bins[first_fraud], minlength=size)
     rate = (frauds + _LEAST_ROWS * first_fraud.mean()) / (rows + _LEAST_ROWS)
     return Consistency(roc_auc(first_fraud, rate[bins]), roc_auc(last_fraud, rate[later]))
 
 
-def _number_bins(first: pl.Series, last: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _number_bins(first: pl.Series) -> _BinOf:
     """Bins between quantiles and of each quantile itself (a count is often 0); 0 where missing."""
-    values = [column.cast(pl.Float64).fill_null(np.nan).to_numpy() for column in (first, last)]
-    known = values[0][np.isfinite(values[0])]
+
+    def floats(column: pl.Series) -> NDArray[np.float64]:
+        return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+    known = floats(first)
+    known = known[np.isfinite(known)]
     distinct = np.unique(known)
     edges = distinct if len(distinct) <= _EDGES else np.unique(np.quantile(known, np.linspace(0, 1, _EDGES)))
-    bins = [1 + np.searchsorted(edges, value) + np.searchsorted(edges, value, side="right") for value in values]
-    return tuple(np.where(np.isfinite(value), each, 0) for each, value in zip(bins, values, strict=True))
+
+    def bin_of(column: pl.Series) -> NDArray[np.int64]:
+        value = floats(column)
+        bins = 1 + np.searchsorted(edges, value) + np.searchsorted(edges, value, side="right")
+        return np.where(np.isfinite(value), bins, 0)
+
+    return bin_of
 
 
-def _category_bins(first: pl.Series, last: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _category_bins(first: pl.Series) -> _BinOf:
     """A bin a category; 0 where missing, 1 where rare or not seen in ``first``."""
-    first, last = first.cast(pl.String).alias("value"), last.cast(pl.String)
-    counts = first.drop_nulls().value_counts().filter(pl.col("count") >= _LEAST_ROWS)
-    bins = dict(zip(counts["value"], range(2, 2 + len(counts)), strict=True))
-    return tuple(
-        column.replace_strict({None: 0, **bins}, default=1, return_dtype=pl.Int64).to_numpy()
-        for column in (first, last)
-    )
+    counts = first.cast(pl.String).alias("value").drop_nulls().value_counts()
+    common = counts.filter(pl.col("count") >= _LEAST_ROWS)["value"]
+    bins = {None: 0, **dict(zip(common, range(2, 2 + len(common)), strict=True))}
+    return lambda column: column.cast(pl.String).replace_strict(bins, default=1, return_dtype=pl.Int64).to_numpy()
