@@ -23,26 +23,14 @@ def main(config: SelectConfig) -> None:
     label = table.column(table.schema.label)
     assert label is not None
     split = split_rows(config.split, label, table.column(table.schema.time), table.column(table.schema.card))
-    selection = select(
-        table,
-        split.selection_train,
-        days=config.days,
-        least_auc=config.least_auc,
-        correlation=config.correlation,
-        among=config.among,
-    )
+    limits = {key: getattr(config, key) for key in ("days", "least_auc", "correlation", "among")}
+    selection = select(table, split.selection_train, **limits)
 
     settings = {"features": {"leave_out": selection.leave_out}}
     leave_out = run.path / "local" / "leave_out.yaml"
     write_text(leave_out, "# @package _global_\n" + yaml.safe_dump(settings, sort_keys=False))
     same = shlex.join(overrides("data", "features", "split"))
     use = f"python -m fraudlab.train {same} --config-dir {shlex.quote(str(run.path))} local={leave_out.stem}"
-    limits = {
-        "days": config.days,
-        "least_auc": config.least_auc,
-        "correlation": config.correlation,
-        "among": config.among,
-    }
     simulated = table.schema.simulated
     chosen = {group: choices()[group] for group in ("data", "features", "split")}
     page = run.path / "selection.html"

@@ -66,7 +66,7 @@ def test_planted_features_are_found(found: dict) -> None:
     assert found["redundant"] == ["rounded"]
     assert found["leave_out"] == ["rounded", "turns"]
     assert found["auc"]["turns"]["first_auc"] > 0.7
-    assert found["auc"]["turns"]["last_auc"] < 0.3
+    assert found["auc"]["turns"]["last_auc"] < 0.35
     assert found["rows"] == {"train": 4200, "first": pytest.approx(1200, abs=5), "last": pytest.approx(1200, abs=5)}
     assert "2: 1 do not last, 1 repeat others" in found["printed"]
 
@@ -111,6 +111,6 @@ def test_tables_that_cannot_be_judged_are_refused(door: Command, tmp_path: Path)
     done = door("select", *arguments, f"hydra.run.dir={tmp_path}/run")
     assert done.returncode == 1
     assert "data.time=" in done.stderr
-    done = door("select", *arguments, "among=[", f"hydra.run.dir={tmp_path}/run2")
+    done = door("select", *arguments, "among=+", f"hydra.run.dir={tmp_path}/run2")
     assert done.returncode == 1
     assert "no regular expression" in done.stderr

@@ -29,6 +29,4 @@ class SelectConfig:
         try:
             re.compile(self.among)
         except re.error as error:
-            raise UserError(
-                f"among={self.among} is no regular expression ({error}); write e.g. among='V[0-9]+'"
-            ) from error
+            raise UserError(f"among={self.among} is no regular expression ({error}); write e.g. 'among=V.+'") from error
