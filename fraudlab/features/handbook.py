@@ -6,7 +6,7 @@ Sums run over whole cents in integers, so that a value depends on its window alo
 rows a running sum has passed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -108,6 +108,11 @@ class HandbookFeatures:
         return table.with_columns(
             pl.Series(name, columns[name], dtype=pl.Float64) for name in self.numeric if name in columns
         ).lazy()
+
+    def parts(self, frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+        """The features that the frame has not."""
+        added = [name for name in self.numeric if name not in self.needs]
+        yield self.apply(frame).select(added).collect()
 
     def look_ups(self, frame: pl.LazyFrame) -> dict[str, Array]:
         """None: what a card and a terminal did lately changes with every transaction, so no fitted table holds it."""
