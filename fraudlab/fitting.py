@@ -165,6 +165,7 @@ def _fit(
         batch_size=config.batch_size,
         eval_batch_size=config.eval_batch_size,
         seed=config.seed,
+        shuffle=config.shuffle,
         keep_on_device=config.keep_on_device,
     )
     if trainer.is_global_zero:

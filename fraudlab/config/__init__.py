@@ -53,6 +53,7 @@ from fraudlab.config.split import (
 
 __all__ = [
     "DOORS",
+    "GOES_WITH",
     "SCHEMAS",
     "ColumnsFeaturesConfig",
     "CrossEntropyConfig",
@@ -111,6 +112,9 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "model": {"tabnet": TabNetConfig, "mlp": MLPConfig},
     "loss": {"cross_entropy": CrossEntropyConfig, "focal": FocalConfig},
 }
+# What data=<option> stands for besides, as the default experiment, features and split are the handbook's.
+_WITH_IEEE_CIS = {"experiment": "ieee_cis", "features": "ieee_cis", "split": "four_months_gap"}
+GOES_WITH = {"ieee_cis": _WITH_IEEE_CIS, "ieee_cis_simulated": _WITH_IEEE_CIS}
 DOORS: dict[str, type] = {
     "train": TrainConfig,
     "pretrain": PretrainConfig,
@@ -144,6 +148,6 @@ def typed(door: str, composed: Any) -> Any:
     assert isinstance(plain, dict)
     settings = OmegaConf.structured(DOORS[door])
     for group, options in SCHEMAS.items():
-        if group in plain:
+        if plain.get(group):
             settings[group] = options[plain[group]["name"]]
     return OmegaConf.to_object(OmegaConf.merge(settings, plain))
