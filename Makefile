@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test results bench-tabnet lint format typecheck check-conf clean distclean
+.PHONY: help setup train test results bench-tabnet bench-prepare lint format typecheck check-conf clean distclean
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 help: ## show what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make .venv with the exact versions of constraints.txt
 
@@ -33,6 +33,9 @@ bench-tabnet: $(READY) ## speed and memory of TabNet against pytorch-tabnet; ARG
 	$(BIN)/python -m benchmarks.tabnet_train $(ARGS)
 	$(BIN)/python -m benchmarks.tabnet_predict $(ARGS)
 	$(BIN)/python -m benchmarks.tabnet_ops $(ARGS)
+
+bench-prepare: $(READY) ## CSV files to arrays, against plain pandas; ARGS="--full --scale --huge" for whole sizes
+	$(BIN)/python -m benchmarks.prepare $(ARGS)
 
 lint: $(READY) ## ruff, codespell, import rules
 	$(BIN)/ruff check .

@@ -16,7 +16,7 @@ import polars as pl
 import yaml
 
 from fraudlab.atomic import replacing, write_json, write_text
-from fraudlab.config import SCHEMAS, EncoderConfig, FitConfig, TrainConfig
+from fraudlab.config import SCHEMAS, EncoderConfig, FitConfig, SelectConfig, TrainConfig
 from fraudlab.errors import UserError
 
 _PACKAGES = ("fraudlab", "torch", "lightning", "pytorch-tabnet", "numpy", "polars", "hydra-core", "omegaconf")
@@ -117,7 +117,7 @@ def rank() -> int:
     return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or 0)
 
 
-def config_yaml(config: FitConfig) -> str:
+def config_yaml(config: FitConfig | SelectConfig) -> str:
     """The resolved settings of a run as YAML, without what names its folder."""
     plain = asdict(config)
     del plain["paths"]

@@ -40,6 +40,7 @@ from fraudlab.config.model import (
     MLPConfig,
     TabNetConfig,
 )
+from fraudlab.config.select import SelectConfig
 from fraudlab.config.split import (
     FDBConfig,
     FourMonthsGapConfig,
@@ -74,6 +75,7 @@ __all__ = [
     "PretrainConfig",
     "RandomConfig",
     "RollingOriginConfig",
+    "SelectConfig",
     "SimulateConfig",
     "TabNetConfig",
     "TableConfig",
@@ -121,6 +123,7 @@ DOORS: dict[str, type] = {
     "prepare": PrepareConfig,
     "evaluate": EvaluateConfig,
     "simulate": SimulateConfig,
+    "select": SelectConfig,
 }
 
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from fraudlab.config.checks import MISSING, at_least, one_of, within
+from fraudlab.config.checks import MISSING, at_least, one_of
+from fraudlab.config.data import check_simulated_ieee_cis
 from fraudlab.config.model import MLPConfig, TabNetConfig
 from fraudlab.errors import UserError
 
@@ -107,7 +108,4 @@ class SimulateConfig:
 
     def __post_init__(self) -> None:
         one_of("dataset", self.dataset, ("ieee_cis",))
-        within("rows", self.rows, 100, 50_000_000)
-        at_least("seed", self.seed, 0)
-        within("identity_share", self.identity_share, 0.0, 1.0)
-        within("days", self.days, 7, 3650)
+        check_simulated_ieee_cis("", self.rows, self.seed, self.identity_share, self.days)
