@@ -83,7 +83,7 @@ def test_registry_names_are_modules_with_tests() -> None:
         assert (package / "data" / "sources" / f"{name}.py").is_file()
         assert (tests / "data" / "sources" / f"test_{name}.py").is_file()
     for name in config.SCHEMAS["features"]:
-        assert (package / "features" / f"{name}.py").is_file()
+        assert (package / "features" / f"{name}.py").is_file() or (package / "features" / name).is_dir()
         assert (tests / "features" / f"test_{name}.py").is_file()
     for name in config.SCHEMAS["model"]:
         assert (package / "models" / name / "network.py").is_file()
