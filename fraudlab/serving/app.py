@@ -31,6 +31,8 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 _JSON = b"application/json"
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _MOST_PROBLEMS = 20
+# A client refused at once is back at once; a thousand of them would leave no time for those that were let in.
+_REFUSAL_SECONDS = 0.5
 _RETRY_AFTER = (b"retry-after", b"1")
 
 
@@ -104,6 +106,8 @@ class Face:
                 raise _Stop(405, "method", f"use {method}")
             status, body, content_type = await handler(scope, receive, request_id)
         except _Stop as stop:
+            if stop.status == 429:
+                await asyncio.sleep(_REFUSAL_SECONDS)
             self._parts.telemetry.rejected(stop.reason)
             status, content_type = stop.status, _JSON
             answer: dict[str, Any] = {"error": stop.says, "request_id": request_id}

@@ -161,8 +161,15 @@ class Dispatcher:
         self._out[task] = self._bridge.response_buffer[uid] = item
         try:
             message = (self._bridge.response_queue_id, uid, time.monotonic(), payload)
-            await asyncio.get_running_loop().run_in_executor(self._sender, self._bridge.request_queue.put, message)
+            self._sender.submit(self._put, message, item, asyncio.get_running_loop())
             await item.event.wait()
             return item.response
         finally:
             del self._bridge.response_buffer[uid]
+
+    def _put(self, message: Any, item: ResponseBufferItem, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._bridge.request_queue.put(message)
+        except Exception:  # the queue process is gone, and the server with it
+            item.response = (b"", LitAPIStatus.ERROR)
+            loop.call_soon_threadsafe(item.event.set)

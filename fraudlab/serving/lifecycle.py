@@ -1,15 +1,21 @@
 """Ready or not: watches the workers, and on SIGTERM lets go of the clients before uvicorn closes the door."""
 
 import asyncio
+import os
 import signal
+import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from types import FrameType
+from types import FrameType, MethodType
 
+import uvicorn
 from litserve.utils import WorkerSetupStatus
 
 from fraudlab.serving.dispatch import Dispatcher
 
+_SWITCH = 0.0002  # seconds
+_LAST_REQUEST = 0.2  # seconds for a client that has connected to say what it wants
 _PERIOD = 0.1  # seconds between two looks at the workers
 
 
@@ -35,6 +41,7 @@ class Lifecycle:
         self._all_up = False
         self.draining = False
         self.workers: dict[str, str] = {}
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def ready(self) -> bool:
@@ -43,6 +50,8 @@ class Lifecycle:
     @asynccontextmanager
     async def running(self, dispatcher: Dispatcher) -> AsyncIterator[None]:
         """Watch the workers and the signals while the app runs."""
+        # LitServe's answers come through threads, which under load would wait 5 ms for each turn beside the event loop.
+        sys.setswitchinterval(_SWITCH)
         self._delay_signal()
         watch = asyncio.create_task(self._watch(dispatcher))
         try:
@@ -53,16 +62,22 @@ class Lifecycle:
                 await watch
 
     def _delay_signal(self) -> None:
-        close = signal.getsignal(signal.SIGTERM)  # uvicorn's: stop accepting, finish, leave
+        close = signal.getsignal(signal.SIGTERM)  # uvicorn's: close idle connections, finish, leave
+        assert isinstance(close, MethodType)
         loop = asyncio.get_running_loop()
 
-        def drain(number: int, frame: FrameType | None) -> None:
+        async def drain() -> None:
+            await asyncio.sleep(self._drain)
+            await _stop_listening(close.__self__)
+            await asyncio.sleep(_LAST_REQUEST)
+            close(signal.SIGTERM, None)
+
+        def begin(number: int, frame: FrameType | None) -> None:
             if not self.draining:
                 self.draining = True
-                assert callable(close)
-                loop.call_soon_threadsafe(loop.call_later, self._drain, close, number, None)
+                loop.call_soon_threadsafe(lambda: self._tasks.append(loop.create_task(drain())))
 
-        signal.signal(signal.SIGTERM, drain)
+        signal.signal(signal.SIGTERM, begin)
 
     async def _watch(self, dispatcher: Dispatcher) -> None:
         while True:
@@ -77,3 +92,26 @@ class Lifecycle:
             self._all_up = all_up
             await asyncio.sleep(_PERIOD)
 
+
+async def _stop_listening(server: uvicorn.Server) -> None:
+    """Refuse new connections, and lose none of those that the kernel has accepted already.
+
+    LitServe's first process holds the listening sockets too: where uvicorn closes its own, clients go on connecting to
+    a door behind which nobody is. Shutting a socket down holds for all processes, and resets what waits to be accepted:
+    so that is accepted first.
+    """
+    config = server.config
+    waiting = []
+    for listening in [one for each in server.servers for one in each.sockets]:
+        with socket.socket(fileno=os.dup(listening.fileno())) as shared:
+            with suppress(BlockingIOError):
+                while True:
+                    waiting.append(shared.accept()[0])
+            shared.shutdown(socket.SHUT_RDWR)
+    for connection in waiting:
+        await asyncio.get_running_loop().connect_accepted_socket(
+            lambda: config.http_protocol_class(  # as uvicorn's own sockets have it
+                config=config, server_state=server.server_state, app_state=server.lifespan.state
+            ),
+            connection,
+        )

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import litserve
 import numpy as np
 import orjson
+from litserve.loops import SingleLoop
 from litserve.specs.base import LitSpec
+from litserve.transport.base import MessageTransport
+from litserve.utils import LitAPIStatus, LoopResponseType
 
 from fraudlab.errors import UserError
 
@@ -19,6 +22,22 @@ if TYPE_CHECKING:
 _UNKNOWN = 1  # the encoder's id of a category that the training rows have not
 
 
+class _QuietLoop(SingleLoop):
+    """LitServe's plain loop, without the message that work has begun: it would cost as much as an answer."""
+
+    def put_response(
+        self,
+        transport: MessageTransport,
+        response_queue_id: int,
+        uid: str,
+        response_data: Any,
+        status: str,
+        response_type: LoopResponseType,
+    ) -> None:
+        if status != LitAPIStatus.START:
+            super().put_response(transport, response_queue_id, uid, response_data, status, response_type)
+
+
 class FraudAPI(litserve.LitAPI):
     """LitServe's worker: loads the bundle, proves it on its golden records, scores batches.
 
@@ -27,7 +46,7 @@ class FraudAPI(litserve.LitAPI):
     """
 
     def __init__(self, bundle: str, history: str | None, spec: LitSpec) -> None:
-        super().__init__(api_path="/predict", spec=spec)
+        super().__init__(api_path="/predict", spec=spec, loop=_QuietLoop())
         self._path = bundle
         self._history_path = history
 
