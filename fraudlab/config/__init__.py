@@ -40,6 +40,7 @@ from fraudlab.config.model import (
     MLPConfig,
     TabNetConfig,
 )
+from fraudlab.config.serve import ServeConfig
 from fraudlab.config.split import (
     FDBConfig,
     FourMonthsGapConfig,
@@ -73,6 +74,7 @@ __all__ = [
     "PretrainConfig",
     "RandomConfig",
     "RollingOriginConfig",
+    "ServeConfig",
     "SimulateConfig",
     "TabNetConfig",
     "TableConfig",
@@ -117,6 +119,7 @@ DOORS: dict[str, type] = {
     "prepare": PrepareConfig,
     "evaluate": EvaluateConfig,
     "simulate": SimulateConfig,
+    "serve": ServeConfig,
 }
 
 
