@@ -26,6 +26,7 @@ from fraudlab.config.doors import (
     SimulateConfig,
     TrainConfig,
 )
+from fraudlab.config.export import ExportConfig, PredictConfig
 from fraudlab.config.features import (
     ColumnsFeaturesConfig,
     EncoderConfig,
@@ -58,6 +59,7 @@ __all__ = [
     "CrossEntropyConfig",
     "EncoderConfig",
     "EvaluateConfig",
+    "ExportConfig",
     "FDBConfig",
     "FitConfig",
     "FocalConfig",
@@ -69,6 +71,7 @@ __all__ = [
     "IEEECISFeaturesConfig",
     "IEEECISSimulatedConfig",
     "MLPConfig",
+    "PredictConfig",
     "PrepareConfig",
     "PretrainConfig",
     "RandomConfig",
@@ -117,6 +120,8 @@ DOORS: dict[str, type] = {
     "prepare": PrepareConfig,
     "evaluate": EvaluateConfig,
     "simulate": SimulateConfig,
+    "export": ExportConfig,
+    "predict": PredictConfig,
 }
 
 
