@@ -47,7 +47,8 @@ class Decision:
         Args:
             label: 0 or 1, [N].
             probability: of fraud by the network, [N].
-            medium, high: alerts per 1,000 transactions that levels from ``medium`` on, and ``high`` alone, may make.
+            medium: alerts per 1,000 transactions that the levels from ``medium`` on may make.
+            high: alerts per 1,000 transactions that level ``high`` alone may make.
             calibrate: fit Platt scaling (Platt 1999, with his smoothed targets).
 
         Raises:
@@ -57,9 +58,8 @@ class Decision:
         ranking = Ranking(label, _calibrated(fitted, probability))
         budget = {"medium": medium, "high": high}
         thresholds = {level: _threshold(ranking, alerts) for level, alerts in budget.items()}
-        wanted = {_threshold(ranking, alerts) for alerts in (*TABLE, *budget.values())} & set(
-            ranking.threshold.tolist()
-        )
+        wanted = {_threshold(ranking, alerts) for alerts in (*TABLE, *budget.values())}
+        wanted &= set(ranking.threshold.tolist())  # not those that alert on nothing
         points = [_operating_point(ranking, threshold) for threshold in sorted(wanted, reverse=True)]
         return cls(fitted, thresholds, budget, points)
 
