@@ -26,6 +26,7 @@ from fraudlab.config.doors import (
     SimulateConfig,
     TrainConfig,
 )
+from fraudlab.config.export import ExportConfig, PredictConfig
 from fraudlab.config.features import (
     ColumnsFeaturesConfig,
     EncoderConfig,
@@ -59,6 +60,7 @@ __all__ = [
     "CrossEntropyConfig",
     "EncoderConfig",
     "EvaluateConfig",
+    "ExportConfig",
     "FDBConfig",
     "FitConfig",
     "FocalConfig",
@@ -70,6 +72,7 @@ __all__ = [
     "IEEECISFeaturesConfig",
     "IEEECISSimulatedConfig",
     "MLPConfig",
+    "PredictConfig",
     "PrepareConfig",
     "PretrainConfig",
     "RandomConfig",
@@ -120,6 +123,8 @@ DOORS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "simulate": SimulateConfig,
     "serve": ServeConfig,
+    "export": ExportConfig,
+    "predict": PredictConfig,
 }
 
 
