@@ -32,6 +32,7 @@ from fraudlab.config.features import (
     HandbookFeaturesConfig,
     IEEECISFeaturesConfig,
 )
+from fraudlab.config.history import HistoryConfig
 from fraudlab.config.loss import (
     CrossEntropyConfig,
     FocalConfig,
@@ -65,6 +66,7 @@ __all__ = [
     "HandbookConfig",
     "HandbookFeaturesConfig",
     "HandbookScaledConfig",
+    "HistoryConfig",
     "IEEECISConfig",
     "IEEECISFeaturesConfig",
     "IEEECISSimulatedConfig",
@@ -117,6 +119,7 @@ DOORS: dict[str, type] = {
     "prepare": PrepareConfig,
     "evaluate": EvaluateConfig,
     "simulate": SimulateConfig,
+    "history": HistoryConfig,
 }
 
 

@@ -1,0 +1,1 @@
+"""A bundle behind an HTTP endpoint."""
