@@ -33,6 +33,7 @@ from fraudlab.config.features import (
     HandbookFeaturesConfig,
     IEEECISFeaturesConfig,
 )
+from fraudlab.config.history import HistoryConfig
 from fraudlab.config.loss import (
     CrossEntropyConfig,
     FocalConfig,
@@ -68,6 +69,7 @@ __all__ = [
     "HandbookConfig",
     "HandbookFeaturesConfig",
     "HandbookScaledConfig",
+    "HistoryConfig",
     "IEEECISConfig",
     "IEEECISFeaturesConfig",
     "IEEECISSimulatedConfig",
@@ -125,6 +127,7 @@ DOORS: dict[str, type] = {
     "serve": ServeConfig,
     "export": ExportConfig,
     "predict": PredictConfig,
+    "history": HistoryConfig,
 }
 
 
