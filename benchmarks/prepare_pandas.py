@@ -20,7 +20,7 @@ KEYS = {
     "account": ["card1", "addr1", "account_start"],
 }
 MOMENTS = {
-    **dict.fromkeys(("card1", "card1_addr1", "card1_addr1_email"), ["TransactionAmt", "D9", "D11"]),
+    **{key: ["TransactionAmt", "D9", "D11"] for key in ("card1", "card1_addr1", "card1_addr1_email")},
     "account": ["TransactionAmt", "D4", "D9", "D10", "D15", "C14"],
 }
 MEANS = [*(f"C{n}" for n in range(1, 14) if n != 3), *MATCHES]
@@ -109,7 +109,7 @@ def moments(value: pd.Series, key: pd.Series) -> tuple[pd.Series, pd.Series]:
 def encoded(
     frame: pd.DataFrame, categorical: Sequence[str], numeric: Sequence[str], fitted: int, min_count: int, clip: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Category ids, int64 [rows, C], and scaled numbers with indicators, float32 [rows, N], fitted on the first rows."""
+    """Category ids, int64 [rows, C], and scaled numbers with indicators, float32 [rows, N], of the first rows' fit."""
     ids = np.column_stack([category_ids(frame[name], fitted, min_count) for name in categorical])
     values = frame[list(numeric)].to_numpy(np.float64)
     missing = np.isnan(values)

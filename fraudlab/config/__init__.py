@@ -26,12 +26,14 @@ from fraudlab.config.doors import (
     SimulateConfig,
     TrainConfig,
 )
+from fraudlab.config.export import ExportConfig, PredictConfig
 from fraudlab.config.features import (
     ColumnsFeaturesConfig,
     EncoderConfig,
     HandbookFeaturesConfig,
     IEEECISFeaturesConfig,
 )
+from fraudlab.config.history import HistoryConfig
 from fraudlab.config.loss import (
     CrossEntropyConfig,
     FocalConfig,
@@ -41,6 +43,7 @@ from fraudlab.config.model import (
     TabNetConfig,
 )
 from fraudlab.config.select import SelectConfig
+from fraudlab.config.serve import ServeConfig
 from fraudlab.config.split import (
     FDBConfig,
     FourMonthsGapConfig,
@@ -60,6 +63,7 @@ __all__ = [
     "CrossEntropyConfig",
     "EncoderConfig",
     "EvaluateConfig",
+    "ExportConfig",
     "FDBConfig",
     "FitConfig",
     "FocalConfig",
@@ -67,15 +71,18 @@ __all__ = [
     "HandbookConfig",
     "HandbookFeaturesConfig",
     "HandbookScaledConfig",
+    "HistoryConfig",
     "IEEECISConfig",
     "IEEECISFeaturesConfig",
     "IEEECISSimulatedConfig",
     "MLPConfig",
+    "PredictConfig",
     "PrepareConfig",
     "PretrainConfig",
     "RandomConfig",
     "RollingOriginConfig",
     "SelectConfig",
+    "ServeConfig",
     "SimulateConfig",
     "TabNetConfig",
     "TableConfig",
@@ -124,6 +131,10 @@ DOORS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "simulate": SimulateConfig,
     "select": SelectConfig,
+    "serve": ServeConfig,
+    "export": ExportConfig,
+    "predict": PredictConfig,
+    "history": HistoryConfig,
 }
 
 
