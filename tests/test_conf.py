@@ -65,7 +65,13 @@ def test_every_option_composes_types_and_builds(group: str, option: str) -> None
 
 @pytest.mark.parametrize("door", sorted(config.DOORS))
 def test_every_door_composes(door: str) -> None:
-    overrides = {"evaluate": ["run=x"], "simulate": ["out=x"], "history": ["transactions=x", "out=x"]}.get(door, [])
+    overrides = {
+        "evaluate": ["run=x"],
+        "simulate": ["out=x"],
+        "history": ["transactions=x", "out=x"],
+        "export": ["run=x"],
+        "predict": ["bundle=x", "input=x.csv", "output=y.csv"],
+    }.get(door, [])
     assert isinstance(config.typed(door, compose(door, *overrides)), config.DOORS[door])
 
 

@@ -149,8 +149,11 @@ class Bundle:
         given = {name: getattr(arrays, name) for name in self._inputs}
         blocks = [
             self._session.run([output], {name: array[start : start + _BLOCK] for name, array in given.items()})[0]
-            for start in range(0, max(len(arrays.numeric), 1), _BLOCK)
+            for start in range(0, len(arrays.numeric), _BLOCK)
         ]
+        if not blocks:  # the loop of its masks would never end on no rows
+            width = arrays.categorical.shape[1] + arrays.numeric.shape[1]
+            return np.empty((0, width) if output == "importance" else 0, np.float32)
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
     def _json(self, name: str) -> dict[str, Any]:
