@@ -102,9 +102,7 @@ class Contract:
             raise Refused(problems)
         return Checked(body, records, is_list, missing)
 
-    def _types(
-        self, record: dict[str, Any], position: int, missing: list[str], problems: list[dict[str, Any]]
-    ) -> None:
+    def _types(self, record: dict[str, Any], position: int, missing: list[str], problems: list[dict[str, Any]]) -> None:
         allowed = self._allowed
         unknown = 0
         for name, value in record.items():
@@ -145,7 +143,8 @@ class Contract:
                     problems.append(_problem(position, name, f"{value!r:.60} is no ISO 8601 date and time"))
 
     def _belongs(self, name: str) -> str:
-        kind = {"integer": "an integer", "datetime": "an ISO 8601 string"}.get(self._kind[name], f"a {self._kind[name]}")
+        kind = self._kind[name]
+        kind = {"integer": "an integer", "datetime": "an ISO 8601 string"}.get(kind, f"a {kind}")
         return f"{kind} or null" if _NULL in self._allowed[name] else kind
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from types import FrameType, MethodType
+from typing import Any
 
 import uvicorn
 from litserve.utils import WorkerSetupStatus
@@ -32,9 +33,7 @@ class Lifecycle:
         workers: state of each.
     """
 
-    def __init__(
-        self, statuses: Callable[[], Mapping[str, str]], drain: float, on_failure: Callable[[], None]
-    ) -> None:
+    def __init__(self, statuses: Callable[[], Mapping[str, str]], drain: float, on_failure: Callable[[], None]) -> None:
         self._statuses = statuses
         self._drain = drain
         self._on_failure = on_failure
@@ -64,11 +63,13 @@ class Lifecycle:
     def _delay_signal(self) -> None:
         close = signal.getsignal(signal.SIGTERM)  # uvicorn's: close idle connections, finish, leave
         assert isinstance(close, MethodType)
+        server = close.__self__
+        assert isinstance(server, uvicorn.Server)
         loop = asyncio.get_running_loop()
 
         async def drain() -> None:
             await asyncio.sleep(self._drain)
-            await _stop_listening(close.__self__)
+            await _stop_listening(server)
             await asyncio.sleep(_LAST_REQUEST)
             close(signal.SIGTERM, None)
 
@@ -101,6 +102,7 @@ async def _stop_listening(server: uvicorn.Server) -> None:
     so that is accepted first.
     """
     config = server.config
+    protocol: Any = config.http_protocol_class
     waiting = []
     for listening in [one for each in server.servers for one in each.sockets]:
         with socket.socket(fileno=os.dup(listening.fileno())) as shared:
@@ -110,7 +112,7 @@ async def _stop_listening(server: uvicorn.Server) -> None:
             shared.shutdown(socket.SHUT_RDWR)
     for connection in waiting:
         await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: config.http_protocol_class(  # as uvicorn's own sockets have it
+            lambda: protocol(  # as uvicorn's own sockets have it
                 config=config, server_state=server.server_state, app_state=server.lifespan.state
             ),
             connection,

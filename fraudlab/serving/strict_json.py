@@ -6,7 +6,6 @@ from typing import Any
 
 import orjson
 
-
 _UNUSUAL = (b"\\", b" :", b"\n:", b"\t:", b"\r:")
 
 

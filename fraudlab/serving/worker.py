@@ -57,9 +57,13 @@ class FraudAPI(litserve.LitAPI):
         self._bundle.check()
         self._history: History | None = None
         if self._history_path is not None:
-            from fraudlab.serving.history import History
+            from fraudlab.features.handbook import HandbookFeatures
+            from fraudlab.serving import history
 
-            self._history = History.open(self._history_path, self._bundle.features)
+            features = self._bundle.features
+            if not isinstance(features, HandbookFeatures):
+                raise UserError(f"serving.history is for features=handbook, which bundle {self._path} has not")
+            self._history = history.History.open(self._history_path, features)
 
     def decode_request(self, request: list[tuple[int, bytes]]) -> list[tuple[int, list[dict[str, Any]]]]:
         read = ((explain, orjson.loads(body)) for explain, body in request)
