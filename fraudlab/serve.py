@@ -24,7 +24,8 @@ def _newest() -> str:
     manifests = sorted(Path("outputs").glob("*/*/bundle/manifest.json"), key=lambda path: path.stat().st_mtime)
     if not manifests:
         raise UserError(
-            "no bundle under outputs/; make serve trains and exports one, or give bundle=<folder or gs:// address>"
+            "there is no bundle under outputs/; make one with python -m fraudlab.export run=<run folder>, "
+            "or give bundle=<folder or gs:// address>"
         )
     return str(manifests[-1].parent)
 

@@ -5,9 +5,9 @@ import sys
 
 
 def main() -> None:
+    from fraudlab.config.serve import ServingConfig
     from fraudlab.errors import UserError
     from fraudlab.serving.server import run
-    from fraudlab.serving.settings import ServingConfig
 
     given = json.loads(sys.argv[1])
     try:

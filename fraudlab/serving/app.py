@@ -15,12 +15,12 @@ from uuid import uuid4
 
 import orjson
 
+from fraudlab.config.serve import ServingConfig
 from fraudlab.serving.contract import Checked, Contract, Refused
 from fraudlab.serving.dispatch import Dispatcher, Overloaded, WorkerFailed
 from fraudlab.serving.keys import Keys
 from fraudlab.serving.lifecycle import Lifecycle
 from fraudlab.serving.recording import Recorder
-from fraudlab.serving.settings import ServingConfig
 from fraudlab.serving.telemetry import Telemetry
 
 Scope = MutableMapping[str, Any]

@@ -41,5 +41,5 @@ class Keys:
         if not self._digests:
             return True
         digest = sha256(given or b"").digest()
-        same = [hmac.compare_digest(digest, key) for key in self._digests]  # a list: all keys take the same time
-        return any(same)
+        matches = [hmac.compare_digest(digest, key) for key in self._digests]  # all of them, whichever matches
+        return any(matches)

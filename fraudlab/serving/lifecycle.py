@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from types import FrameType, MethodType
 from typing import Any
 
+import uvicorn
 from litserve.utils import WorkerSetupStatus
 
 from fraudlab.serving.dispatch import Dispatcher
@@ -62,7 +63,8 @@ class Lifecycle:
     def _delay_signal(self) -> None:
         close = signal.getsignal(signal.SIGTERM)  # uvicorn's: close idle connections, finish, leave
         assert isinstance(close, MethodType)
-        server: Any = close.__self__
+        server = close.__self__
+        assert isinstance(server, uvicorn.Server)
         loop = asyncio.get_running_loop()
 
         async def drain() -> None:
@@ -92,7 +94,7 @@ class Lifecycle:
             await asyncio.sleep(_PERIOD)
 
 
-async def _stop_listening(server: Any) -> None:
+async def _stop_listening(server: uvicorn.Server) -> None:
     """Refuse new connections, and lose none of those that the kernel has accepted already.
 
     LitServe's first process holds the listening sockets too: where uvicorn closes its own, clients go on connecting to
@@ -100,6 +102,7 @@ async def _stop_listening(server: Any) -> None:
     so that is accepted first.
     """
     config = server.config
+    protocol: Any = config.http_protocol_class
     waiting = []
     for listening in [one for each in server.servers for one in each.sockets]:
         with socket.socket(fileno=os.dup(listening.fileno())) as shared:
@@ -109,7 +112,7 @@ async def _stop_listening(server: Any) -> None:
             shared.shutdown(socket.SHUT_RDWR)
     for connection in waiting:
         await asyncio.get_running_loop().connect_accepted_socket(
-            lambda: config.http_protocol_class(  # as uvicorn's own sockets have it
+            lambda: protocol(  # as uvicorn's own sockets have it
                 config=config, server_state=server.server_state, app_state=server.lifespan.state
             ),
             connection,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fraudlab.serving.settings import ServingConfig
+from fraudlab.config.serve import ServingConfig
 
 _TYPES = {"integer": "integer", "number": "number", "string": "string", "boolean": "boolean", "datetime": "string"}
 _PROBLEM = {"$ref": "#/components/schemas/Error"}

@@ -33,7 +33,8 @@ def hash_key() -> bytes:
     key = os.environ.get(_VARIABLE, "")
     if len(key) < 16:
         raise UserError(
-            f"serving.record_to hashes cards with a key: set {_VARIABLE} to 16 characters (openssl rand -hex 32)"
+            f"serving.record_to hashes cards with a key: set {_VARIABLE} to 16 characters or more "
+            "(openssl rand -hex 32)"
         )
     return key.encode()
 

@@ -12,6 +12,7 @@ import litserve
 import orjson
 
 from fraudlab import __version__, bundle
+from fraudlab.config.serve import ServingConfig
 from fraudlab.errors import UserError
 from fraudlab.serving import openapi, recording
 from fraudlab.serving.app import Face, Parts
@@ -19,7 +20,6 @@ from fraudlab.serving.contract import Contract
 from fraudlab.serving.dispatch import Bridge, Dispatcher
 from fraudlab.serving.keys import Keys
 from fraudlab.serving.lifecycle import Lifecycle
-from fraudlab.serving.settings import ServingConfig
 from fraudlab.serving.telemetry import Telemetry
 from fraudlab.serving.worker import FraudAPI
 

@@ -38,14 +38,6 @@ class _QuietLoop(SingleLoop):
             super().put_response(transport, response_queue_id, uid, response_data, status, response_type)
 
 
-def _opened(path: str, bundle: "Bundle") -> "History":
-    from fraudlab.features.handbook import HandbookFeatures
-    from fraudlab.serving.history import History
-
-    assert isinstance(bundle.features, HandbookFeatures)
-    return History.open(path, bundle.features)
-
-
 class FraudAPI(litserve.LitAPI):
     """LitServe's worker: loads the bundle, proves it on its golden records, scores batches.
 
@@ -63,7 +55,15 @@ class FraudAPI(litserve.LitAPI):
 
         self._bundle: Bundle = bundle.load(self._path)
         self._bundle.check()
-        self._history = None if self._history_path is None else _opened(self._history_path, self._bundle)
+        self._history: History | None = None
+        if self._history_path is not None:
+            from fraudlab.features.handbook import HandbookFeatures
+            from fraudlab.serving import history
+
+            features = self._bundle.features
+            if not isinstance(features, HandbookFeatures):
+                raise UserError(f"serving.history is for features=handbook, which bundle {self._path} has not")
+            self._history = history.History.open(self._history_path, features)
 
     def decode_request(self, request: list[tuple[int, bytes]]) -> list[tuple[int, list[dict[str, Any]]]]:
         read = ((explain, orjson.loads(body)) for explain, body in request)
