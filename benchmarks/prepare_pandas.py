@@ -109,7 +109,7 @@ def moments(value: pd.Series, key: pd.Series) -> tuple[pd.Series, pd.Series]:
 def encoded(
     frame: pd.DataFrame, categorical: Sequence[str], numeric: Sequence[str], fitted: int, min_count: int, clip: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Category ids, int64 [rows, C], and scaled numbers with indicators, float32 [rows, N]."""
+    """Category ids, int64 [rows, C], and scaled numbers with indicators, float32 [rows, N], of the first rows' fit."""
     ids = np.column_stack([category_ids(frame[name], fitted, min_count) for name in categorical])
     values = frame[list(numeric)].to_numpy(np.float64)
     missing = np.isnan(values)
@@ -125,7 +125,8 @@ def category_ids(column: pd.Series, fitted: int, min_count: int) -> np.ndarray:
     """0 where missing, 1 where rare or unknown, 2 and more by falling count, then by text."""
     counts = column.iloc[:fitted].value_counts()
     counts = counts[counts >= min_count]
-    text = {word: str(int(word)) if isinstance(word, float) else str(word) for word in counts.index}
-    words = sorted(text, key=lambda word: (-counts[word], text[word]))
+    words = sorted(
+        counts.index, key=lambda word: (-counts[word], f"{word:g}" if isinstance(word, float) else str(word))
+    )
     codes = pd.Categorical(column, categories=words).codes.astype(np.int64) + 2
     return np.where(column.isna(), 0, np.maximum(codes, 1))

@@ -1,12 +1,13 @@
 """The run folder: where everything of a run lies, written whole or not at all."""
 
+import contextlib
 import json
 import os
 import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -88,6 +89,11 @@ class RunFolder:
         read: dict[str, Any] = json.loads(self.metrics_path.read_text(encoding="utf-8"))
         return read
 
+    def provenance(self) -> dict[str, Any]:
+        """Content of ``run.json``."""
+        read: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        return read
+
     def predictions(self, part: str) -> pl.DataFrame:
         """The predictions of ``val`` or ``test`` as they were written."""
         return pl.read_parquet(self.predictions_path(part))
@@ -103,11 +109,11 @@ class RunFolder:
             {
                 **facts,
                 "command": " ".join([Path(sys.executable).name, *sys.orig_argv[1:]]),
-                "git_commit": _git_commit(),
+                "git_commit": git_commit(),
                 "python": platform.python_version(),
                 "platform": platform.platform(),
                 "cpus": os.cpu_count(),
-                "versions": {name: found for name in _PACKAGES if (found := _version(name))},
+                "versions": versions(_PACKAGES),
             },
         )
 
@@ -148,14 +154,16 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Version of each of ``packages`` that is installed."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """Commit of the checkout the package runs from, with ``+changes`` if files differ; None outside one."""
     where = Path(__file__).parent
 

@@ -34,11 +34,13 @@ class FitConfig:
     seed: int = 0
     batch_size: int = 2048  # rows of one optimiser step, over all devices
     eval_batch_size: int = 16384
+    shuffle: str = "auto"  # rows | blocks, for data larger than memory | auto
     keep_on_device: str = "auto"  # auto | always | never: arrays live on the accelerator
     published: str | None = None  # whose published figures stand beside ours
     tried: str | None = None  # what else was tried when this recipe was chosen; goes into the run folder
 
     def __post_init__(self) -> None:
+        one_of("shuffle", self.shuffle, ("auto", "rows", "blocks"))
         one_of("keep_on_device", self.keep_on_device, ("auto", "always", "never"))
         at_least("batch_size", self.batch_size, 2)
         at_least("eval_batch_size", self.eval_batch_size, 1)
@@ -80,6 +82,7 @@ class PrepareConfig:
 
     data: Any = MISSING
     features: Any = MISSING
+    split: Any = None  # whose rows to encode, if any
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 
