@@ -1,7 +1,7 @@
 """The steps of ``features=ieee_cis`` and of its encoder in plain pandas, as one writes them there: the other side.
 
-Vectorised throughout. Keys of several columns become one number first, and what lies before a row is the group's
-running sum without the row's own value: both faster than ``shift`` and ``expanding``.
+Vectorised throughout, with what pandas does fast: keys of several columns become one number first, and what lies
+before a row is taken from running sums, not from ``expanding``.
 """
 
 from collections.abc import Sequence
@@ -54,11 +54,10 @@ def with_features(frame: pd.DataFrame) -> pd.DataFrame:
         if name in ("card1", "account"):
             added[f"{name}_count"] = count
         for column in MOMENTS.get(name, ()):
-            mean, deviation = moments(raw[column], key)
-            added[f"{name}_{column}_mean"], added[f"{name}_{column}_std"] = mean, deviation
+            added[f"{name}_{column}_mean"], added[f"{name}_{column}_std"] = moments(raw[column], key)
         if name == "account":
             for column in MEANS:
-                added[f"account_{column}_mean"] = moments(raw[column], key)[0]
+                added[f"account_{column}_mean"] = mean(raw[column], key)
             for column in DIFFERENT:
                 pairs = pd.DataFrame({"key": key, "value": raw[column]})
                 new = (~pairs.duplicated() & pairs["value"].notna()).astype(float)
@@ -93,15 +92,26 @@ def of_row(frame: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def earlier(value: pd.Series, key: pd.Series) -> pd.Series:
-    """Sum of a value over the rows before each row with the same key."""
+    """Sum of a whole number over the rows before each row with the same key."""
     return value.groupby(key).cumsum() - value
+
+
+def earlier_sum(value: pd.Series, key: pd.Series) -> pd.Series:
+    """The same for any number: taking its own value off a sum would leave rounding where a deviation is 0."""
+    return value.groupby(key).cumsum().groupby(key).shift(fill_value=0.0)
+
+
+def mean(value: pd.Series, key: pd.Series) -> pd.Series:
+    """Mean of the known values before each row with the same key."""
+    known = earlier(value.notna().astype(float), key)
+    return (earlier_sum(value.fillna(0.0), key) / known).where(known > 0)
 
 
 def moments(value: pd.Series, key: pd.Series) -> tuple[pd.Series, pd.Series]:
     """Mean and standard deviation of the known values before each row with the same key."""
     known = earlier(value.notna().astype(float), key)
     filled = value.fillna(0.0)
-    sums, squares = earlier(filled, key), earlier(filled * filled, key)
+    sums, squares = earlier_sum(filled, key), earlier_sum(filled * filled, key)
     variance = (squares - sums * sums / known).clip(lower=0) / (known - 1)
     return (sums / known).where(known > 0), np.sqrt(variance).where(known > 1)
 
