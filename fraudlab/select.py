@@ -30,7 +30,7 @@ def main(config: SelectConfig) -> None:
     leave_out = run.path / "local" / "leave_out.yaml"
     write_text(leave_out, "# @package _global_\n" + yaml.safe_dump(settings, sort_keys=False))
     same = shlex.join(overrides("data", "features", "split"))
-    use = f"python -m fraudlab.train {same} --config-dir {shlex.quote(str(run.path))} local={leave_out.stem}"
+    use = f"python -m fraudlab.train --config-dir {shlex.quote(str(run.path))} {same} local={leave_out.stem}"
     simulated = table.schema.simulated
     chosen = {group: choices()[group] for group in ("data", "features", "split")}
     page = run.path / "selection.html"

@@ -99,8 +99,8 @@ def test_settings_are_used_by_a_training(found: dict, door: Command, tmp_path: P
     if "leave_out" not in {field.name for field in fields(SCHEMAS["features"]["columns"])}:
         pytest.skip("features=columns has no leave_out")
     command = found["printed"].strip().splitlines()[-1]
-    words = command[command.index("data=table") :].split()
-    done = door("train", *words, "--cfg", "job", f"hydra.run.dir={tmp_path}")
+    words = command[command.index("--config-dir") :].split()
+    done = door("train", "--cfg", "job", *words, f"hydra.run.dir={tmp_path}")
     assert done.returncode == 0, done.stderr
     assert yaml.safe_load(done.stdout)["features"]["leave_out"] == ["rounded", "turns"]
 
