@@ -93,6 +93,11 @@ def choices() -> dict[str, str]:
     return {group: str(option) for group, option in HydraConfig.get().runtime.choices.items() if option is not None}
 
 
+def given() -> list[str]:
+    """The settings named on the command line, e.g. ``["model", "trainer.max_epochs"]``."""
+    return [override.lstrip("+~").split("=")[0] for override in HydraConfig.get().overrides.task]
+
+
 def _describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         where = f" {error.filename}" if error.filename else ""

@@ -11,6 +11,13 @@ through ``defaults: [base_<name>, _self_]``.
 
 from typing import Any
 
+from fraudlab.config.baselines import (
+    BaselineConfig,
+    CatBoostConfig,
+    LightGBMConfig,
+    LogisticRegressionConfig,
+    XGBoostConfig,
+)
 from fraudlab.config.data import (
     HandbookConfig,
     HandbookScaledConfig,
@@ -54,6 +61,8 @@ from fraudlab.config.split import (
 __all__ = [
     "DOORS",
     "SCHEMAS",
+    "BaselineConfig",
+    "CatBoostConfig",
     "ColumnsFeaturesConfig",
     "CrossEntropyConfig",
     "EncoderConfig",
@@ -68,6 +77,8 @@ __all__ = [
     "IEEECISConfig",
     "IEEECISFeaturesConfig",
     "IEEECISSimulatedConfig",
+    "LightGBMConfig",
+    "LogisticRegressionConfig",
     "MLPConfig",
     "PrepareConfig",
     "PretrainConfig",
@@ -81,6 +92,7 @@ __all__ = [
     "TimeSpansConfig",
     "TimeWindowsConfig",
     "TrainConfig",
+    "XGBoostConfig",
     "register",
     "typed",
 ]
@@ -108,7 +120,14 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "fdb": FDBConfig,
         "random": RandomConfig,
     },
-    "model": {"tabnet": TabNetConfig, "mlp": MLPConfig},
+    "model": {
+        "tabnet": TabNetConfig,
+        "mlp": MLPConfig,
+        "logistic_regression": LogisticRegressionConfig,
+        "lightgbm": LightGBMConfig,
+        "xgboost": XGBoostConfig,
+        "catboost": CatBoostConfig,
+    },
     "loss": {"cross_entropy": CrossEntropyConfig, "focal": FocalConfig},
 }
 DOORS: dict[str, type] = {
