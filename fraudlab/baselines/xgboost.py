@@ -61,7 +61,7 @@ class Model:
                 "custom_metric": lambda score, rows: ("average_precision", measure(rows.get_label(), score)),
                 "callbacks": [
                     _Tell(on_round),
-                    xgboost.callback.EarlyStopping(early_stopping_rounds, maximize=True, save_best=True),
+                    xgboost.callback.EarlyStopping(rounds=early_stopping_rounds, maximize=True, save_best=True),
                 ],
                 "verbose_eval": False,
             }
