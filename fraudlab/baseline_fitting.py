@@ -1,5 +1,6 @@
 """One fit of a baseline: batches in, a folder with its file out; and scores from that file."""
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from fraudlab import build
-from fraudlab.atomic import replacing
+from fraudlab.atomic import replacing, write_text
 from fraudlab.baselines.contract import Examples
 from fraudlab.config import BaselineConfig, CrossEntropyConfig, TrainConfig
 from fraudlab.data.batches import Batch
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _UNUSED = ("optimizer", "scheduler", "trainer", "callbacks", "batch_size", "eval_batch_size", "keep_on_device")
 _USED = ("trainer.enable_progress_bar",)
+_SHA256 = "best.sha256"  # of the model's file
 
 
 def warn_of_unused(config: TrainConfig, given: Sequence[str]) -> None:
@@ -52,7 +54,7 @@ def fit(
         train: rows to learn from.
         validation: rows to choose the best round on; None to take the last one.
         cardinalities: number of ids of each categorical column.
-        folder: gets ``checkpoints/best.<what the library writes>``.
+        folder: gets ``checkpoints/best.<what the library writes>`` and ``checkpoints/best.sha256``.
         rounds: how many rounds to boost; None for the setting's. Without a meaning where there are no rounds.
 
     Returns:
@@ -87,6 +89,8 @@ def fit(
         )
     with replacing(folder / "checkpoints" / model.FILE) as aside:
         fitted.save(aside)
+        # Ahead of the model itself, so that no crash between the two leaves a model that cannot be checked.
+        write_text(folder / "checkpoints" / _SHA256, _sha256(aside))
     if curve:
         _log(config, curve)
     return len(curve) or fitted.rounds, fitted.rounds
@@ -100,13 +104,17 @@ def score(name: str, rows: Batch, folder: Path) -> np.ndarray:
     """
     model = build.baseline(name)
     path = folder / "checkpoints" / model.FILE
-    if not path.is_file():
-        raise UserError(f"there is no model {path}")
-    try:
-        fitted = model.load(path)
-    except Exception as error:  # each library raises types of its own for a broken file
-        raise UserError(f"{path} cannot be read as a model of {name}: {error}") from error
-    return fitted.score(rows.categorical.numpy(), rows.numeric.numpy())
+    expected = folder / "checkpoints" / _SHA256
+    if not (path.is_file() and expected.is_file()):
+        raise UserError(f"there is no model {path} with its {_SHA256}; train again")
+    if _sha256(path) != expected.read_text(encoding="utf-8"):
+        # Not left to the libraries: some end the whole process on a broken file.
+        raise UserError(f"{path} is not the file that was saved: it is broken or changed; copy it again or train again")
+    return model.load(path).score(rows.categorical.numpy(), rows.numeric.numpy())
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _examples(batch: Batch) -> Examples:

@@ -68,9 +68,9 @@ def test_a_broken_or_missing_file_is_one_message(name: str, tmp_path: Path) -> N
         baseline_fitting.score(name, rows(0), tmp_path)
     few = boosted(tmp_path, name) if name != "logistic_regression" else settings(tmp_path, f"model={name}")
     baseline_fitting.fit(few, rows(0), None, [4], tmp_path, 3)
-    (file,) = (tmp_path / "checkpoints").iterdir()
+    (file,) = (path for path in (tmp_path / "checkpoints").iterdir() if path.suffix != ".sha256")
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(UserError, match=f"cannot be read as a model of {name}"):
+    with pytest.raises(UserError, match="broken or changed"):
         baseline_fitting.score(name, rows(0), tmp_path)
 
 

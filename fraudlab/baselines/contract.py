@@ -68,7 +68,7 @@ class Baseline(Protocol):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """The model that :meth:`save` wrote; raises its library's own error for a broken file."""
+        """The model that :meth:`save` wrote; the file must be whole."""
         ...
 
 
