@@ -1,7 +1,5 @@
-"""The report's plots: inline SVG that follows the page's light and dark scheme."""
+"""The report's plots."""
 
-import io
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +9,6 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import polars as pl
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
@@ -23,34 +20,11 @@ from fraudlab.metrics.calibration import reliability_curve
 from fraudlab.metrics.cards import card_days
 from fraudlab.metrics.ranking import Ranking
 from fraudlab.reporting.published import Benchmark
+from fraudlab.reporting.svg import FIRST, MUTED, SECOND, STYLE, Plot, draw
 
-# Colours that stand for CSS variables of the page, so that the plots follow its light and dark scheme.
-_INK, _MUTED, _GRID, _FIRST, _SECOND = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04", "#0a0b05"
-_VARIABLES = {_INK: "--ink", _MUTED: "--muted", _GRID: "--line", _FIRST: "--first", _SECOND: "--second"}
-_STYLE: Any = {
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _INK,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.6,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "text.color": _INK,
-    "font.size": 9,
-    "legend.frameon": False,
-    "lines.linewidth": 1.6,
-    "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
-    "svg.hashsalt": "fraudlab",  # the same run gives the same page
-}
 _LINES: Mapping[str, dict[str, Any]] = {
-    "val": {"color": _MUTED, "linestyle": (0, (4, 2)), "linewidth": 1.2},
-    "test": {"color": _FIRST},
+    "val": {"color": MUTED, "linestyle": (0, (4, 2)), "linewidth": 1.2},
+    "test": {"color": FIRST},
 }
 _POINTS = 300  # points of a drawn curve: more than the eye can tell apart; figures are never computed from them
 
@@ -69,15 +43,6 @@ class Split:
         return Ranking(self.label, self.score)
 
 
-@dataclass(frozen=True)
-class Plot:
-    """One drawn plot."""
-
-    title: str
-    svg: Markup
-    caption: str
-
-
 def draw_plots(splits: Mapping[str, Split], benchmark: Benchmark | None, history: Path) -> list[Plot]:
     """Every plot that the splits (``val`` and, if there, ``test``) allow, in the order of the page.
 
@@ -86,7 +51,7 @@ def draw_plots(splits: Mapping[str, Split], benchmark: Benchmark | None, history
     last = splits.get("test") or splits["val"]
     name = "test" if "test" in splits else "validation"
     drawn: list[Plot] = []
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         if 0 < last.ranking.frauds < last.ranking.rows:
             drawn += [_roc(splits), _precision_recall(splits, benchmark), _budget(last, name)]
         drawn += [_scores(last, name), _reliability(splits)]
@@ -95,22 +60,6 @@ def draw_plots(splits: Mapping[str, Split], benchmark: Benchmark | None, history
         if history.is_file() and history.stat().st_size and (learning := _learning(history)):
             drawn.append(learning)
     return drawn
-
-
-def _draw(key: str, title: str, alt: str, caption: str, paint: Callable[[Figure], None]) -> Plot:
-    """One plot as inline SVG: ids unique on the page, colours as CSS variables, named for screen readers."""
-    figure = Figure(figsize=(4.8, 3.2))
-    figure.subplots_adjust(left=0.145, right=0.955, bottom=0.14, top=0.97)  # a layout engine would double the time
-    paint(figure)
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'^<svg .*?viewBox="(.*?)".*?>', rf'<svg viewBox="\1" role="img" aria-label="{alt}">', svg, flags=re.S)
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{key}-", svg)
-    for colour, variable in _VARIABLES.items():
-        svg = svg.replace(colour, f"var({variable})")
-    return Plot(title, Markup(svg), caption)  # noqa: S704 (made here of numbers and fixed words)
 
 
 def _percent(share: float, _: float) -> str:
@@ -128,7 +77,7 @@ def _roc(splits: Mapping[str, Split]) -> Plot:
         axes = figure.add_subplot()
         lowest = min(10.0 ** np.floor(np.log10(10 / split.ranking.rows)) for split in splits.values())
         rate = np.geomspace(lowest, 1, _POINTS)
-        axes.plot(rate, rate, color=_MUTED, linewidth=0.8, linestyle=":", label="chance")
+        axes.plot(rate, rate, color=MUTED, linewidth=0.8, linestyle=":", label="chance")
         for name, split in splits.items():
             axes.plot(
                 rate,
@@ -138,12 +87,12 @@ def _roc(splits: Mapping[str, Split]) -> Plot:
             )
             if name == "test":
                 marks = np.array([0.001, 0.01])
-                axes.plot(marks, [split.ranking.recall_at_fpr(mark) for mark in marks], "o", color=_FIRST, markersize=4)
+                axes.plot(marks, [split.ranking.recall_at_fpr(mark) for mark in marks], "o", color=FIRST, markersize=4)
         axes.set(xscale="log", xlim=(lowest, 1), ylim=(0, 1.02), xlabel="false positive rate", ylabel="recall")
         _log(axes.xaxis, _percent)
         axes.legend(loc="upper left")
 
-    return _draw(
+    return draw(
         "roc",
         "ROC at low false positive rates",
         "ROC curve: recall against false positive rate on a logarithmic axis",
@@ -168,7 +117,7 @@ def _precision_recall(splits: Mapping[str, Split], benchmark: Benchmark | None) 
     if benchmark:
         listed = ", ".join(f"{model.figures['average_precision']} ({model.name})" for model in benchmark.models)
         caption += f" Published AP: {listed}."
-    return _draw(
+    return draw(
         "precision-recall",
         "Precision and recall",
         "Precision against recall",
@@ -183,13 +132,13 @@ def _budget(split: Split, name: str) -> Plot:
         alerts = np.geomspace(max(1, split.ranking.rows / 1e4), split.ranking.rows, _POINTS)
         caught = np.interp(alerts, split.ranking.alerts, split.ranking.caught)
         share = alerts / split.ranking.rows
-        axes.plot(share, caught / alerts, color=_FIRST, label="precision")
-        axes.plot(share, caught / split.ranking.frauds, color=_SECOND, label="recall")
+        axes.plot(share, caught / alerts, color=FIRST, label="precision")
+        axes.plot(share, caught / split.ranking.frauds, color=SECOND, label="recall")
         axes.set(xscale="log", xlim=(share[0], 1), ylim=(0, 1.02), xlabel="transactions alerted")
         _log(axes.xaxis, _percent)
         axes.legend(loc="center right")
 
-    return _draw(
+    return draw(
         "budget",
         "What an alert budget buys",
         f"Precision and recall against the share of transactions alerted, on {name}",
@@ -202,7 +151,7 @@ def _scores(split: Split, name: str) -> Plot:
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         edges = np.linspace(0, 1, 51)
-        for rows, kind, colour in ((~split.label, "genuine", _FIRST), (split.label, "fraud", _SECOND)):
+        for rows, kind, colour in ((~split.label, "genuine", FIRST), (split.label, "fraud", SECOND)):
             axes.stairs(
                 np.histogram(split.score[rows], edges)[0], edges, color=colour, label=kind, fill=True, alpha=0.35
             )
@@ -211,7 +160,7 @@ def _scores(split: Split, name: str) -> Plot:
         _log(axes.yaxis, "{x:,.0f}")
         axes.legend(loc="upper right")
 
-    return _draw(
+    return draw(
         "scores",
         "Scores by class",
         f"Histogram of the scores of genuine and fraudulent transactions, on {name}",
@@ -225,7 +174,7 @@ def _reliability(splits: Mapping[str, Split]) -> Plot:
         axes = figure.add_subplot()
         curves = {name: reliability_curve(split.label, split.score, bins=15) for name, split in splits.items()}
         lowest = min(0.5 / rows.max() for _, _, rows in curves.values())
-        axes.plot([lowest, 1], [lowest, 1], color=_MUTED, linewidth=0.8, linestyle=":", label="perfect")
+        axes.plot([lowest, 1], [lowest, 1], color=MUTED, linewidth=0.8, linestyle=":", label="perfect")
         for name, (mean_score, fraud_rate, _) in curves.items():
             at = np.clip([mean_score, fraud_rate], lowest, 1)
             axes.plot(*at, **_LINES[name] | {"linewidth": 1}, marker="o", markersize=3.5, label=name, clip_on=False)
@@ -235,7 +184,7 @@ def _reliability(splits: Mapping[str, Split]) -> Plot:
         _log(axes.yaxis, _percent)
         axes.legend(loc="upper left")
 
-    return _draw(
+    return draw(
         "reliability",
         "Reliability",
         "Share of frauds against mean score, in bins of equally many transactions",
@@ -252,12 +201,12 @@ def _cards(split: Split, day: NDArray[np.int32], card: NDArray[Any], name: str) 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         at = days.day.astype("datetime64[D]")
-        axes.bar(at, days.detected, color=_FIRST, label=f"found in the first {days.k}", width=0.7)
+        axes.bar(at, days.detected, color=FIRST, label=f"found in the first {days.k}", width=0.7)
         axes.bar(
             at,
             days.compromised - days.detected,
             bottom=days.detected,
-            color=_MUTED,
+            color=MUTED,
             alpha=0.35,
             label="missed",
             width=0.7,
@@ -271,7 +220,7 @@ def _cards(split: Split, day: NDArray[np.int32], card: NDArray[Any], name: str) 
         axes.legend(loc="upper right", ncols=2)
 
     perfect = card_days(day, card, split.label, split.label.astype(np.float64)).precision.mean()
-    return _draw(
+    return draw(
         "cards",
         "Cards found each day",
         alt,
@@ -290,14 +239,14 @@ def _learning(history: Path) -> Plot | None:
     epochs = table.group_by("epoch").agg(pl.col(columns).drop_nulls().mean()).drop_nulls("epoch").sort("epoch")
 
     def paint(figure: Figure) -> None:
-        for axes, name, colour in zip(_stacked(figure, len(columns)), columns, (_FIRST, _SECOND), strict=False):
+        for axes, name, colour in zip(_stacked(figure, len(columns)), columns, (FIRST, SECOND), strict=False):
             known = epochs.drop_nulls(name)
             axes.plot(known["epoch"].to_numpy() + 1, known[name].to_numpy(), color=colour, marker=".", markersize=4)
             axes.set_ylabel(named[name])
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch")
 
-    return _draw(
+    return draw(
         "learning",
         "Learning curve",
         " and ".join(named[name] for name in columns) + ", by epoch",
