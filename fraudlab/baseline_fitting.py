@@ -19,23 +19,23 @@ from fraudlab.errors import UserError
 
 log = logging.getLogger(__name__)
 
-_UNUSED = ("optimizer", "scheduler", "trainer", "callbacks", "batch_size", "eval_batch_size", "keep_on_device")
-_USED = ("trainer.enable_progress_bar",)
+UNUSED = ("optimizer", "scheduler", "trainer", "callbacks", "batch_size", "eval_batch_size", "keep_on_device")
+"""Settings of which a baseline takes nothing but whether progress is shown."""
 _SHA256 = "best.sha256"  # of the model's file
 
 
 def warn_of_unused(config: TrainConfig, given: Sequence[str]) -> None:
-    """Warn of each setting ``given`` on the command line that the run's model does without.
+    """Warn of each of the overrides ``given`` of :data:`UNUSED`, where the run's model is a baseline.
 
     Raises:
-        UserError: it cannot do without: the loss is one that it does not learn by.
+        UserError: the loss is one that no baseline learns by.
     """
     if not isinstance(config.model, BaselineConfig):
         return
     if not isinstance(config.loss, CrossEntropyConfig):
         raise UserError(f"model={config.model.name} learns by loss=cross_entropy, not by loss={config.loss.name}")
     for setting in given:
-        if setting.split(".")[0] in _UNUSED and setting not in _USED:
+        if not setting.startswith("trainer.enable_progress_bar="):
             log.warning("%s has no effect: model=%s is not trained by Lightning", setting, config.model.name)
 
 

@@ -93,9 +93,10 @@ def choices() -> dict[str, str]:
     return {group: str(option) for group, option in HydraConfig.get().runtime.choices.items() if option is not None}
 
 
-def given() -> list[str]:
-    """The settings named on the command line, e.g. ``["model", "trainer.max_epochs"]``."""
-    return [override.lstrip("+~").split("=")[0] for override in HydraConfig.get().overrides.task]
+def overrides(*groups: str) -> list[str]:
+    """What the command line says of these config groups, as it says it: ``["data=table", "data.path=t.csv"]``."""
+    given = HydraConfig.get().overrides.task
+    return [override for override in given if override.lstrip("+~").split("=")[0].split(".")[0] in groups]
 
 
 def _describe(error: BaseException) -> str:

@@ -91,6 +91,11 @@ class RunFolder:
         read: dict[str, Any] = json.loads(self.metrics_path.read_text(encoding="utf-8"))
         return read
 
+    def provenance(self) -> dict[str, Any]:
+        """Content of ``run.json``."""
+        read: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        return read
+
     def predictions(self, part: str) -> pl.DataFrame:
         """The predictions of ``val`` or ``test`` as they were written."""
         return pl.read_parquet(self.predictions_path(part))

@@ -4,7 +4,7 @@ import logging
 import time
 from pathlib import Path
 
-from fraudlab.cli import choices, door, given
+from fraudlab.cli import choices, door, overrides
 from fraudlab.config import BaselineConfig, TrainConfig
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def main(config: TrainConfig) -> None:
     from fraudlab.runs import RunFolder, config_yaml, peak_memory_bytes, rank
 
     fitting.check_plumbing(config)
-    baseline_fitting.warn_of_unused(config, given())
+    baseline_fitting.warn_of_unused(config, overrides(*baseline_fitting.UNUSED))
     pretrained = Pretrained.load(config)
     run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))

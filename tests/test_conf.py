@@ -68,7 +68,7 @@ def test_every_option_composes_types_and_builds(group: str, option: str) -> None
 
 @pytest.mark.parametrize("door", sorted(config.DOORS))
 def test_every_door_composes(door: str) -> None:
-    overrides = {"evaluate": ["run=x"], "simulate": ["out=x"]}.get(door, [])
+    overrides = {"evaluate": ["run=x"], "simulate": ["out=x"], "compare": ["runs=[x,y]"]}.get(door, [])
     assert isinstance(config.typed(door, compose(door, *overrides)), config.DOORS[door])
 
 

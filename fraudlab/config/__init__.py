@@ -18,6 +18,7 @@ from fraudlab.config.baselines import (
     LogisticRegressionConfig,
     XGBoostConfig,
 )
+from fraudlab.config.compare import CompareConfig
 from fraudlab.config.data import (
     HandbookConfig,
     HandbookScaledConfig,
@@ -64,6 +65,7 @@ __all__ = [
     "BaselineConfig",
     "CatBoostConfig",
     "ColumnsFeaturesConfig",
+    "CompareConfig",
     "CrossEntropyConfig",
     "EncoderConfig",
     "EvaluateConfig",
@@ -136,6 +138,7 @@ DOORS: dict[str, type] = {
     "prepare": PrepareConfig,
     "evaluate": EvaluateConfig,
     "simulate": SimulateConfig,
+    "compare": CompareConfig,
 }
 
 
