@@ -172,7 +172,7 @@ def _names(settings: Sequence[Mapping[str, Any]], runs: Sequence[RunFolder]) -> 
     if len(set(experiments)) > 1:
         plain = [f"{experiment} {model}" for experiment, model in zip(experiments, plain, strict=True)]
     names = []
-    for mine, name, run in zip(settings, plain, runs, strict=True):
+    for mine, name in zip(settings, plain, strict=True):
         alike = [theirs for theirs, other in zip(settings, plain, strict=True) if other == name]
         varied = [key for key in mine if any(theirs.get(key) != mine[key] for theirs in alike)]
         names.append(" ".join([name, *(f"{key}={mine[key]}" for key in varied[:_MOST_NAMED])]))
