@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test results bench-tabnet lint format typecheck check-conf clean distclean
+.PHONY: help setup train test serve results bench-tabnet bench-prepare lint format typecheck check-conf clean distclean
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 help: ## show what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make .venv with the exact versions of constraints.txt
 
@@ -24,7 +24,12 @@ train: $(READY) ## train TabNet on the book's protocol; ARGS="experiment=handboo
 	$(BIN)/python -m fraudlab.train $(ARGS)
 
 test: $(READY) ## run all tests with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 $(ARGS)
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 -n auto --dist loadfile $(ARGS)
+
+serve: $(READY) ## serve the newest bundle on 127.0.0.1:8000; trains and exports one first if there is none
+	@ls outputs/*/*/bundle/manifest.json >/dev/null 2>&1 || { run=outputs/train/served_$$(date +%s) && \
+	$(BIN)/python -m fraudlab.train hydra.run.dir=$$run && $(BIN)/python -m fraudlab.export run=$$run; }
+	$(BIN)/python -m fraudlab.serve $(ARGS)
 
 results: $(READY) ## run every experiment of the README's table, three seeds each (about half an hour)
 	$(BIN)/python -m benchmarks.results
@@ -33,6 +38,9 @@ bench-tabnet: $(READY) ## speed and memory of TabNet against pytorch-tabnet; ARG
 	$(BIN)/python -m benchmarks.tabnet_train $(ARGS)
 	$(BIN)/python -m benchmarks.tabnet_predict $(ARGS)
 	$(BIN)/python -m benchmarks.tabnet_ops $(ARGS)
+
+bench-prepare: $(READY) ## CSV files to arrays, against plain pandas; ARGS="--full --scale --huge" for whole sizes
+	$(BIN)/python -m benchmarks.prepare $(ARGS)
 
 lint: $(READY) ## ruff, codespell, import rules
 	$(BIN)/ruff check .

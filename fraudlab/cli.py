@@ -49,6 +49,7 @@ def door(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
                     main(schemas.typed(name, composed))
 
             schemas.register()
+            sys.argv += _what_goes_with_the_data(name)
             printed = io.StringIO()
             asks_help = {"--help", "-h"} & set(sys.argv)
             try:
@@ -61,6 +62,19 @@ def door(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
         return command
 
     return decorate
+
+
+def _what_goes_with_the_data(name: str) -> list[str]:
+    """Overrides that ``data=<option>`` stands for besides, where the command names nothing else in their place.
+
+    A door that has experiments takes the data's experiment; one that has none, its features and split.
+    """
+    given = dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
+    goes_with = schemas.GOES_WITH.get(given.get("data", ""), {})
+    primary: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / f"{name}.yaml"))
+    groups = {group for item in primary["defaults"] if isinstance(item, dict) for group in item}
+    wanted = ["experiment"] if "experiment" in groups else [group for group in goes_with if group in groups]
+    return [f"{group}={goes_with[group]}" for group in wanted if group in goes_with and group not in given]
 
 
 @contextmanager

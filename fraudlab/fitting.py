@@ -11,7 +11,6 @@ from typing import Any
 
 import lightning.pytorch as L
 import numpy as np
-import polars as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, ProgressBar
@@ -20,8 +19,8 @@ from torch import nn
 from fraudlab import baseline_fitting, build
 from fraudlab.callbacks import StopAfter
 from fraudlab.config import BaselineConfig, FitConfig, PretrainConfig, TrainConfig
-from fraudlab.data.batches import Batch
 from fraudlab.data.datamodule import FraudDataModule
+from fraudlab.data.encoded import encode, fit_encoder
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits import Rows
 from fraudlab.errors import UserError
@@ -86,10 +85,9 @@ def fit(
         pretrained: encoder and weights to start from; None to fit the one and draw the others.
     """
     _begin(config)
-    frame = _read(table, train)
-    encoder = pretrained.encoder if pretrained else _fit_encoder(config, table, frame)
+    encoder = pretrained.encoder if pretrained else fit_encoder(table, train, config.features.encoder)
     if isinstance(config.model, BaselineConfig):
-        return _fit_baseline(config, table, encoder, frame, validation, folder, stop_after)
+        return _fit_baseline(config, table, encoder, train, validation, folder, stop_after)
     rebuild = _rebuild(config.model, encoder)
     network = build.network(rebuild)
     if pretrained:
@@ -104,14 +102,13 @@ def fit(
         build.scheduler(config.scheduler),
         rebuild,
     )
-    return _fit(config, table, learner, encoder, frame, validation, folder, stop_after)
+    return _fit(config, table, learner, encoder, train, validation, folder, stop_after)
 
 
 def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validation: Rows, folder: Path) -> Fit:
     """Fit the encoder and pretrain a TabNet on ``train``, and leave both in ``folder``; arguments as :func:`fit`'s."""
     _begin(config)
-    frame = _read(table, train)
-    encoder = _fit_encoder(config, table, frame)
+    encoder = fit_encoder(table, train, config.features.encoder)
     settings = ("pretraining_ratio", "n_shared_decoder", "n_independent_decoder")
     rebuild = {
         **_rebuild(replace(config.model, members=1), encoder),
@@ -122,33 +119,29 @@ def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validati
     learner = PretrainingLearner(
         pretraining_network(rebuild), build.optimizer(config.optimizer), build.scheduler(config.scheduler), rebuild
     )
-    return _fit(config, table, learner, encoder, frame, validation, folder)
+    return _fit(config, table, learner, encoder, train, validation, folder)
 
 
 def _fit_baseline(
     config: TrainConfig,
     table: PreparedTable,
     encoder: TableEncoder,
-    frame: pl.DataFrame,
+    train: Rows,
     validation: Rows | None,
     folder: Path,
     rounds: int | None,
 ) -> Fit:
-    train_batch = _encode(table, frame, encoder)
+    train_batch = encode(table, train, encoder)
     validation_batch = None if validation is None else encode(table, validation, encoder)
     encoder.save(folder / "encoder")
     started = time.perf_counter()
     done, best = baseline_fitting.fit(config, train_batch, validation_batch, encoder.cardinalities, folder, rounds)
-    return Fit(time.perf_counter() - started, done, best, len(frame))
+    return Fit(time.perf_counter() - started, done, best, len(train))
 
 
 def _begin(config: FitConfig) -> None:
     _quieten_lightning()
     L.seed_everything(config.seed, verbose=False)
-
-
-def _fit_encoder(config: FitConfig, table: PreparedTable, frame: pl.DataFrame) -> TableEncoder:
-    return TableEncoder.fit(frame, table.categorical, table.numeric, **asdict(config.features.encoder))
 
 
 def _rebuild(model: Any, encoder: TableEncoder) -> dict[str, Any]:
@@ -177,12 +170,12 @@ def _fit(
     table: PreparedTable,
     learner: Learner,
     encoder: TableEncoder,
-    frame: pl.DataFrame,
+    train: Rows,
     validation: Rows | None,
     folder: Path,
     stop_after: int | None = None,
 ) -> Fit:
-    train_batch = _encode(table, frame, encoder)
+    train_batch = encode(table, train, encoder)
     validation_batch = None if validation is None else encode(table, validation, encoder)
     trainer = _trainer(config, folder, with_validation=validation is not None, stop_after=stop_after)
     datamodule = FraudDataModule(
@@ -191,6 +184,7 @@ def _fit(
         batch_size=config.batch_size,
         eval_batch_size=config.eval_batch_size,
         seed=config.seed,
+        shuffle=config.shuffle,
         keep_on_device=config.keep_on_device,
     )
     if trainer.is_global_zero:
@@ -208,7 +202,7 @@ def _fit(
         best_epoch = int(saved["epoch"]) + 1
     else:
         trainer.save_checkpoint(folder / "checkpoints" / "best.ckpt")
-    return Fit(seconds, trainer.current_epoch, best_epoch, len(frame))
+    return Fit(seconds, trainer.current_epoch, best_epoch, len(train))
 
 
 def _quieten_lightning() -> None:
@@ -217,21 +211,6 @@ def _quieten_lightning() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*treespec.*deprecated")
     warnings.filterwarnings("ignore", message=".*all_gather is deprecated")
-
-
-def encode(table: PreparedTable, rows: Rows, encoder: TableEncoder) -> Batch:
-    """Encoded rows of a table, on the host."""
-    return _encode(table, _read(table, rows), encoder)
-
-
-def _read(table: PreparedTable, rows: Rows) -> pl.DataFrame:
-    columns = dict.fromkeys([*table.categorical, *table.numeric, table.schema.label])
-    return table.rows(rows, list(columns))
-
-
-def _encode(table: PreparedTable, frame: pl.DataFrame, encoder: TableEncoder) -> Batch:
-    arrays = encoder.transform(frame)
-    return Batch.of(arrays.categorical, arrays.numeric, frame[table.schema.label].to_numpy())
 
 
 def score_rows(config: TrainConfig, table: PreparedTable, rows: Rows, folder: Path) -> np.ndarray:

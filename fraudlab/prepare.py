@@ -8,18 +8,24 @@ from fraudlab.config import PrepareConfig
 
 @door("prepare")
 def main(config: PrepareConfig) -> None:
+    from fraudlab.data.encoded import encode, fit_encoder
     from fraudlab.data.prepared import prepared_table
+    from fraudlab.data.splits import split_rows
+    from fraudlab.reporting.summary import drift_summary, table_summary, written_summary
 
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
-    label = table.column(table.schema.label)
-    assert label is not None
-    frauds = int(label.sum())
-    print(f"rows       {len(label):,}")
-    print(f"frauds     {frauds:,} ({frauds / len(label):.3%}){', simulated data' if table.schema.simulated else ''}")
-    if (time := table.column(table.schema.time)) is not None:
-        print(f"time       {time[0]} to {time[-1]}")
-    print(f"inputs     {len(table.numeric)} numeric, {len(table.categorical)} categorical")
-    print(f"written    {table.path} ({table.path.stat().st_size / 2**20:,.0f} MiB)")
+    schema = table.schema
+    print("\n".join(table_summary(table)))
+    if config.split is not None:
+        label = table.column(schema.label)
+        assert label is not None
+        split = split_rows(config.split, label, table.column(schema.time), table.column(schema.card))
+        encoder = fit_encoder(table, split.train, config.features.encoder)
+        parts = {"train": split.train, "val": split.validation, "test": split.test}
+        arrays = {part: encode(table, rows, encoder) for part, rows in parts.items()}
+        print(f"split      {', '.join(f'{len(rows):,} {part}' for part, rows in parts.items())} rows")
+        print("\n".join(drift_summary(arrays["train"], encoder)))
+    print("\n".join(written_summary(sorted(table.path.parent.glob(f"{table.path.name}*")))))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ def main(config: PretrainConfig) -> None:
     started = time.perf_counter()
     from fraudlab import fitting  # heavy: only now, so that --help and config errors answer at once
     from fraudlab.atomic import write_json
+    from fraudlab.data.encoded import encode
     from fraudlab.data.prepared import prepared_table
     from fraudlab.data.splits import split_rows
     from fraudlab.features.encoder import TableEncoder
@@ -38,7 +39,7 @@ def main(config: PretrainConfig) -> None:
     parts = {"train": split.selection_train, "val": split.validation, "test": split.test}
     metrics = {}
     for part, rows in parts.items():
-        total = measure(network, fitting.encode(table, rows, encoder), config.eval_batch_size)
+        total = measure(network, encode(table, rows, encoder), config.eval_batch_size)
         metrics[part] = {"reconstruction_loss": total.loss, "baseline": total.baseline, "rows": total.rows}
     metrics["train"] |= {
         "seconds": fit.seconds,

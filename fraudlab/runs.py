@@ -1,12 +1,13 @@
 """The run folder: where everything of a run lies, written whole or not at all."""
 
+import contextlib
 import json
 import os
 import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +17,7 @@ import polars as pl
 import yaml
 
 from fraudlab.atomic import replacing, write_json, write_text
-from fraudlab.config import SCHEMAS, EncoderConfig, FitConfig, TrainConfig
+from fraudlab.config import SCHEMAS, EncoderConfig, FitConfig, SelectConfig, TrainConfig
 from fraudlab.errors import UserError
 
 _PACKAGES = (
@@ -111,11 +112,11 @@ class RunFolder:
             {
                 **facts,
                 "command": " ".join([Path(sys.executable).name, *sys.orig_argv[1:]]),
-                "git_commit": _git_commit(),
+                "git_commit": git_commit(),
                 "python": platform.python_version(),
                 "platform": platform.platform(),
                 "cpus": os.cpu_count(),
-                "versions": {name: found for name in _PACKAGES if (found := _version(name))},
+                "versions": versions(_PACKAGES),
             },
         )
 
@@ -125,7 +126,7 @@ def rank() -> int:
     return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or 0)
 
 
-def config_yaml(config: FitConfig) -> str:
+def config_yaml(config: FitConfig | SelectConfig) -> str:
     """The resolved settings of a run as YAML, without what names its folder."""
     plain = asdict(config)
     del plain["paths"]
@@ -156,14 +157,16 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Version of each of ``packages`` that is installed."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """Commit of the checkout the package runs from, with ``+changes`` if files differ; None outside one."""
     where = Path(__file__).parent
 

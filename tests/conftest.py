@@ -54,3 +54,16 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Command:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def exported(door: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run on simulated IEEE-CIS rows and the bundle exported from it."""
+    folder = tmp_path_factory.mktemp("exported")
+    quick = ("trainer.max_epochs=1", "trainer.enable_progress_bar=false", "report=false", "logger=none")
+    done = door("train", "data=ieee_cis_simulated", "data.rows=2000", *quick, f"hydra.run.dir={folder}/run")
+    assert done.returncode == 0, done.stderr
+    done = door("export", f"run={folder}/run", f"out={folder}/bundle", "calibration=platt")
+    assert done.returncode == 0, done.stderr
+    assert "simulated" in done.stdout
+    return folder / "run", folder / "bundle"

@@ -68,7 +68,14 @@ def test_every_option_composes_types_and_builds(group: str, option: str) -> None
 
 @pytest.mark.parametrize("door", sorted(config.DOORS))
 def test_every_door_composes(door: str) -> None:
-    overrides = {"evaluate": ["run=x"], "simulate": ["out=x"], "compare": ["runs=[x,y]"]}.get(door, [])
+    overrides = {
+        "evaluate": ["run=x"],
+        "simulate": ["out=x"],
+        "compare": ["runs=[x,y]"],
+        "history": ["transactions=x", "out=x"],
+        "export": ["run=x"],
+        "predict": ["bundle=x", "input=x.csv", "output=y.csv"],
+    }.get(door, [])
     assert isinstance(config.typed(door, compose(door, *overrides)), config.DOORS[door])
 
 
@@ -86,7 +93,7 @@ def test_registry_names_are_modules_with_tests() -> None:
         assert (package / "data" / "sources" / f"{name}.py").is_file()
         assert (tests / "data" / "sources" / f"test_{name}.py").is_file()
     for name in config.SCHEMAS["features"]:
-        assert (package / "features" / f"{name}.py").is_file()
+        assert (package / "features" / f"{name}.py").is_file() or (package / "features" / name).is_dir()
         assert (tests / "features" / f"test_{name}.py").is_file()
     for name, schema in config.SCHEMAS["model"].items():
         if issubclass(schema, config.BaselineConfig):

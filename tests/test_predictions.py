@@ -9,11 +9,12 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from fraudlab.data.prepared import PreparedTable
+from fraudlab.features.columns import TableColumns
 from fraudlab.predictions import predictions_frame, split_figures
 from fraudlab.schema import Column, TableSchema
 
 
-def table(folder: Path, *, whole: bool) -> PreparedTable:
+def table(*, whole: bool) -> PreparedTable:
     draw = np.random.default_rng(0)
     columns = [Column("key", "integer", "id"), Column("fraud", "integer", "label")]
     frame = pl.DataFrame({"key": np.arange(200), "fraud": (draw.random(200) < 0.2).astype(np.int8)})
@@ -28,13 +29,13 @@ def table(folder: Path, *, whole: bool) -> PreparedTable:
             who=pl.Series(draw.integers(0, 50, 200)),
             price=pl.Series(draw.gamma(2, 10, 200)),
         )
-    frame.write_parquet(folder / "t.parquet")
-    return PreparedTable(folder / "t.parquet", TableSchema("t", tuple(columns)), (), (), "")
+    schema = TableSchema("t", tuple(columns))
+    return PreparedTable(Path(), (frame.lazy(),), schema, TableColumns(schema), "")
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_figures_of_what_the_table_has(tmp_path: Path, whole: bool) -> None:
-    made = table(tmp_path, whole=whole)
+def test_figures_of_what_the_table_has(whole: bool) -> None:
+    made = table(whole=whole)
     score = np.random.default_rng(1).random(200).astype(np.float32)
     rows = np.arange(0, 200, 2)
     validation = predictions_frame(made, rows + 1, score[rows + 1])
@@ -48,8 +49,8 @@ def test_figures_of_what_the_table_has(tmp_path: Path, whole: bool) -> None:
         assert (figures["test"][name] is not None) == whole
 
 
-def test_refunds_leave_savings_out(tmp_path: Path) -> None:
-    made = table(tmp_path, whole=True)
+def test_refunds_leave_savings_out() -> None:
+    made = table(whole=True)
     frame = predictions_frame(made, np.arange(200), np.linspace(0, 1, 200, dtype=np.float32))
     frame = frame.with_columns(amount=pl.col("amount") - 5)
     assert split_figures(frame, frame)["test"]["cost_savings"] is None

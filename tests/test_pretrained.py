@@ -10,6 +10,7 @@ import torch
 from fraudlab import build, config
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.errors import UserError
+from fraudlab.features.columns import TableColumns
 from fraudlab.features.encoder import TableEncoder
 from fraudlab.models.ensemble import Ensemble
 from fraudlab.pretrained import Pretrained, shape
@@ -28,7 +29,10 @@ def settings(folder: Path | None, **model: object) -> config.TrainConfig:
 
 
 def table(categorical: tuple[str, ...], numeric: tuple[str, ...]) -> PreparedTable:
-    return PreparedTable(Path(), TableSchema("own", (Column("fraud", pl.Int64(), "label"),)), categorical, numeric, "")
+    columns = [Column(name, "string", "categorical") for name in categorical]
+    columns += [Column(name, "number", "numeric") for name in numeric]
+    schema = TableSchema("own", (*columns, Column("fraud", "integer", "label")))
+    return PreparedTable(Path(), (FRAME.lazy(),), schema, TableColumns(schema), "")
 
 
 @pytest.fixture

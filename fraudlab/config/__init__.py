@@ -34,12 +34,14 @@ from fraudlab.config.doors import (
     SimulateConfig,
     TrainConfig,
 )
+from fraudlab.config.export import ExportConfig, PredictConfig
 from fraudlab.config.features import (
     ColumnsFeaturesConfig,
     EncoderConfig,
     HandbookFeaturesConfig,
     IEEECISFeaturesConfig,
 )
+from fraudlab.config.history import HistoryConfig
 from fraudlab.config.loss import (
     CrossEntropyConfig,
     FocalConfig,
@@ -48,6 +50,8 @@ from fraudlab.config.model import (
     MLPConfig,
     TabNetConfig,
 )
+from fraudlab.config.select import SelectConfig
+from fraudlab.config.serve import ServeConfig
 from fraudlab.config.split import (
     FDBConfig,
     FourMonthsGapConfig,
@@ -61,6 +65,7 @@ from fraudlab.config.split import (
 
 __all__ = [
     "DOORS",
+    "GOES_WITH",
     "SCHEMAS",
     "BaselineConfig",
     "CatBoostConfig",
@@ -69,6 +74,7 @@ __all__ = [
     "CrossEntropyConfig",
     "EncoderConfig",
     "EvaluateConfig",
+    "ExportConfig",
     "FDBConfig",
     "FitConfig",
     "FocalConfig",
@@ -76,16 +82,20 @@ __all__ = [
     "HandbookConfig",
     "HandbookFeaturesConfig",
     "HandbookScaledConfig",
+    "HistoryConfig",
     "IEEECISConfig",
     "IEEECISFeaturesConfig",
     "IEEECISSimulatedConfig",
     "LightGBMConfig",
     "LogisticRegressionConfig",
     "MLPConfig",
+    "PredictConfig",
     "PrepareConfig",
     "PretrainConfig",
     "RandomConfig",
     "RollingOriginConfig",
+    "SelectConfig",
+    "ServeConfig",
     "SimulateConfig",
     "TabNetConfig",
     "TableConfig",
@@ -132,6 +142,9 @@ SCHEMAS: dict[str, dict[str, type]] = {
     },
     "loss": {"cross_entropy": CrossEntropyConfig, "focal": FocalConfig},
 }
+# What data=<option> stands for besides, as the default experiment, features and split are the handbook's.
+_WITH_IEEE_CIS = {"experiment": "ieee_cis", "features": "ieee_cis", "split": "four_months_gap"}
+GOES_WITH = {"ieee_cis": _WITH_IEEE_CIS, "ieee_cis_simulated": _WITH_IEEE_CIS}
 DOORS: dict[str, type] = {
     "train": TrainConfig,
     "pretrain": PretrainConfig,
@@ -139,6 +152,11 @@ DOORS: dict[str, type] = {
     "evaluate": EvaluateConfig,
     "simulate": SimulateConfig,
     "compare": CompareConfig,
+    "select": SelectConfig,
+    "serve": ServeConfig,
+    "export": ExportConfig,
+    "predict": PredictConfig,
+    "history": HistoryConfig,
 }
 
 
@@ -166,6 +184,6 @@ def typed(door: str, composed: Any) -> Any:
     assert isinstance(plain, dict)
     settings = OmegaConf.structured(DOORS[door])
     for group, options in SCHEMAS.items():
-        if group in plain:
+        if plain.get(group):
             settings[group] = options[plain[group]["name"]]
     return OmegaConf.to_object(OmegaConf.merge(settings, plain))

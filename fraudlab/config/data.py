@@ -73,5 +73,12 @@ class IEEECISSimulatedConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        within("data.rows", self.rows, 100, 50_000_000)
-        at_least("data.seed", self.seed, 0)
+        check_simulated_ieee_cis("data.", self.rows, self.seed)
+
+
+def check_simulated_ieee_cis(prefix: str, rows: int, seed: int, identity_share: float = 0.244, days: int = 182) -> None:
+    """What the simulator of IEEE-CIS can make; ``prefix`` stands before the names of the settings in a message."""
+    within(f"{prefix}rows", rows, 100, 50_000_000)
+    at_least(f"{prefix}seed", seed, 0)
+    within(f"{prefix}identity_share", identity_share, 0.0, 1.0)
+    within(f"{prefix}days", days, 7, 3650)

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fraudlab.config.baselines import BaselineConfig
-from fraudlab.config.checks import MISSING, at_least, one_of, within
+from fraudlab.config.checks import MISSING, at_least, one_of
+from fraudlab.config.data import check_simulated_ieee_cis
 from fraudlab.config.model import MLPConfig, TabNetConfig
 from fraudlab.errors import UserError
 
@@ -34,11 +35,13 @@ class FitConfig:
     seed: int = 0
     batch_size: int = 2048  # rows of one optimiser step, over all devices
     eval_batch_size: int = 16384
+    shuffle: str = "auto"  # rows | blocks, for data larger than memory | auto
     keep_on_device: str = "auto"  # auto | always | never: arrays live on the accelerator
     published: str | None = None  # whose published figures stand beside ours
     tried: str | None = None  # what else was tried when this recipe was chosen; goes into the run folder
 
     def __post_init__(self) -> None:
+        one_of("shuffle", self.shuffle, ("auto", "rows", "blocks"))
         one_of("keep_on_device", self.keep_on_device, ("auto", "always", "never"))
         at_least("batch_size", self.batch_size, 2)
         at_least("eval_batch_size", self.eval_batch_size, 1)
@@ -80,6 +83,7 @@ class PrepareConfig:
 
     data: Any = MISSING
     features: Any = MISSING
+    split: Any = None  # whose rows to encode, if any
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 
@@ -105,7 +109,4 @@ class SimulateConfig:
 
     def __post_init__(self) -> None:
         one_of("dataset", self.dataset, ("ieee_cis",))
-        within("rows", self.rows, 100, 50_000_000)
-        at_least("seed", self.seed, 0)
-        within("identity_share", self.identity_share, 0.0, 1.0)
-        within("days", self.days, 7, 3650)
+        check_simulated_ieee_cis("", self.rows, self.seed, self.identity_share, self.days)

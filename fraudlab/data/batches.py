@@ -10,6 +10,9 @@ from torch import Tensor
 
 from fraudlab.errors import UserError
 
+BLOCK = 4096  # rows that are read from a disk together
+BLOCKS_TOGETHER = 64  # blocks whose rows are shuffled together: 500 MB at 450 columns
+
 
 class Batch(NamedTuple):
     """``categorical`` int64 [B, C], ``numeric`` float32 [B, N], ``label`` int64 [B], ``weight`` float32 [B]."""
@@ -61,6 +64,8 @@ class Batches:
         rows: the split, on the device on which batches are wanted or on the host.
         batch_size: the most rows of a batch, over all ranks.
         shuffle: draw a new order each epoch, from ``seed`` and the epoch's number alone.
+        blocks: shuffle blocks of rows that lie side by side, and rows within a few blocks at a time: for rows that are
+            mapped from a disk and larger than memory, of which each is then read once an epoch, in long stretches.
         seed: seed of the orders.
         rank: which piece is wanted.
         num_ranks: number of pieces.
@@ -73,6 +78,7 @@ class Batches:
         batch_size: int,
         *,
         shuffle: bool = False,
+        blocks: bool = False,
         seed: int = 0,
         rank: int = 0,
         num_ranks: int = 1,
@@ -82,6 +88,7 @@ class Batches:
         assert 0 <= rank < num_ranks
         self.rows = rows
         self.shuffle = shuffle
+        self.blocks = blocks
         self.seed = seed
         self.rank = rank
         self.num_ranks = num_ranks
@@ -109,8 +116,19 @@ class Batches:
     def _order(self) -> Tensor:
         # Drawn on the host, so that the order is the same whatever the accelerator; by NumPy, since torch's host
         # generator tells seeds apart by their lower 32 bits only.
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.num_rows)
+        draw = np.random.default_rng((self.seed, self.epoch))
+        if self.blocks:
+            order = np.concatenate([draw.permutation(np.concatenate(some)) for some in self._stretches(draw)])
+        else:
+            order = draw.permutation(self.num_rows)
         return torch.from_numpy(order).to(self.rows.label.device)
+
+    def _stretches(self, draw: np.random.Generator) -> Iterator[list[np.ndarray]]:
+        """Blocks of rows in random order, as many at a time as are shuffled together."""
+        starts = draw.permutation(np.arange(0, self.num_rows, BLOCK))
+        for first in range(0, len(starts), BLOCKS_TOGETHER):
+            together = starts[first : first + BLOCKS_TOGETHER]
+            yield [np.arange(start, min(start + BLOCK, self.num_rows)) for start in together]
 
     def _batch(self, order: Tensor | None, index: int) -> Batch:
         batch_start, batch_stop = self._cut(0, self.num_rows, self.num_batches, index)

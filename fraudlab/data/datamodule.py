@@ -1,6 +1,7 @@
 """Lightning glue: gives a trainer the batches of two splits, and holds nothing fitted."""
 
 import lightning.pytorch as L
+import psutil
 import torch
 
 from fraudlab.data.batches import Batch, Batches
@@ -18,6 +19,8 @@ class FraudDataModule(L.LightningDataModule):
         batch_size: rows of one optimiser step, over all ranks.
         eval_batch_size: rows scored at once, over all ranks.
         seed: seed of the orders.
+        shuffle: ``rows``, ``blocks`` (of rows side by side; see :class:`Batches`), or ``auto``: blocks if the training
+            rows take more than half of the memory that is free.
         keep_on_device: whether the arrays live on the accelerator: ``always``, ``never``, or ``auto``, if they take
             at most half of its free memory.
     """
@@ -30,6 +33,7 @@ class FraudDataModule(L.LightningDataModule):
         batch_size: int,
         eval_batch_size: int,
         seed: int,
+        shuffle: str = "auto",
         keep_on_device: str = "auto",
     ) -> None:
         super().__init__()
@@ -38,6 +42,7 @@ class FraudDataModule(L.LightningDataModule):
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.seed = seed
+        self.shuffle = shuffle
         self.keep_on_device = keep_on_device
 
     def train_dataloader(self) -> Batches:
@@ -55,11 +60,18 @@ class FraudDataModule(L.LightningDataModule):
             place(rows, device, self.keep_on_device),
             batch_size,
             shuffle=shuffle,
+            blocks=self._in_blocks(rows),
             seed=self.seed,
             rank=self.trainer.global_rank,
             num_ranks=self.trainer.world_size,
             device=device,
         )
+
+    def _in_blocks(self, rows: Batch) -> bool:
+        if self.shuffle != "auto":
+            return self.shuffle == "blocks"
+        # What maps of files take of it can be given back at any time.
+        return rows.num_bytes > psutil.virtual_memory().available // 2
 
 
 def place(rows: Batch, device: torch.device, keep_on_device: str) -> Batch:

@@ -1,15 +1,15 @@
-"""The prepared table: a source with its features computed, cached as one Parquet file."""
+"""The prepared table: a source and the columns that features add to it, kept beside it in the cache."""
 
 import hashlib
 import json
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from tqdm import tqdm
 
 from fraudlab import build
 from fraudlab.atomic import replacing
@@ -18,31 +18,76 @@ from fraudlab.features import registry
 from fraudlab.features.registry import Features
 from fraudlab.schema import TableSchema
 
-log = logging.getLogger(__name__)
+_WIDTH = 32  # columns of one file at least
+_AHEAD = 32  # columns read at once where they are asked for one by one
 
 
 @dataclass(frozen=True)
 class PreparedTable:
-    """A table sorted by (time, id) with its features, on disk.
+    """A table sorted by (time, id) with its features.
 
+    ``files`` scan the source and, in the cache folder ``path``, what the features added: the same rows, other columns.
     ``fingerprint`` changes whenever the content would.
     """
 
     path: Path
+    files: tuple[pl.LazyFrame, ...]
     schema: TableSchema
-    categorical: tuple[str, ...]
-    numeric: tuple[str, ...]
+    features: Features
     fingerprint: str
+
+    @property
+    def categorical(self) -> tuple[str, ...]:
+        return self.features.categorical
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        return self.features.numeric
+
+    @property
+    def source(self) -> pl.LazyFrame:
+        """The raw table."""
+        return self.files[0]
 
     def column(self, name: str | None) -> pl.Series | None:
         """One column of the whole table; None for None."""
-        return None if name is None else pl.scan_parquet(self.path).select(name).collect().to_series()
+        if name is None:
+            return None
+        return next(file for file in self.files if name in _names(file)).select(name).collect().to_series()
 
     def rows(self, rows: np.ndarray, columns: Sequence[str]) -> pl.DataFrame:
         """The named columns of ``rows``, increasing positions; only the stretch that they span is read."""
         start, stop = int(rows[0]), int(rows[-1]) + 1
-        frame = pl.scan_parquet(self.path).slice(start, stop - start).select(columns).collect()
+        found = []
+        for file in self.files:
+            if there := [name for name in columns if name in _names(file)]:
+                found.append(file.slice(start, stop - start).select(there).collect())
+        frame = pl.concat(found, how="horizontal").select(columns)
         return frame if len(frame) == len(rows) else frame[rows - start]
+
+    def columns(self, rows: np.ndarray) -> "Columns":
+        """The columns of ``rows``, read as they are asked for."""
+        return Columns(self, rows)
+
+
+class Columns:
+    """Columns of some rows of a table, by name; those asked for in order are read a few at a time."""
+
+    def __init__(self, table: PreparedTable, rows: np.ndarray) -> None:
+        self.columns = [*table.categorical, *table.numeric]
+        self._table = table
+        self._rows = rows
+        self._read = pl.DataFrame()
+
+    def __getitem__(self, name: str) -> pl.Series:
+        if name not in self._read.columns:
+            first = self.columns.index(name)
+            self._read = self._table.rows(self._rows, self.columns[first : first + _AHEAD])
+        return self._read[name]
+
+
+def _names(file: pl.LazyFrame) -> list[str]:
+    return file.collect_schema().names()
 
 
 def prepare(source: Source, features: Features, settings: dict[str, object], cache_dir: Path) -> PreparedTable:
@@ -51,18 +96,34 @@ def prepare(source: Source, features: Features, settings: dict[str, object], cac
     Args:
         source: the raw table.
         features: what to compute.
-        settings: the features' settings; with the source's fingerprint they name the cache file.
+        settings: the features' settings; with the source's fingerprint they name the cache folder.
         cache_dir: where the cache lies.
     """
     identity = json.dumps([source.fingerprint, settings, features.version], sort_keys=True)
     fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    path = cache_dir / f"{source.schema.name}-{fingerprint}.parquet"
+    path = cache_dir / f"{source.schema.name}-{fingerprint}"
     if not path.exists():
-        log.info("computing features of %s", source.schema.name)
-        # Small row groups: a split reads only the weeks it needs.
         with replacing(path) as aside:
-            features.apply(source.frame).collect().write_parquet(aside, compression="lz4", row_group_size=65536)
-    return PreparedTable(path, source.schema, features.categorical, features.numeric, fingerprint)
+            aside.mkdir()
+            for number, part in enumerate(_wide(features.parts(source.frame))):
+                # Small row groups: a split reads only the weeks it needs.
+                part.write_parquet(aside / f"{number:03}.parquet", compression="lz4", row_group_size=65536)
+    files = [pl.scan_parquet(file, glob=False) for file in sorted(path.glob("*.parquet"))]
+    return PreparedTable(path, (source.frame, *files), source.schema, features, fingerprint)
+
+
+def _wide(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The same columns in fewer, wider frames, with a progress bar."""
+    wide = pl.DataFrame()
+    with tqdm(desc="features", unit=" columns", leave=False, disable=None) as progress:
+        for part in parts:
+            progress.update(part.width)
+            wide = wide.hstack(part) if wide.width else part
+            if wide.width >= _WIDTH:
+                yield wide
+                wide = pl.DataFrame()
+    if wide.width:
+        yield wide
 
 
 def prepared_table(data: Any, features: Any, data_dir: Path) -> PreparedTable:

@@ -1,10 +1,12 @@
 """The table's own columns as features."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from fraudlab.features.narrow import NARROW, narrow_columns, narrowed
+from fraudlab.features.registry import LookUps
 from fraudlab.schema import TableSchema
 
 if TYPE_CHECKING:
@@ -24,14 +26,14 @@ class TableColumns:
         self.categorical = schema.names("categorical")
         self.numeric = schema.names("amount", "numeric")
 
-    def apply(self, frame: "pl.LazyFrame") -> "pl.LazyFrame":
-        """The frame itself."""
-        return frame
+    def parts(self, frame: "pl.LazyFrame") -> "Iterator[pl.DataFrame]":
+        """None: the table has all columns."""
+        return iter(())
 
     def look_ups(self, frame: "pl.LazyFrame") -> dict[str, NDArray[Any]]:
-        """None: a row stands for itself."""
-        return {}
+        """Which columns are narrow."""
+        return {NARROW: narrow_columns(frame)}
 
-    def of_record(self, record: Mapping[str, Any], look_ups: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    def of_record(self, record: Mapping[str, Any], look_ups: LookUps) -> dict[str, Any]:
         """The record itself."""
-        return dict(record)
+        return narrowed(record, look_ups)

@@ -1,5 +1,6 @@
 """TableEncoder: columns of a table to the two arrays a network takes, alike for a frame and for one record."""
 
+import hashlib
 import json
 import math
 from collections import Counter
@@ -7,16 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from fraudlab.atomic import replacing
 from fraudlab.errors import UserError
+
+if TYPE_CHECKING:  # a record is encoded without it
+    import polars as pl
 
 FORMAT = 1
 MISSING, UNKNOWN, FIRST = 0, 1, 2  # category ids
@@ -44,6 +47,14 @@ class _Settings:
     def __post_init__(self) -> None:
         if self.scaling not in _SCALINGS:
             raise UserError(f"scaling {self.scaling!r} does not exist; it is one of: {', '.join(_SCALINGS)}")
+
+
+class ColumnsByName(Protocol):
+    """What a fit reads: a frame, or columns that are read as they are asked for."""
+
+    columns: list[str]
+
+    def __getitem__(self, name: str) -> "pl.Series": ...
 
 
 class TableEncoder:
@@ -92,7 +103,7 @@ class TableEncoder:
     @classmethod
     def fit(
         cls,
-        frame: pl.DataFrame,
+        frame: "ColumnsByName | pl.DataFrame",
         categorical: Sequence[str],
         numeric: Sequence[str],
         *,
@@ -104,7 +115,7 @@ class TableEncoder:
         """Learn vocabularies and scales from training rows.
 
         Args:
-            frame: the training rows.
+            frame: the training rows, a frame or columns by name, each of which is asked for once, in the order below.
             categorical: names of the categorical columns.
             numeric: names of the numeric columns.
             scaling: ``standard`` (mean 0, deviation 1; a constant column becomes 0), ``quantile_normal`` (each column's
@@ -145,12 +156,14 @@ class TableEncoder:
                 knots[f"knots.{i}"], knots[f"targets.{i}"] = _normal_quantiles(known)
         return cls(settings, vocabularies, numeric, indicators, {"mean": mean, "scale": scale, **knots})
 
-    def transform(self, frame: pl.DataFrame) -> Arrays:
+    def transform(self, frame: "pl.DataFrame") -> Arrays:
         """The arrays of a frame's rows.
 
         Raises:
             UserError: a column is missing or holds something else where numbers belong.
         """
+        import polars as pl
+
         _require(frame, [*self.categorical, *self._numeric])
         categorical = np.empty((len(frame), len(self.categorical)), np.int64)
         for i, name in enumerate(self.categorical):
@@ -185,7 +198,7 @@ class TableEncoder:
         word = _word(value)
         return MISSING if word is None else self._ids[name].get(word, UNKNOWN)
 
-    def _output(self, frame: pl.DataFrame, output: int) -> NDArray[Any]:
+    def _output(self, frame: "pl.DataFrame", output: int) -> NDArray[Any]:
         """``[rows]``: one numeric output of a frame."""
         is_indicator = output >= len(self._numeric)
         column = self._indicator_columns[output - len(self._numeric)] if is_indicator else output
@@ -207,8 +220,7 @@ class TableEncoder:
                 value = np.clip(value, -self._settings.clip, self._settings.clip)
             return np.clip(value, -_LARGEST, _LARGEST)
 
-    def save(self, folder: Path) -> None:
-        """Write ``encoder.json`` and ``encoder.safetensors`` into ``folder``, which appears whole or not at all."""
+    def _plain(self) -> str:
         plain = {
             "format": FORMAT,
             "settings": asdict(self._settings),
@@ -216,9 +228,21 @@ class TableEncoder:
             "indicators": self._indicators,
             "vocabularies": self._vocabularies,
         }
+        return json.dumps(plain, ensure_ascii=False, indent=1)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that differ between encoders that give other arrays."""
+        digest = hashlib.sha256(self._plain().encode())
+        for name in sorted(self._state):
+            digest.update(name.encode() + self._state[name].tobytes())
+        return digest.hexdigest()[:16]
+
+    def save(self, folder: Path) -> None:
+        """Write ``encoder.json`` and ``encoder.safetensors`` into ``folder``, which appears whole or not at all."""
         with replacing(folder) as aside:
             aside.mkdir()
-            (aside / "encoder.json").write_text(json.dumps(plain, ensure_ascii=False, indent=1), encoding="utf-8")
+            (aside / "encoder.json").write_text(self._plain(), encoding="utf-8")
             save_file(dict(self._state), aside / "encoder.safetensors")
 
     @classmethod
@@ -288,7 +312,7 @@ class _Curves:
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def _require(frame: pl.DataFrame, names: Sequence[str]) -> None:
+def _require(frame: "ColumnsByName | pl.DataFrame", names: Sequence[str]) -> None:
     if missing := [name for name in names if name not in frame.columns]:
         raise UserError(f"columns missing from the table: {', '.join(missing)}; it has: {', '.join(frame.columns)}")
 
@@ -308,7 +332,7 @@ def _word(value: Any) -> str | None:
     return str(value)
 
 
-def _vocabulary(column: pl.Series, min_count: int) -> list[str]:
+def _vocabulary(column: "pl.Series", min_count: int) -> list[str]:
     counts: Counter[str] = Counter()
     for value, count in column.value_counts(name="count").iter_rows():
         if (word := _word(value)) is not None:
@@ -316,8 +340,10 @@ def _vocabulary(column: pl.Series, min_count: int) -> list[str]:
     return sorted((word for word in counts if counts[word] >= min_count), key=lambda word: (-counts[word], word))
 
 
-def _numbers(column: pl.Series) -> NDArray[np.float64]:
+def _numbers(column: "pl.Series") -> NDArray[np.float64]:
     """A column as float64; NaN where missing."""
+    import polars as pl
+
     if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.String, pl.Null)):
         raise UserError(
             f"column {column.name} should be numeric but is of type {column.dtype}; make it categorical or leave it out"

@@ -1,7 +1,7 @@
 """Feature steps by name, from plain settings: the same door for training and for serving."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
@@ -24,8 +24,8 @@ class Features(Protocol):
     numeric: tuple[str, ...]
     version: int  # raised whenever the same settings give other values
 
-    def apply(self, frame: "pl.LazyFrame") -> "pl.LazyFrame":
-        """A frame in order of time with the features' columns added; row order and other columns stay."""
+    def parts(self, frame: "pl.LazyFrame") -> "Iterator[pl.DataFrame]":
+        """The columns to be added to a frame in order of time, a few at a time, so that a large table fits."""
         ...
 
     def look_ups(self, frame: "pl.LazyFrame") -> dict[str, NDArray[Any]]:
@@ -35,6 +35,14 @@ class Features(Protocol):
     def of_record(self, record: Mapping[str, Any], look_ups: LookUps) -> dict[str, Any]:
         """The columns of one record, as the row that follows the rows of ``look_ups`` would have them."""
         ...
+
+
+def with_features(features: Features, frame: "pl.LazyFrame") -> "pl.DataFrame":
+    """``frame``, in order of time, with the features' columns added."""
+    whole = frame.collect()
+    for part in features.parts(whole.lazy()):
+        whole = whole.hstack(part)
+    return whole
 
 
 def make(settings: Mapping[str, Any], schema: TableSchema) -> Features:

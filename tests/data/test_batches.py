@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraudlab.data.batches import Batch, Batches
+from fraudlab.data.batches import BLOCK, BLOCKS_TOGETHER, Batch, Batches
 from fraudlab.data.datamodule import place
 from fraudlab.errors import UserError
 
@@ -21,10 +21,19 @@ def seen(batches: Batches) -> list[list[int]]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(count=st.integers(4, 300), size=st.integers(4, 64), ranks=st.integers(1, 4), shuffle=st.booleans())
-def test_each_row_goes_to_one_rank_once_an_epoch(count: int, size: int, ranks: int, shuffle: bool) -> None:
-    whole = Batches(rows(count), size, shuffle=shuffle, seed=3)
-    pieces = [Batches(rows(count), size, shuffle=shuffle, seed=3, rank=r, num_ranks=ranks) for r in range(ranks)]
+@given(
+    count=st.integers(4, 300),
+    size=st.integers(4, 64),
+    ranks=st.integers(1, 4),
+    shuffle=st.booleans(),
+    blocks=st.booleans(),
+)
+def test_each_row_goes_to_one_rank_once_an_epoch(
+    count: int, size: int, ranks: int, shuffle: bool, blocks: bool
+) -> None:
+    order = {"shuffle": shuffle, "blocks": blocks, "seed": 3}
+    whole = Batches(rows(count), size, **order)
+    pieces = [Batches(rows(count), size, **order, rank=r, num_ranks=ranks) for r in range(ranks)]
     for _ in range(2):
         expected = seen(whole)
         by_rank = [seen(piece) for piece in pieces]
@@ -34,6 +43,21 @@ def test_each_row_goes_to_one_rank_once_an_epoch(count: int, size: int, ranks: i
         assert sorted(sum(expected, [])) == list(range(count))
         assert max(map(len, expected)) <= size
         assert max(map(len, expected)) - min(map(len, expected)) <= 1
+
+
+def test_blocks_are_shuffled_and_rows_within_some_of_them() -> None:
+    """A stretch of the order draws from few blocks, not in their order; every epoch draws anew."""
+    count = 3 * BLOCK * BLOCKS_TOGETHER
+    batches = Batches(rows(count), BLOCK, shuffle=True, blocks=True, seed=1)
+    first, second = (np.concatenate(seen(batches)) for _ in range(2))
+    assert not np.array_equal(first, second)
+    assert np.array_equal(np.sort(first), np.arange(count))
+    stretch = first[: BLOCK * BLOCKS_TOGETHER]
+    blocks = np.unique(stretch // BLOCK)
+    assert len(blocks) == BLOCKS_TOGETHER
+    assert blocks.max() - blocks.min() >= BLOCKS_TOGETHER
+    batch = first[:BLOCK]
+    assert len(np.unique(batch // BLOCK)) > BLOCKS_TOGETHER // 2
 
 
 def test_columns_of_a_row_stay_together() -> None:

@@ -13,7 +13,21 @@ def test_prepare_says_what_it_wrote(door: Command, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert "simulated data" in done.stdout
         assert "15 numeric, 0 categorical" in done.stdout
-    assert outputs[0].stdout.splitlines()[-5:] == outputs[1].stdout.splitlines()
+    assert outputs[0].stdout.splitlines()[-7:] == outputs[1].stdout.splitlines()
+
+
+def test_prepare_encodes_what_a_training_then_finds(door: Command, tmp_path: Path) -> None:
+    data = ("data=ieee_cis_simulated", "data.rows=3000")
+    done = door("prepare", *data)
+    assert done.returncode == 0, done.stderr
+    for said in ("3,000, simulated data", "columns    435", "time       day 1.0", "45.", "244 numeric", "drift "):
+        assert said in done.stdout
+    written = Path(next(line for line in done.stdout.splitlines() if line.startswith("written")).split()[1])
+    cache = sorted(written.parent.glob("ieee_cis_simulated-*"))
+    trained = door("train", *data, "debug=fast", f"hydra.run.dir={tmp_path}/run")
+    assert trained.returncode == 0, trained.stderr
+    assert sorted(written.parent.glob("ieee_cis_simulated-*")) == cache
+    assert (tmp_path / "run/predictions/test.parquet").exists()
 
 
 def test_features_that_need_other_columns_are_refused(door: Command, tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """features=columns gives the table's own columns."""
 
 import polars as pl
+import pytest
 
+from fraudlab.errors import UserError
 from fraudlab.features.columns import TableColumns
+from fraudlab.features.registry import with_features
 from fraudlab.schema import Column, TableSchema
 
 
@@ -20,4 +23,15 @@ def test_columns_by_role() -> None:
     features = TableColumns(schema)
     assert (features.categorical, features.numeric) == (("kind",), ("age", "price"))
     frame = pl.DataFrame({"kind": ["a"], "age": [1.0]})
-    assert features.apply(frame.lazy()).collect().equals(frame)
+    assert with_features(features, frame.lazy()).equals(frame)
+
+
+def test_a_record_is_rounded_where_its_column_is() -> None:
+    schema = TableSchema("t", (Column("age", "number", "numeric"), Column("fraud", "integer", "label")))
+    frame = pl.DataFrame({"age": [0.1], "wide": [0.1]}, schema={"age": pl.Float32, "wide": pl.Float64})
+    features = TableColumns(schema)
+    look_ups = features.look_ups(frame.lazy())
+    assert features.of_record({"age": 0.1, "wide": 0.1}, look_ups) == frame.row(0, named=True)
+    assert features.of_record({"age": float("nan")}, look_ups) == {"age": None}
+    with pytest.raises(UserError, match="column age"):
+        features.of_record({"age": "old"}, look_ups)

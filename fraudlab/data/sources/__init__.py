@@ -14,8 +14,8 @@ from fraudlab.schema import TableSchema
 class Source:
     """A table ready to be split.
 
-    ``frame`` is sorted by time, then id (only by id where no column holds the time); the label is Int8, 0 or 1
-    (1 = fraud); there always is an id. ``fingerprint`` is short hex that changes whenever the data would.
+    ``frame`` scans Parquet and is sorted by time, then id (only by id where no column holds the time); the label is
+    Int8, 0 or 1 (1 = fraud); there always is an id. ``fingerprint`` is short hex that changes whenever the data would.
     """
 
     frame: pl.LazyFrame

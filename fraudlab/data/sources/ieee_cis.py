@@ -38,7 +38,7 @@ from fraudlab.errors import UserError
 
 log = logging.getLogger(__name__)
 
-VERSION = 1  # of the cache: raised with any change that gives other data from the same files
+VERSION = 2  # of the cache: raised with any change that gives other data from the same files
 
 KAGGLE_ZIP = "ieee-fraud-detection.zip"
 _SUFFIXES = (".parquet", ".csv", ".csv.gz", ".csv.zip", ".zip")
@@ -266,7 +266,7 @@ def _write(transaction: pl.LazyFrame, identity: pl.LazyFrame, aside: Path, scrat
     client = pl.col("card1") * ADDR1_LIMIT + pl.col("addr1").fill_null(0).cast(pl.Int32)
     try:
         joined = transaction.join(identities.lazy(), on="TransactionID", how="left", maintain_order="left")
-        joined.with_columns(client.alias(CLIENT)).sink_parquet(aside, compression="lz4")
+        joined.with_columns(client.alias(CLIENT)).sink_parquet(aside, compression="lz4", row_group_size=65536)
     except PolarsError as error:
         raise _damaged("the transaction file", error) from error
     required = [name for name in REQUIRED if name in transaction.collect_schema()]
@@ -279,7 +279,7 @@ def _write(transaction: pl.LazyFrame, identity: pl.LazyFrame, aside: Path, scrat
     if late := rows.select(((time < 0) | ((time == 0) & (number < 0))).sum()).item():
         log.warning("%d of %d transactions follow a later one; sorted by TransactionDT", late, rows.height)
         ordered = pl.scan_parquet(aside, glob=False).sort("TransactionDT", "TransactionID")
-        ordered.sink_parquet(scratch / "ordered.parquet", compression="lz4")
+        ordered.sink_parquet(scratch / "ordered.parquet", compression="lz4", row_group_size=65536)
         (scratch / "ordered.parquet").replace(aside)
 
 

@@ -9,6 +9,7 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 from polars.exceptions import InvalidOperationError, NoDataError, PolarsError
 
+from fraudlab.atomic import replacing
 from fraudlab.config import TableConfig
 from fraudlab.data.sources import Source, fingerprint_of
 from fraudlab.errors import UserError
@@ -22,7 +23,7 @@ _DType = pl.DataType | DataTypeClass
 
 
 def load(config: TableConfig, cache_dir: Path) -> Source:
-    """The table at ``data.path``, read lazily; nothing is kept in ``cache_dir``.
+    """The table at ``data.path``, in order and kept as Parquet in ``cache_dir``.
 
     All columns are read once here, to check them and to learn which of them have missing values. Columns without a
     role become ``numeric`` or ``categorical`` by their type; dates become ``carried``. Text in ``data.numeric`` or
@@ -55,7 +56,11 @@ def load(config: TableConfig, cache_dir: Path) -> Source:
     )
     stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     fingerprint = fingerprint_of({**asdict(config), "files": stats, "version": VERSION})
-    return Source(frame, TableSchema(config.name, tuple(columns)), fingerprint)
+    path = cache_dir / f"{config.name}_{fingerprint}.parquet"
+    if not path.exists():
+        with replacing(path) as aside:
+            frame.sink_parquet(aside, compression="lz4")
+    return Source(pl.scan_parquet(path, glob=False), TableSchema(config.name, tuple(columns)), fingerprint)
 
 
 def _files(path: str) -> list[Path]:

@@ -55,12 +55,14 @@ class FoldedTabNet(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
+    def columns(self, categorical: Tensor, numeric: Tensor) -> Tensor:
+        """The encoder's columns [B, D], normalised."""
+        x = numeric * self.scale + self.shift
+        return x if self.embedding is None else torch.cat([self.embedding(categorical), x], dim=1)
+
     def forward(self, categorical: Tensor, numeric: Tensor) -> NetworkOutput:
         """Logits [B, num_classes] of rows ``categorical`` int64 [B, C] and ``numeric`` float [B, N]."""
-        x = numeric * self.scale + self.shift
-        if self.embedding is not None:
-            x = torch.cat([self.embedding(categorical), x], dim=1)
-        decisions, entropy = self.encoder(x)
+        decisions, entropy = self.encoder(self.columns(categorical, numeric))
         return NetworkOutput(self.head(decisions.sum(dim=0)), self.sparsity * entropy)
 
 

@@ -6,8 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from fraudlab.data.simulators import ieee_cis
-from fraudlab.data.simulators.ieee_cis import IDENTITY_COLUMNS, TRANSACTION_COLUMNS, V_BLOCKS, Simulated, simulate
+from fraudlab.data.simulators.ieee_cis import (
+    IDENTITY_COLUMNS,
+    TRANSACTION_COLUMNS,
+    V_BLOCKS,
+    Simulated,
+    files,
+    simulate,
+)
 from fraudlab.errors import UserError
 
 ROWS = 20_000
@@ -254,14 +260,14 @@ def test_arguments_out_of_range_are_refused(tmp_path: Path, argument: dict, said
 
 
 def test_an_error_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    block = ieee_cis._block
+    block = files._block
 
     def fails(plot, first, last):
         if first:
             raise OSError(28, "No space left on device")
         return block(plot, first, last)
 
-    monkeypatch.setattr(ieee_cis, "_block", fails)
+    monkeypatch.setattr(files, "_block", fails)
     with pytest.raises(OSError, match="No space"):
         simulate(tmp_path, rows=300, block_rows=100)
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,1 @@
+"""How fast and how hard to break the server is; ``python -m benchmarks.serving``."""

@@ -1,0 +1,172 @@
+"""A light load generator: so many clients, each sending its next request as soon as the last one is answered.
+
+It shares the machine with what it measures, so it does little: requests are bytes made before, answers are read up to
+their length. A request's time runs from the moment it is sent until the last byte of its answer is there. As each
+client waits for its answer, a server that stalls is asked less meanwhile; that is what "so many clients" means, and
+why the number of clients, not a rate, stands beside every figure.
+"""
+
+import asyncio
+import itertools
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import uvloop
+
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+
+def post(path: str, body: bytes, *headers: str) -> bytes:
+    """A POST request of JSON as bytes."""
+    lines = [f"POST {path} HTTP/1.1", "Host: server", "Content-Type: application/json", *headers]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+@dataclass
+class Load:
+    """What the clients saw.
+
+    Attributes:
+        seconds: from the first request to the last answer.
+        answers: ``(status, sent, seconds)`` each; ``sent`` on the clock of ``time.perf_counter``.
+        lost: when requests were sent whose connection ended without a whole answer.
+        refused: number of connections that could not be made.
+    """
+
+    seconds: float = 0.0
+    answers: list[tuple[int, float, float]] = field(default_factory=list)
+    lost: list[float] = field(default_factory=list)
+    refused: int = 0
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        counts = Counter(str(status) for status, _, _ in self.answers)
+        return dict(sorted(counts.items())) | ({"lost": len(self.lost)} if self.lost else {})
+
+    @property
+    def errors(self) -> int:
+        return sum(status != 200 for status, _, _ in self.answers) + len(self.lost) + self.refused
+
+    @property
+    def rate(self) -> float:
+        """Requests answered with 200, per second."""
+        return sum(status == 200 for status, _, _ in self.answers) / self.seconds
+
+    def milliseconds(self, percent: float, status: int = 200) -> float:
+        """Percentile of the times of the answers of a status; NaN where there is none."""
+        times = [seconds for said, _, seconds in self.answers if said == status]
+        return float(np.percentile(times, percent)) * 1000 if times else float("nan")
+
+
+def closed(
+    address: tuple[str, int],
+    requests: Sequence[bytes],
+    *,
+    clients: int,
+    seconds: float = float("inf"),
+    number: int | None = None,
+    meanwhile: Callable[[float], None] | None = None,
+) -> Load:
+    """Keep ``clients`` busy with ``requests``, one after the other, over and over.
+
+    Args:
+        address: host and port.
+        requests: whole HTTP requests.
+        clients: connections, each with one request at a time.
+        seconds: when to send no more.
+        number: of requests, after which to send no more; without it, no limit.
+        meanwhile: called about each second with the seconds gone by.
+    """
+    source = itertools.cycle(requests)
+    return uvloop.run(
+        _run(address, source if number is None else itertools.islice(source, number), clients, seconds, meanwhile)
+    )
+
+
+async def _run(
+    address: tuple[str, int],
+    requests: Iterator[bytes],
+    clients: int,
+    seconds: float,
+    meanwhile: Callable[[float], None] | None,
+) -> Load:
+    load = Load()
+    started = time.perf_counter()
+    run = _Run(address, requests, started + seconds, load)
+    tasks = [asyncio.create_task(run.client()) for _ in range(clients)]
+    if meanwhile is not None:
+        tasks_done = asyncio.gather(*tasks)
+        while not tasks_done.done():
+            meanwhile(time.perf_counter() - started)
+            await asyncio.wait([tasks_done], timeout=1.0)
+    await asyncio.gather(*tasks)
+    load.seconds = time.perf_counter() - started
+    return load
+
+
+class _Run:
+    def __init__(self, address: tuple[str, int], requests: Iterator[bytes], end: float, load: Load) -> None:
+        self.address, self.requests, self.end, self.load = address, requests, end, load
+
+    async def client(self) -> None:
+        """One client; it connects anew whenever the server has closed, and gives up when there is no server."""
+        loop = asyncio.get_running_loop()
+        while time.perf_counter() < self.end:
+            try:
+                _, connection = await loop.create_connection(lambda: _Connection(self), *self.address)
+            except OSError:
+                self.load.refused += 1
+                return
+            if await connection.finished:
+                return
+
+
+class _Connection(asyncio.Protocol):
+    """Sends and measures on one connection; ``finished`` is False where the server has closed it."""
+
+    def __init__(self, run: _Run) -> None:
+        self._run = run
+        self.finished: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._buffer = b""
+        self._sent = 0.0
+        self._waits = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        head, found, body = self._buffer.partition(b"\r\n\r\n")
+        if not found:
+            return
+        length = _LENGTH.search(head)
+        if length is None or len(body) < int(length.group(1)):
+            return
+        now = time.perf_counter()
+        self._run.load.answers.append((int(head[9:12]), self._sent, now - self._sent))
+        self._buffer, self._waits = b"", False
+        if b"connection: close" in head.lower():
+            self._transport.close()
+        else:
+            self._send()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._waits:
+            self._run.load.lost.append(self._sent)
+        if not self.finished.done():
+            self.finished.set_result(False)
+
+    def _send(self) -> None:
+        request = next(self._run.requests, None) if time.perf_counter() < self._run.end else None
+        if request is None:
+            self.finished.set_result(True)
+            self._transport.close()
+            return
+        self._sent, self._waits = time.perf_counter(), True
+        self._transport.write(request)

@@ -1,0 +1,5 @@
+"""What is exported and served: a folder with model, encoder, schema and decision, and the code that loads it."""
+
+from fraudlab.bundle.runtime import Bundle, Reason, load
+
+__all__ = ["Bundle", "Reason", "load"]

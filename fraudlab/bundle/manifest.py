@@ -1,0 +1,96 @@
+"""The manifest of a bundle: what each file must be, checked before any of them is read."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fraudlab.errors import UserError
+
+FORMAT = 1
+NAME = "manifest.json"
+REQUIRED = (
+    "schema.json", "features.json", "encoder.json", "encoder.safetensors", "model.onnx", "decision.json",
+    "golden.jsonl", "reference.json", "metrics.json", "parity.json",
+)  # fmt: skip
+_PLAIN = (".json", ".jsonl", ".onnx", ".safetensors", ".npy")  # none of them runs code when it is read
+_VERSION_DIGITS = 12
+
+
+def write(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write ``manifest.json`` of all files that now lie in ``folder``, with ``facts`` about them."""
+    files = {
+        name: {"sha256": _sha256(path), "bytes": path.stat().st_size} for name, path in sorted(_files(folder).items())
+    }
+    text = json.dumps({"format": FORMAT, **facts, "files": files}, indent=2, allow_nan=False)
+    (folder / NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """The content of ``manifest.json``, once every file is found to be as it says.
+
+    Raises:
+        UserError: there is no bundle in ``folder``, or one of another format, or a file is changed, missing or extra or
+            of a kind that could run code when it is read.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise UserError(f"{folder} is no bundle (it has no {NAME}); make one with python -m fraudlab.export run=...")
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = manifest["format"]
+        expected = {name: (fact["sha256"], fact["bytes"]) for name, fact in manifest["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is no manifest of a bundle ({error}); export again") from error
+    if found != FORMAT:
+        raise UserError(f"{folder}: bundle format {found} is not known here (known: {FORMAT}); export again")
+    there = _files(folder)
+    missing = sorted({*expected, *REQUIRED} - there.keys())
+    extra = sorted(there.keys() - expected.keys())
+    for what, names in (("lacks", missing), ("holds what its manifest does not list:", extra)):
+        if names:
+            raise UserError(f"bundle {folder} {what} {', '.join(names)}; export or copy it again")
+    for name, file in there.items():
+        if not name.endswith(_PLAIN):
+            raise UserError(f"bundle {folder}: {name} is refused, only {', '.join(_PLAIN)} files hold plain data")
+        sha256, size = expected[name]
+        if file.stat().st_size != size or _sha256(file) != sha256:
+            raise UserError(f"bundle {folder}: {name} was changed after its export; export or copy it again")
+        if name.endswith(".npy"):
+            _refuse_objects(file)
+    return manifest
+
+
+def version(folder: Path) -> str:
+    """What names a bundle: the first digits of its manifest's SHA-256."""
+    return _sha256(folder / NAME)[:_VERSION_DIGITS]
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """All files under ``folder`` but the manifest, by their path in it; what is no plain file counts too."""
+    return dict(_walk(folder, ""))
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            yield from _walk(path, f"{prefix}{path.name}/")
+        elif f"{prefix}{path.name}" != NAME:
+            if path.is_symlink() or not path.is_file():
+                raise UserError(f"{path} is a link or no plain file; a bundle holds plain files only")
+            yield f"{prefix}{path.name}", path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_objects(path: Path) -> None:
+    try:
+        np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise UserError(f"{path} is no plain array ({error}); it is not loaded") from error

@@ -1,0 +1,44 @@
+"""What an export prints at its end: operating points, parity and size of a bundle."""
+
+from collections.abc import Mapping
+
+from fraudlab.bundle.runtime import Bundle
+
+
+def summary(bundle: Bundle) -> str:
+    """The bundle's figures as plain text."""
+    decision, facts = bundle.decision, bundle.manifest
+    level = {decision.thresholds["medium"]: "medium", decision.thresholds["high"]: "high"}
+    lines = [
+        f"Operating points on {'simulated ' if bundle.schema['simulated'] else ''}validation data",
+        "",
+        "alerts per 1,000  threshold  precision  recall      FPR  level from here on",
+        "-" * 74,
+    ]
+    lines += [_row(point, level) for point in decision.operating_points]
+    parity = bundle.parity
+    sizes = {name: fact["bytes"] for name, fact in facts["files"].items()}
+    lines += [
+        "",
+        f"model        {facts['model']}, {facts['precision']}, quantize={facts['quantize']}",
+        f"parity       {parity['max_difference']:.1e} at most in probability, "
+        f"{parity['rows']:,} validation rows; {parity['records_max_difference']:.1e} on {parity['records']} records",
+        f"size         {sum(sizes.values()):,} bytes, {sizes['model.onnx']:,} of them the model",
+        f"version      {bundle.version}",
+        *(f"warning      {warning}" for warning in facts["warnings"]),
+    ]
+    return "\n".join(lines)
+
+
+def _row(point: Mapping[str, float | None], level: Mapping[float, str]) -> str:
+    threshold = point["threshold"]
+    assert threshold is not None
+    shares = (("precision", 9, 3), ("recall", 6, 3), ("fpr", 7, 5))
+    cells = [_cell(point[name], width, digits) for name, width, digits in shares]
+    return (
+        f"{point['alerts_per_1000']:16.2f}  {threshold:9.6f}  {'  '.join(cells)}  {level.get(threshold, '')}".rstrip()
+    )
+
+
+def _cell(value: float | None, width: int, digits: int) -> str:
+    return "-".rjust(width) if value is None else f"{value:{width}.{digits}f}"

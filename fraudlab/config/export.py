@@ -1,0 +1,49 @@
+"""``python -m fraudlab.export`` and ``python -m fraudlab.predict``."""
+
+from dataclasses import dataclass, field
+
+from fraudlab.config.checks import MISSING, one_of, within
+from fraudlab.config.doors import PathsConfig
+from fraudlab.errors import UserError
+
+
+@dataclass
+class ExportConfig:
+    """``python -m fraudlab.export``."""
+
+    run: str = MISSING
+    out: str | None = None  # folder of the bundle; null: bundle/ in the run folder
+    precision: str = "fp32"  # fp16: weights kept in half precision
+    quantize: str = "none"  # int8: weights and inputs of matrix products in 8 bits
+    calibration: str = "none"  # platt: scores become probabilities of fraud, fitted on validation
+    medium_per_1000: float = 50.0  # alerts per 1,000 transactions from risk level medium on
+    high_per_1000: float = 10.0  # and of level high alone
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+    def __post_init__(self) -> None:
+        one_of("precision", self.precision, ("fp32", "fp16"))
+        one_of("quantize", self.quantize, ("none", "int8"))
+        one_of("calibration", self.calibration, ("none", "platt"))
+        within("medium_per_1000", self.medium_per_1000, 0.0, 1000.0)
+        within("high_per_1000", self.high_per_1000, 0.0, 1000.0)
+        if self.high_per_1000 > self.medium_per_1000:
+            raise UserError(
+                f"high_per_1000={self.high_per_1000} must not exceed medium_per_1000={self.medium_per_1000}, "
+                "which counts the alerts of both levels"
+            )
+        if (self.precision, self.quantize) == ("fp16", "int8"):
+            raise UserError("quantize=int8 and precision=fp16 exclude each other; choose one")
+
+
+@dataclass
+class PredictConfig:
+    """``python -m fraudlab.predict``."""
+
+    bundle: str = MISSING  # folder or gs:// address
+    input: str = MISSING  # .csv or .parquet
+    output: str = MISSING  # .csv or .parquet
+    threads: int = 0  # of the model; 0: one a core
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+    def __post_init__(self) -> None:
+        within("threads", self.threads, 0, 1024)

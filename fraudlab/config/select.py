@@ -1,0 +1,32 @@
+"""``python -m fraudlab.select``: which features to leave out."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from fraudlab.config.checks import MISSING, at_least, within
+from fraudlab.config.doors import PathsConfig
+from fraudlab.errors import UserError
+
+
+@dataclass
+class SelectConfig:
+    """``python -m fraudlab.select``."""
+
+    data: Any = MISSING
+    features: Any = MISSING
+    split: Any = MISSING
+    days: int = 30  # length of the first and of the last part of the training rows that are compared
+    least_auc: float = 0.5  # a feature whose AUC does not exceed it in both parts does not last
+    correlation: float = 0.75  # a column that correlates more with another one repeats it
+    among: str = ".+"  # regular expression: only numeric columns of such names are taken to repeat others
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+    def __post_init__(self) -> None:
+        at_least("days", self.days, 1)
+        within("least_auc", self.least_auc, 0.0, 1.0)
+        within("correlation", self.correlation, 0.01, 0.999)
+        try:
+            re.compile(self.among)
+        except re.error as error:
+            raise UserError(f"among={self.among} is no regular expression ({error}); write e.g. 'among=V.+'") from error

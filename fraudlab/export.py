@@ -1,0 +1,22 @@
+"""``python -m fraudlab.export run=<folder>``: the tested model of a run as a bundle to be served."""
+
+from pathlib import Path
+
+from fraudlab.cli import door
+from fraudlab.config import ExportConfig
+
+
+@door("export")
+def main(config: ExportConfig) -> None:
+    from fraudlab.bundle.summary import summary
+    from fraudlab.bundle.writer import export
+    from fraudlab.runs import RunFolder
+
+    run = RunFolder.find(Path(config.run))
+    bundle = export(config, run, Path(config.out) if config.out else run.path / "bundle")
+    print(summary(bundle))
+    print(f"\nbundle: {bundle.path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Features of IEEE-CIS Fraud Detection: the recipe of the competition's strongest public models, in two honest scopes.
+
+The recipe is Chris Deotte's ("XGB Fraud with Magic", Kaggle 2019): a client found from card, address and the day its
+account began; D columns freed of their drift with time; shares of values, means, deviations and numbers of different
+values by card and by client; cents, e-mail and device parts, time of day. Of the V columns it keeps 120.
+
+In scope ``point_in_time`` a row sees the rows that stand before it in the table, and itself; no label is used at all.
+In scope ``transductive`` shares and aggregates are taken over the whole table, later rows included, as the
+competition's entries did: comparable with their figures, and not to be had when a transaction has to be judged.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from fraudlab.errors import UserError
+from fraudlab.features.ieee_cis import record as of_one
+from fraudlab.features.ieee_cis.recipe import DRIFTING, PAST, PUBLISHED_V, ROW_CATEGORICAL, ROW_NUMERIC
+from fraudlab.features.narrow import NARROW, narrow_columns, narrowed
+from fraudlab.features.registry import LookUps
+from fraudlab.schema import TableSchema
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class IEEECISFeatures:
+    """``features=ieee_cis``.
+
+    Args:
+        schema: the table's columns.
+        scope: ``point_in_time`` or ``transductive``.
+        v_columns: ``published`` for the recipe's 120 V columns, ``all`` for the 339.
+
+    Raises:
+        UserError: the table is not IEEE-CIS.
+    """
+
+    version = 2
+
+    def __init__(self, schema: TableSchema, scope: str = "point_in_time", v_columns: str = "published") -> None:
+        there = {column.name for column in schema.columns}
+        if missing := [name for name in ("TransactionDT", "card1", "D15", "V339", "id_38") if name not in there]:
+            raise UserError(
+                f"features=ieee_cis needs the columns of IEEE-CIS; data={schema.name} lacks {', '.join(missing)}; "
+                "use features=columns"
+            )
+        self.scope = scope
+        kept = PUBLISHED_V if v_columns == "published" else tuple(f"V{n}" for n in range(1, 340))
+        plain = [
+            name for name in schema.names("amount", "numeric") if not name.startswith("V") and name not in DRIFTING
+        ]
+        self.numeric = (*plain, *kept, *ROW_NUMERIC, *PAST)
+        self.categorical = (*schema.names("categorical"), *ROW_CATEGORICAL)
+
+    def parts(self, frame: "pl.LazyFrame") -> "Iterator[pl.DataFrame]":
+        from fraudlab.features.ieee_cis import past, row
+
+        yield frame.select(expression.alias(name) for name, expression in row.EXPRESSIONS.items()).collect()
+        yield from past.parts(frame, whole=self.scope == "transductive")
+
+    def look_ups(self, frame: "pl.LazyFrame") -> dict[str, NDArray[Any]]:
+        """The aggregates by key as of the end of ``frame``: arrays of :func:`.past.look_ups`, and narrow columns."""
+        from fraudlab.features.ieee_cis import past
+
+        return {NARROW: narrow_columns(frame), **past.look_ups(frame)}
+
+    def of_record(self, record: Mapping[str, Any], look_ups: LookUps) -> dict[str, Any]:
+        """The record with the features' columns added."""
+        record = narrowed(record, look_ups)
+        return {**record, **of_one.of_row(record), **of_one.of_past(record, look_ups)}

@@ -1,0 +1,49 @@
+"""Columns that a table holds as float32: a record's value has to pass through it too, to be what the row's is."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudlab.errors import UserError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+NARROW = "narrow"
+"""Name of the look-up that lists such columns."""
+
+
+def narrow_columns(frame: "pl.LazyFrame") -> NDArray[Any]:
+    """Names of the float32 columns, an array of text."""
+    import polars as pl
+
+    return np.array([name for name, dtype in frame.collect_schema().items() if dtype == pl.Float32], dtype="U")
+
+
+def narrowed(record: Mapping[str, Any], look_ups: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """The record with its numbers rounded where the table rounds them, and None for NaN.
+
+    Raises:
+        UserError: a value is no number where the table has numbers; the message names the column.
+    """
+    made = {name: None if value != value else value for name, value in record.items()}
+    names = [name for name in look_ups[NARROW].tolist() if made.get(name) is not None]
+    try:
+        wide = np.array([made[name] for name in names], np.float64)
+    except (TypeError, ValueError):
+        wrong = next(name for name in names if not _is_number(made[name]))
+        raise UserError(f"column {wrong}: {made[wrong]!r} is no number; give a number, or leave it out") from None
+    with np.errstate(over="ignore"):
+        narrow = wide.astype(np.float32).astype(np.float64)
+    made.update(zip(names, narrow.tolist(), strict=True))
+    return made
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return not math.isnan(float(value))
+    except (TypeError, ValueError):
+        return False

@@ -1,0 +1,21 @@
+"""``python -m fraudlab.predict bundle=... input=... output=...``: scores of a file's transactions, of any number."""
+
+import os
+from pathlib import Path
+
+from fraudlab.cli import door
+from fraudlab.config import PredictConfig
+
+
+@door("predict")
+def main(config: PredictConfig) -> None:
+    from fraudlab.bundle import load
+    from fraudlab.bundle.scoring import score_file, score_table
+
+    bundle = load(config.bundle, threads=config.threads or os.cpu_count() or 1)
+    print(score_table(bundle, score_file(bundle, Path(config.input), Path(config.output))))
+    print(f"\nscores: {config.output}")
+
+
+if __name__ == "__main__":
+    main()

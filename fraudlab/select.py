@@ -1,0 +1,45 @@
+"""``python -m fraudlab.select``: which features do not last or repeat others, as a report and as settings."""
+
+import shlex
+from pathlib import Path
+
+from fraudlab.cli import choices, door, overrides
+from fraudlab.config import SelectConfig
+
+
+@door("select")
+def main(config: SelectConfig) -> None:
+    import yaml
+
+    from fraudlab.atomic import write_json, write_text
+    from fraudlab.data.prepared import prepared_table
+    from fraudlab.data.splits import split_rows
+    from fraudlab.reporting.selection import selection_table, write_selection_report
+    from fraudlab.runs import RunFolder, config_yaml
+    from fraudlab.selection.selection import select
+
+    run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
+    table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
+    label = table.column(table.schema.label)
+    assert label is not None
+    split = split_rows(config.split, label, table.column(table.schema.time), table.column(table.schema.card))
+    limits = {key: getattr(config, key) for key in ("days", "least_auc", "correlation", "among")}
+    selection = select(table, split.selection_train, **limits)
+
+    settings = {"features": {"leave_out": selection.leave_out}}
+    leave_out = run.path / "local" / "leave_out.yaml"
+    write_text(leave_out, "# @package _global_\n" + yaml.safe_dump(settings, sort_keys=False))
+    same = shlex.join(overrides("data", "features", "split"))
+    use = f"python -m fraudlab.train --config-dir {shlex.quote(str(run.path))} {same} local={leave_out.stem}"
+    simulated = table.schema.simulated
+    chosen = {group: choices()[group] for group in ("data", "features", "split")}
+    page = run.path / "selection.html"
+    write_selection_report(page, selection, {**chosen, **limits}, simulated=simulated, use=use)
+    run.write_provenance({**chosen, "simulated": simulated, "data_fingerprint": table.fingerprint})
+    write_json(run.path / "selection.json", {"simulated": simulated, **limits, **selection.to_dict()})
+    print(selection_table(selection, simulated=simulated))
+    print(f"\nreport     {page}\nsettings   {leave_out}\nuse        {use}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""``python -m fraudlab.serve``: a bundle behind HTTP."""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from fraudlab.cli import door
+from fraudlab.config import ServeConfig
+from fraudlab.errors import UserError
+
+
+@door("serve")
+def main(config: ServeConfig) -> None:
+    bundle = config.bundle or _newest()
+    print(f"serving {bundle} at http://{config.serving.host}:{config.serving.port} (/docs, /health/ready)", flush=True)
+    given = json.dumps({"bundle": bundle, "serving": asdict(config.serving)})
+    # The same process from here on, so that signals reach the server, and without Hydra, so that it stays small.
+    os.execv(sys.executable, [sys.executable, "-m", "fraudlab.serving", given])  # noqa: S606
+
+
+def _newest() -> str:
+    manifests = sorted(Path("outputs").glob("*/*/bundle/manifest.json"), key=lambda path: path.stat().st_mtime)
+    if not manifests:
+        raise UserError(
+            "there is no bundle under outputs/; make one with python -m fraudlab.export run=<run folder>, "
+            "or give bundle=<folder or gs:// address>"
+        )
+    return str(manifests[-1].parent)
+
+
+if __name__ == "__main__":
+    main()

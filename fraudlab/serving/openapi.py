@@ -1,0 +1,160 @@
+"""The API's description (OpenAPI 3.1), with the request made from a bundle's ``schema.json``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fraudlab.config.serve import ServingConfig
+
+_TYPES = {"integer": "integer", "number": "number", "string": "string", "boolean": "boolean", "datetime": "string"}
+_PROBLEM = {"$ref": "#/components/schemas/Error"}
+
+
+def document(schema: Mapping[str, Any], settings: ServingConfig, version: str) -> dict[str, Any]:
+    """The description as plain data."""
+    transaction = _transaction(schema, settings.unknown_fields)
+    one = {"$ref": "#/components/schemas/Transaction"}
+    many = {"type": "array", "minItems": 1, "maxItems": settings.max_records, "items": one}
+    errors = {
+        400: "the client went away",
+        401: "no valid key in X-API-Key",
+        408: "the body came too slowly",
+        413: f"body of more than {settings.max_body_bytes} bytes",
+        415: "no application/json",
+        422: "broken contract; the answer names the fields",
+        429: "too many requests wait; see Retry-After",
+        503: "a worker failed; see Retry-After",
+        504: f"no score within {settings.timeout} s",
+    }
+    predict = {
+        "summary": "Score one transaction or a list of them",
+        "security": [{"key": []}],
+        "parameters": [
+            {
+                "name": "explain",
+                "in": "query",
+                "required": False,
+                "description": "how many reason codes (fields that the score rests on) to give",
+                "schema": {"type": "integer", "minimum": 0, "maximum": 999, "default": 0},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"oneOf": [one, many]}, "example": transaction["example"]}},
+        },
+        "responses": {
+            "200": _json("scores", {"oneOf": [{"$ref": "#/components/schemas/Answer"}, _LIST]}),
+            **{str(status): _json(says, _PROBLEM) for status, says in errors.items()},
+        },
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"fraudlab: {schema['name']}{' (simulated data)' if schema['simulated'] else ''}",
+            "version": version,
+            "description": "Scores transactions for fraud.",
+        },
+        "paths": {
+            "/predict": {"post": predict},
+            "/health/live": {"get": _plain("Whether the server runs", {"200": "it does"})},
+            "/health/ready": {
+                "get": _plain("Whether it takes requests", {"200": "it does", "503": "not yet, or not now"})
+            },
+            "/info": {"get": _keyed("The bundle: version, schema, figures, thresholds", "application/json")},
+            "/metrics": {"get": _keyed("Figures for Prometheus", "text/plain")},
+        },
+        "components": {
+            "schemas": {"Transaction": transaction, "Answer": _ANSWER, "Scored": _SCORED, "Error": _ERROR},
+            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}},
+        },
+    }
+
+
+_SCORED: dict[str, Any] = {
+    "type": "object",
+    "required": ["score", "risk_level"],
+    "properties": {
+        "score": {"type": "number", "minimum": 0, "maximum": 1, "description": "probability of fraud"},
+        "risk_level": {"enum": ["low", "medium", "high"]},
+        "reasons": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "value", "share"],
+                "properties": {"field": {"type": "string"}, "value": {}, "share": {"type": "number"}},
+            },
+        },
+    },
+}
+_ABOUT = {"bundle_version": {"type": "string"}, "request_id": {"type": "string"}}
+_ANSWER: dict[str, Any] = {
+    "type": "object",
+    "required": ["score", "risk_level", *_ABOUT],
+    "properties": {**_SCORED["properties"], **_ABOUT},
+}
+_LIST: dict[str, Any] = {
+    "type": "object",
+    "required": ["predictions", *_ABOUT],
+    "properties": {"predictions": {"type": "array", "items": {"$ref": "#/components/schemas/Scored"}}, **_ABOUT},
+}
+_ERROR: dict[str, Any] = {
+    "type": "object",
+    "required": ["error", "request_id"],
+    "properties": {
+        "error": {"type": "string"},
+        "request_id": {"type": "string"},
+        "problems": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "record": {"type": ["integer", "null"]},
+                    "field": {"type": ["string", "null"]},
+                    "problem": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+
+def _transaction(schema: Mapping[str, Any], unknown_fields: str) -> dict[str, Any]:
+    properties, example = {}, {}
+    for field in schema["fields"]:
+        kind: Any = _TYPES[field["type"]]
+        about: dict[str, Any] = {"type": [kind, "null"] if field["nullable"] else kind}
+        if field["type"] == "datetime":
+            about["format"] = "date-time"
+        if field["type"] == "integer":
+            about["minimum"], about["maximum"] = -(2**63) + 1, 2**63 - 1
+        for limit in ("minimum", "maximum"):
+            if field[limit] is not None:
+                about[limit] = field[limit]
+        if field["role"]:
+            about["description"] = field["role"]
+        properties[field["name"]] = about
+        example[field["name"]] = field["example"]
+    return {
+        "type": "object",
+        "required": [field["name"] for field in schema["fields"] if field["required"]],
+        "properties": properties,
+        "additionalProperties": unknown_fields == "ignore" and {"type": ["string", "number", "boolean", "null"]},
+        "example": example,
+    }
+
+
+def _json(says: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"description": says, "content": {"application/json": {"schema": schema}}}
+
+
+def _plain(summary: str, answers: Mapping[str, str]) -> dict[str, Any]:
+    responses = {status: _json(says, {"type": "object"}) for status, says in answers.items()}
+    return {"summary": summary, "security": [], "responses": responses}
+
+
+def _keyed(summary: str, content_type: str) -> dict[str, Any]:
+    kind = {"type": "object"} if content_type == "application/json" else {"type": "string"}
+    responses = {
+        "200": {"description": "it", "content": {content_type: {"schema": kind}}},
+        "401": _json("no valid key in X-API-Key", _PROBLEM),
+    }
+    return {"summary": summary, "security": [{"key": []}], "responses": responses}

@@ -1,0 +1,139 @@
+"""The record: inputs and answers in Parquet files, written by a process of its own.
+
+Putting a row in never waits. Where the writer cannot keep up, rows are left out and counted.
+"""
+
+import hmac
+import multiprocessing
+import os
+import queue
+import random
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fraudlab.atomic import replacing
+from fraudlab.errors import UserError
+
+_VARIABLE = "FRAUDLAB_HASH_KEY"
+_MOST_WAITING = 1000  # requests
+_MOST_SECONDS = 60.0  # a file is written at least so often
+_DTYPES = {"integer": "Int64", "number": "Float64", "string": "String", "boolean": "Boolean", "datetime": "String"}
+
+
+def hash_key() -> bytes:
+    """The key that card fields are hashed with.
+
+    Raises:
+        UserError: the environment has none of at least 16 characters.
+    """
+    key = os.environ.get(_VARIABLE, "")
+    if len(key) < 16:
+        raise UserError(
+            f"serving.record_to hashes cards with a key: set {_VARIABLE} to 16 characters or more "
+            "(openssl rand -hex 32)"
+        )
+    return key.encode()
+
+
+class Recorder:
+    """The sending end; made in the server's first process, used in the one that answers HTTP.
+
+    Args:
+        folder: of the files.
+        schema: content of the bundle's ``schema.json``.
+        version: of the bundle.
+        key: see :func:`hash_key`.
+        share: of the requests that are written.
+        rows: of a file.
+        files: kept; older ones are deleted.
+    """
+
+    def __init__(
+        self, folder: Path, schema: Mapping[str, Any], version: str, key: bytes, share: float, rows: int, files: int
+    ) -> None:
+        self._share = share
+        # Spawned: the process that answers HTTP is a fork, where Polars must not run.
+        context = multiprocessing.get_context("spawn")
+        self._queue: Any = context.Queue(_MOST_WAITING)
+        self._writer = context.Process(
+            target=write, args=(self._queue, folder, schema, version, key, rows, files), name="record"
+        )
+        self._writer.start()
+
+    def put(self, request_id: str, records: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> bool:
+        """Hand over a request's records, if it is among those to be written; False where there was no room."""
+        if random.random() >= self._share:  # noqa: S311 - a sample, not a secret
+            return True
+        try:
+            self._queue.put_nowait((time.time(), request_id, records, answers))
+        except queue.Full:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Wait until all is written; for the process that made it, once nobody puts rows in any more."""
+        self._queue.put(None)
+        self._writer.join()
+
+
+def write(
+    rows_in: Any, folder: Path, schema: Mapping[str, Any], version: str, key: bytes, rows: int, files: int
+) -> None:
+    """The writing process: collect rows, write a file whenever there are enough or a minute is over."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the end is told through the queue
+    cards = [field["name"] for field in schema["fields"] if field["role"] == "card"]
+    names = [field["name"] for field in schema["fields"]]
+    collected: list[dict[str, Any]] = []
+    since = time.monotonic()
+    while True:
+        try:
+            came = rows_in.get(timeout=1.0)
+        except queue.Empty:
+            came = ()
+        if came:
+            at, request_id, records, answers = came
+            for record, answer in zip(records, answers, strict=True):
+                fields = {name: record.get(name) for name in names}
+                for card in cards:
+                    if fields[card] is not None:
+                        fields[card] = hmac.digest(key, str(fields[card]).encode(), "sha256").hex()
+                about = {"scored_at": datetime.fromtimestamp(at, UTC), "request_id": request_id}
+                collected.append({**about, "bundle_version": version, **_of(answer), **fields})
+        over = time.monotonic() - since >= _MOST_SECONDS
+        if collected and (came is None or over or len(collected) >= rows):
+            _write_file(folder, schema, cards, collected)
+            for old in sorted(folder.glob("*.parquet"))[:-files]:
+                old.unlink()
+            collected = []
+        if over or not collected:
+            since = time.monotonic()
+        if came is None:
+            return
+
+
+def _of(answer: Mapping[str, Any]) -> dict[str, Any]:
+    return {"score": answer["score"], "risk_level": answer["risk_level"]}
+
+
+def _write_file(
+    folder: Path, schema: Mapping[str, Any], cards: Sequence[str], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    import polars as pl
+
+    dtypes: dict[str, Any] = {
+        "scored_at": pl.Datetime("us", "UTC"),
+        "request_id": pl.String,
+        "bundle_version": pl.String,
+        "score": pl.Float64,
+        "risk_level": pl.String,
+    }
+    for field in schema["fields"]:
+        dtypes[field["name"]] = pl.String if field["name"] in cards else getattr(pl, _DTYPES[field["type"]])
+    frame = pl.DataFrame(rows, schema=dtypes, strict=False)
+    with replacing(folder / f"{datetime.now(UTC):%Y-%m-%d_%H-%M-%S.%f}.parquet") as aside:
+        frame.write_parquet(aside)

@@ -1,0 +1,89 @@
+"""What Prometheus reads at ``/metrics``; one process answers HTTP, so a registry in its memory is enough."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+from prometheus_client import Counter as Total
+from prometheus_client.core import CounterMetricFamily
+
+from fraudlab.serving.dispatch import Batch
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0)
+_RECORDS = (1, 2, 4, 8, 16, 32, 64, 128)
+STAGES = ("check", "wait", "encode", "model", "total")
+
+
+class Telemetry:
+    """The server's figures.
+
+    Args:
+        version: of the bundle.
+    """
+
+    def __init__(self, version: str) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Total("fraudlab_requests", "Answers", ["path", "status"], registry=self._registry)
+        seconds = Histogram(
+            "fraudlab_request_seconds",
+            "check: JSON and contract; wait: until the answer of the worker; encode and model: of the batch, in the "
+            "worker; total: of the request",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._seconds = {stage: seconds.labels(stage) for stage in STAGES}
+        self._batch = Histogram("fraudlab_batch_records", "Records", buckets=_RECORDS, registry=self._registry)
+        self.queue = Gauge("fraudlab_queue_records", "Records that wait for a worker", registry=self._registry)
+        self.ready = Gauge("fraudlab_ready", "1 while /health/ready says so", registry=self._registry)
+        self._rejections = Total("fraudlab_rejections", "Requests not scored", ["reason"], registry=self._registry)
+        self._levels = Total("fraudlab_scores", "Scored records", ["risk_level"], registry=self._registry)
+        self.restarts = Total("fraudlab_worker_failures", "Workers that died", registry=self._registry)
+        self.unrecorded = Total(
+            "fraudlab_unrecorded", "Answers that the record had no room for", registry=self._registry
+        )
+        Gauge("fraudlab_bundle", "The bundle served", ["version"], registry=self._registry).labels(version).set(1)
+        self._columns = _Columns()
+        self._registry.register(self._columns)
+
+    def answered(self, path: str, status: int) -> None:
+        self._requests.labels(path, str(status)).inc()
+
+    def took(self, stage: str, seconds: float) -> None:
+        self._seconds[stage].observe(seconds)
+
+    def rejected(self, reason: str) -> None:
+        self._rejections.labels(reason).inc()
+
+    def scored(self, levels: list[str], missing: list[str]) -> None:
+        for level in levels:
+            self._levels.labels(level).inc()
+        self._columns.missing.update(missing)
+
+    def batch(self, batch: Batch) -> None:
+        self._batch.observe(batch.records)
+        for stage, seconds in batch.seconds.items():
+            self.took(stage, seconds)
+        self._columns.unknown.update(batch.unknown)
+
+    def page(self) -> bytes:
+        """The figures in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+
+class _Columns:
+    """Counts by column, kept as plain counters: a record has hundreds of missing values."""
+
+    def __init__(self) -> None:
+        self.missing: Counter[str] = Counter()
+        self.unknown: Counter[str] = Counter()
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        for name, says, counts in (
+            ("fraudlab_missing_values", "Values absent or null", self.missing),
+            ("fraudlab_unknown_values", "Categories that the training rows have not", self.unknown),
+        ):
+            family = CounterMetricFamily(name, says, labels=["column"])
+            for column, count in counts.items():
+                family.add_metric([column], count)
+            yield family

@@ -1,0 +1,130 @@
+"""What a worker process does: a batch of checked bodies in, scores out."""
+
+import time
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import litserve
+import numpy as np
+import orjson
+from litserve.loops import SingleLoop
+from litserve.specs.base import LitSpec
+from litserve.transport.base import MessageTransport
+from litserve.utils import LitAPIStatus, LoopResponseType
+
+from fraudlab.errors import UserError
+
+if TYPE_CHECKING:
+    from fraudlab.bundle import Bundle
+    from fraudlab.serving.history import History
+
+_UNKNOWN = 1  # the encoder's id of a category that the training rows have not
+
+
+class _QuietLoop(SingleLoop):
+    """LitServe's plain loop, without the message that work has begun: it would cost as much as an answer."""
+
+    def put_response(
+        self,
+        transport: MessageTransport,
+        response_queue_id: int,
+        uid: str,
+        response_data: Any,
+        status: str,
+        response_type: LoopResponseType,
+    ) -> None:
+        if status != LitAPIStatus.START:
+            super().put_response(transport, response_queue_id, uid, response_data, status, response_type)
+
+
+class FraudAPI(litserve.LitAPI):
+    """LitServe's worker: loads the bundle, proves it on its golden records, scores batches.
+
+    What crosses the border between processes is bytes, since LitServe's queue process takes objects apart and puts
+    them together again on the way: in, the clients' own bodies; out, one JSON text a batch.
+    """
+
+    def __init__(self, bundle: str, history: str | None, spec: LitSpec) -> None:
+        super().__init__(api_path="/predict", spec=spec, loop=_QuietLoop())
+        self._path = bundle
+        self._history_path = history
+
+    def setup(self, device: str) -> None:
+        from fraudlab import bundle
+
+        self._bundle: Bundle = bundle.load(self._path)
+        self._bundle.check()
+        self._history: History | None = None
+        if self._history_path is not None:
+            from fraudlab.features.handbook import HandbookFeatures
+            from fraudlab.serving import history
+
+            features = self._bundle.features
+            if not isinstance(features, HandbookFeatures):
+                raise UserError(f"serving.history is for features=handbook, which bundle {self._path} has not")
+            self._history = history.History.open(self._history_path, features)
+
+    def decode_request(self, request: list[tuple[int, bytes]]) -> list[tuple[int, list[dict[str, Any]]]]:
+        read = ((explain, orjson.loads(body)) for explain, body in request)
+        return [(explain, found if type(found) is list else [found]) for explain, found in read]
+
+    def predict(self, x: list[tuple[int, list[dict[str, Any]]]]) -> dict[str, Any]:
+        """Answers of a batch of jobs, each ``(number of reasons, records)``.
+
+        Returns:
+            ``answers``: one a job, a list of ``{"score", "risk_level", "reasons"?}``, or a text: why it has none.
+            ``unknown``: names of columns whose category the training rows have not, one for each time.
+            ``seconds``: of the stages.
+        """
+        try:
+            return self._answers(x)
+        except UserError as error:
+            if len(x) == 1:
+                return {"answers": [str(error)], "unknown": [], "seconds": {}}
+        alone = [self.predict([job]) for job in x]  # one bad job must not fail the others
+        return {
+            "answers": [one["answers"][0] for one in alone],
+            "unknown": list(chain.from_iterable(one["unknown"] for one in alone)),
+            "seconds": {},
+        }
+
+    def encode_response(self, output: dict[str, Any]) -> bytes:
+        return orjson.dumps(output)
+
+    def _with_past(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """``record`` with the features of its past, which it joins; what the request carries already stays."""
+        assert self._history is not None
+        features = self._history.features(record)
+        self._history.add(record)
+        return {**features, **record}
+
+    def _answers(self, jobs: Sequence[tuple[int, list[dict[str, Any]]]]) -> dict[str, Any]:
+        started = time.perf_counter()
+        records: list[Mapping[str, Any]] = list(chain.from_iterable(records for _, records in jobs))
+        if self._history is not None:
+            records = [self._with_past(record) for record in records]
+        arrays = self._bundle.encode(records)
+        encoded = time.perf_counter()
+        scores = self._bundle.score(arrays)
+        scored = time.perf_counter()
+        level = self._bundle.decision.level
+        answers = [{"score": score, "risk_level": level(score)} for score in scores.tolist()]
+        start, by_job = 0, []
+        for explain, own in jobs:
+            stop = start + len(own)
+            if explain:
+                reasons = self._bundle.explain(records[start:stop], explain)
+                for answer, why in zip(answers[start:stop], reasons, strict=True):
+                    answer["reasons"] = [
+                        {"field": reason.column, "value": reason.value, "share": reason.share} for reason in why
+                    ]
+            by_job.append(answers[start:stop])
+            start = stop
+        names = self._bundle.encoder.categorical
+        unknown = [names[column] for column in np.nonzero(arrays.categorical == _UNKNOWN)[1]]
+        return {
+            "answers": by_job,
+            "unknown": unknown,
+            "seconds": {"encode": encoded - started, "model": scored - encoded},
+        }

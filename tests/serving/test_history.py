@@ -1,0 +1,248 @@
+"""The live store of transactions: features equal to the batch path's, bit for bit, whatever the order of events."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fraudlab.config import HandbookConfig
+from fraudlab.data.sources.handbook import simulate
+from fraudlab.errors import UserError
+from fraudlab.features.handbook import HandbookFeatures
+from fraudlab.serving.history import RAW, History, build
+from tests.conftest import Command
+
+EXTENDED = HandbookFeatures(7, extended=True)
+DAY = 86_400_000_000  # microseconds
+RECORD = {
+    "TRANSACTION_ID": 7,
+    "TX_DATETIME": "2018-07-25T14:30:00",
+    "CUSTOMER_ID": 1,
+    "TERMINAL_ID": 2,
+    "TX_AMOUNT": 12.34,
+}
+
+
+@pytest.fixture(scope="module")
+def transactions() -> pl.DataFrame:
+    """Simulated: 10,000 transactions of 120 customers at 300 terminals over some weeks."""
+    return simulate(HandbookConfig(customers=120, terminals=300, radius=15.0, days=60))[:10_000]
+
+
+def empty(path: Path, features: HandbookFeatures = EXTENDED) -> History:
+    build(path, pl.DataFrame({**RECORD, "TX_DATETIME": datetime(2018, 7, 25)})[:0])
+    return History.open(path, features)
+
+
+def batch(features: HandbookFeatures, table: pl.DataFrame) -> list[dict[str, float]]:
+    return features.apply(table.lazy()).collect().select(pl.col(features.numeric).cast(pl.Float64)).to_dicts()
+
+
+def test_a_replay_in_time_order_equals_the_batch_bit_for_bit(tmp_path: Path, transactions: pl.DataFrame) -> None:
+    """Half of the labels are told at once, a week too early to count; half when they are due."""
+    store = empty(tmp_path / "history.sqlite")
+    rows, expected = transactions.to_dicts(), batch(EXTENDED, transactions)
+    assert len(rows) == 10_000
+    assert sum(row["TX_FRAUD"] for row in rows) > 50
+    due = 0
+    for row, features in zip(rows, expected, strict=True):
+        while rows[due]["TX_DATETIME"] <= row["TX_DATETIME"] - timedelta(days=7):
+            if rows[due]["TRANSACTION_ID"] % 2:
+                store.add_label(rows[due]["TRANSACTION_ID"], rows[due]["TX_FRAUD"])
+            due += 1
+        assert store.features(row) == features
+        store.add(row)
+        if row["TRANSACTION_ID"] % 2 == 0:
+            store.add_label(row["TRANSACTION_ID"], row["TX_FRAUD"])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    delay=st.sampled_from([0, 1, 7, 50]),
+    extended=st.booleans(),
+    unit=st.sampled_from([1_000_000, DAY // 2, DAY]),
+    jitter=st.sampled_from([1, 3]),
+)
+def test_any_order_of_arrival_equals_the_batch(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, delay: int, extended: bool, unit: int, jitter: int
+) -> None:
+    """Rows that share instants or miss them by a microsecond; each asked for after all are in, and twice."""
+    draw = np.random.default_rng(seed)
+    instants = np.sort(draw.integers(0, 60 * DAY // unit, 80) * unit + draw.integers(0, jitter, 80))
+    table = pl.DataFrame(
+        {
+            "TRANSACTION_ID": np.arange(80),
+            "TX_DATETIME": [datetime(1969, 12, 1) + timedelta(microseconds=int(i)) for i in instants],
+            "CUSTOMER_ID": draw.integers(0, 3, 80),
+            "TERMINAL_ID": draw.integers(0, 3, 80),
+            "TX_AMOUNT": np.round(draw.gamma(2.0, 30.0, 80) - 20, 2),
+            "TX_FRAUD": draw.integers(0, 2, 80),
+        }
+    )
+    features = HandbookFeatures(delay, extended)
+    store = empty(tmp_path_factory.mktemp("store") / "history.sqlite", features)
+    rows = table.to_dicts()
+    for row in random.Random(seed).sample(rows, len(rows)):
+        store.add(row)
+        store.add_label(row["TRANSACTION_ID"], row["TX_FRAUD"])
+    expected = batch(features, table)
+    assert [store.features({**row, "TX_DATETIME": row["TX_DATETIME"].isoformat()}) for row in rows] == expected
+    assert [store.features(row) for row in rows] == expected
+
+
+def test_a_label_that_nobody_told_is_no_fraud_and_a_later_word_counts(tmp_path: Path) -> None:
+    store = empty(tmp_path / "history.sqlite")
+    store.add(RECORD)
+    later = {**RECORD, "TRANSACTION_ID": 8, "TX_DATETIME": datetime(2018, 8, 1, 14, 30)}
+
+    def risk() -> tuple[float, float]:
+        found = store.features(later)
+        return found["TERMINAL_ID_NB_TX_1DAY_WINDOW"], found["TERMINAL_ID_RISK_1DAY_WINDOW"]
+
+    assert risk() == (1.0, 0.0)
+    store.add_label(7, 1)
+    assert risk() == (1.0, 1.0)
+    store.add_label(7, 0)
+    assert risk() == (1.0, 0.0)
+
+
+def test_the_same_transaction_twice_counts_once(tmp_path: Path) -> None:
+    store = empty(tmp_path / "history.sqlite")
+    store.add(RECORD)
+    store.add_label(7, 1)
+    before = store.features(RECORD)
+    store.add(RECORD)
+    later = {**RECORD, "TRANSACTION_ID": 8, "TX_DATETIME": "2018-08-02T00:00:00"}
+    assert store.features(RECORD) == before
+    assert before["CUSTOMER_ID_NB_TX_30DAY_WINDOW"] == 1.0
+    assert store.features(later)["CUSTOMER_ID_NB_TX_30DAY_WINDOW"] == 2.0
+    assert store.features(later)["CUSTOMER_ID_NB_FRAUD_14DAY_WINDOW"] == 1.0  # the label outlives the second add
+    with pytest.raises(UserError, match="TRANSACTION_ID 7 stands for another"):
+        store.add({**RECORD, "TX_AMOUNT": 12.35})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"TRANSACTION_ID": "7"}, "TRANSACTION_ID is '7'"),
+        ({"CUSTOMER_ID": None}, "CUSTOMER_ID is None"),
+        ({"TERMINAL_ID": 2**63}, "TERMINAL_ID is 9223372036854775808"),
+        ({"CUSTOMER_ID": True}, "CUSTOMER_ID is True"),
+        ({"TX_AMOUNT": 12.345}, "TX_AMOUNT is 12.345"),
+        ({"TX_AMOUNT": float("nan")}, "TX_AMOUNT is nan"),
+        ({"TX_AMOUNT": 10**400}, "TX_AMOUNT is 1"),
+        ({"TX_AMOUNT": "12"}, "TX_AMOUNT is '12'"),
+        ({"TX_DATETIME": None}, "TX_DATETIME is None"),
+        ({"TX_DATETIME": "yesterday"}, "TX_DATETIME is 'yesterday'"),
+        ({"TX_DATETIME": "2018-07-25T14:30:00+02:00"}, "without a zone"),
+    ],
+)
+def test_fields_of_another_kind_are_named(tmp_path: Path, change: dict, said: str) -> None:
+    store = empty(tmp_path / "history.sqlite")
+    for call in (store.features, store.add):
+        with pytest.raises(UserError, match=said):
+            call({**RECORD, **change})
+    assert store.features({**RECORD, "TRANSACTION_ID": 9})["CUSTOMER_ID_NB_TX_1DAY_WINDOW"] == 1.0
+
+
+def test_labels_are_checked(tmp_path: Path) -> None:
+    store = empty(tmp_path / "history.sqlite")
+    with pytest.raises(UserError, match="no transaction 7"):
+        store.add_label(7, 1)
+    with pytest.raises(UserError, match="must be 0 or 1"):
+        store.add_label(7, 2)
+
+
+WRITER = """
+import sys
+import polars as pl
+from pathlib import Path
+from fraudlab.features.handbook import HandbookFeatures
+from fraudlab.serving.history import History
+store = History.open(Path(sys.argv[1]), HandbookFeatures(7, True))
+for row in pl.read_parquet(sys.argv[2]).iter_rows(named=True):
+    store.add(row)
+    store.add_label(row["TRANSACTION_ID"], row["TX_FRAUD"])
+    print(row["TRANSACTION_ID"], flush=True)
+"""
+
+
+def test_readers_see_whole_rows_while_a_writer_writes_and_dies(tmp_path: Path, transactions: pl.DataFrame) -> None:
+    path = tmp_path / "history.sqlite"
+    empty(path).close()
+    transactions.write_parquet(tmp_path / "rows.parquet")
+    readers = [History.open(path, EXTENDED) for _ in range(2)]
+    command = [sys.executable, "-c", WRITER, str(path), str(tmp_path / "rows.parquet")]
+    rows, expected = transactions.to_dicts(), batch(EXTENDED, transactions)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout
+        for number, line in zip(range(1, 600), writer.stdout, strict=False):
+            assert int(line) == rows[number - 1]["TRANSACTION_ID"]
+            assert readers[number % 2].features(rows[number - 1]) == expected[number - 1]
+        os.kill(writer.pid, signal.SIGKILL)
+    reader = History.open(path, EXTENDED)
+    for row, features in zip(rows[:600], expected, strict=False):
+        assert reader.features(row) == features
+    assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_the_door_makes_a_store_of_a_parquet_file(tmp_path: Path, door: Command, transactions: pl.DataFrame) -> None:
+    raw, out = tmp_path / "rows.parquet", tmp_path / "history.sqlite"
+    ripe = pl.col("TX_DATETIME") < transactions["TX_DATETIME"][-1] - timedelta(days=7)
+    transactions.with_columns(TX_FRAUD=pl.when(ripe).then("TX_FRAUD")).write_parquet(raw)
+    done = door("history", f"transactions={raw}", f"out={out}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "10,000" in done.stdout
+    store = History.open(out, EXTENDED)
+    assert store.features(transactions[-1].to_dicts()[0]) == batch(EXTENDED, transactions)[-1]
+    again = door("history", f"transactions={raw}", f"out={out}", cwd=tmp_path)
+    assert (again.returncode, "exists; choose another file" in again.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (pl.col("TX_AMOUNT") * 1.0001, "whole cents"),
+        (pl.lit(1).alias("TRANSACTION_ID"), "an integer of its own"),
+        (pl.col("TX_DATETIME").reverse(), "not sorted"),
+        (pl.lit(2).alias("TX_FRAUD"), "other values than 0 and 1"),
+    ],
+)
+def test_a_table_that_the_batch_would_refuse_is_refused(
+    tmp_path: Path, transactions: pl.DataFrame, change: pl.Expr, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        build(tmp_path / "history.sqlite", transactions.with_columns(change))
+    with pytest.raises(UserError, match="no column TX_AMOUNT"):
+        build(tmp_path / "history.sqlite", transactions.drop("TX_AMOUNT"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_files_are_no_history(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    with pytest.raises(UserError, match="no history at"):
+        History.open(path, EXTENDED)
+    path.write_text("plain text, longer than the header of an SQLite file, which has a hundred bytes" * 2)
+    with pytest.raises(UserError, match="cannot be read as a history"):
+        History.open(path, EXTENDED)
+    path.unlink()
+    sqlite3.connect(path).execute("CREATE TABLE other (id)").connection.close()
+    with pytest.raises(UserError, match="no history of format"):
+        History.open(path, EXTENDED)
+
+
+def test_reading_a_record_needs_no_polars() -> None:
+    program = "import sys, fraudlab.serving.history; assert 'polars' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    assert tuple(RECORD) == RAW

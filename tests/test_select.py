@@ -1,0 +1,116 @@
+"""select finds what does not last and what repeats others, from training rows alone, and its settings can be used."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from fraudlab.config import SCHEMAS
+from tests.conftest import Command
+
+DAYS, A_DAY = 100, 60
+
+
+def table(turns: bool = True, later: int = 0) -> pl.DataFrame:
+    """A hundred days: `turns` changes its sign in the middle of the training rows; `later` draws other test rows."""
+    rng = np.random.default_rng(1)
+    rows = DAYS * A_DAY
+    day = np.repeat(np.arange(DAYS), A_DAY)
+    fraud = rng.random(rows) < 0.2
+    signal = rng.standard_normal(rows) + fraud
+    frame = pl.DataFrame(
+        {
+            "second": day * 86400 + rng.integers(0, 86400, rows),
+            "fraud": fraud.astype(int),
+            "signal": signal,
+            "rounded": signal.round(1),
+            "turns": np.where(turns & (day > 30), -1, 1) * (rng.standard_normal(rows) + fraud),
+            "word": np.where(fraud ^ (rng.random(rows) < 0.2), "a", "b"),
+        }
+    ).sort("second")
+    if later:
+        known = frame.head(int(0.7 * rows))
+        other = frame.tail(rows - len(known)).with_columns(
+            pl.Series("fraud", np.random.default_rng(later).permutation(fraud[: rows - len(known)]).astype(int)),
+            -pl.col("signal", "rounded"),
+            word=pl.lit("c"),
+        )
+        frame = pl.concat([known, other])
+    return frame
+
+
+def select(door: Command, folder: Path, frame: pl.DataFrame, *more: str) -> dict:
+    folder.mkdir()
+    frame.write_csv(folder / "table.csv")
+    done = door(
+        "select",
+        *("data=table", f"data.path={folder}/table.csv", "data.label=fraud", "data.time=second", "features=columns"),
+        *("split=time_fraction", "days=20", f"hydra.run.dir={folder}/run", *more),
+    )
+    assert done.returncode == 0, done.stderr
+    return {"printed": done.stdout, **json.loads((folder / "run" / "selection.json").read_text())}
+
+
+@pytest.fixture(scope="module")
+def found(door: Command, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    folder = tmp_path_factory.mktemp("select") / "one"
+    return {"folder": folder, **select(door, folder, table())}
+
+
+def test_planted_features_are_found(found: dict) -> None:
+    assert found["inconsistent"] == ["turns"]
+    assert found["redundant"] == ["rounded"]
+    assert found["leave_out"] == ["rounded", "turns"]
+    assert found["auc"]["turns"]["first_auc"] > 0.7
+    assert found["auc"]["turns"]["last_auc"] < 0.35
+    assert found["rows"] == {"train": 4200, "first": pytest.approx(1200, abs=5), "last": pytest.approx(1200, abs=5)}
+    assert "2: 1 do not last, 1 repeat others" in found["printed"]
+
+
+def test_the_page_shows_them(found: dict) -> None:
+    page = (found["folder"] / "run" / "selection.html").read_text()
+    assert "<strong>signal</strong>; left out: rounded" in page
+    assert "does not last" in page
+    assert "<svg" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert (found["folder"] / "run" / "run.json").is_file()
+
+
+def test_later_rows_have_no_influence(found: dict, door: Command, tmp_path: Path) -> None:
+    again = select(door, tmp_path / "other", table(later=5))
+    for each in ("rows", "auc", "groups", "leave_out"):
+        assert again[each] == found[each]
+
+
+def test_only_columns_asked_for_repeat_others(door: Command, tmp_path: Path) -> None:
+    found = select(door, tmp_path / "among", table(turns=False), "among=turns|signal")
+    assert found["leave_out"] == []
+    assert [group["kept"] for group in found["groups"]] == [{"signal": [], "turns": []}]
+
+
+def test_settings_are_used_by_a_training(found: dict, door: Command, tmp_path: Path) -> None:
+    folder = found["folder"] / "run"
+    settings = yaml.safe_load((folder / "local" / "leave_out.yaml").read_text())
+    assert settings == {"features": {"leave_out": ["rounded", "turns"]}}
+    if "leave_out" not in {field.name for field in fields(SCHEMAS["features"]["columns"])}:
+        pytest.skip("features=columns has no leave_out")
+    command = found["printed"].strip().splitlines()[-1]
+    words = command[command.index("--config-dir") :].split()
+    done = door("train", "--cfg", "job", *words, f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(done.stdout)["features"]["leave_out"] == ["rounded", "turns"]
+
+
+def test_tables_that_cannot_be_judged_are_refused(door: Command, tmp_path: Path) -> None:
+    table().drop("second").write_csv(tmp_path / "t.csv")
+    arguments = ("data=table", f"data.path={tmp_path}/t.csv", "data.label=fraud", "features=columns", "split=random")
+    done = door("select", *arguments, f"hydra.run.dir={tmp_path}/run")
+    assert done.returncode == 1
+    assert "data.time=" in done.stderr
+    done = door("select", *arguments, "among=+", f"hydra.run.dir={tmp_path}/run2")
+    assert done.returncode == 1
+    assert "no regular expression" in done.stderr
