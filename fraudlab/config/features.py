@@ -40,6 +40,9 @@ class ColumnsFeaturesConfig:
     """``features=columns``: the table's own columns, nothing computed."""
 
     name: str = "columns"
+    leave_out: list[str] = field(
+        default_factory=list
+    )  # columns that no model gets; python -m fraudlab.select finds some
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
 
 
@@ -50,6 +53,9 @@ class IEEECISFeaturesConfig:
     name: str = "ieee_cis"
     scope: str = "point_in_time"  # transductive: aggregates see the whole table, later rows too; never to be served
     v_columns: str = "published"  # the recipe's 120 of 339; or all
+    leave_out: list[str] = field(
+        default_factory=list
+    )  # columns that no model gets; python -m fraudlab.select finds some
     encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(min_count=20, clip=10.0))
 
     def __post_init__(self) -> None:

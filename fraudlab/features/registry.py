@@ -49,8 +49,18 @@ def make(settings: Mapping[str, Any], schema: TableSchema) -> Features:
     """The feature steps that ``settings`` (``name`` and what that name takes) stand for.
 
     Raises:
-        UserError: the table has not the columns that they need.
+        UserError: the table has not the columns that they need, or ``leave_out`` names one that there is not.
     """
+    features = _whole(settings, schema)
+    leave_out = set(settings.get("leave_out", ()))
+    if unknown := sorted(leave_out - {*features.categorical, *features.numeric}):
+        raise UserError(f"features.leave_out names {', '.join(unknown)}, which features={settings['name']} has not")
+    features.categorical = tuple(name for name in features.categorical if name not in leave_out)
+    features.numeric = tuple(name for name in features.numeric if name not in leave_out)
+    return features
+
+
+def _whole(settings: Mapping[str, Any], schema: TableSchema) -> Features:
     if settings["name"] == "handbook":
         from fraudlab.features.handbook import HandbookFeatures
 

@@ -5,7 +5,7 @@ import pytest
 
 from fraudlab.errors import UserError
 from fraudlab.features.columns import TableColumns
-from fraudlab.features.registry import with_features
+from fraudlab.features.registry import make, with_features
 from fraudlab.schema import Column, TableSchema
 
 
@@ -35,3 +35,14 @@ def test_a_record_is_rounded_where_its_column_is() -> None:
     assert features.of_record({"age": float("nan")}, look_ups) == {"age": None}
     with pytest.raises(UserError, match="column age"):
         features.of_record({"age": "old"}, look_ups)
+
+
+def test_columns_can_be_left_out() -> None:
+    schema = TableSchema(
+        "t",
+        (Column("age", "number", "numeric"), Column("kind", "string", "categorical"), Column("y", "integer", "label")),
+    )
+    features = make({"name": "columns", "leave_out": ["age"]}, schema)
+    assert (features.categorical, features.numeric) == (("kind",), ())
+    with pytest.raises(UserError, match="leave_out names ages"):
+        make({"name": "columns", "leave_out": ["ages"]}, schema)
