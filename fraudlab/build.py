@@ -14,6 +14,7 @@ from fraudlab.errors import UserError
 if TYPE_CHECKING:  # heavy, or only for types
     from torch import nn
 
+    from fraudlab.baselines.contract import Baseline
     from fraudlab.data.sources import Source
     from fraudlab.learner import MakeOptimizer, MakeScheduler
 
@@ -59,6 +60,19 @@ def network(rebuild: Mapping[str, Any]) -> "nn.Module":
     from fraudlab.models.ensemble import Ensemble
 
     return Ensemble(make, members)
+
+
+def baseline(name: str) -> "type[Baseline]":
+    """The class of ``model=<name>`` where that is no network, from its module ``fraudlab.baselines.<name>``.
+
+    Raises:
+        UserError: its library is not installed.
+    """
+    try:
+        made: type[Baseline] = importlib.import_module(f"fraudlab.baselines.{name}").Model
+    except ModuleNotFoundError as error:
+        raise UserError(f"model={name} needs the package {error.name}; pip install 'fraudlab[gbdt]'") from error
+    return made
 
 
 def loss(config: Any) -> "nn.Module":

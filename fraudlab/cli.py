@@ -140,7 +140,8 @@ def _nearest(name: str) -> Iterator[str]:
             composed = hydra.compose(name)
     known = list(_keys(OmegaConf.to_container(composed)))
     for key, value in wanted:
-        if key in groups and groups[key] and value not in groups[key]:
+        options = value.strip("[]").split(",")  # several of a list, or one after the other with --multirun
+        if key in groups and groups[key] and not set(options) <= set(groups[key]):
             kind = f"{key}={value} does not exist; there are: {', '.join(groups[key])}"
             given, candidates = value, groups[key]
         elif key.split(".")[0] != "hydra" and key not in known and key not in groups:

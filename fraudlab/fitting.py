@@ -16,9 +16,9 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, ProgressBar
 from torch import nn
 
-from fraudlab import build
+from fraudlab import baseline_fitting, build
 from fraudlab.callbacks import StopAfter
-from fraudlab.config import FitConfig, PretrainConfig, TrainConfig
+from fraudlab.config import BaselineConfig, FitConfig, PretrainConfig, TrainConfig
 from fraudlab.data.datamodule import FraudDataModule
 from fraudlab.data.encoded import encode, fit_encoder
 from fraudlab.data.prepared import PreparedTable
@@ -86,6 +86,8 @@ def fit(
     """
     _begin(config)
     encoder = pretrained.encoder if pretrained else fit_encoder(table, train, config.features.encoder)
+    if isinstance(config.model, BaselineConfig):
+        return _fit_baseline(config, table, encoder, train, validation, folder, stop_after)
     rebuild = _rebuild(config.model, encoder)
     network = build.network(rebuild)
     if pretrained:
@@ -118,6 +120,23 @@ def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validati
         pretraining_network(rebuild), build.optimizer(config.optimizer), build.scheduler(config.scheduler), rebuild
     )
     return _fit(config, table, learner, encoder, train, validation, folder)
+
+
+def _fit_baseline(
+    config: TrainConfig,
+    table: PreparedTable,
+    encoder: TableEncoder,
+    train: Rows,
+    validation: Rows | None,
+    folder: Path,
+    rounds: int | None,
+) -> Fit:
+    train_batch = encode(table, train, encoder)
+    validation_batch = None if validation is None else encode(table, validation, encoder)
+    encoder.save(folder / "encoder")
+    started = time.perf_counter()
+    done, best = baseline_fitting.fit(config, train_batch, validation_batch, encoder.cardinalities, folder, rounds)
+    return Fit(time.perf_counter() - started, done, best, len(train))
 
 
 def _begin(config: FitConfig) -> None:
@@ -195,8 +214,10 @@ def _quieten_lightning() -> None:
 
 
 def score_rows(config: TrainConfig, table: PreparedTable, rows: Rows, folder: Path) -> np.ndarray:
-    """Fraud probability of ``rows``, float32, from the encoder and the best checkpoint that lie in ``folder``."""
+    """Fraud probability of ``rows``, float32, from the encoder and the best model that lie in ``folder``."""
     encoder = TableEncoder.load(folder / "encoder")
+    if isinstance(config.model, BaselineConfig):
+        return baseline_fitting.score(config.model.name, encode(table, rows, encoder), folder)
     network = load_network(folder / "checkpoints" / "best.ckpt")
     return score(network, encode(table, rows, encoder), config.eval_batch_size)
 

@@ -20,7 +20,10 @@ from fraudlab.atomic import replacing, write_json, write_text
 from fraudlab.config import SCHEMAS, EncoderConfig, FitConfig, SelectConfig, TrainConfig
 from fraudlab.errors import UserError
 
-_PACKAGES = ("fraudlab", "torch", "lightning", "pytorch-tabnet", "numpy", "polars", "hydra-core", "omegaconf")
+_PACKAGES = (
+    *("fraudlab", "torch", "lightning", "pytorch-tabnet", "numpy", "polars", "hydra-core", "omegaconf"),
+    *("scikit-learn", "lightgbm", "xgboost-cpu", "xgboost", "catboost"),
+)
 
 
 @dataclass(frozen=True)

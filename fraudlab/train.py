@@ -4,8 +4,8 @@ import logging
 import time
 from pathlib import Path
 
-from fraudlab.cli import choices, door
-from fraudlab.config import TrainConfig
+from fraudlab.cli import choices, door, overrides
+from fraudlab.config import BaselineConfig, TrainConfig
 
 log = logging.getLogger(__name__)
 
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 @door("train")
 def main(config: TrainConfig) -> None:
     started = time.perf_counter()
-    from fraudlab import fitting  # heavy: only now, so that --help and config errors answer at once
+    from fraudlab import baseline_fitting, fitting  # heavy: only now, so that --help and config errors answer at once
     from fraudlab.atomic import write_json
     from fraudlab.data.prepared import prepared_table
     from fraudlab.data.splits import split_rows
@@ -25,6 +25,7 @@ def main(config: TrainConfig) -> None:
     from fraudlab.runs import RunFolder, config_yaml, peak_memory_bytes, rank
 
     fitting.check_plumbing(config)
+    baseline_fitting.warn_of_unused(config, overrides(*baseline_fitting.UNUSED))
     pretrained = Pretrained.load(config)
     run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
@@ -41,7 +42,7 @@ def main(config: TrainConfig) -> None:
         config, table, split.selection_train, split.validation, folder, pretrained=pretrained
     )
     if refit:
-        log.info("fitting the tested model on %d rows for %d epochs", len(split.train), selection.best_epoch)
+        log.info("fitting the tested model on %d rows for %d epochs or rounds", len(split.train), selection.best_epoch)
         fits = fitting.fit(config, table, split.train, None, run.final, selection.best_epoch, pretrained)
     if rank() > 0:
         return
@@ -72,7 +73,7 @@ def main(config: TrainConfig) -> None:
             "data_fingerprint": table.fingerprint,
             "split_rows": {"train": len(split.train), "val": len(split.validation), "test": len(split.test)},
             "seed": config.seed,
-            "device": config.trainer["accelerator"],
+            "device": "cpu" if isinstance(config.model, BaselineConfig) else config.trainer["accelerator"],
             "wall_seconds": time.perf_counter() - started,
         }
     )

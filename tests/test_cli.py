@@ -46,7 +46,7 @@ def test_help_shows_groups_and_examples(door: Command, name: str) -> None:
     assert "Examples:" in done.stdout
     assert "base_" not in done.stdout
     if name == "train":
-        assert "model: mlp, tabnet" in done.stdout
+        assert "model: catboost, lightgbm, logistic_regression, mlp, tabnet, xgboost" in done.stdout
         assert done.stdout.count("python -m fraudlab.train ") >= 4
 
 

@@ -54,13 +54,16 @@ def test_every_option_composes_types_and_builds(group: str, option: str) -> None
         if plumbing == "scheduler":
             settings = {key: value for key, value in settings.items() if key not in ("interval", "monitor")}
         build.check_plumbing(plumbing, settings)
+    build.loss(typed.loss)
+    if isinstance(typed.model, config.BaselineConfig):
+        assert build.baseline(typed.model.name).FILE
+        return
     rebuild = {"model": dataclasses.asdict(typed.model), "cardinalities": [5], "num_numeric": 3}
     parameters = list(build.network(rebuild).parameters())
     optimizer = build.optimizer(typed.optimizer)(parameters)
     made = build.scheduler(typed.scheduler)
     assert made is not None
     assert made(optimizer, 100)["scheduler"].optimizer is optimizer
-    build.loss(typed.loss)
 
 
 @pytest.mark.parametrize("door", sorted(config.DOORS))
@@ -68,6 +71,7 @@ def test_every_door_composes(door: str) -> None:
     overrides = {
         "evaluate": ["run=x"],
         "simulate": ["out=x"],
+        "compare": ["runs=[x,y]"],
         "history": ["transactions=x", "out=x"],
         "export": ["run=x"],
         "predict": ["bundle=x", "input=x.csv", "output=y.csv"],
@@ -91,7 +95,11 @@ def test_registry_names_are_modules_with_tests() -> None:
     for name in config.SCHEMAS["features"]:
         assert (package / "features" / f"{name}.py").is_file() or (package / "features" / name).is_dir()
         assert (tests / "features" / f"test_{name}.py").is_file()
-    for name in config.SCHEMAS["model"]:
+    for name, schema in config.SCHEMAS["model"].items():
+        if issubclass(schema, config.BaselineConfig):
+            assert (package / "baselines" / f"{name}.py").is_file()
+            assert (tests / "baselines" / f"test_{name}.py").is_file()
+            continue
         assert (package / "models" / name / "network.py").is_file()
         assert (tests / "models" / f"test_{name}.py").is_file() or (tests / "models" / name).is_dir()
 
@@ -102,8 +110,9 @@ def test_every_recipe_is_that_of_its_experiment_and_model(recipe: str) -> None:
     plain = compose("train", f"experiment={experiment}", f"model={model}")
     typed = config.typed("train", plain)
     chosen = yaml.safe_load((conf_dir() / "recipe" / f"{recipe}.yaml").read_text())
-    assert typed.batch_size == chosen["batch_size"]
-    assert typed.trainer["max_epochs"] == chosen["trainer"]["max_epochs"]
+    if not isinstance(typed.model, config.BaselineConfig):
+        assert typed.batch_size == chosen["batch_size"]
+        assert typed.trainer["max_epochs"] == chosen["trainer"]["max_epochs"]
     assert dataclasses.asdict(typed.model).items() >= chosen["model"].items()
 
 
@@ -125,6 +134,9 @@ def test_an_experiment_and_debug_layer_win_over_groups() -> None:
         ("features.encoder.scaling=minmax", "quantile_normal"),
         ("keep_on_device=perhaps", "auto, always, never"),
         ("features.encoder.clip=-1", "positive"),
+        ("model=lightgbm model.num_leaves=1", "at least 2"),
+        ("model=xgboost model.subsample=1.5", "must lie in"),
+        ("model=logistic_regression model.C=0", "above 0"),
     ],
 )
 def test_a_value_out_of_range_is_refused(override: str, said: str) -> None:

@@ -20,7 +20,7 @@ from fraudlab.bundle.contract import computed, contract, raw_columns
 from fraudlab.bundle.onnx_model import quantize_int8, store_fp16, write_onnx
 from fraudlab.bundle.reference import reference
 from fraudlab.bundle.runtime import Bundle
-from fraudlab.config import ExportConfig
+from fraudlab.config import BaselineConfig, ExportConfig
 from fraudlab.data.batches import Batch
 from fraudlab.data.prepared import PreparedTable, prepared_table
 from fraudlab.data.splits import split_rows
@@ -58,6 +58,8 @@ def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
     if out.exists() and not (out / manifest.NAME).is_file():
         raise UserError(f"out={out} is there already and no bundle; give another folder or remove it")
     trained = load_config(run.config_path)
+    if isinstance(trained.model, BaselineConfig):
+        raise UserError(f"model={trained.model.name} has no bundle; export a run of model=tabnet or model=mlp")
     warned = [_TRANSDUCTIVE] if getattr(trained.features, "scope", None) == "transductive" else []
     for warning in warned:
         log.warning(warning)

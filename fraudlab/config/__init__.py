@@ -11,6 +11,14 @@ through ``defaults: [base_<name>, _self_]``.
 
 from typing import Any
 
+from fraudlab.config.baselines import (
+    BaselineConfig,
+    CatBoostConfig,
+    LightGBMConfig,
+    LogisticRegressionConfig,
+    XGBoostConfig,
+)
+from fraudlab.config.compare import CompareConfig
 from fraudlab.config.data import (
     HandbookConfig,
     HandbookScaledConfig,
@@ -59,7 +67,10 @@ __all__ = [
     "DOORS",
     "GOES_WITH",
     "SCHEMAS",
+    "BaselineConfig",
+    "CatBoostConfig",
     "ColumnsFeaturesConfig",
+    "CompareConfig",
     "CrossEntropyConfig",
     "EncoderConfig",
     "EvaluateConfig",
@@ -75,6 +86,8 @@ __all__ = [
     "IEEECISConfig",
     "IEEECISFeaturesConfig",
     "IEEECISSimulatedConfig",
+    "LightGBMConfig",
+    "LogisticRegressionConfig",
     "MLPConfig",
     "PredictConfig",
     "PrepareConfig",
@@ -91,6 +104,7 @@ __all__ = [
     "TimeSpansConfig",
     "TimeWindowsConfig",
     "TrainConfig",
+    "XGBoostConfig",
     "register",
     "typed",
 ]
@@ -118,7 +132,14 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "fdb": FDBConfig,
         "random": RandomConfig,
     },
-    "model": {"tabnet": TabNetConfig, "mlp": MLPConfig},
+    "model": {
+        "tabnet": TabNetConfig,
+        "mlp": MLPConfig,
+        "logistic_regression": LogisticRegressionConfig,
+        "lightgbm": LightGBMConfig,
+        "xgboost": XGBoostConfig,
+        "catboost": CatBoostConfig,
+    },
     "loss": {"cross_entropy": CrossEntropyConfig, "focal": FocalConfig},
 }
 # What data=<option> stands for besides, as the default experiment, features and split are the handbook's.
@@ -130,6 +151,7 @@ DOORS: dict[str, type] = {
     "prepare": PrepareConfig,
     "evaluate": EvaluateConfig,
     "simulate": SimulateConfig,
+    "compare": CompareConfig,
     "select": SelectConfig,
     "serve": ServeConfig,
     "export": ExportConfig,

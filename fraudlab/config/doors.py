@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from fraudlab.config.baselines import BaselineConfig
 from fraudlab.config.checks import MISSING, at_least, one_of
 from fraudlab.config.data import check_simulated_ieee_cis
 from fraudlab.config.model import MLPConfig, TabNetConfig
@@ -66,8 +67,8 @@ class PretrainConfig(FitConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.model, MLPConfig):
-            raise UserError("model=mlp cannot be pretrained; use model=tabnet")
+        if isinstance(self.model, (MLPConfig, BaselineConfig)):
+            raise UserError(f"model={self.model.name} cannot be pretrained; use model=tabnet")
         if isinstance(self.model, TabNetConfig) and (self.model.pretrained, self.model.backend) != (None, "fast"):
             raise UserError("pretraining needs model.backend=fast and model.pretrained=null: it starts from nothing")
         if not 0 < self.pretraining_ratio < 1:

@@ -1,0 +1,26 @@
+"""``python -m fraudlab.compare runs=[<folder>,<folder>]``: runs side by side, as a table, a page and JSON."""
+
+from pathlib import Path
+
+from fraudlab.cli import door
+from fraudlab.config import CompareConfig
+
+
+@door("compare")
+def main(config: CompareConfig) -> None:
+    from fraudlab.atomic import write_json
+    from fraudlab.comparison import differences, find_runs, models
+    from fraudlab.reporting.comparison import comparison_table, to_json, write_comparison_page
+
+    compared = models(find_runs(config.runs), config.part)
+    apart = differences(compared, config.resamples, config.confidence, config.seed)
+    folder = Path(config.paths.output_dir)
+    settings = {key: getattr(config, key) for key in ("part", "resamples", "confidence", "seed")}
+    write_json(folder / "compare.json", {**settings, **to_json(compared, apart)})
+    write_comparison_page(folder / "compare.html", compared, apart, config.part, config.confidence)
+    print(comparison_table(compared, apart, config.part, config.confidence))
+    print(f"\npage: {folder / 'compare.html'}")
+
+
+if __name__ == "__main__":
+    main()

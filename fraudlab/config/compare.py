@@ -1,0 +1,27 @@
+"""``python -m fraudlab.compare``."""
+
+from dataclasses import dataclass, field
+
+from fraudlab.config.checks import at_least, one_of, within
+from fraudlab.config.doors import PathsConfig
+from fraudlab.errors import UserError
+
+
+@dataclass
+class CompareConfig:
+    """Any runs side by side; those that differ by their seed only are one model."""
+
+    runs: list[str] = field(default_factory=list)  # run folders, or patterns such as outputs/multirun/<time>/*
+    part: str = "test"  # or val
+    resamples: int = 1000  # of the rows, for the intervals
+    confidence: float = 0.95
+    seed: int = 0
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise UserError("name the runs to compare: runs=[outputs/train/<one>,outputs/train/<other>]")
+        one_of("part", self.part, ("val", "test"))
+        at_least("resamples", self.resamples, 100)
+        within("confidence", self.confidence, 0.5, 0.999)
+        at_least("seed", self.seed, 0)

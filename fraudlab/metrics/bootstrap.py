@@ -1,0 +1,65 @@
+"""Figures on rows drawn again with replacement: how far a figure would move on another sample of the same kind."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudlab.metrics.ranking import Ranking
+
+Array = NDArray[Any]
+
+FIGURES = ("roc_auc", "average_precision")
+
+
+class Resampled:
+    """:data:`FIGURES` of scores where each row counts some number of times: sorted once, then a pass a resample.
+
+    Args:
+        label: ``[N]``, 0 or 1.
+        score: ``[N]``, any finite reals.
+    """
+
+    def __init__(self, label: Array, score: Array) -> None:
+        ranking = Ranking(label, score)
+        self._order = np.argsort(score)[::-1]
+        self._ends = ranking.alerts  # where tie groups end, with a 0 before
+        self._fraud = np.asarray(label)[self._order] == 1
+        # Only tie groups with a fraud in them add to the two figures.
+        self._groups = np.flatnonzero(np.diff(ranking.caught))
+        group = np.searchsorted(self._ends, np.flatnonzero(self._fraud), side="right") - 1
+        self._group_of_fraud = np.searchsorted(self._groups, group)
+
+    def __call__(self, count: Array) -> tuple[float, float]:
+        """AUC ROC and average precision where row i is there ``count[i]`` times (``[N]``); NaN without both classes."""
+        count = count[self._order]
+        alerts = np.append(0, np.cumsum(count))[self._ends]
+        before, through = alerts[self._groups], alerts[self._groups + 1]
+        frauds = np.bincount(self._group_of_fraud, count[self._fraud], minlength=len(self._groups))
+        caught = np.cumsum(frauds)
+        total = frauds.sum()
+        genuine = alerts[-1] - total
+        with np.errstate(invalid="ignore"):
+            precision = caught / np.maximum(through, 1)
+            ranked_lower = genuine - (before - (caught - frauds)) - (through - before - frauds) / 2
+            return float(frauds @ ranked_lower / (total * genuine)), float(frauds @ precision / total)
+
+
+def paired(label: Array, scores: Sequence[Array], resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """:data:`FIGURES` of several models on the same resamples of the same rows (Efron and Tibshirani 1993, ch. 16).
+
+    Args:
+        label: ``[N]``, 0 or 1.
+        scores: of each model ``[runs, N]``; a model's figure is the mean over its runs.
+        resamples: how many.
+        seed: of the draws.
+
+    Yields:
+        ``[models, 2]`` for each resample.
+    """
+    models = [[Resampled(label, score) for score in runs] for runs in scores]
+    random = np.random.default_rng(seed)
+    for _ in range(resamples):
+        count = np.bincount(random.integers(0, len(label), len(label)), minlength=len(label))
+        yield np.array([np.mean([run(count) for run in runs], axis=0) for runs in models])

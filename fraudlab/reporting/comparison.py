@@ -1,0 +1,189 @@
+"""A comparison of models as plain text, as JSON and as one self-contained HTML page."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fraudlab.atomic import write_text
+from fraudlab.comparison import Difference, Model
+from fraudlab.metrics.bootstrap import FIGURES
+from fraudlab.metrics.ranking import Ranking
+from fraudlab.reporting.svg import FIRST, MUTED, SECOND, STYLE, Plot, draw
+from fraudlab.reporting.table import COLUMNS
+
+Differences = Sequence[Mapping[str, Difference] | None]
+
+UNPAIRED = "scored other rows: not comparable"
+_LINES = [(colour, dash) for dash in ("-", (0, (4, 2)), (0, (1, 1.5))) for colour in (FIRST, SECOND, MUTED)]
+
+
+def comparison_table(compared: Sequence[Model], apart: Differences, part: str, confidence: float) -> str:
+    """Figures as mean ± deviation over the runs of a model, then differences to the first model."""
+    caption = f"Figures on {part}" + (", simulated data" if any(model.simulated for model in compared) else "")
+    head = ["", "runs", *COLUMNS.values()]
+    rows = [[model.name, str(len(model.runs)), *(mean_and_std(model, key) for key in COLUMNS)] for model in compared]
+    against = [["", *(COLUMNS[key] for key in FIGURES)]]
+    against += [
+        [model.name, *([UNPAIRED] if found is None else [interval(found[key]) for key in FIGURES])]
+        for model, found in zip(compared[1:], apart, strict=True)
+    ]
+    paired = f"Difference to {compared[0].name}, {100 * confidence:g} % interval over resamples of the same rows"
+    return "\n".join([caption, "", *_aligned([head, *rows]), "", paired, "", *_aligned(against)])
+
+
+def to_json(compared: Sequence[Model], apart: Differences) -> dict[str, Any]:
+    """All that the table shows, with the values of each run."""
+    return {
+        "simulated": any(model.simulated for model in compared),
+        "models": [
+            {
+                "name": model.name,
+                "runs": [str(run.path) for run in model.runs],
+                "seeds": list(model.seeds),
+                "rows": len(model.rows),
+                "figures": {
+                    key: {"mean": model.mean(key), "std": model.std(key), "values": model.values(key)}
+                    for key in model.figures[0]
+                },
+            }
+            for model in compared
+        ],
+        "differences": [
+            {
+                "model": model.name,
+                "against": compared[0].name,
+                "paired": found is not None,
+                **({key: vars(value) for key, value in found.items()} if found else {}),
+            }
+            for model, found in zip(compared[1:], apart, strict=True)
+        ],
+    }
+
+
+def write_comparison_page(
+    path: Path, compared: Sequence[Model], apart: Differences, part: str, confidence: float
+) -> None:
+    """Write the page to ``path``; it loads nothing from elsewhere."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"mean_and_std": mean_and_std, "interval": interval}
+    with mpl.rc_context(STYLE):
+        plots = [_by_run(compared), _precision_recall(compared)]
+        if any(apart):
+            plots.insert(1, _apart(compared, apart))
+    page = environment.get_template("comparison.html.jinja").render(
+        models=compared,
+        apart=list(zip(compared[1:], apart, strict=True)),
+        columns=COLUMNS,
+        paired=FIGURES,
+        unpaired=UNPAIRED,
+        part=part,
+        confidence=confidence,
+        simulated=any(model.simulated for model in compared),
+        plots=plots,
+    )
+    write_text(path, page)
+
+
+def mean_and_std(model: Model, figure: str) -> str:
+    """``0.6850 ± 0.0040``, without the deviation where there is one run; a dash where there is no figure."""
+    mean, std = model.mean(figure), model.std(figure)
+    return "-" if mean is None else f"{mean:.4f}" + ("" if std is None else f" ± {std:.4f}")
+
+
+def interval(value: Difference) -> str:
+    """``+0.0123 [-0.0045, +0.0290]``."""
+    return f"{value.difference:+.4f} [{value.low:+.4f}, {value.high:+.4f}]"
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table with a rule below its head; the last cell of a short row runs on."""
+    columns = max(map(len, cells))
+    widths = [max(len(row[i]) for row in cells if len(row) == columns) for i in range(columns)]
+    widths[0] = max(len(row[0]) for row in cells)
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=False))]).rstrip()
+        for row in cells
+    ]
+    return [lines[0], "-" * (sum(widths) + 2 * (columns - 1)), *lines[1:]]
+
+
+def _rows(figure: Figure, names: Sequence[str], paint: Callable[[Axes, str], None]) -> None:
+    """A panel for each of :data:`FIGURES` side by side, a row a model."""
+    panels = figure.subplots(1, len(FIGURES), sharey=True)
+    figure.subplots_adjust(left=0.3, wspace=0.12)
+    for axes, key in zip(panels, FIGURES, strict=True):
+        paint(axes, key)
+        axes.set_title(COLUMNS[key], fontsize=9)
+        axes.set_yticks(range(len(names)), [name if len(name) < 25 else f"{name[:23]}…" for name in names])
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.locator_params(axis="x", nbins=4)
+
+
+def _by_run(compared: Sequence[Model]) -> Plot:
+    def paint(axes: Axes, key: str) -> None:
+        for row, model in enumerate(compared):
+            axes.plot(model.values(key), [row] * len(model.values(key)), "o", color=FIRST, markersize=4, alpha=0.6)
+            if (mean := model.mean(key)) is not None:
+                axes.plot([mean, mean], [row - 0.25, row + 0.25], color=SECOND)
+
+    return draw(
+        "runs",
+        "Every run",
+        "AUC ROC and average precision of every run, a row a model",
+        "A dot a run, a bar at the mean of a model's runs.",
+        lambda figure: _rows(figure, [model.name for model in compared], paint),
+    )
+
+
+def _apart(compared: Sequence[Model], apart: Differences) -> Plot:
+    known = [(model.name, found) for model, found in zip(compared[1:], apart, strict=True) if found is not None]
+
+    def paint(axes: Axes, key: str) -> None:
+        axes.axvline(0, color=MUTED, linewidth=0.8)
+        for row, (_, found) in enumerate(known):
+            axes.plot([found[key].low, found[key].high], [row, row], color=FIRST)
+            axes.plot(found[key].difference, row, "o", color=FIRST, markersize=5)
+
+    return draw(
+        "apart",
+        f"Difference to {compared[0].name}",
+        "Difference of AUC ROC and average precision to the first model with bootstrap intervals",
+        "To the right of zero is better than the first model; lines are the bootstrap intervals.",
+        lambda figure: _rows(figure, [name for name, _ in known], paint),
+    )
+
+
+def _precision_recall(compared: Sequence[Model]) -> Plot:
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        recall = np.linspace(0.005, 1, 200)
+        for model, (colour, dash) in zip(compared, _LINES, strict=False):
+            curves = []
+            for score in model.scores:
+                ranking = Ranking(model.rows["label"].to_numpy(), score)
+                alerts = np.interp(recall, ranking.recall, ranking.alerts)
+                curves.append(recall * ranking.frauds / alerts)
+            axes.plot(recall, np.mean(curves, axis=0), color=colour, linestyle=dash, label=model.name, linewidth=1.3)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+        axes.legend(loc="lower left")
+
+    return draw(
+        "precision-recall",
+        "Precision and recall",
+        "Precision against recall of each model",
+        "Mean over the runs of a model"
+        + (f"; the first {len(_LINES)} models only." if len(compared) > len(_LINES) else "."),
+        paint,
+    )
