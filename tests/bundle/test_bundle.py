@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from fraudlab import bundle as bundles
 from fraudlab.bundle import Bundle
+from fraudlab.bundle.onnx_model import quantize_int8, store_fp16
 from fraudlab.errors import UserError
-from fraudlab.features.encoder import Arrays
 from tests.conftest import Command
 
 
@@ -231,14 +231,17 @@ def test_a_bundle_comes_from_a_bucket(exported: tuple[Path, Path], bundle: Bundl
         bundles.load("gs://models")
 
 
-def test_half_precision_stays_near(
-    door: Command, exported: tuple[Path, Path], bundle: Bundle, records: list, tmp_path: Path
-) -> None:
-    done = door("export", f"run={exported[0]}", f"out={tmp_path}/half", "precision=fp16")
-    assert done.returncode == 0, done.stderr
-    arrays: Arrays = bundle.encode(records)
-    half = bundles.load(tmp_path / "half")
-    assert 0 < np.abs(half.probability(arrays) - bundle.probability(arrays)).max() < 0.02
-    again = door("export", f"run={exported[0]}", f"out={exported[0]}")
-    assert again.returncode == 1
-    assert "is there already" in again.stderr
+@pytest.mark.parametrize("smaller", [store_fp16, quantize_int8])
+def test_a_smaller_model_stays_near(smaller: Any, copy: Path, bundle: Bundle, records: list) -> None:
+    before = (copy / "model.onnx").stat().st_size
+    smaller(copy / "model.onnx")
+    assert (copy / "model.onnx").stat().st_size < before
+    arrays = bundle.encode(records)
+    difference = np.abs(Bundle(copy, {}, "").probability(arrays) - bundle.probability(arrays))
+    assert 0 < np.median(difference) < 0.05
+
+
+def test_what_is_no_bundle_is_not_replaced(door: Command, exported: tuple[Path, Path]) -> None:
+    done = door("export", f"run={exported[0]}", f"out={exported[0]}")
+    assert done.returncode == 1
+    assert "is there already" in done.stderr
