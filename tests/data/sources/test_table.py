@@ -37,7 +37,7 @@ def write(path: Path, rows: dict[str, list[Any]]) -> Path:
 
 
 def load(path: Path | str, **settings_: Any) -> Source:
-    return table.load(TableConfig(path=str(path), **{"label": "fraud", **settings_}), Path("never-used"))
+    return table.load(TableConfig(path=str(path), **{"label": "fraud", **settings_}), path.parent / "cache")
 
 
 def roles(source: Source) -> dict[str, str]:
