@@ -1,11 +1,9 @@
 """One fit of a baseline: batches in, a folder with its file out; and scores from that file."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -14,7 +12,9 @@ from fraudlab import build
 from fraudlab.atomic import replacing, write_text
 from fraudlab.baselines.contract import Examples
 from fraudlab.config import BaselineConfig, CrossEntropyConfig, TrainConfig
+from fraudlab.config.baselines import BoostingConfig
 from fraudlab.data.batches import Batch
+from fraudlab.digest import sha256_of
 from fraudlab.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -66,12 +66,13 @@ def fit(
     if len(train.label.unique()) < 2:
         raise UserError(f"the {len(train.label)} training rows are all of one class; choose split= so that both occur")
     model = build.baseline(config.model.name)
-    settings: dict[str, Any] = asdict(config.model)
-    if rounds is not None and "n_estimators" in settings:
-        settings["n_estimators"] = rounds
+    settings = config.model
+    if rounds is not None and isinstance(settings, BoostingConfig):
+        settings = replace(settings, n_estimators=rounds)
     curve: list[float] = []
     silent = not config.trainer["enable_progress_bar"]
-    with tqdm(total=settings.get("n_estimators"), desc=settings.pop("name"), unit="round", disable=silent) as progress:
+    most = getattr(settings, "n_estimators", None)
+    with tqdm(total=most, desc=settings.name, unit="round", disable=silent) as progress:
 
         def on_round(figure: float) -> None:
             curve.append(figure)
@@ -82,15 +83,15 @@ def fit(
             _examples(train),
             None if validation is None else _examples(validation),
             cardinalities,
+            settings,
             fraud_weight=config.loss.fraud_weight,
             seed=config.seed,
             on_round=on_round,
-            **settings,
         )
     with replacing(folder / "checkpoints" / model.FILE) as aside:
         fitted.save(aside)
         # Ahead of the model itself, so that no crash between the two leaves a model that cannot be checked.
-        write_text(folder / "checkpoints" / _SHA256, _sha256(aside))
+        write_text(folder / "checkpoints" / _SHA256, sha256_of(aside))
     if curve:
         _log(config, curve)
     return len(curve) or fitted.rounds, fitted.rounds
@@ -107,14 +108,10 @@ def score(name: str, rows: Batch, folder: Path) -> np.ndarray:
     expected = folder / "checkpoints" / _SHA256
     if not (path.is_file() and expected.is_file()):
         raise UserError(f"there is no model {path} with its {_SHA256}; train again")
-    if _sha256(path) != expected.read_text(encoding="utf-8"):
+    if sha256_of(path) != expected.read_text(encoding="utf-8"):
         # Not left to the libraries: some end the whole process on a broken file.
         raise UserError(f"{path} is not the file that was saved: it is broken or changed; copy it again or train again")
     return model.load(path).score(rows.categorical.numpy(), rows.numeric.numpy())
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _examples(batch: Batch) -> Examples:

@@ -70,7 +70,9 @@ def _what_goes_with_the_data(name: str) -> list[str]:
     A door that has experiments takes the data's experiment; one that has none, its features and split.
     """
     given = dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
-    goes_with = schemas.GOES_WITH.get(given.get("data", ""), {})
+    goes_with = schemas.GOES_WITH.get(given.get("data", ""))
+    if goes_with is None:
+        return []
     primary: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / f"{name}.yaml"))
     groups = {group for item in primary["defaults"] if isinstance(item, dict) for group in item}
     wanted = ["experiment"] if "experiment" in groups else [group for group in goes_with if group in groups]

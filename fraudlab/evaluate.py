@@ -11,7 +11,6 @@ from fraudlab.errors import UserError
 def main(config: EvaluateConfig) -> None:
     from fraudlab import fitting
     from fraudlab.data.prepared import prepared_table
-    from fraudlab.data.splits import split_rows
     from fraudlab.predictions import predictions_frame, split_figures
     from fraudlab.reporting.published import benchmark_for
     from fraudlab.reporting.table import figures_table
@@ -21,9 +20,7 @@ def main(config: EvaluateConfig) -> None:
     trained = load_config(run.config_path)
     table = prepared_table(trained.data, trained.features, Path(config.paths.data_dir))
     schema = table.schema
-    label = table.column(schema.label)
-    assert label is not None
-    split = split_rows(trained.split, label, table.column(schema.time), table.column(schema.card))
+    split = table.split(trained.split)
     folder = run.selection if run.selection.is_dir() else run.final
     validation = predictions_frame(
         table, split.validation, fitting.score_rows(trained, table, split.validation, folder)

@@ -10,16 +10,12 @@ from fraudlab.config import PrepareConfig
 def main(config: PrepareConfig) -> None:
     from fraudlab.data.encoded import encode, fit_encoder
     from fraudlab.data.prepared import prepared_table
-    from fraudlab.data.splits import split_rows
     from fraudlab.reporting.summary import drift_summary, table_summary, written_summary
 
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
-    schema = table.schema
     print("\n".join(table_summary(table)))
     if config.split is not None:
-        label = table.column(schema.label)
-        assert label is not None
-        split = split_rows(config.split, label, table.column(schema.time), table.column(schema.card))
+        split = table.split(config.split)
         encoder = fit_encoder(table, split.train, config.features.encoder)
         parts = {"train": split.train, "val": split.validation, "test": split.test}
         arrays = {part: encode(table, rows, encoder) for part, rows in parts.items()}

@@ -14,7 +14,6 @@ def main(config: PretrainConfig) -> None:
     from fraudlab.atomic import write_json
     from fraudlab.data.encoded import encode
     from fraudlab.data.prepared import prepared_table
-    from fraudlab.data.splits import split_rows
     from fraudlab.features.encoder import TableEncoder
     from fraudlab.learner import load_checkpoint
     from fraudlab.pretraining_learner import measure, pretraining_network
@@ -23,10 +22,8 @@ def main(config: PretrainConfig) -> None:
     fitting.check_plumbing(config)
     run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
-    schema = table.schema
-    label = table.column(schema.label)
-    assert label is not None  # only the split looks at it: which cards are known, whether each part has frauds
-    split = split_rows(config.split, label, table.column(schema.time), table.column(schema.card))
+    # It alone looks at labels: which cards are known, whether each part has frauds.
+    split = table.split(config.split)
     # Never split.train, the later rows of the tested model: a training from here is chosen on the validation.
     fit = fitting.pretrain(config, table, split.selection_train, split.validation, run.final)
     if rank() > 0:
@@ -53,7 +50,7 @@ def main(config: PretrainConfig) -> None:
             "experiment": choices().get("experiment"),
             "model": config.model.name,
             "data": config.data.name,
-            "simulated": schema.simulated,
+            "simulated": table.schema.simulated,
             "data_fingerprint": table.fingerprint,
             "split_rows": {part: len(rows) for part, rows in parts.items()},
             "seed": config.seed,

@@ -13,18 +13,14 @@ def main(config: SelectConfig) -> None:
 
     from fraudlab.atomic import write_json, write_text
     from fraudlab.data.prepared import prepared_table
-    from fraudlab.data.splits import split_rows
     from fraudlab.reporting.selection import selection_table, write_selection_report
     from fraudlab.runs import RunFolder, config_yaml
     from fraudlab.selection.selection import select
 
     run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
-    label = table.column(table.schema.label)
-    assert label is not None
-    split = split_rows(config.split, label, table.column(table.schema.time), table.column(table.schema.card))
     limits = {key: getattr(config, key) for key in ("days", "least_auc", "correlation", "among")}
-    selection = select(table, split.selection_train, **limits)
+    selection = select(table, table.split(config.split).selection_train, **limits)
 
     settings = {"features": {"leave_out": selection.leave_out}}
     leave_out = run.path / "local" / "leave_out.yaml"

@@ -16,7 +16,6 @@ def main(config: TrainConfig) -> None:
     from fraudlab import baseline_fitting, fitting  # heavy: only now, so that --help and config errors answer at once
     from fraudlab.atomic import write_json
     from fraudlab.data.prepared import prepared_table
-    from fraudlab.data.splits import split_rows
     from fraudlab.predictions import predictions_frame, split_figures
     from fraudlab.pretrained import Pretrained
     from fraudlab.reporting.published import benchmark_for
@@ -32,9 +31,7 @@ def main(config: TrainConfig) -> None:
     if pretrained:
         pretrained.check_columns(table)
     schema = table.schema
-    label = table.column(schema.label)
-    assert label is not None
-    split = split_rows(config.split, label, table.column(schema.time), table.column(schema.card))
+    split = table.split(config.split)
     refit = split.refit and config.refit
 
     folder = run.selection if refit else run.final

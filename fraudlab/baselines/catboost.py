@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.baselines.contract import Examples, OnRound, measure
+from fraudlab.config import CatBoostConfig
 
 
 class Model:
@@ -27,30 +28,23 @@ class Model:
         train: Examples,
         validation: Examples | None,
         cardinalities: Sequence[int],
+        settings: CatBoostConfig,
         *,
         fraud_weight: float,
         seed: int,
         on_round: OnRound,
-        n_estimators: int,
-        early_stopping_rounds: int,
-        learning_rate: float,
-        subsample: float,
-        colsample: float,
-        threads: int,
-        max_depth: int,
-        l2: float,
     ) -> "Model":
         parameters = {
             "loss_function": "Logloss",
             "scale_pos_weight": fraud_weight,
-            "iterations": n_estimators,
-            "learning_rate": learning_rate,
-            "depth": max_depth,
-            "l2_leaf_reg": l2,
+            "iterations": settings.n_estimators,
+            "learning_rate": settings.learning_rate,
+            "depth": settings.max_depth,
+            "l2_leaf_reg": settings.l2,
             "bootstrap_type": "Bernoulli",
-            "subsample": subsample,
-            "rsm": colsample,
-            "thread_count": threads or -1,
+            "subsample": settings.subsample,
+            "rsm": settings.colsample,
+            "thread_count": settings.threads or -1,
             "random_seed": seed,
             "allow_writing_files": False,
             "logging_level": "Silent",
@@ -60,7 +54,7 @@ class Model:
             parameters |= {"eval_metric": _AveragePrecision(), "use_best_model": True}
             watched = {
                 "eval_set": _pool(validation.categorical, validation.numeric, validation.label),
-                "early_stopping_rounds": early_stopping_rounds,
+                "early_stopping_rounds": settings.early_stopping_rounds,
                 "callbacks": [_Tell(on_round)],
             }
         booster = catboost.CatBoost(parameters)

@@ -38,11 +38,11 @@ class Baseline(Protocol):
         train: Examples,
         validation: Examples | None,
         cardinalities: Sequence[int],
+        settings: Any,
         *,
         fraud_weight: float,
         seed: int,
         on_round: OnRound,
-        **settings: Any,
     ) -> Self:
         """Fit to ``train``.
 
@@ -51,10 +51,10 @@ class Baseline(Protocol):
             validation: rows on whose average precision boosting stops and the best round is chosen; None to take
                 the last.
             cardinalities: number of ids of each categorical column.
+            settings: the model's own, of :mod:`fraudlab.config.baselines`.
             fraud_weight: weight of a fraud where a genuine row has 1.
             seed: of every draw; the same seed on as many threads gives the same model.
             on_round: told of each round, where there is a validation and rounds.
-            settings: those of the model's dataclass in :mod:`fraudlab.config.baselines`.
         """
         ...
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.baselines.contract import Examples, OnRound, joined, measure
+from fraudlab.config import LightGBMConfig
 
 
 class Model:
@@ -26,32 +27,24 @@ class Model:
         train: Examples,
         validation: Examples | None,
         cardinalities: Sequence[int],
+        settings: LightGBMConfig,
         *,
         fraud_weight: float,
         seed: int,
         on_round: OnRound,
-        n_estimators: int,
-        early_stopping_rounds: int,
-        learning_rate: float,
-        subsample: float,
-        colsample: float,
-        threads: int,
-        num_leaves: int,
-        min_child_samples: int,
-        l2: float,
     ) -> "Model":
         parameters = {
             "objective": "binary",
             "metric": "None",  # ours alone
             "scale_pos_weight": fraud_weight,
-            "learning_rate": learning_rate,
-            "num_leaves": num_leaves,
-            "min_child_samples": min_child_samples,
-            "lambda_l2": l2,
-            "bagging_fraction": subsample,
+            "learning_rate": settings.learning_rate,
+            "num_leaves": settings.num_leaves,
+            "min_child_samples": settings.min_child_samples,
+            "lambda_l2": settings.l2,
+            "bagging_fraction": settings.subsample,
             "bagging_freq": 1,
-            "feature_fraction": colsample,
-            "num_threads": threads,
+            "feature_fraction": settings.colsample,
+            "num_threads": settings.threads,
             "seed": seed,
             "deterministic": True,
             "force_row_wise": True,  # otherwise the faster of two layouts, by the clock, and their sums differ
@@ -69,11 +62,11 @@ class Model:
                 "valid_sets": [rows.create_valid(joined(validation.categorical, validation.numeric), validation.label)],
                 "feval": lambda score, data: ("average_precision", measure(data.get_label(), score), True),
                 "callbacks": [
-                    lightgbm.early_stopping(early_stopping_rounds, verbose=False),
+                    lightgbm.early_stopping(settings.early_stopping_rounds, verbose=False),
                     lambda env: on_round(env.evaluation_result_list[0][2]),
                 ],
             }
-        booster = lightgbm.train(parameters, rows, n_estimators, **watched)
+        booster = lightgbm.train(parameters, rows, settings.n_estimators, **watched)
         return cls(lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration)))
 
     def score(self, categorical: NDArray[np.int64], numeric: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from fraudlab.baselines.contract import Examples, OnRound
+from fraudlab.config import LogisticRegressionConfig
 
 
 class Model:
@@ -34,12 +35,11 @@ class Model:
         train: Examples,
         validation: Examples | None,
         cardinalities: Sequence[int],
+        settings: LogisticRegressionConfig,
         *,
         fraud_weight: float,
         seed: int,
         on_round: OnRound,
-        C: float,
-        max_iter: int,
     ) -> "Model":
         offset = np.cumsum([0, *cardinalities])
         numbers = train.numeric.astype(np.float64)
@@ -53,7 +53,7 @@ class Model:
             shape=(rows, offset[-1]),
         )
         design = hstack([csr_matrix(numbers), ids], format="csr") if columns else numbers
-        solver = LogisticRegression(C=C, max_iter=max_iter, class_weight={0: 1.0, 1: fraud_weight})
+        solver = LogisticRegression(C=settings.C, max_iter=settings.max_iter, class_weight={0: 1.0, 1: fraud_weight})
         solver.fit(design, train.label)
         weights = solver.coef_[0]
         width = numbers.shape[1]

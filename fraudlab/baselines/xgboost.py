@@ -9,6 +9,7 @@ import xgboost
 from numpy.typing import NDArray
 
 from fraudlab.baselines.contract import Examples, OnRound, joined, measure
+from fraudlab.config import XGBoostConfig
 
 
 class Model:
@@ -26,32 +27,24 @@ class Model:
         train: Examples,
         validation: Examples | None,
         cardinalities: Sequence[int],
+        settings: XGBoostConfig,
         *,
         fraud_weight: float,
         seed: int,
         on_round: OnRound,
-        n_estimators: int,
-        early_stopping_rounds: int,
-        learning_rate: float,
-        subsample: float,
-        colsample: float,
-        threads: int,
-        max_depth: int,
-        min_child_weight: float,
-        l2: float,
     ) -> "Model":
         parameters = {
             "objective": "binary:logistic",
             "disable_default_eval_metric": True,  # ours alone
             "tree_method": "hist",
             "scale_pos_weight": fraud_weight,
-            "learning_rate": learning_rate,
-            "max_depth": max_depth,
-            "min_child_weight": min_child_weight,
-            "lambda": l2,
-            "subsample": subsample,
-            "colsample_bytree": colsample,
-            "nthread": threads,
+            "learning_rate": settings.learning_rate,
+            "max_depth": settings.max_depth,
+            "min_child_weight": settings.min_child_weight,
+            "lambda": settings.l2,
+            "subsample": settings.subsample,
+            "colsample_bytree": settings.colsample,
+            "nthread": settings.threads,
             "seed": seed,
         }
         watched: dict[str, Any] = {}
@@ -61,12 +54,14 @@ class Model:
                 "custom_metric": lambda score, rows: ("average_precision", measure(rows.get_label(), score)),
                 "callbacks": [
                     _Tell(on_round),
-                    xgboost.callback.EarlyStopping(rounds=early_stopping_rounds, maximize=True, save_best=True),
+                    xgboost.callback.EarlyStopping(
+                        rounds=settings.early_stopping_rounds, maximize=True, save_best=True
+                    ),
                 ],
                 "verbose_eval": False,
             }
         rows = _matrix(train.categorical, train.numeric, train.label)
-        return cls(xgboost.train(parameters, rows, num_boost_round=n_estimators, **watched))
+        return cls(xgboost.train(parameters, rows, num_boost_round=settings.n_estimators, **watched))
 
     def score(self, categorical: NDArray[np.int64], numeric: NDArray[np.float32]) -> NDArray[np.float32]:
         return self._booster.predict(_matrix(categorical, numeric))

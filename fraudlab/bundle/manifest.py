@@ -1,6 +1,5 @@
 """The manifest of a bundle: what each file must be, checked before any of them is read."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fraudlab.digest import sha256_of
 from fraudlab.errors import UserError
 
 FORMAT = 1
@@ -23,7 +23,7 @@ _VERSION_DIGITS = 12
 def write(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write ``manifest.json`` of all files that now lie in ``folder``, with ``facts`` about them."""
     files = {
-        name: {"sha256": _sha256(path), "bytes": path.stat().st_size} for name, path in sorted(_files(folder).items())
+        name: {"sha256": sha256_of(path), "bytes": path.stat().st_size} for name, path in sorted(_files(folder).items())
     }
     text = json.dumps({"format": FORMAT, **facts, "files": files}, indent=2, allow_nan=False)
     (folder / NAME).write_text(text + "\n", encoding="utf-8")
@@ -57,7 +57,7 @@ def verify(folder: Path) -> dict[str, Any]:
         if not name.endswith(_PLAIN):
             raise UserError(f"bundle {folder}: {name} is refused, only {', '.join(_PLAIN)} files hold plain data")
         sha256, size = expected[name]
-        if file.stat().st_size != size or _sha256(file) != sha256:
+        if file.stat().st_size != size or sha256_of(file) != sha256:
             raise UserError(f"bundle {folder}: {name} was changed after its export; export or copy it again")
         if name.endswith(".npy"):
             _refuse_objects(file)
@@ -66,7 +66,7 @@ def verify(folder: Path) -> dict[str, Any]:
 
 def version(folder: Path) -> str:
     """What names a bundle: the first digits of its manifest's SHA-256."""
-    return _sha256(folder / NAME)[:_VERSION_DIGITS]
+    return sha256_of(folder / NAME)[:_VERSION_DIGITS]
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -82,11 +82,6 @@ def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
             if path.is_symlink() or not path.is_file():
                 raise UserError(f"{path} is a link or no plain file; a bundle holds plain files only")
             yield f"{prefix}{path.name}", path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _refuse_objects(path: Path) -> None:

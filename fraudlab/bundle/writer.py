@@ -6,7 +6,6 @@ import math
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,12 @@ from fraudlab.bundle.reference import reference
 from fraudlab.bundle.runtime import Bundle
 from fraudlab.config import BaselineConfig, ExportConfig
 from fraudlab.data.batches import Batch
+from fraudlab.data.encoded import encode
 from fraudlab.data.prepared import PreparedTable, prepared_table
-from fraudlab.data.splits import split_rows
 from fraudlab.decision import Decision
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays, TableEncoder
+from fraudlab.features.registry import settings_of
 from fraudlab.fitting import load_network
 from fraudlab.learner import score
 from fraudlab.metrics.ranking import average_precision
@@ -67,10 +67,7 @@ def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
     provenance = run.provenance()
     if table.fingerprint != provenance["data_fingerprint"]:
         raise UserError(f"data={trained.data.name} is not what {run.path} was trained on; train again, then export")
-    label = table.column(table.schema.label)
-    assert label is not None
-    split = split_rows(trained.split, label, table.column(table.schema.time), table.column(table.schema.card))
-    settings = {key: value for key, value in asdict(trained.features).items() if key != "encoder"}
+    split = table.split(trained.split)
     features = table.features
     encoder = TableEncoder.load(run.final / "encoder")
     network = load_network(run.final / "checkpoints" / "best.ckpt")
@@ -82,7 +79,7 @@ def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
         high=config.high_per_1000,
         calibrate=config.calibration == "platt",
     )
-    golden_rows = _golden_rows(split.validation, label)
+    golden_rows = _golden_rows(split.validation, table.label)
     records = _records(table, golden_rows, [c.name for c in raw_columns(table.schema, features)] + computed(features))
     facts = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -99,11 +96,14 @@ def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
     with replacing(out) as aside:
         encoder.save(aside)
         write_json(aside / "schema.json", contract(table.schema, features, records))
-        write_json(aside / "features.json", {"settings": settings, "schema": table.schema.to_dict()})
+        write_json(
+            aside / "features.json", {"settings": settings_of(trained.features), "schema": table.schema.to_dict()}
+        )
         write_json(aside / "decision.json", decision.to_dict())
         write_json(aside / "metrics.json", run.metrics())
         _save_look_ups(aside / "look_ups", features.look_ups(table.source))
-        learnt = table.rows(split.train, list(dict.fromkeys([*features.categorical, *features.numeric])))
+        inputs = list(dict.fromkeys([*features.categorical, *features.numeric]))
+        learnt = table.rows(split.train, inputs)
         scores = decision.calibrate(validation["score"].to_numpy())
         write_json(aside / "reference.json", reference(learnt, features.categorical, features.numeric, scores))
         del learnt
@@ -116,18 +116,19 @@ def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
 
         bundle = Bundle(aside, {}, "")
 
-        def checkpoint(arrays: Arrays) -> np.ndarray:
-            return score(network, Batch.of(*arrays, np.zeros(len(arrays.numeric))), trained.eval_batch_size)
+        def checkpoint(batch: Batch) -> np.ndarray:
+            return score(network, batch, trained.eval_batch_size)
 
-        frame = _inputs(table, split.validation)
         exact = (config.precision, config.quantize) == ("fp32", "none")
-        arrays = encoder.transform(frame)
-        rows = _parity(bundle, arrays, checkpoint(arrays), frame[table.schema.label].to_numpy(), exact)
+        batch = encode(table, split.validation, encoder)
+        arrays = Arrays(batch.categorical.numpy(), batch.numeric.numpy())
+        rows = _parity(bundle, arrays, checkpoint(batch), batch.label.numpy(), exact)
         encoded = bundle.encode(records)
         if not bundle.look_ups:  # with them, a record stands after the table's last row
-            _check_skew(encoded, encoder.transform(_inputs(table, golden_rows)))
+            _check_skew(encoded, encoder.transform(table.rows(golden_rows, inputs)))
+        of_records = Batch.of(*encoded, np.zeros(len(records)))
         expected = bundle.score(encoded)
-        from_records = float(np.abs(bundle.probability(encoded) - checkpoint(encoded)).max())
+        from_records = float(np.abs(bundle.probability(encoded) - checkpoint(of_records)).max())
         if exact and not from_records <= MOST_DIFFERENCE:
             raise UserError(f"bundle and checkpoint differ by {from_records:.2g} on raw records; the export is refused")
         write_json(aside / "parity.json", {**rows, "records": len(records), "records_max_difference": from_records})
@@ -162,10 +163,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, date):  # a datetime is one too
         return value.isoformat()
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _inputs(table: PreparedTable, rows: np.ndarray) -> pl.DataFrame:
-    return table.rows(rows, list(dict.fromkeys([*table.categorical, *table.numeric, table.schema.label])))
 
 
 def _save_look_ups(folder: Path, look_ups: Mapping[str, np.ndarray]) -> None:

@@ -7,8 +7,6 @@ import torch
 from fraudlab.data.batches import Batch, Batches
 from fraudlab.errors import UserError
 
-KEEP_ON_DEVICE = ("auto", "always", "never")
-
 
 class FraudDataModule(L.LightningDataModule):
     """Training and validation rows, already encoded.

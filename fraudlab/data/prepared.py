@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from fraudlab import build
 from fraudlab.atomic import replacing
 from fraudlab.data.sources import Source
+from fraudlab.data.splits import Split, split_rows
 from fraudlab.features import registry
 from fraudlab.features.registry import Features
 from fraudlab.schema import TableSchema
@@ -51,16 +53,25 @@ class PreparedTable:
 
     def column(self, name: str | None) -> pl.Series | None:
         """One column of the whole table; None for None."""
-        if name is None:
-            return None
-        return next(file for file in self.files if name in _names(file)).select(name).collect().to_series()
+        return None if name is None else self._file_of[name].select(name).collect().to_series()
+
+    @property
+    def label(self) -> pl.Series:
+        """0 or 1 (fraud) of every row."""
+        label = self.column(self.schema.label)
+        assert label is not None
+        return label
+
+    def split(self, config: Any) -> Split:
+        """The rows of each part, by the typed settings of a split; what it refuses: :func:`.splits.split_rows`."""
+        return split_rows(config, self.label, self.column(self.schema.time), self.column(self.schema.card))
 
     def rows(self, rows: np.ndarray, columns: Sequence[str]) -> pl.DataFrame:
         """The named columns of ``rows``, increasing positions; only the stretch that they span is read."""
         start, stop = int(rows[0]), int(rows[-1]) + 1
         found = []
         for file in self.files:
-            if there := [name for name in columns if name in _names(file)]:
+            if there := [name for name in columns if self._file_of[name] is file]:
                 found.append(file.slice(start, stop - start).select(there).collect())
         frame = pl.concat(found, how="horizontal").select(columns)
         return frame if len(frame) == len(rows) else frame[rows - start]
@@ -68,6 +79,10 @@ class PreparedTable:
     def columns(self, rows: np.ndarray) -> "Columns":
         """The columns of ``rows``, read as they are asked for."""
         return Columns(self, rows)
+
+    @cached_property
+    def _file_of(self) -> dict[str, pl.LazyFrame]:
+        return {name: file for file in self.files for name in file.collect_schema().names()}
 
 
 class Columns:
@@ -84,10 +99,6 @@ class Columns:
             first = self.columns.index(name)
             self._read = self._table.rows(self._rows, self.columns[first : first + _AHEAD])
         return self._read[name]
-
-
-def _names(file: pl.LazyFrame) -> list[str]:
-    return file.collect_schema().names()
 
 
 def prepare(source: Source, features: Features, settings: dict[str, object], cache_dir: Path) -> PreparedTable:
@@ -129,5 +140,5 @@ def _wide(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 def prepared_table(data: Any, features: Any, data_dir: Path) -> PreparedTable:
     """The prepared table of typed settings: made, or found under ``data_dir``."""
     source = build.source(data, data_dir)
-    settings = {key: value for key, value in asdict(features).items() if key != "encoder"}
+    settings = registry.settings_of(features)
     return prepare(source, registry.make(settings, source.schema), settings, data_dir)

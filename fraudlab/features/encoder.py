@@ -187,7 +187,7 @@ class TableEncoder:
             UserError: a value is no number where one belongs; the message names the column.
         """
         ids = [self._id(name, record.get(name)) for name in self.categorical]
-        value = np.array([_number(name, record.get(name)) for name in self._numeric], np.float64)
+        value = np.array([number(name, record.get(name)) for name in self._numeric], np.float64)
         finite = np.isfinite(value)
         numeric = np.empty((1, self.num_numeric), np.float32)
         numeric[0, : len(value)] = np.where(finite, self._scale(value), 0.0)
@@ -359,7 +359,7 @@ def _numbers(column: "pl.Series") -> NDArray[np.float64]:
         ) from None
 
 
-def _number(name: str, value: Any) -> float:
+def number(name: str, value: Any) -> float:
     """One value as a float, as a cast of its column would read it; NaN where missing."""
     if value is None:
         return math.nan

@@ -1,13 +1,12 @@
 """Columns that a table holds as float32: a record's value has to pass through it too, to be what the row's is."""
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudlab.errors import UserError
+from fraudlab.features.encoder import number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,17 +32,9 @@ def narrowed(record: Mapping[str, Any], look_ups: Mapping[str, NDArray[Any]]) ->
     names = [name for name in look_ups[NARROW].tolist() if made.get(name) is not None]
     try:
         wide = np.array([made[name] for name in names], np.float64)
-    except (TypeError, ValueError):
-        wrong = next(name for name in names if not _is_number(made[name]))
-        raise UserError(f"column {wrong}: {made[wrong]!r} is no number; give a number, or leave it out") from None
+    except (TypeError, ValueError, OverflowError):
+        wide = np.array([number(name, made[name]) for name in names], np.float64)
     with np.errstate(over="ignore"):
         narrow = wide.astype(np.float32).astype(np.float64)
     made.update(zip(names, narrow.tolist(), strict=True))
     return made
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        return not math.isnan(float(value))
-    except (TypeError, ValueError):
-        return False

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
@@ -43,6 +44,11 @@ def with_features(features: Features, frame: "pl.LazyFrame") -> "pl.DataFrame":
     for part in features.parts(whole.lazy()):
         whole = whole.hstack(part)
     return whole
+
+
+def settings_of(config: Any) -> dict[str, Any]:
+    """What :func:`make` takes, of the typed settings of a features option: all but the encoder's."""
+    return {key: value for key, value in asdict(config).items() if key != "encoder"}
 
 
 def make(settings: Mapping[str, Any], schema: TableSchema) -> Features:

@@ -17,8 +17,7 @@ _SHOWN = 10
 def table_summary(table: PreparedTable) -> list[str]:
     """Lines on the raw table: rows, columns, frauds, time, missing values, inputs."""
     schema = table.schema
-    label = table.column(schema.label)
-    assert label is not None
+    label = table.label
     frauds, rows = int(label.sum()), len(label)
     inputs = schema.names("amount", "categorical", "numeric")
     missing = table.source.select(pl.col(inputs).null_count()).collect().row(0)

@@ -103,15 +103,15 @@ def select(
                 "which is too few of one kind; take more days"
             )
 
+    columns = table.columns(rows)
     found = {}
     for name in tqdm([*table.numeric, *table.categorical], desc="over time", unit=" features"):
-        column = table.rows(rows, [name]).to_series()
+        column = columns[name]
         numeric = name in table.numeric
         found[name] = consistency(column[first], fraud[first], column[last], fraud[last], numeric=numeric)
     lasting = [name for name in table.numeric if re.fullmatch(among, name) and found[name].lasts(least_auc)]
     together = missing_together(
-        table.rows(rows, [name]).to_series()
-        for name in tqdm(lasting, desc="missing together", unit=" features", leave=False)
+        columns[name] for name in tqdm(lasting, desc="missing together", unit=" features", leave=False)
     )
     groups = tuple(
         Group(share, tuple(correlated(table.rows(rows, names).get_columns(), correlation)))

@@ -50,7 +50,6 @@ class Parts:
 
     Attributes:
         info: answer of ``/info``.
-        explains: whether the bundle gives reason codes.
     """
 
     settings: ServingConfig

@@ -36,13 +36,11 @@ class Checked:
     """A body that keeps the contract.
 
     Attributes:
-        body: the bytes that were checked.
         records: its transactions.
         is_list: whether the body is a list.
         missing: names of fields that are absent or null, one for each time.
     """
 
-    body: bytes
     records: list[dict[str, Any]]
     is_list: bool
     missing: list[str]
@@ -100,7 +98,7 @@ class Contract:
                 self._values(record, position, problems)
         if problems:
             raise Refused(problems)
-        return Checked(body, records, is_list, missing)
+        return Checked(records, is_list, missing)
 
     def _types(self, record: dict[str, Any], position: int, missing: list[str], problems: list[dict[str, Any]]) -> None:
         allowed = self._allowed

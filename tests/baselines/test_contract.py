@@ -1,6 +1,5 @@
 """What every baseline keeps, whichever the library."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,11 @@ ALL = (*BOOSTED, "logistic_regression")
 
 
 def fit(name: str, train: Examples, validation: Examples | None, *, seed: int = 0, weight: float = 1, **changed: Any):
-    settings = asdict(config.SCHEMAS["model"][name]())
-    if name in BOOSTED:
-        settings |= {"threads": 1, "n_estimators": 40, "learning_rate": 0.3, "early_stopping_rounds": 10}
-    del settings["name"]
+    quick = {"threads": 1, "n_estimators": 40, "learning_rate": 0.3, "early_stopping_rounds": 10}
+    settings = config.SCHEMAS["model"][name](**((quick if name in BOOSTED else {}) | changed))
     curve: list[float] = []
     told = {"fraud_weight": weight, "seed": seed, "on_round": curve.append}
-    model = build.baseline(name).fit(train, validation, CARDINALITIES, **told, **(settings | changed))
+    model = build.baseline(name).fit(train, validation, CARDINALITIES, settings, **told)
     return model, curve
 
 
@@ -98,11 +95,9 @@ def test_a_weight_on_frauds_raises_scores(name: str, train: Examples, validation
 @pytest.mark.parametrize("name", ALL)
 def test_a_table_without_categories(name: str, train: Examples, validation: Examples, tmp_path: Path) -> None:
     none = np.empty((len(train.label), 0), np.int64)
-    settings = asdict(config.SCHEMAS["model"][name]())
-    del settings["name"]
-    settings |= {"threads": 1, "n_estimators": 5} if name in BOOSTED else {}
+    settings = config.SCHEMAS["model"][name](**({"threads": 1, "n_estimators": 5} if name in BOOSTED else {}))
     model = build.baseline(name).fit(
-        train._replace(categorical=none), None, [], fraud_weight=1, seed=0, on_round=print, **settings
+        train._replace(categorical=none), None, [], settings, fraud_weight=1, seed=0, on_round=print
     )
     model.save(tmp_path / model.FILE)
     again = type(model).load(tmp_path / model.FILE)

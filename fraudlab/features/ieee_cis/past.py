@@ -176,8 +176,9 @@ def _columns(frame: pl.LazyFrame, key: str, groups: Groups) -> Iterator[tuple[li
     for column in MEANS.get(key, ()):
         value, known = _known(frame, column, groups)
         yield [f"{key}_{column}_mean"], np.column_stack([known, value])
+    group = pl.Series(groups.spread(groups.keys))
     for column in DIFFERENT.get(key, ()):
-        pairs = pl.DataFrame({"value": _column(frame, column)[groups.order], "group": groups.spread(groups.keys)})
+        pairs = pl.DataFrame({"value": _column(frame, column)[groups.order], "group": group})
         new = pairs.select(pl.struct("group", "value").is_first_distinct() & pl.col("value").is_not_null())
         yield [f"{key}_{column}_different"], new.to_series().cast(pl.Float64).to_numpy()[:, None]
 

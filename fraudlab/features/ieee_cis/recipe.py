@@ -2,7 +2,6 @@
 
 DAY = 86_400  # seconds
 MONTH = 30 * DAY
-SCOPES = ("point_in_time", "transductive")
 
 DRIFTING = tuple(f"D{n}" for n in (4, 6, 7, 8, 10, 11, 12, 13, 14, 15))
 PUBLISHED_V = tuple(
