@@ -151,4 +151,4 @@ def _problem(position: int | None, field: str | None, problem: str) -> dict[str,
 
 
 def _said(value: Any) -> str:
-    return _NAMES.get(type(value), str(value))
+    return _NAMES.get(type(value)) or str(value)  # a list could be nested too deeply to be written
