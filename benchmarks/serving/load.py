@@ -18,6 +18,7 @@ import numpy as np
 import uvloop
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_PATIENCE = 30.0  # seconds for an answer
 
 
 def post(path: str, body: bytes, *headers: str) -> bytes:
@@ -33,7 +34,7 @@ class Load:
     Attributes:
         seconds: from the first request to the last answer.
         answers: ``(status, sent, seconds)`` each; ``sent`` on the clock of ``time.perf_counter``.
-        lost: when requests were sent whose connection ended without a whole answer.
+        lost: when requests were sent that got no whole answer until their connection ended, or in 30 s.
         refused: number of connections that could not be made.
     """
 
@@ -98,12 +99,14 @@ async def _run(
     started = time.perf_counter()
     run = _Run(address, requests, started + seconds, load)
     tasks = [asyncio.create_task(run.client()) for _ in range(clients)]
-    if meanwhile is not None:
-        tasks_done = asyncio.gather(*tasks)
-        while not tasks_done.done():
+    done = asyncio.gather(*tasks)
+    while not done.done():
+        if meanwhile is not None:
             meanwhile(time.perf_counter() - started)
-            await asyncio.wait([tasks_done], timeout=1.0)
-    await asyncio.gather(*tasks)
+        for connection in tuple(run.connections):
+            connection.give_up(time.perf_counter())
+        await asyncio.wait([done], timeout=1.0)
+    await done
     load.seconds = time.perf_counter() - started
     return load
 
@@ -111,6 +114,7 @@ async def _run(
 class _Run:
     def __init__(self, address: tuple[str, int], requests: Iterator[bytes], end: float, load: Load) -> None:
         self.address, self.requests, self.end, self.load = address, requests, end, load
+        self.connections: set[_Connection] = set()
 
     async def client(self) -> None:
         """One client; it connects anew whenever the server has closed, and gives up when there is no server."""
@@ -135,9 +139,9 @@ class _Connection(asyncio.Protocol):
         self._sent = 0.0
         self._waits = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
+        self._run.connections.add(self)
         self._send()
 
     def data_received(self, data: bytes) -> None:
@@ -156,7 +160,13 @@ class _Connection(asyncio.Protocol):
         else:
             self._send()
 
+    def give_up(self, now: float) -> None:
+        """Close where an answer is overdue; the request counts as lost."""
+        if self._waits and now - self._sent > _PATIENCE:
+            self._transport.abort()
+
     def connection_lost(self, error: Exception | None) -> None:
+        self._run.connections.discard(self)
         if self._waits:
             self._run.load.lost.append(self._sent)
         if not self.finished.done():

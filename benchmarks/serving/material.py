@@ -1,10 +1,10 @@
 """What the server is measured on: simulated IEEE-CIS records, a small trained TabNet as a bundle, and a plain rival."""
 
 import json
+import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,18 +53,19 @@ def material(folder: Path, rows: int = ROWS) -> Material:
     """Make the material, about a minute and a half, or read it where it is made already."""
     data = folder / "data"
     if not (folder / _PREPARED).is_file():
+        shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left
         with tqdm(total=3, desc="material", file=sys.stderr) as progress:
             choice = ["data=ieee_cis_simulated", f"data.rows={rows}", "features=columns", "split=time_fraction"]
             quiet = ["trainer.max_epochs=2", "trainer.enable_progress_bar=false", "report=false"]
             _door("train", *choice, *quiet, f"hydra.run.dir={folder}/run", f"paths.data_dir={data}")
             progress.update()
-            _door("export", f"run={folder}/run", f"out={folder}/bundle")
+            _door("export", f"run={folder}/run", f"out={folder}/bundle", f"paths.data_dir={data}")
             progress.update()
             _rival(folder / "plain", _table(data, rows), _fields(folder))
             progress.update()
         (folder / _PREPARED).write_text(json.dumps({"rows": rows}))
     rows = json.loads((folder / _PREPARED).read_text())["rows"]
-    frame = _table(data, rows).select(_fields(folder))
+    frame = _table(data, rows).select(list(_fields(folder)))
     return Material(folder, records_of(frame.sample(min(RECORDS, rows), seed=0)), frame)
 
 
@@ -82,14 +83,14 @@ def _fields(folder: Path) -> dict[str, str]:
     return {field["name"]: field["type"] for field in schema["fields"]}
 
 
-def _rival(folder: Path, table: pl.DataFrame, fields: Mapping[str, str]) -> None:
+def _rival(folder: Path, table: pl.DataFrame, fields: dict[str, str]) -> None:
     """A ``TabNetClassifier`` of the same widths on the same columns."""
     import pandas as pd
     from pytorch_tabnet.tab_model import TabNetClassifier
 
     from benchmarks.serving import plain_app
 
-    raw = table.select(fields)
+    raw = table.select(list(fields))
     texts = [name for name, kind in fields.items() if kind == "string"]
     categories = {
         name: {text: i + 1 for i, text in enumerate(sorted(raw[name].drop_nulls().unique().to_list()))}
