@@ -160,7 +160,8 @@ def test_a_required_field_is_missed_and_an_optional_one_is_not(server: Server, r
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"[" * 5000, b"[" * 1000 + b"]" * 1000, b'{"TransactionAmt": NaN}', b'{"a": 1, "a": 2}',
+    [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"[" * 5000, b"[" * 1000 + b"]" * 1000,
+     b'{"TransactionAmt": NaN}', b'{"a": 1, "a": 2}',
      b'{"TransactionAmt": 1e999}', b"[[1]]", b"{} {}"],
 )  # fmt: skip
 def test_what_is_no_strict_json_of_records_is_refused(server: Server, body: bytes) -> None:
