@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -21,6 +22,9 @@ from fraudlab import config as schemas
 from fraudlab.errors import UserError
 
 HYDRA_VERSION_BASE = "1.3"
+
+ending = ExitStack()
+"""What ``main`` opens here is closed when it ends, however it ends, and before the next job of a multirun begins."""
 
 
 def conf_dir() -> Path:
@@ -43,10 +47,7 @@ def door(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise, so that the message is ours to write
 
             def task(composed: DictConfig) -> None:
-                if not full_error:
-                    os.environ.pop("HYDRA_FULL_ERROR", None)
-                with _one_message(name, full_error):
-                    main(schemas.typed(name, composed))
+                _job(name, main, composed, full_error)
 
             schemas.register()
             sys.argv += _what_goes_with_the_data(name)
@@ -77,6 +78,15 @@ def _what_goes_with_the_data(name: str) -> list[str]:
     groups = {group for item in primary["defaults"] if isinstance(item, dict) for group in item}
     wanted = ["experiment"] if "experiment" in groups else [group for group in goes_with if group in groups]
     return [f"{group}={goes_with[group]}" for group in wanted if group in goes_with and group not in given]
+
+
+def _job(name: str, main: Callable[[Any], None], composed: DictConfig, full_error: bool) -> None:
+    """Call ``main``; in a multirun this may be a process of its own, and Hydra hands its error to the first one."""
+    alone = HydraConfig.get().mode == RunMode.RUN
+    if alone and not full_error:
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+    with _one_message(name, full_error) if alone else nullcontext(), ending:
+        main(schemas.typed(name, composed))
 
 
 @contextmanager

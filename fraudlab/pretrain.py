@@ -10,7 +10,7 @@ from fraudlab.config import PretrainConfig
 @door("pretrain")
 def main(config: PretrainConfig) -> None:
     started = time.perf_counter()
-    from fraudlab import fitting  # heavy: only now, so that --help and config errors answer at once
+    from fraudlab import fitting, tracking  # heavy: only now, so that --help and config errors answer at once
     from fraudlab.atomic import write_json
     from fraudlab.data.encoded import encode
     from fraudlab.data.prepared import prepared_table
@@ -21,6 +21,7 @@ def main(config: PretrainConfig) -> None:
 
     fitting.check_plumbing(config)
     run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
+    tracked = tracking.begin(config.logger, run)
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
     # It alone looks at labels: which cards are known, whether each part has frauds.
     split = table.split(config.split)
@@ -59,6 +60,8 @@ def main(config: PretrainConfig) -> None:
         }
     )
     write_json(run.metrics_path, metrics)
+    tracked.figures(metrics)
+    tracked.artifact("model", run.path, "checkpoints", "encoder", "config.yaml", "metrics.json")
     print("\nMean squared error of the reconstructed columns, each in units of its variance, nothing hidden:")
     print("1 is no better than each column's mean, 0 is perfect; constant columns lower the former\n")
     print(f"{'':5}  {'rows':>10}  {'reconstruction':>14}  {'column means':>12}")

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 @door("train")
 def main(config: TrainConfig) -> None:
     started = time.perf_counter()
-    from fraudlab import baseline_fitting, fitting  # heavy: only now, so that --help and config errors answer at once
+    from fraudlab import baseline_fitting, fitting, tracking  # heavy: only now, so that --help and config errors answer at once
     from fraudlab.atomic import write_json
     from fraudlab.data.prepared import prepared_table
     from fraudlab.predictions import predictions_frame, split_figures
@@ -27,6 +27,7 @@ def main(config: TrainConfig) -> None:
     baseline_fitting.warn_of_unused(config, overrides(*baseline_fitting.UNUSED))
     pretrained = Pretrained.load(config)
     run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
+    tracked = tracking.begin(config.logger, run)
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
     if pretrained:
         pretrained.check_columns(table)
@@ -75,6 +76,8 @@ def main(config: TrainConfig) -> None:
         }
     )
     write_json(run.metrics_path, metrics)
+    tracked.figures(metrics)
+    tracked.artifact("model", run.path, "checkpoints", "encoder", "config.yaml", "metrics.json")
     if config.report:
         write_report(run.path)
     print()
