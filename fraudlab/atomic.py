@@ -1,5 +1,6 @@
 """Write aside, then rename: a path holds either nothing, the old content or the whole new one."""
 
+import fcntl
 import json
 import os
 import re
@@ -39,6 +40,36 @@ def replacing(path: Path) -> Iterator[Path]:
             number = int(code.group(1))
             raise OSError(number, os.strerror(number), str(path)) from error
         raise
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold other processes that come here with the same ``path`` until this one leaves."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # the kernel lets go of it if this process dies
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def once(path: Path) -> Iterator[Path | None]:
+    """As :func:`replacing`, but only where ``path`` is not there yet; else give None.
+
+    Of several processes one makes it while the others wait, so that runs side by side share a cache.
+    """
+    if path.exists():
+        yield None
+        return
+    with locked(path):
+        if path.exists():
+            yield None
+        else:
+            with replacing(path) as aside:
+                yield aside
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,15 +12,13 @@ from fraudlab import build
 from fraudlab.atomic import replacing, write_text
 from fraudlab.baselines.contract import Examples
 from fraudlab.config import BaselineConfig, CrossEntropyConfig, TrainConfig
-from fraudlab.config.baselines import BoostingConfig
+from fraudlab.config.baselines import UNUSED, BoostingConfig
 from fraudlab.data.batches import Batch
 from fraudlab.digest import sha256_of
 from fraudlab.errors import UserError
 
 log = logging.getLogger(__name__)
 
-UNUSED = ("optimizer", "scheduler", "trainer", "callbacks", "batch_size", "eval_batch_size", "keep_on_device")
-"""Settings of which a baseline takes nothing but whether progress is shown."""
 _SHA256 = "best.sha256"  # of the model's file
 
 

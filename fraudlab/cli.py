@@ -4,6 +4,7 @@ import difflib
 import io
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
@@ -119,6 +120,16 @@ def choices() -> dict[str, str]:
     return {group: str(option) for group, option in HydraConfig.get().runtime.choices.items() if option is not None}
 
 
+def command() -> str:
+    """What to type for this run alone, also where it is one of a multirun, perhaps in a launcher's process."""
+    settings = HydraConfig.get()
+    if settings.mode == RunMode.RUN:
+        return shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]])
+    added = [source.path for source in settings.runtime.config_sources if source.provider == "command-line"]
+    where = [word for path in added for word in ("--config-dir", path)]
+    return shlex.join(["python", "-m", f"fraudlab.{settings.job.name}", *where, *settings.overrides.task])
+
+
 def overrides(*groups: str) -> list[str]:
     """What the command line says of these config groups, as it says it: ``["data=table", "data.path=t.csv"]``."""
     given = HydraConfig.get().overrides.task
@@ -136,6 +147,8 @@ def _explain(error: Exception, name: str) -> str:
     """The nearest key or option to each one that does not exist, or else what Hydra said."""
     said = [_describe(error)] + ([_describe(error.__cause__)] if error.__cause__ is not None else [])
     lines = list(_nearest(name)) or list(dict.fromkeys(said))
+    if any("'hydra/launcher/" in line for line in lines):
+        lines.append("The launchers joblib, submitit_local and submitit_slurm come with: pip install 'fraudlab[launch]'")
     return "\n".join([*lines, f"See python -m fraudlab.{name} --help; HYDRA_FULL_ERROR=1 shows the traceback."])
 
 
@@ -156,7 +169,7 @@ def _nearest(name: str) -> Iterator[str]:
         if key in groups and groups[key] and not set(options) <= set(groups[key]):
             kind = f"{key}={value} does not exist; there are: {', '.join(groups[key])}"
             given, candidates = value, groups[key]
-        elif key.split(".")[0] != "hydra" and key not in known and key not in groups:
+        elif re.split("[./]", key)[0] != "hydra" and key not in known and key not in groups:
             kind, given, candidates = f"{key} is no setting", key, known + list(groups)
         else:
             continue

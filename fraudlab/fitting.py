@@ -206,8 +206,8 @@ def _fit(
 
 
 def _quieten_lightning() -> None:
-    """Leave out what Lightning says about itself: notes on devices, tips, deprecations inside its own code."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
+    """Leave out what Lightning and what it imports say about themselves: notes on devices, tips, deprecations inside its own code."""
+    for name in ("lightning.pytorch", "lightning.fabric", "gcsfs"):  # gcsfs: for checkpoints at gs:// addresses
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*treespec.*deprecated")
     warnings.filterwarnings("ignore", message=".*all_gather is deprecated")

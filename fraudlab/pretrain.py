@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from fraudlab.cli import choices, door
+from fraudlab.cli import choices, command, door
 from fraudlab.config import PretrainConfig
 
 
@@ -21,8 +21,8 @@ def main(config: PretrainConfig) -> None:
 
     fitting.check_plumbing(config)
     run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
-    tracked = tracking.begin(config.logger, run)
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
+    tracked = tracking.begin(config.logger, run)
     # It alone looks at labels: which cards are known, whether each part has frauds.
     split = table.split(config.split)
     # Never split.train, the later rows of the tested model: a training from here is chosen on the validation.
@@ -56,6 +56,7 @@ def main(config: PretrainConfig) -> None:
             "split_rows": {part: len(rows) for part, rows in parts.items()},
             "seed": config.seed,
             "device": config.trainer["accelerator"],
+            "command": command(),
             "wall_seconds": time.perf_counter() - started,
         }
     )

@@ -110,13 +110,13 @@ class RunFolder:
         write_json(
             self.path / "run.json",
             {
-                **facts,
                 "command": " ".join([Path(sys.executable).name, *sys.orig_argv[1:]]),
                 "git_commit": git_commit(),
                 "python": platform.python_version(),
                 "platform": platform.platform(),
                 "cpus": os.cpu_count(),
                 "versions": versions(_PACKAGES),
+                **facts,
             },
         )
 

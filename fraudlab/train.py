@@ -4,7 +4,7 @@ import logging
 import time
 from pathlib import Path
 
-from fraudlab.cli import choices, door, overrides
+from fraudlab.cli import choices, command, door, overrides
 from fraudlab.config import BaselineConfig, TrainConfig
 
 log = logging.getLogger(__name__)
@@ -27,10 +27,10 @@ def main(config: TrainConfig) -> None:
     baseline_fitting.warn_of_unused(config, overrides(*baseline_fitting.UNUSED))
     pretrained = Pretrained.load(config)
     run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
-    tracked = tracking.begin(config.logger, run)
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
     if pretrained:
         pretrained.check_columns(table)
+    tracked = tracking.begin(config.logger, run)
     schema = table.schema
     split = table.split(config.split)
     refit = split.refit and config.refit
@@ -72,6 +72,7 @@ def main(config: TrainConfig) -> None:
             "split_rows": {"train": len(split.train), "val": len(split.validation), "test": len(split.test)},
             "seed": config.seed,
             "device": "cpu" if isinstance(config.model, BaselineConfig) else config.trainer["accelerator"],
+            "command": command(),
             "wall_seconds": time.perf_counter() - started,
         }
     )

@@ -6,6 +6,10 @@ from fraudlab.config.checks import at_least, within
 from fraudlab.errors import UserError
 
 
+UNUSED = ("optimizer", "scheduler", "trainer", "callbacks", "batch_size", "eval_batch_size", "keep_on_device")
+"""Settings of a training that do nothing to a baseline."""
+
+
 @dataclass
 class BaselineConfig:
     """A model of another library, fitted on the same encoded arrays; a fraud weighs ``loss.fraud_weight``."""

@@ -11,7 +11,7 @@ import torch
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
-from fraudlab.atomic import replacing
+from fraudlab.atomic import once
 from fraudlab.data.batches import Batch
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits import Rows
@@ -23,17 +23,18 @@ _BLOCK = 65_536  # rows encoded at once
 def fit_encoder(table: PreparedTable, rows: Rows, settings: Any) -> TableEncoder:
     """The encoder of typed ``settings`` (``features.encoder``) fitted on ``rows``: made, or found beside the table."""
     folder = _folder(table, ["encoder", asdict(settings)], rows)
-    if not folder.exists():
-        encoder = TableEncoder.fit(table.columns(rows), table.categorical, table.numeric, **asdict(settings))
-        encoder.save(folder)
+    with once(folder) as aside:
+        if aside:
+            columns = table.columns(rows)
+            TableEncoder.fit(columns, table.categorical, table.numeric, **asdict(settings)).save(aside)
     return TableEncoder.load(folder)
 
 
 def encode(table: PreparedTable, rows: Rows, encoder: TableEncoder) -> Batch:
     """Encoded rows of a table, mapped from ``categorical.npy``, ``numeric.npy`` and ``label.npy`` beside it."""
     folder = _folder(table, ["arrays", encoder.fingerprint], rows)
-    if not folder.exists():
-        with replacing(folder) as aside:
+    with once(folder) as aside:
+        if aside:
             aside.mkdir()
             _write(table, rows, encoder, aside)
     # Copy on write: PyTorch wants memory that could be written to.

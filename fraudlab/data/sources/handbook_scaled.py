@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fraudlab.atomic import replacing
+from fraudlab.atomic import once
 from fraudlab.config import HandbookScaledConfig
 from fraudlab.data.sources import Source, fingerprint_of
 from fraudlab.data.sources.handbook import (
@@ -58,8 +58,8 @@ def load(config: HandbookScaledConfig, cache_dir: Path) -> Source:
     """
     fingerprint = fingerprint_of({**asdict(config), "version": VERSION})
     folder = cache_dir / f"{config.name}_{fingerprint}"
-    if not folder.exists():
-        with replacing(folder) as aside:
+    with once(folder) as aside:
+        if aside:
             aside.mkdir()
             _simulate(config, aside)
     frame = pl.scan_parquet(sorted(folder.glob("*.parquet")), glob=False)
