@@ -10,8 +10,10 @@ from fraudlab.errors import UserError
 @door("evaluate")
 def main(config: EvaluateConfig) -> None:
     from fraudlab import fitting
+    from fraudlab.atomic import write_json
     from fraudlab.data.prepared import prepared_table
     from fraudlab.predictions import predictions_frame, split_figures
+    from fraudlab.reporting.curves import write_curve
     from fraudlab.reporting.published import benchmark_for
     from fraudlab.reporting.table import figures_table
     from fraudlab.runs import RunFolder, load_config
@@ -28,6 +30,10 @@ def main(config: EvaluateConfig) -> None:
     test = predictions_frame(table, split.test, fitting.score_rows(trained, table, split.test, run.final))
     figures = split_figures(validation, test)
     print(figures_table(figures, benchmark_for(trained.published, trained.data), simulated=schema.simulated))
+    out = Path(config.paths.output_dir)
+    write_json(out / "metrics.json", figures)
+    for part, predictions in (("val", validation), ("test", test)):
+        write_curve(out / "curves" / f"{part}.csv", predictions)
     recorded = run.metrics()
     differing = [
         f"{part}.{name}: {recorded[part][name]} in metrics.json, {value} now"
@@ -37,7 +43,7 @@ def main(config: EvaluateConfig) -> None:
     ]
     if differing:
         raise UserError("figures differ from those of the run:\n  " + "\n  ".join(differing))
-    print(f"\nthe same figures as in {run.metrics_path}")
+    print(f"\nthe same figures as in {run.metrics_path}; with curves: {out}")
 
 
 if __name__ == "__main__":
