@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test serve results bench-tabnet bench-prepare lint format typecheck check-conf clean distclean
+.PHONY: help setup train test serve pipeline results bench-tabnet bench-prepare lint format typecheck check-conf clean distclean
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,6 +30,9 @@ serve: $(READY) ## serve the newest bundle on 127.0.0.1:8000; trains and exports
 	@ls outputs/*/*/bundle/manifest.json >/dev/null 2>&1 || { run=outputs/train/served_$$(date +%s) && \
 	$(BIN)/python -m fraudlab.train hydra.run.dir=$$run && $(BIN)/python -m fraudlab.export run=$$run; }
 	$(BIN)/python -m fraudlab.serve $(ARGS)
+
+pipeline: $(READY) ## prepare, train, evaluate, export by DVC, as far as anything changed; then commit dvc.lock
+	PATH="$(abspath $(BIN)):$$PATH" dvc repro $(ARGS)
 
 results: $(READY) ## run every experiment of the README's table, three seeds each (about half an hour)
 	$(BIN)/python -m benchmarks.results
