@@ -12,7 +12,8 @@ from fraudlab import build
 from fraudlab.atomic import replacing, write_text
 from fraudlab.baselines.contract import Examples
 from fraudlab.config import BaselineConfig, CrossEntropyConfig, TrainConfig
-from fraudlab.config.baselines import UNUSED, BoostingConfig
+from fraudlab.config.baselines import UNUSED as UNUSED
+from fraudlab.config.baselines import BoostingConfig
 from fraudlab.data.batches import Batch
 from fraudlab.digest import sha256_of
 from fraudlab.errors import UserError

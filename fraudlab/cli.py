@@ -148,7 +148,7 @@ def _explain(error: Exception, name: str) -> str:
     said = [_describe(error)] + ([_describe(error.__cause__)] if error.__cause__ is not None else [])
     lines = list(_nearest(name)) or list(dict.fromkeys(said))
     if any("'hydra/launcher/" in line for line in lines):
-        lines.append("The launchers joblib, submitit_local and submitit_slurm come with: pip install 'fraudlab[launch]'")
+        lines.append("The launchers joblib, submitit_local, submitit_slurm come with: pip install 'fraudlab[launch]'")
     return "\n".join([*lines, f"See python -m fraudlab.{name} --help; HYDRA_FULL_ERROR=1 shows the traceback."])
 
 

@@ -206,7 +206,7 @@ def _fit(
 
 
 def _quieten_lightning() -> None:
-    """Leave out what Lightning and what it imports say about themselves: notes on devices, tips, deprecations inside its own code."""
+    """Leave out what Lightning says about itself, and what it imports: notes on devices, tips, deprecations inside."""
     for name in ("lightning.pytorch", "lightning.fabric", "gcsfs"):  # gcsfs: for checkpoints at gs:// addresses
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*treespec.*deprecated")

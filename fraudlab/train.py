@@ -13,7 +13,8 @@ log = logging.getLogger(__name__)
 @door("train")
 def main(config: TrainConfig) -> None:
     started = time.perf_counter()
-    from fraudlab import baseline_fitting, fitting, tracking  # heavy: only now, so that --help and config errors answer at once
+    # Heavy: only now, so that --help and config errors answer at once.
+    from fraudlab import baseline_fitting, fitting, tracking
     from fraudlab.atomic import write_json
     from fraudlab.data.prepared import prepared_table
     from fraudlab.predictions import predictions_frame, split_figures

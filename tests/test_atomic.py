@@ -67,9 +67,7 @@ def test_of_several_processes_one_makes_it(tmp_path: Path) -> None:
 
 def test_what_failed_is_made_by_the_next(tmp_path: Path) -> None:
     path = tmp_path / "table"
-    with pytest.raises(RuntimeError), once(path) as aside:
-        assert aside is not None
-        aside.mkdir()
-        raise RuntimeError
+    with pytest.raises(FileNotFoundError), once(path) as aside:
+        (aside / "part").write_text("half of it, in a folder that is not there")
     assert not list(tmp_path.iterdir())
     assert make(path) == 1

@@ -44,9 +44,7 @@ class Plot:
     caption: str
 
 
-def draw(
-    key: str, title: str, alt: str, caption: str, paint: Callable[[Figure], None], height: float = 3.2
-) -> Plot:
+def draw(key: str, title: str, alt: str, caption: str, paint: Callable[[Figure], None], height: float = 3.2) -> Plot:
     """One plot as inline SVG: ids unique on the page, colours as CSS variables, named for screen readers.
 
     ``height`` is in inches of 4.8 across.

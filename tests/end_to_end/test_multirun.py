@@ -46,7 +46,7 @@ def test_a_launcher_trains_each_job_in_its_own_folder(
     for name, script in SLURM.items():
         (tmp_path / "bin" / name).write_text(script)
         (tmp_path / "bin" / name).chmod(0o755)
-    # Another radius, so that nothing of it is cached: jobs side by side must not tread on each other as they make it.
+    # Another radius, so that nothing of it is cached: jobs side by side must not disturb each other as they make it.
     jobs = ("seed=3", "model=mlp,lightgbm", f"hydra/launcher={launcher}", *settings)
     done = door("train", "-m", *SMALL, *QUICK, *jobs, f"hydra.sweep.dir={tmp_path}/all",
                 env={"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"})  # fmt: skip
