@@ -1,10 +1,11 @@
 """Write aside, then rename: a path holds either nothing, the old content or the whole new one."""
 
+import fcntl
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,25 @@ def replacing(path: Path) -> Iterator[Path]:
             number = int(code.group(1))
             raise OSError(number, os.strerror(number), str(path)) from error
         raise
+
+
+def make_once(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` make a file or folder that takes the place of ``path``, unless there is one.
+
+    Of several processes that ask at the same time one makes it and the others wait.
+    """
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            if not path.exists():
+                with replacing(path) as aside:
+                    write(aside)
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

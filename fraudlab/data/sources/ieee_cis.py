@@ -22,7 +22,7 @@ import polars as pl
 from polars import selectors
 from polars.exceptions import PolarsError
 
-from fraudlab.atomic import replacing
+from fraudlab.atomic import make_once
 from fraudlab.config import IEEECISConfig
 from fraudlab.data.sources import Source, fingerprint_of
 from fraudlab.data.sources.ieee_cis_columns import (
@@ -82,9 +82,10 @@ def _joined(config: IEEECISConfig, cache_dir: Path, part: Part) -> tuple[Path, s
     facts = [part, VERSION, simulated, [folder.facts(name) for name in names.values()]]
     fingerprint = fingerprint_of({"ieee_cis": facts})
     path = cache_dir / f"{config.name}_{fingerprint}.parquet"
-    if not path.exists():
+
+    def write(aside: Path) -> None:
         log.info("reading %s from %s", " and ".join(dict.fromkeys(names.values())), config.raw_dir)
-        with replacing(path) as aside, TemporaryDirectory(prefix=".ieee_cis_", dir=cache_dir) as scratch:
+        with TemporaryDirectory(prefix=".ieee_cis_", dir=cache_dir) as scratch:
             transaction, identity = (
                 _scan(
                     _unpacked(folder.fetch(name, Path(scratch)), f"{part}_{kind}", Path(scratch)),
@@ -95,6 +96,8 @@ def _joined(config: IEEECISConfig, cache_dir: Path, part: Part) -> tuple[Path, s
                 for kind, name in names.items()
             )
             _write(transaction, identity, aside, Path(scratch))
+
+    make_once(path, write)
     return path, fingerprint, simulated
 
 
