@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoi
 from torch import nn
 
 from fraudlab import baseline_fitting, build
-from fraudlab.callbacks import StopAfter
+from fraudlab.callbacks import StopAfter, TrialReport
 from fraudlab.config import BaselineConfig, FitConfig, PretrainConfig, TrainConfig
 from fraudlab.data.datamodule import FraudDataModule
 from fraudlab.data.encoded import encode, fit_encoder
@@ -28,6 +28,7 @@ from fraudlab.features.encoder import TableEncoder
 from fraudlab.learner import FraudLearner, Learner, load_checkpoint, score
 from fraudlab.pretrained import Pretrained, shape
 from fraudlab.pretraining_learner import PretrainingLearner, pretraining_network
+from fraudlab.tuning.channel import is_trial
 
 
 @dataclass(frozen=True)
@@ -241,6 +242,8 @@ def _trainer(config: FitConfig, folder: Path, *, with_validation: bool, stop_aft
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
     if stop_after is not None:
         callbacks.append(StopAfter(stop_after))
+    if with_validation and is_trial():
+        callbacks.append(TrialReport())
     # Only the fit that is watched on validation writes curves: two fits in one log would overwrite each other.
     wanted = (config.logger or {}).values() if with_validation else ()
     loggers = [build.plumbing(logger) for logger in wanted if logger]

@@ -2,5 +2,6 @@
 
 from fraudlab.callbacks.best_checkpoint import BestCheckpoint
 from fraudlab.callbacks.stop_after import StopAfter
+from fraudlab.callbacks.trial_report import TrialReport
 
-__all__ = ["BestCheckpoint", "StopAfter"]
+__all__ = ["BestCheckpoint", "StopAfter", "TrialReport"]
