@@ -52,10 +52,8 @@ def main(config: SweepConfig) -> None:
             best = sweep.best(candidates)
             print("\n" + candidates_table(candidates, definition, best, simulated=simulated))
             name = f"{definition.name}_best"
-            comment = f"Trial {best.trial} of {len(trials)} of the sweep {definition.name}, chosen on validation."
-            write_text(
-                folder / "experiment" / f"{name}.yaml", experiment(definition.overrides(best.drawn), comment)
-            )
+            tried = f"trial {best.trial} of {len(trials)} of the sweep {definition.name}, chosen on validation"
+            write_text(folder / "experiment" / f"{name}.yaml", experiment(definition.overrides(best.drawn), tried))
             page = folder / "sweep.html"
             write_sweep_page(page, sweep.study, trials, candidates, best, definition, simulated=simulated)
             print(f"\npage: {page}\nbest: python -m fraudlab.train --config-dir {folder} experiment={name}")

@@ -1,5 +1,6 @@
 """A sweep as plain text and as one self-contained HTML page."""
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ def trials_table(trials: Sequence[FrozenTrial], definition: Definition, *, simul
         rows.append(
             [str(trial.number), *(f"{value:.4f}" for value in trial.values), f"{_seconds(trial):.0f}", settings(trial)]
         )
+    _left(rows)
     counts = ", ".join(f"{number} {state}" for state, number in states.items())
     caption = f"{len(trials)} trials: {counts}" + ("; simulated data" if simulated else "")
     lines = [caption, "", *(aligned(rows) if ordered else [])]
@@ -60,6 +62,7 @@ def candidates_table(
     for candidate in candidates:
         figures = [mean_and_std(candidate, figure) for figure in range(len(names))]
         rows.append([candidate_name(candidate, best, definition), *figures, settings_of(candidate.drawn)])
+    _left(rows)
     where = "the test window; the best was chosen on validation" if tested else "validation"
     seeds = ", ".join(map(str, definition.seeds))
     caption = f"Mean ± deviation over seeds {seeds} on {where}" + ("; simulated data" if simulated else "")
@@ -122,6 +125,13 @@ def candidate_name(candidate: Candidate, best: Candidate, definition: Definition
     return f"trial {candidate.trial}" + (f" ({', '.join(marks)})" if marks else "")
 
 
+def _left(rows: Sequence[list[str]]) -> None:
+    """Pad the last cells, so that they stand at the left of their column."""
+    width = max(len(row[-1]) for row in rows)
+    for row in rows:
+        row[-1] = row[-1].ljust(width)
+
+
 def settings(trial: FrozenTrial) -> str:
     """What a trial drew, rounded to read."""
     return settings_of(trial.params)
@@ -176,8 +186,11 @@ def _history(trials: Sequence[FrozenTrial], definition: Definition) -> Plot:
 
 
 def _importances(study: optuna.Study, finished: Sequence[FrozenTrial], definition: Definition) -> Plot | None:
+    sign = -1 if definition.metrics[0].direction == "maximize" else 1  # the evaluator takes low for good, and says so
     try:
-        found = optuna.importance.get_param_importances(study, target=lambda trial: trial.values[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = optuna.importance.get_param_importances(study, target=lambda trial: sign * trial.values[0])
     except (ValueError, RuntimeError):  # too few trials
         return None
     if len(finished) < 4 or not found:

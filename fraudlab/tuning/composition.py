@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -40,13 +41,15 @@ def typed(composed: DictConfig, overrides: Sequence[str]) -> TrainConfig:
     Raises:
         UserError: a value is of the wrong type or out of range.
     """
-    plain = OmegaConf.create({key: value for key, value in composed.items() if key != "hydra"})
-    plain._set_parent(None)
     try:
-        settings: TrainConfig = config.typed("train", plain)
+        settings: TrainConfig = config.typed("train", _without_hydra(composed))
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explain(error, "train", overrides)) from error
     return settings
+
+
+def _without_hydra(composed: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
 
 
 def check(definition: Definition) -> TrainConfig:
@@ -83,19 +86,21 @@ def _check_type(setting: Setting, base: DictConfig) -> None:
             raise UserError(f"space.{setting.key} gives {value} where a word such as {now} belongs")
 
 
-def experiment(overrides: Sequence[str], comment: str) -> str:
-    """A file for ``conf/experiment/`` that composes to the settings of ``overrides``, whatever recipe they came from."""
+def experiment(overrides: Sequence[str], tried: str) -> str:
+    """A file for ``conf/experiment/`` that composes to the settings of ``overrides``, whatever recipe they came from.
+
+    ``tried`` says how they were chosen; it goes into the folder of every run of the experiment.
+    """
     composed = compose(overrides)
     choices = composed.hydra.runtime.choices
-    settings = OmegaConf.to_container(composed, resolve=True)
+    settings = OmegaConf.to_container(_without_hydra(composed))  # max_lr goes on following lr
     assert isinstance(settings, dict)
     chosen = [{f"override /{group}": choices[group]} for group in _GROUPS if choices.get(group)]
-    values = {key: value for key, value in settings.items() if key not in ("hydra", *_OF_THE_RUN)}
+    values = {key: value for key, value in settings.items() if key not in _OF_THE_RUN}
     for group in ("data", "features", "split", "model", "loss"):
         values[group] = {key: value for key, value in values[group].items() if key != "name"}
-    body: dict[str, Any] = {"defaults": [*chosen, "_self_"], **values}
-    lines = [f"# {line}" for line in comment.splitlines()]
-    return "\n".join(["# @package _global_", *lines, OmegaConf.to_yaml(OmegaConf.create(body))])
+    body: dict[str, Any] = {"defaults": [*chosen, "_self_"], **values, "tried": tried}
+    return f"# @package _global_\n{yaml.safe_dump(body, sort_keys=False)}"
 
 
 def config_dir() -> str | None:

@@ -14,15 +14,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fraudlab.errors import UserError
 
-_SAMPLERS = {
+_SAMPLERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "tpe": (optuna.samplers.TPESampler, {"multivariate": True, "group": True, "constant_liar": True}),
     "gp": (optuna.samplers.GPSampler, {}),
     "cmaes": (optuna.samplers.CmaEsSampler, {"warn_independent_sampling": False}),
     "random": (optuna.samplers.RandomSampler, {}),
-    "qmc": (
-        optuna.samplers.QMCSampler,
-        {"scramble": True, "warn_independent_sampling": False, "warn_asynchronous_seeding": False},
-    ),
+    "qmc": (optuna.samplers.QMCSampler, {"scramble": True, "warn_independent_sampling": False}),
 }
 
 
@@ -37,9 +34,14 @@ def make_sampler(settings: Mapping[str, Any], seed: int) -> BaseSampler:
     kind, defaults = _SAMPLERS[name]
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     _check_options("sampler", name, kind, settings)
-    if name == "qmc":  # one sequence for all processes, who take its points in turn
-        return kind(**{**defaults, **settings}, seed=seed)  # type: ignore[call-arg]
-    return SeededByTrial(lambda of_trial: kind(**{**defaults, **settings}, seed=of_trial), seed)  # type: ignore[call-arg]
+    options: dict[str, Any] = {**defaults, **settings}
+
+    def make(of_trial: int) -> BaseSampler:
+        if name == "qmc":  # one sequence for all processes, who take its points in turn
+            return kind(**options, seed=seed, independent_sampler=optuna.samplers.RandomSampler(of_trial))
+        return kind(**options, seed=of_trial)
+
+    return SeededByTrial(make, seed)
 
 
 def make_pruner(settings: Mapping[str, Any], most_steps: int) -> optuna.pruners.BasePruner:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Value = float | int | str | bool | None
 
 _PLAIN = re.compile(r"[A-Za-z_][\w./-]*\Z")
+_WORDS = ("null", "true", "false", "nan", "inf")  # which Hydra takes for something else unless quoted
 _KINDS = ("float", "int", "choice")
 
 
@@ -166,7 +167,7 @@ def text(value: Value) -> str:
         return str(value).lower()
     if isinstance(value, (int, float)):
         return repr(value)
-    if _PLAIN.match(value) or (value[:1] in "[{" and value[-1:] in "]}"):
+    if (_PLAIN.match(value) and value.lower() not in _WORDS) or (value[:1] in "[{" and value[-1:] in "]}"):
         return value
     return "'" + value.replace("'", r"\'") + "'"
 

@@ -1,6 +1,7 @@
 """Where a study lies: an SQLite file, a PostgreSQL server or a journal file, each for many processes at once."""
 
 import re
+import time
 from pathlib import Path
 
 import optuna
@@ -12,6 +13,7 @@ from fraudlab.errors import UserError
 ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError)
 """What a storage raises that cannot be reached or is full."""
 _SQLITE_PATIENCE = 60  # seconds to wait for another process's transaction
+_OPENINGS = 4  # attempts: two processes that make the tables of one storage at once get in each other's way
 
 
 def open_storage(url: str) -> optuna.storages.BaseStorage:
@@ -24,26 +26,33 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
     Raises:
         UserError: nothing answers there, or the address makes no sense.
     """
-    try:
-        if url.startswith("journal:"):
-            path = Path(url.removeprefix("journal:"))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
-        if url.startswith("sqlite:"):
-            return _sqlite(url)
-        # Optuna's name for the driver that fraudlab installs.
-        url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
-        return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
-    except ImportError as error:
-        raise UserError(
-            f"storage={hidden(url)} needs a package that is missing ({error}); for PostgreSQL: "
-            "pip install 'psycopg[binary]'"
-        ) from error
-    except (*ERRORS, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"storage={hidden(url)} cannot be reached: {first_line(error)}\n"
-            "Use sqlite:///<file>, postgresql://<user>:<password>@<host>/<database> or journal:<file>."
-        ) from error
+    for attempt in range(_OPENINGS):
+        try:
+            return _open(url)
+        except ImportError as error:
+            raise UserError(
+                f"storage={hidden(url)} needs a package that is missing ({error}); for PostgreSQL: "
+                "pip install 'psycopg[binary]'"
+            ) from error
+        except (*ERRORS, ValueError, RuntimeError) as error:
+            if attempt + 1 == _OPENINGS or not isinstance(error, ERRORS):
+                raise UserError(
+                    f"storage={hidden(url)} cannot be reached: {first_line(error)}\n"
+                    "Use sqlite:///<file>, postgresql://<user>:<password>@<host>/<database> or journal:<file>."
+                ) from error
+            time.sleep(0.5 * (attempt + 1))
+    raise AssertionError
+
+
+def _open(url: str) -> optuna.storages.BaseStorage:
+    if url.startswith("journal:"):
+        path = Path(url.removeprefix("journal:"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+    if url.startswith("sqlite:"):
+        return _sqlite(url)
+    url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)  # the driver's name, as SQLAlchemy wants it
+    return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
 
 
 def hidden(url: str) -> str:
