@@ -53,10 +53,12 @@ def main(config: SweepConfig) -> None:
             print("\n" + candidates_table(candidates, definition, best, simulated=simulated))
             name = f"{definition.name}_best"
             tried = f"trial {best.trial} of {len(trials)} of the sweep {definition.name}, chosen on validation"
-            write_text(folder / "experiment" / f"{name}.yaml", experiment(definition.overrides(best.drawn), tried))
+            # In a folder of its own: Hydra takes every folder beside experiment/ for a config group.
+            found = experiment(definition.overrides(best.drawn), tried)
+            write_text(folder / "best" / "experiment" / f"{name}.yaml", found)
             page = folder / "sweep.html"
             write_sweep_page(page, sweep.study, trials, candidates, best, definition, simulated=simulated)
-            print(f"\npage: {page}\nbest: python -m fraudlab.train --config-dir {folder} experiment={name}")
+            print(f"\npage: {page}\nbest: python -m fraudlab.train --config-dir {folder / 'best'} experiment={name}")
             if config.test_best:
                 asked = [trial for trial in trials if trial.number == best.trial]
                 asked += [trial for trial in finalists if trial.user_attrs.get("start") == 0 and trial not in asked]

@@ -154,7 +154,7 @@ def _plots(study: optuna.Study, trials: Sequence[FrozenTrial], definition: Defin
     importances = _importances(study, finished, definition)
     if importances:
         plots.append(importances)
-    if len(finished) > 1:
+    if finished:
         plots.append(_parallel(finished, definition))
     if curves := [trial for trial in trials if len(trial.intermediate_values) > 1]:
         plots.append(_curves(curves, definition))

@@ -255,15 +255,15 @@ class _Crew:
         if ended.how == "pruned":  # and told already
             return ended
         values = None
-        if ended.how == "finished":
-            try:
-                values = values_of(self._folder / str(trial.number), self._metrics)
-            except KeyError as error:
-                ended = Ended("failed", str(error.args[0]))
-            else:
-                if values is None:
-                    ended = Ended("failed", "it ended without metrics.json")
+        try:  # also of one that was killed: its figures come last, so it had finished
+            values = values_of(self._folder / str(trial.number), self._metrics)
+        except KeyError as error:
+            ended = Ended("failed", str(error.args[0]))
+        else:
+            if values is None and ended.how == "finished":
+                ended = Ended("failed", "it ended without metrics.json")
         if values is not None:
+            ended = Ended("finished")
             self._work.finish(trial.number, values)
         elif self._stop.event.is_set():
             self._work.put_back(trial, "the search was stopped", its_fault=False)

@@ -1,14 +1,12 @@
 """Every sampler draws from the space, the same points again after a restart, and none twice."""
 
-from pathlib import Path
-
 import pytest
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from fraudlab.errors import UserError
 from fraudlab.tuning.samplers import make_pruner, make_sampler
 from fraudlab.tuning.space import read_space
-from fraudlab.tuning.storage import open_storage
 from fraudlab.tuning.worklist import WorkList, open_study
 
 SPACE = read_space(
@@ -22,8 +20,7 @@ SPACE = read_space(
 )
 
 
-def run(folder: Path, name: str, trials: int, **options) -> list[dict]:
-    storage = open_storage(f"sqlite:///{folder}/study.db")
+def run(storage: InMemoryStorage, name: str, trials: int, **options) -> list[dict]:
     study = open_study(storage, name, ["maximize"], "same", make_sampler({"name": name, **options}, 7))
     work = WorkList(study, SPACE, trials, retries=0, grace=60)
     while taken := work.take():
@@ -33,13 +30,12 @@ def run(folder: Path, name: str, trials: int, **options) -> list[dict]:
 
 
 @pytest.mark.parametrize("name", ["tpe", "gp", "cmaes", "random", "qmc"])
-def test_a_search_in_two_parts_draws_what_one_in_one_part_does(tmp_path: Path, name: str) -> None:
+def test_a_search_in_two_parts_draws_what_one_in_one_part_does(name: str) -> None:
     options = {} if name in ("random", "qmc") else {"n_startup_trials": 3}
-    for folder in ("whole", "parts"):
-        (tmp_path / folder).mkdir()
-    whole = run(tmp_path / "whole", name, 8, **options)
-    run(tmp_path / "parts", name, 5, **options)
-    parts = run(tmp_path / "parts", name, 8, **options)
+    whole = run(InMemoryStorage(), name, 8, **options)
+    stored = InMemoryStorage()
+    run(stored, name, 5, **options)
+    parts = run(stored, name, 8, **options)
     assert len(whole) == 8
     assert len({tuple(point.items()) for point in whole}) == 8
     for point in whole:

@@ -70,15 +70,15 @@ def share(url: str, processes: int, budget: int) -> None:
 
 
 def test_two_processes_share_an_sqlite_study(tmp_path: Path) -> None:
-    share(f"sqlite:///{tmp_path}/study.db", processes=2, budget=40)
+    share(f"sqlite:///{tmp_path}/study.db", processes=2, budget=24)
 
 
 def test_four_processes_share_a_postgresql_study(postgresql: str) -> None:
-    share(postgresql, processes=4, budget=60)
+    share(postgresql, processes=4, budget=40)
 
 
 def test_three_processes_share_a_journal(tmp_path: Path) -> None:
-    share(f"journal:{tmp_path}/study.log", processes=3, budget=40)
+    share(f"journal:{tmp_path}/study.log", processes=3, budget=24)
 
 
 def work_list(path: Path, budget: int = 3, **settings) -> WorkList:
