@@ -1,6 +1,5 @@
 """The one exception that a user is meant to read."""
 
-
 DIVERGED = "training diverged"
 """How the message of a training begins whose numbers got lost."""
 

@@ -165,7 +165,7 @@ DOORS: dict[str, type] = {
 
 
 def register() -> None:
-    """Make the schemas known to Hydra under ``<group>/base_<option>`` and ``base_<door>``; ``${stem:...}`` of a path."""
+    """Make the schemas known to Hydra under ``<group>/base_<option>`` and ``base_<door>``, and ``${stem:<path>}``."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 

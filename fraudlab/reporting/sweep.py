@@ -19,7 +19,7 @@ from fraudlab.reporting.comparison import aligned
 from fraudlab.reporting.svg import FIRST, MUTED, SECOND, STYLE, Plot, draw
 from fraudlab.tuning.definition import Definition
 from fraudlab.tuning.search import state_of
-from fraudlab.tuning.space import Setting, text
+from fraudlab.tuning.space import Setting, override, text
 from fraudlab.tuning.stages import Candidate
 
 _SHOWN = 10  # trials of the printed table
@@ -138,7 +138,9 @@ def settings(trial: FrozenTrial) -> str:
 
 
 def settings_of(drawn: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={text(value)}" for key, value in drawn.items())
+    """A point, rounded to read."""
+    rounded = {key: float(f"{value:.3g}") if isinstance(value, float) else value for key, value in drawn.items()}
+    return " ".join(override(*item) for item in rounded.items())
 
 
 def _seconds(trial: FrozenTrial) -> float:

@@ -1,6 +1,5 @@
 """The settings of a trial as ``python -m fraudlab.train`` would compose them: checked before any trial starts."""
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,8 +92,7 @@ def experiment(overrides: Sequence[str], tried: str) -> str:
     """
     composed = compose(overrides)
     choices = composed.hydra.runtime.choices
-    settings = OmegaConf.to_container(_without_hydra(composed))  # max_lr goes on following lr
-    assert isinstance(settings, dict)
+    settings: Any = OmegaConf.to_container(_without_hydra(composed))  # max_lr goes on following lr
     chosen = [{f"override /{group}": choices[group]} for group in _GROUPS if choices.get(group)]
     values = {key: value for key, value in settings.items() if key not in _OF_THE_RUN}
     for group in ("data", "features", "split", "model", "loss"):
@@ -109,9 +107,3 @@ def config_dir() -> str | None:
         if source.provider == "command-line":
             return str(source.path)
     return None
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """ ``; did you mean ...?`` or nothing."""
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -172,7 +172,7 @@ def _metrics(given: Any, where: str) -> tuple[Metric, ...]:
         if not isinstance(name, str) or direction not in (None, "maximize", "minimize"):
             raise UserError(f"{where}: metrics is a list such as [val.average_precision, val.log_loss: minimize]")
         if name.split(".")[0] not in ("val", "train"):
-            raise UserError(f"{where}: metric {name} must be one of val.* or train.*: a search never sees the test window")
+            raise UserError(f"{where}: metric {name} must be val.* or train.*: a search never sees the test window")
         metrics.append(Metric(name, direction or "maximize"))
     return tuple(metrics)
 

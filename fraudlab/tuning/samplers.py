@@ -58,7 +58,7 @@ def make_pruner(settings: Mapping[str, Any], most_steps: int) -> optuna.pruners.
     name = settings.pop("name")
     if name == "none":
         return optuna.pruners.NopPruner()
-    kind: Any = {"hyperband": optuna.pruners.HyperbandPruner, "median": optuna.pruners.MedianPruner}[name]
+    kind: Any = optuna.pruners.HyperbandPruner if name == "hyperband" else optuna.pruners.MedianPruner
     _check_options("pruner", name, kind, settings)
     if name == "hyperband":
         # Three brackets, of which the most eager stops trials after a ninth of their steps.
@@ -69,7 +69,10 @@ def make_pruner(settings: Mapping[str, Any], most_steps: int) -> optuna.pruners.
 
 
 def _check_options(what: str, name: str, kind: type, settings: Mapping[str, Any]) -> None:
-    known = [key for key in inspect.signature(kind).parameters if key not in ("seed", "constraints_func", "gamma", "weights")]
+    ours = ("seed", "constraints_func", "gamma", "weights")
+    known = [
+        key for key in inspect.signature(kind).parameters if key not in ("seed", "constraints_func", "gamma", "weights")
+    ]
     for key in settings:
         if key not in known:
             raise UserError(f"{what}={name} has no option {key}; it has: {', '.join(known)}")
@@ -78,7 +81,7 @@ def _check_options(what: str, name: str, kind: type, settings: Mapping[str, Any]
 class SeededByTrial(BaseSampler):
     """A sampler drawn anew for each trial, from the seed and the trial's number.
 
-    A search that is killed and started again, or that many processes share, would otherwise draw its first points again.
+    A search that is started again, or that many processes share, would otherwise draw its first points again.
     """
 
     def __init__(self, make: Any, seed: int) -> None:

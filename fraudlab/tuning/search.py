@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
-
 from optuna import Trial
 from optuna.trial import FrozenTrial, TrialState
 
@@ -28,7 +27,7 @@ Overrides = Callable[[FrozenTrial, Mapping[str, Value]], Sequence[str]]
 OnEnd = Callable[[FrozenTrial, Ended], None]
 
 
-class Stopped(Exception):  # noqa: N818 (no error)
+class Stopped(Exception):
     """A signal asked the search to stop; its trials are back on the list."""
 
     def __init__(self, number: int) -> None:
@@ -162,7 +161,7 @@ class _Crew:
                     return
                 else:
                     self._stop.event.wait(0.5)
-        except BaseException as error:  # noqa: BLE001 (the main thread raises it)
+        except BaseException as error:  # the main thread raises it
             self.broken = self.broken or error
         finally:
             self._changed.set()
@@ -285,5 +284,3 @@ def state_of(trial: FrozenTrial) -> str:
         TrialState.RUNNING: "running",
         TrialState.WAITING: "waiting",
     }[trial.state]
-
-

@@ -134,7 +134,9 @@ class Sweep:
             drawn = points[number] if number in points else self._point(self._search_trial(number))
             return self._overrides(drawn, *extra, f"seed={seed}")
 
-        progress = Progress(work, len(work.trials()), self.definition.metrics, {"finalists": "finalist"}.get(stage, stage))
+        progress = Progress(
+            work, len(work.trials()), self.definition.metrics, {"finalists": "finalist"}.get(stage, stage)
+        )
         self._work_off(work, stage, overrides, metrics, False, stop, progress)
         values = {
             (trial.user_attrs["finalist"], trial.user_attrs["seed"]): trial.values

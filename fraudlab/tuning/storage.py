@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 
 import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -48,7 +50,7 @@ def _open(url: str) -> optuna.storages.BaseStorage:
     if url.startswith("journal:"):
         path = Path(url.removeprefix("journal:"))
         path.parent.mkdir(parents=True, exist_ok=True)
-        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+        return JournalStorage(JournalFileBackend(str(path)))
     if url.startswith("sqlite:"):
         return _sqlite(url)
     url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)  # the driver's name, as SQLAlchemy wants it

@@ -21,8 +21,8 @@ def wandb_sweep(definition: Definition, config_dir: str | None = None) -> str:
     """
     if conditional := [setting.key for setting in definition.space if setting.when]:
         raise UserError(
-            f"W&B sweeps know no conditions, and {', '.join(conditional)} apply only under one; leave out their when, or "
-            "search with python -m fraudlab.sweep, which knows them"
+            f"W&B sweeps know no conditions, and {', '.join(conditional)} apply only under one; leave out their when, "
+            "or search with python -m fraudlab.sweep, which knows them"
         )
     if [metric.name for metric in definition.metrics] != [CURVE]:
         raise UserError(f"a W&B sweep here goes by {CURVE} alone; search with python -m fraudlab.sweep")

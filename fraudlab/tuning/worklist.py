@@ -115,7 +115,9 @@ class WorkList:
         if tries > self._retries:
             self.fail(trial, f"{reason}, {tries} times")
             return False
-        facts = {key: trial.user_attrs[key] for key in ("start", "finalist", "seed") if key in trial.user_attrs}
+        facts: dict[str, Any] = {
+            key: trial.user_attrs[key] for key in ("start", "finalist", "seed") if key in trial.user_attrs
+        }
         self.put(f"trial {trial.number} again", trial.params, {**facts, "died": tries, "again": trial.number})
         self._note(trial, "reason", reason)
         self._note(trial, "put_back", True)
@@ -196,7 +198,7 @@ def _counts(trial: FrozenTrial) -> bool:
 def open_study(
     storage: optuna.storages.BaseStorage,
     name: str,
-    directions: Sequence[str],
+    directions: Sequence[Any],
     identity: str,
     sampler: optuna.samplers.BaseSampler | None = None,
     pruner: optuna.pruners.BasePruner | None = None,
@@ -208,7 +210,8 @@ def open_study(
         name: of the study.
         directions: ``maximize`` or ``minimize`` for each figure.
         identity: what the study searches, as text.
-        sampler, pruner: this process's; others may use others.
+        sampler: this process's; others may use others.
+        pruner: likewise.
 
     Raises:
         UserError: the study searches something else.

@@ -60,7 +60,7 @@ def test_a_sweep_of_a_network_to_its_best(door: Command, tmp_path: Path) -> None
     assert done.returncode == 0, done.stdout + done.stderr
     assert "simulated data" in done.stdout
 
-    first, second, third = trials(folder)
+    first, second, _ = trials(folder)
     assert first.params == {"optimizer.lr": 0.03, "model.dropout": 0.0}
     assert second.state == optuna.trial.TrialState.PRUNED  # it learns next to nothing in an epoch
     metrics = json.loads((folder / "trials/0/metrics.json").read_text())
@@ -83,7 +83,15 @@ def test_a_sweep_of_a_network_to_its_best(door: Command, tmp_path: Path) -> None
     assert tested
     assert all("test" in metrics for metrics in tested)
     finalist = json.loads((folder / "finalists/0/metrics.json").read_text())
-    best = ["--config-dir", str(folder / "best"), "experiment=mine_best", "seed=0", "test=false", "logger=none", "report=false"]
+    best = [
+        "--config-dir",
+        str(folder / "best"),
+        "experiment=mine_best",
+        "seed=0",
+        "test=false",
+        "logger=none",
+        "report=false",
+    ]
     again = door("train", *best, f"hydra.run.dir={tmp_path}/again")
     assert again.returncode == 0, again.stderr
     assert json.loads((tmp_path / "again/metrics.json").read_text())["val"] == finalist["val"]
@@ -166,7 +174,9 @@ def alive(pid: int) -> bool:
 def test_two_processes_share_a_sweep(tmp_path: Path, data: Path) -> None:
     sweep, folder = written(tmp_path), tmp_path / "out"
     both = [
-        subprocess.Popen(command(folder, sweep, data, "jobs=1"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        subprocess.Popen(
+            command(folder, sweep, data, "jobs=1"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         for _ in range(2)
     ]
     printed = [process.communicate(timeout=240)[0] for process in both]

@@ -32,7 +32,11 @@ def test_each_of_ours_can_be_tried(name: str) -> None:
     base = check(definition)
     for point in definition.start:  # the recipe: what the fixed settings alone give
         settings = typed(compose(definition.overrides(point)), definition.overrides(point))
-        assert (settings.model, settings.optimizer, settings.batch_size) == (base.model, base.optimizer, base.batch_size)
+        assert (settings.model, settings.optimizer, settings.batch_size) == (
+            base.model,
+            base.optimizer,
+            base.batch_size,
+        )
 
 
 def written(tmp_path: Path, **changes) -> str:

@@ -1,6 +1,5 @@
 """Spaces are drawn as they say and refused where they make no sense."""
 
-import hydra
 import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -43,7 +42,9 @@ def test_corners_hold_every_bound_and_choice_under_its_condition() -> None:
     assert all(("model.dropout" in point) == (point["model.kind"] != "a") for point in points)
 
 
-@pytest.mark.parametrize("value", [0.1, 1e-05, 3, True, None, "adam", "it's 1,2", "[1,2]", "", "a b", "null", "3", "true"])
+@pytest.mark.parametrize(
+    "value", [0.1, 1e-05, 3, True, None, "adam", "it's 1,2", "[1,2]", "", "a b", "null", "3", "true"]
+)
 def test_hydra_reads_a_value_as_it_was(value) -> None:
     (parsed,) = OverridesParser.create().parse_overrides([override("key", value)])
     read = parsed.value()
@@ -51,8 +52,7 @@ def test_hydra_reads_a_value_as_it_was(value) -> None:
         assert read == [1, 2]
     else:
         assert read == value
-        assert type(getattr(read, "text", read)) is type(value) or isinstance(read, str)
-    assert hydra.__version__
+        assert isinstance(read, str) == isinstance(value, str)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,9 @@ def test_an_agent_calls_train_as_a_trial_does(tmp_path) -> None:
     path.write_text(yaml.safe_dump({"fixed": ["model=mlp"], "space": {"model.hidden": {"choice": choices}}}))
     definition = load_definition(SweepConfig(sweep=str(path)))
     sweep = yaml.safe_load(wandb_sweep(definition))
-    for choice, drawn in zip(sweep["parameters"]["model.hidden"]["values"], definition.space["model.hidden"].choices, strict=True):
+    for choice, drawn in zip(
+        sweep["parameters"]["model.hidden"]["values"], definition.space["model.hidden"].choices, strict=True
+    ):
         command = utils.create_sweep_command(sweep["command"])
         arguments = utils.create_sweep_command_args({"args": {"model.hidden": {"value": choice}}})
         (argument,) = arguments["args_no_hyphens"]

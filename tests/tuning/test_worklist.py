@@ -48,7 +48,9 @@ WORKER = textwrap.dedent("""
 
 def share(url: str, processes: int, budget: int) -> None:
     running = [
-        subprocess.Popen([sys.executable, "-c", WORKER, url, str(budget)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, url, str(budget)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        )
         for _ in range(processes)
     ]
     done = []
@@ -140,7 +142,7 @@ def test_a_trial_that_ended_after_all_is_not_run_again(tmp_path: Path) -> None:
 def test_a_stop_costs_no_retry(tmp_path: Path) -> None:
     work = work_list(tmp_path, budget=1)
     for _ in range(4):
-        trial, _ = work.take()
+        assert work.take()
         (frozen,) = work.trials(TrialState.RUNNING)
         assert work.put_back(frozen, "the search was stopped", its_fault=False)
     work.finish(work.take()[0].number, [1.0])
@@ -167,7 +169,12 @@ def test_a_study_of_another_space_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["sqlite:////proc/nowhere/study.db", "postgresql://nobody:secret@127.0.0.1:9/none", "nonsense", "journal:/proc/x/y"],
+    [
+        "sqlite:////proc/nowhere/study.db",
+        "postgresql://nobody:secret@127.0.0.1:9/none",
+        "nonsense",
+        "journal:/proc/x/y",
+    ],
 )
 def test_a_storage_out_of_reach_is_told_without_its_password(url: str) -> None:
     with pytest.raises(UserError) as error:
