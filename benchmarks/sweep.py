@@ -1,8 +1,8 @@
 """``python -m benchmarks.sweep``: what a sweep costs a trial beyond its training, and what killing it loses.
 
 Overhead, one trial at a time: the same points are run by a sweep and as plain ``python -m fraudlab.train`` commands.
-What the sweep takes longer, a trial, is the study's share: drawing, storing, starting the process, a message for each of
-30 points of the curve, telling the end. Hydra's composition of a trial's settings, which both sides have inside, is
+What the sweep takes longer, a trial, is the study's share: drawing, storing, starting the process, a message for each
+of 30 points of the curve, telling the end. Hydra's composition of a trial's settings, which both sides have inside, is
 timed apart and added. Not counted: Python's imports, which are the training's, and the sweep's own start, once.
 
 ``--kills 20``: a sweep with two trials at once is killed with SIGKILL at random moments, now the sweep, now one of its

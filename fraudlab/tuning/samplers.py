@@ -70,9 +70,7 @@ def make_pruner(settings: Mapping[str, Any], most_steps: int) -> optuna.pruners.
 
 def _check_options(what: str, name: str, kind: type, settings: Mapping[str, Any]) -> None:
     ours = ("seed", "constraints_func", "gamma", "weights")
-    known = [
-        key for key in inspect.signature(kind).parameters if key not in ("seed", "constraints_func", "gamma", "weights")
-    ]
+    known = [key for key in inspect.signature(kind).parameters if key not in ours]
     for key in settings:
         if key not in known:
             raise UserError(f"{what}={name} has no option {key}; it has: {', '.join(known)}")
