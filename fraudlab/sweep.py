@@ -46,9 +46,10 @@ def main(config: SweepConfig) -> None:
             trials = sweep.search(stop)
             print("\n" + trials_table(trials, definition, simulated=simulated) + "\n")
             finalists = sweep.finalists()
-            candidates = sweep.repeat("finalists", finalists, metrics, stop, "test=false") if finalists else []
-            if not candidates:
-                raise SystemExit("no trial finished: there is no best one")
+            if definition.finalists:
+                candidates = sweep.repeat("finalists", finalists, metrics, stop, "test=false")
+            else:
+                candidates = [sweep.once(trial) for trial in finalists]
             best = sweep.best(candidates)
             print("\n" + candidates_table(candidates, definition, best, simulated=simulated))
             name = f"{definition.name}_best"

@@ -19,7 +19,7 @@ class SweepConfig:
     pruner: str | None = None
     finalists: int | None = None  # best trials that are run again over the seeds
     seeds: list[int] | None = None
-    fixed: list[str] = field(default_factory=list)  # further settings of every trial, e.g. [data.days=70,seed=3]
+    fixed: list[str] = field(default_factory=list)  # further settings of every trial: ['data.days=70','seed=3']
     seed: int = 0  # of the sampler
     retries: int = 2  # how often a trial that died is started again
     grace: float = 30.0  # seconds without a sign of life after which another process's trials count as dead

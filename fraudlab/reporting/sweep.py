@@ -64,8 +64,8 @@ def candidates_table(
         rows.append([candidate_name(candidate, best, definition), *figures, settings_of(candidate.drawn)])
     _left(rows)
     where = "the test window; the best was chosen on validation" if tested else "validation"
-    seeds = ", ".join(map(str, definition.seeds))
-    caption = f"Mean ± deviation over seeds {seeds} on {where}" + ("; simulated data" if simulated else "")
+    seeds = f"over seeds {', '.join(map(str, definition.seeds))}" if tested or definition.finalists else "of one run"
+    caption = f"Mean ± deviation {seeds} on {where}" + ("; simulated data" if simulated else "")
     return "\n".join([caption, "", *aligned(rows)])
 
 

@@ -270,6 +270,7 @@ class _Crew:
         elif ended.how == "died":
             if not self._work.put_back(trial, ended.reason):
                 return Ended("failed", ended.reason)
+            return Ended("died", f"{ended.reason}; it is put back")
         else:
             self._work.fail(trial, ended.reason)
         return ended

@@ -96,13 +96,26 @@ class Sweep:
         return self._work.trials()
 
     def finalists(self) -> list[FrozenTrial]:
-        """The best trials, and the first point that the search started from."""
+        """The best trials, and the first point that the search started from; the best one alone where none are wanted.
+
+        Raises:
+            UserError: no trial finished.
+        """
         finished = self._work.trials(TrialState.COMPLETE)
         if len(self.definition.metrics) > 1:
             finished = [trial for trial in finished if trial.number in {t.number for t in self.study.best_trials}]
+        if not finished:
+            raise UserError("no trial finished, so there is no best one; their reasons stand above")
         sign = -1 if self.definition.metrics[0].direction == "maximize" else 1
-        best = sorted(finished, key=lambda trial: (sign * trial.values[0], trial.number))[: self.definition.finalists]
+        best = sorted(finished, key=lambda trial: (sign * trial.values[0], trial.number))
+        if not self.definition.finalists:
+            return best[:1]
+        best = best[: self.definition.finalists]
         return best + [trial for trial in finished if trial.user_attrs.get("start") == 0 and trial not in best]
+
+    def once(self, trial: FrozenTrial) -> Candidate:
+        """A trial as the search ran it."""
+        return Candidate(trial.number, self._point(trial), np.array([trial.values]))
 
     def repeat(
         self,
@@ -149,7 +162,13 @@ class Sweep:
         ]
 
     def best(self, candidates: Sequence[Candidate]) -> Candidate:
-        """By the mean of the first figure over the seeds."""
+        """By the mean of the first figure over the seeds.
+
+        Raises:
+            UserError: none of them ran over every seed.
+        """
+        if not candidates:
+            raise UserError("no finalist ran to its end with every seed; see output.txt in the folders of finalists/")
         pick = max if self.definition.metrics[0].direction == "maximize" else min
         return pick(candidates, key=Candidate.mean)
 

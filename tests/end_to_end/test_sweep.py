@@ -139,7 +139,7 @@ def test_killed_and_started_again_it_loses_and_repeats_nothing(tmp_path: Path, d
     finished = {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("trials/*/metrics.json")}
 
     done = subprocess.run(begun, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0 or "no best one" in done.stderr, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     counted = trials(folder)
     assert len(counted) == 4
     assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in counted)
@@ -222,7 +222,7 @@ def test_a_disk_that_is_full_for_trials_ends_the_sweep_with_the_reason(tmp_path:
     again = subprocess.run(
         command(folder, sweep, data, "trials=4"), capture_output=True, text=True, timeout=240, check=False
     )
-    assert again.returncode == 0 or "no best one" in again.stderr, again.stderr
+    assert again.returncode == 0, again.stderr
     assert any(trial.state == optuna.trial.TrialState.COMPLETE for trial in trials(folder))
 
 
