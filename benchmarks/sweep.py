@@ -154,7 +154,7 @@ def kills(folder: Path, times: int, seed: int) -> dict[str, object]:
     done = {"sweep": 0, "trial": 0}
     sweep = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while sum(done.values()) < times:
-        time.sleep(chance.uniform(2, 14))
+        time.sleep(chance.uniform(4, 16))
         victims = trial_processes(sweep.pid)
         what = "trial" if victims and chance.random() < 0.4 else "sweep"
         if sweep.poll() is not None:

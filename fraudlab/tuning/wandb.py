@@ -38,7 +38,8 @@ def wandb_sweep(definition: Definition, config_dir: str | None = None) -> str:
         "parameters": {setting.key: _parameter(setting) for setting in definition.space},
     }
     if definition.pruner["name"] == "hyperband":
-        sweep["early_terminate"] = {"type": "hyperband", "min_iter": 6, "eta": 3}
+        rungs = definition.pruner.get("min_resource", 6), definition.pruner.get("reduction_factor", 3)
+        sweep["early_terminate"] = {"type": "hyperband", "min_iter": rungs[0], "eta": rungs[1]}
     return yaml.safe_dump(sweep, sort_keys=False)
 
 

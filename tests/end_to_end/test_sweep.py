@@ -180,13 +180,34 @@ def test_two_processes_share_a_sweep(tmp_path: Path, data: Path) -> None:
         for _ in range(2)
     ]
     printed = [process.communicate(timeout=240)[0] for process in both]
-    counted = trials(folder)
+    shared(printed, trials(folder))
+    assert len(list(folder.glob("trials/*/metrics.json"))) == 4
+
+
+def shared(printed: list[str], counted: list[optuna.trial.FrozenTrial]) -> None:
+    """Each of four trials ran in one process, and finished."""
     assert len(counted) == 4, printed
     assert all(trial.state == optuna.trial.TrialState.COMPLETE for trial in counted)
-    assert len(list(folder.glob("trials/*/metrics.json"))) == 4
-    ran = [set(re.findall(r"trial +(\d+)  finished", text)) for text in printed]
-    assert not ran[0] & ran[1]
-    assert len(ran[0] | ran[1]) == 4
+    ran = [number for text in printed for number in re.findall(r"trial +(\d+)  finished", text)]
+    assert sorted(map(int, ran)) == sorted(trial.number for trial in counted)
+
+
+def test_four_machines_share_a_sweep_on_postgresql(tmp_path: Path, data: Path, postgresql: str) -> None:
+    """Each with a folder of its own."""
+    sweep = written(tmp_path)
+    all_four = [
+        subprocess.Popen(
+            command(tmp_path / str(machine), sweep, data, "jobs=1", "study=e2e", f"storage='{postgresql}'"),
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for machine in range(4)
+    ]
+    printed = [process.communicate(timeout=240)[0] for process in all_four]
+    assert all(process.returncode == 0 for process in all_four), printed
+    study = optuna.load_study(study_name="e2e", storage=postgresql.replace("postgresql:", "postgresql+psycopg:"))
+    shared(printed, [trial for trial in study.trials if not {"surplus", "put_back"} & set(trial.user_attrs)])
+    assert all((tmp_path / str(machine) / "best/experiment/e2e_best.yaml").is_file() for machine in range(4))
 
 
 def test_a_trial_that_diverges_fails_alone_with_its_reason(tmp_path: Path, data: Path) -> None:
