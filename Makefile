@@ -1,11 +1,12 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test serve pipeline results bench-tabnet bench-prepare lint format typecheck check-conf clean distclean
+.PHONY: help setup train test serve pipeline results wandb-sweep bench-tabnet bench-prepare lint format typecheck check-conf clean distclean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
+SWEEP ?= tabnet_handbook
 
 help: ## show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -36,6 +37,9 @@ pipeline: $(READY) ## prepare, train, evaluate, export by DVC, as far as anythin
 
 results: $(READY) ## run every experiment of the README's table, three seeds each (about half an hour)
 	$(BIN)/python -m benchmarks.results
+
+wandb-sweep: $(READY) ## the search sweeps/$(SWEEP).yaml as a W&B sweep: make wandb-sweep SWEEP=mlp_handbook > sweep.yaml
+	@$(BIN)/python -m fraudlab.sweep sweep=$(SWEEP) wandb=true
 
 bench-tabnet: $(READY) ## speed and memory of TabNet against pytorch-tabnet; ARGS="--device cuda" for a GPU
 	$(BIN)/python -m benchmarks.tabnet_train $(ARGS)

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def door(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
                 _job(name, main, composed, full_error)
 
             schemas.register()
-            sys.argv += _what_goes_with_the_data(name) + _run_folder(name)
+            sys.argv += goes_with_the_data(name, sys.argv[1:]) + _run_folder(name)
             printed = io.StringIO()
             asks_help = {"--help", "-h"} & set(sys.argv)
             try:
@@ -66,12 +66,12 @@ def door(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
     return decorate
 
 
-def _what_goes_with_the_data(name: str) -> list[str]:
-    """Overrides that ``data=<option>`` stands for besides, where the command names nothing else in their place.
+def goes_with_the_data(name: str, arguments: Sequence[str]) -> list[str]:
+    """Overrides that ``data=<option>`` stands for besides, where the arguments name nothing else in their place.
 
     A door that has experiments takes the data's experiment; one that has none, its features and split.
     """
-    given = dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     goes_with = schemas.GOES_WITH.get(given.get("data", ""))
     if goes_with is None:
         return []
@@ -113,7 +113,7 @@ def _one_message(name: str, full_error: bool) -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:  # first: one of Hydra's is an OSError
         if full_error:
             raise
-        fail(_explain(error, name))
+        fail(explain(error, name, sys.argv[1:]))
     except (UserError, OSError) as error:
         if full_error:
             raise
@@ -158,17 +158,17 @@ def _describe(error: BaseException) -> str:
     return str(error).strip()
 
 
-def _explain(error: Exception, name: str) -> str:
+def explain(error: Exception, name: str, arguments: Sequence[str]) -> str:
     """The nearest key or option to each one that does not exist, or else what Hydra said."""
     said = [_describe(error)] + ([_describe(error.__cause__)] if error.__cause__ is not None else [])
-    lines = list(_nearest(name)) or list(dict.fromkeys(said))
+    lines = list(_nearest(name, arguments)) or list(dict.fromkeys(said))
     if any("'hydra/launcher/" in line for line in lines):
         lines.append("The launchers joblib, submitit_local, submitit_slurm come with: pip install 'fraudlab[launch]'")
     return "\n".join([*lines, f"See python -m fraudlab.{name} --help; HYDRA_FULL_ERROR=1 shows the traceback."])
 
 
-def _nearest(name: str) -> Iterator[str]:
-    overrides = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
+def _nearest(name: str, arguments: Sequence[str]) -> Iterator[str]:
+    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
     groups = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in conf_dir().iterdir()}
     wanted = [override.lstrip("+~").split("=", 1) for override in overrides]
     valid = [f"{key}={value}" for key, value in wanted if value in groups.get(key, ())]

@@ -23,7 +23,7 @@ from fraudlab.runs import RunFolder
 log = logging.getLogger(__name__)
 
 # What two runs of one model over two seeds may differ in.
-_NOT_THE_MODEL = ("seed", "logger", "report", "tried")
+_NOT_THE_MODEL = ("seed", "test", "logger", "report", "tried")
 _MOST_NAMED = 3  # settings in a model's name
 
 
@@ -180,7 +180,7 @@ def _predictions(run: RunFolder, part: str) -> tuple[pl.DataFrame, pl.Series]:
     """Rows and scores of a run, by transaction where transactions have ids, else in the order of the table."""
     path = run.predictions_path(part)
     if not path.is_file():
-        raise UserError(f"{run.path} has no predictions of {part} ({path}); train it again")
+        raise UserError(f"{run.path} has no predictions of {part} ({path}); use part=val or train it with test=true")
     predictions = run.predictions(part)
     if not predictions["transaction_id"].null_count():
         predictions = predictions.sort("transaction_id")

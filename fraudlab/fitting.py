@@ -21,7 +21,7 @@ from torch import nn
 
 from fraudlab import baseline_fitting, build
 from fraudlab.atomic import write_json
-from fraudlab.callbacks import LastCheckpoint, StopAfter
+from fraudlab.callbacks import LastCheckpoint, StopAfter, TrialReport
 from fraudlab.checkpoint_files import KEEP_PREVIOUS, LAST, CheckpointFiles, newest_whole
 from fraudlab.config import BaselineConfig, FitConfig, PretrainConfig, TrainConfig
 from fraudlab.curves import loggers
@@ -36,6 +36,7 @@ from fraudlab.learner import FraudLearner, Learner, load_checkpoint, score
 from fraudlab.pretrained import Pretrained, shape
 from fraudlab.pretraining_learner import PretrainingLearner, pretraining_network
 from fraudlab.runs import rank
+from fraudlab.tuning.channel import is_trial
 
 _FIT = "fit.json"
 EXIT_SIGTERM = 128 + 15
@@ -294,6 +295,8 @@ def _trainer(
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
     if stop_after is not None:
         callbacks.append(StopAfter(stop_after))
+    if with_validation and is_trial():
+        callbacks.append(TrialReport())
     settings = copy.deepcopy(config.trainer)
     if not with_validation:
         settings["limit_val_batches"] = 0

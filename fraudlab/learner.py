@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from fraudlab.data.batches import Batch, Batches
-from fraudlab.errors import UserError
+from fraudlab.errors import DIVERGED, UserError
 from fraudlab.losses import at_least_float32
 from fraudlab.metrics.ranking import average_precision
 
@@ -113,6 +113,11 @@ class FraudLearner(Learner):
             score, label = self._gather(score), self._gather(label)
         if self.trainer.sanity_checking:
             return
+        if not torch.isfinite(score).all():
+            raise UserError(
+                f"{DIVERGED} in epoch {self.trainer.current_epoch + 1}: the network's scores are no numbers any more; "
+                "lower optimizer.lr or set trainer.gradient_clip_val=1"
+            )
         figure = average_precision(label.cpu().numpy(), score.cpu().numpy())
         # Every rank has the same figure; the mean over ranks only tells Lightning so.
         several = self.trainer.world_size > 1

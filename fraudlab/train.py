@@ -23,7 +23,9 @@ def main(config: TrainConfig) -> None:
     from fraudlab.reporting.report import write_report
     from fraudlab.reporting.table import figures_table
     from fraudlab.runs import RunFolder, config_yaml, peak_memory_bytes, rank
+    from fraudlab.tuning import channel
 
+    channel.connect()
     run = None
     if config.resume:
         run, config = resuming.settings(config, "train", overrides())
@@ -43,7 +45,7 @@ def main(config: TrainConfig) -> None:
     tracked = tracking.begin(config.logger, run)
     schema = table.schema
     split = table.split(config.split)
-    refit = split.refit and config.refit
+    refit = split.refit and config.refit and config.test
     facts = {
         "experiment": choices().get("experiment"),
         "model": config.model.name,
@@ -69,10 +71,13 @@ def main(config: TrainConfig) -> None:
     if rank() > 0:
         return
 
-    for part, rows, where in (("val", split.validation, folder), ("test", split.test, run.final)):
+    scored = {"val": (split.validation, folder), **({"test": (split.test, run.final)} if config.test else {})}
+    for part, (rows, where) in scored.items():
+        began = time.perf_counter()
         scores = fitting.score_rows(config, table, rows, where)
+        rows_scored_per_second = len(rows) / (time.perf_counter() - began)
         run.write_predictions(part, predictions_frame(table, rows, scores))
-    figures = split_figures(run.predictions("val"), run.predictions("test"))
+    figures = split_figures({part: run.predictions(part) for part in scored})
     metrics = {
         **figures,
         "train": {
@@ -81,6 +86,7 @@ def main(config: TrainConfig) -> None:
             "best_epoch": selection.best_epoch,
             "rows": fits.rows,
             "rows_per_second": fits.rows * fits.epochs / fits.seconds,
+            "rows_scored_per_second": rows_scored_per_second,  # encoding included
             "peak_memory_bytes": peak_memory_bytes(),
         },
     }

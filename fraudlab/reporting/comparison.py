@@ -35,7 +35,7 @@ def comparison_table(compared: Sequence[Model], apart: Differences, part: str, c
         for model, found in zip(compared[1:], apart, strict=True)
     ]
     paired = f"Difference to {compared[0].name}, {100 * confidence:g} % interval over resamples of the same rows"
-    return "\n".join([caption, "", *_aligned([head, *rows]), "", paired, "", *_aligned(against)])
+    return "\n".join([caption, "", *aligned([head, *rows]), "", paired, "", *aligned(against)])
 
 
 def to_json(compared: Sequence[Model], apart: Differences) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def interval(value: Difference) -> str:
     return f"{value.difference:+.4f} [{value.low:+.4f}, {value.high:+.4f}]"
 
 
-def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table with a rule below its head; the last cell of a short row runs on."""
     columns = max(map(len, cells))
     widths = [max(len(row[i]) for row in cells if len(row) == columns) for i in range(columns)]
