@@ -1,9 +1,9 @@
 """Sparsemax and 1.5-entmax in operators that ONNX has, exact, and fast for one row as for many.
 
-Both are ``max(z - tau, 0)^q`` (see :mod:`fraudlab.models.tabnet.masks`). Of few entries, tau is in closed form once they
-are sorted. To sort hundreds costs more than all the rest of a step. There a first bound, the tau of some large entries
-alone, is never above the row's own and leaves few entries to sort; and where a row of the batch keeps more entries than
-are sorted, Newton's steps go on from there in a loop, until none rises.
+Both are ``max(z - tau, 0)^q`` (see :mod:`fraudlab.models.tabnet.masks`). Of few entries, once sorted, tau is in closed
+form. To sort hundreds costs more than all the rest of a step. There a first bound, the tau of some large entries alone,
+is never above the row's own and leaves few entries to sort; and where a row of the batch keeps more entries than are
+sorted, Newton's steps go on from there in a loop, until none rises.
 """
 
 from collections.abc import Callable

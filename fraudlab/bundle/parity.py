@@ -1,4 +1,4 @@
-"""What a new bundle has to prove before it appears: the checkpoint's scores, its precision, the same in another process."""
+"""What a new bundle has to prove before it appears: the checkpoint's scores and its precision, here and elsewhere."""
 
 import math
 import subprocess

@@ -42,7 +42,7 @@ class PredictConfig:
     bundle: str = MISSING  # folder or gs:// address
     input: str = MISSING  # .csv or .parquet
     output: str = MISSING  # .csv or .parquet
-    threads: int = 0  # of the model; 0: one a core
+    threads: int = 0  # that encode and score; 0: one a core
     paths: PathsConfig = field(default_factory=PathsConfig)
 
     def __post_init__(self) -> None:
