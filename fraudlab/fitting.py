@@ -269,7 +269,7 @@ def score_rows(config: TrainConfig, table: PreparedTable, rows: Rows, folder: Pa
     encoder = TableEncoder.load(folder / "encoder")
     if isinstance(config.model, BaselineConfig):
         return baseline_fitting.score(config.model.name, encode(table, rows, encoder), folder)
-    network = load_network(folder / "checkpoints" / "best.ckpt")
+    network = load_network(folder / "checkpoints" / "best.ckpt").double()
     return score(network, encode(table, rows, encoder), config.eval_batch_size)
 
 
