@@ -157,7 +157,7 @@ async def _run_open(
     tasks = [asyncio.create_task(run.client()) for _ in range(connections)]
     while len(run.connections) + load.refused < connections:
         await asyncio.sleep(0.01)
-    started = told = time.perf_counter()
+    started, told = time.perf_counter(), 0.0
     due = 0
     while (now := time.perf_counter() - started) < seconds:
         number, due = int(now * rate) - due, int(now * rate)

@@ -19,13 +19,14 @@ class ServingConfig:
     max_records: int = 100
     max_batch_size: int = 64
     max_queue: int = 256
-    max_wait: float = 0.25
+    max_wait: float = 0.2
     max_connections: int = 2000
     timeout: float = 2.0
     drain: float = 0.5
     grace: float = 8.0
     history: str | None = None
     record_to: str | None = None
+    hash_columns: list[str] = field(default_factory=list)
     record_share: float = 1.0
     record_rows: int = 10_000
     record_files: int = 100

@@ -37,10 +37,11 @@ def run(path: str, settings: ServingConfig) -> None:
     """Serve the bundle at ``path`` until SIGTERM or SIGINT; returns once all that was accepted is answered.
 
     Raises:
-        UserError: bundle, key or history cannot be used.
+        UserError: bundle, key or history cannot be used, or the bundle does not give its golden scores.
     """
     _allow_files(settings.max_connections)
     loaded = bundle.load(path)
+    loaded.check()  # each worker does it again; here it can be told in one line
     recorder = _recorder(loaded, settings)
     folder = TemporaryDirectory(prefix="fraudlab-")  # of this user alone
     line = Path(folder.name) / "line"
@@ -105,6 +106,7 @@ def _recorder(loaded: bundle.Bundle, settings: ServingConfig) -> recording.Recor
         Path(settings.record_to),
         loaded.schema,
         loaded.version,
+        recording.hashed_columns(loaded.schema, settings.hash_columns),
         recording.hash_key(),
         settings.record_share,
         settings.record_rows,
