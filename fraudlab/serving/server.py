@@ -27,7 +27,7 @@ from fraudlab.serving.dispatch import Dispatcher
 from fraudlab.serving.keys import Keys
 from fraudlab.serving.lifecycle import Lifecycle
 from fraudlab.serving.telemetry import Telemetry
-from fraudlab.serving.worker import FraudAPI
+from fraudlab.serving.worker import FraudAPI, open_history
 
 _FURTHER_FILES = 200  # beside the connections: queues, pipes, libraries
 _MONITOR_SECONDS = 0.2  # LitServe looks for dead workers so often
@@ -42,6 +42,8 @@ def run(path: str, settings: ServingConfig) -> None:
     _allow_files(settings.max_connections)
     loaded = bundle.load(path)
     loaded.check()  # each worker does it again; here it can be told in one line
+    if settings.history is not None:
+        open_history(settings.history, loaded).close()
     recorder = _recorder(loaded, settings)
     folder = TemporaryDirectory(prefix="fraudlab-")  # of this user alone
     line = Path(folder.name) / "line"

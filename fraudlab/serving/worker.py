@@ -43,6 +43,20 @@ class _LineLoop(LitLoop):
                 line.sendall(len(answer).to_bytes(LENGTH) + answer)
 
 
+def open_history(path: str, bundle: "Bundle") -> "History":
+    """The store at ``path`` with the features of ``bundle``.
+
+    Raises:
+        UserError: it cannot be read, or the bundle has other features than the handbook's.
+    """
+    from fraudlab.features.handbook import HandbookFeatures
+    from fraudlab.serving.history import History
+
+    if not isinstance(bundle.features, HandbookFeatures):
+        raise UserError(f"serving.history is for features=handbook, which bundle {bundle.path} has not")
+    return History.open(path, bundle.features)
+
+
 def _part(came: BinaryIO) -> bytes | None:
     """The next part of a message, None where the line has ended."""
     length = came.read(LENGTH)
@@ -74,15 +88,7 @@ class FraudAPI(litserve.LitAPI):
 
         self._bundle: Bundle = bundle.load(self._path)
         self._bundle.check()
-        self._history: History | None = None
-        if self._history_path is not None:
-            from fraudlab.features.handbook import HandbookFeatures
-            from fraudlab.serving import history
-
-            features = self._bundle.features
-            if not isinstance(features, HandbookFeatures):
-                raise UserError(f"serving.history is for features=handbook, which bundle {self._path} has not")
-            self._history = history.History.open(self._history_path, features)
+        self._history = None if self._history_path is None else open_history(self._history_path, self._bundle)
 
     def decode_request(self, request: list[tuple[int, bytes]]) -> list[tuple[int, list[dict[str, Any]]]]:
         read = ((explain, orjson.loads(body)) for explain, body in request)
