@@ -36,6 +36,7 @@ BARS = {
     "install": "<= 600 MB, no torch",
     "bulk predict": ">= 30,000 rows/s",
     "malformed requests": "no 5xx, no crash",
+    "schemathesis": "no 5xx, no answer that the OpenAPI page does not describe",
     "SIGTERM under load": "no accepted request lost, exit status 0",
 }
 
@@ -48,12 +49,13 @@ class Effort:
     seconds: float = 12.0
     overload_seconds: float = 60.0
     requests: int = 10_000
+    examples: int = 200
     shutdowns: int = 20
     starts: int = 3
     bulk_rows: int = 100_000
 
 
-QUICK = Effort(20, 1.0, 3.0, 300, 2, 1, 2_000)
+QUICK = Effort(20, 1.0, 3.0, 300, 10, 2, 1, 2_000)
 
 
 def model(material: Material, effort: Effort) -> list[Line]:
@@ -234,7 +236,7 @@ def bulk(material: Material, effort: Effort) -> list[Line]:
 
 
 def broken(material: Material, effort: Effort) -> list[Line]:
-    """Malformed requests, sound ones before and after, and the same processes all along."""
+    """Malformed requests, sound ones before and after, and the same processes all along; then schemathesis's."""
     requests = malformed.requests(material.records[:50], effort.requests, seed=0)
     sound = material.requests[:50]
     with servers.ours(material.bundle) as server:
@@ -242,6 +244,7 @@ def broken(material: Material, effort: Effort) -> list[Line]:
         processes = set(server.memory())
         load = closed(server.address, requests, clients=16, number=len(requests))
         after = closed(server.address, sound, clients=1, number=len(sound))
+        drawn = malformed.schemathesis(server.address, effort.examples)
         same = set(server.memory()) == processes
     statuses = load.statuses
     failed = sum(status >= 500 for status, _, _ in load.answers)
@@ -252,7 +255,13 @@ def broken(material: Material, effort: Effort) -> list[Line]:
             "saw": f"{effort.requests:,}: {statuses}, {'a process died' if crashed else 'no process died'}",
             "met": not failed and not crashed and not load.lost,
             **_seen(load),
-        }
+        },
+        {
+            "what": "schemathesis",
+            "saw": f"{drawn.cases:,} cases, {'a process died' if crashed else 'no process died'}, {drawn.says}",
+            "met": drawn.passed and not crashed,
+            "cases": drawn.cases,
+        },
     ]
 
 
