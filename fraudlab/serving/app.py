@@ -116,7 +116,8 @@ class Face:
             extra.append((b"connection", b"close"))  # the client's next request finds a server that stays
         self._parts.telemetry.answered(path if path in self._paths else "other", status)
         if path == "/predict":
-            self._parts.admission.answered()
+            if status != 429:
+                self._parts.admission.answered()
             self._parts.telemetry.took("total", time.perf_counter() - started)
         await send(
             {

@@ -29,7 +29,7 @@ class Overloaded(Exception):
 
 
 class WorkerFailed(Exception):
-    """The worker that had the request died, and so did the next."""
+    """No worker could score the request: it broke one, or the one that had it died, and so did the next."""
 
 
 @dataclass(eq=False)
@@ -102,7 +102,7 @@ class Dispatcher:
 
         Raises:
             Overloaded: no room.
-            WorkerFailed: it died twice over this request.
+            WorkerFailed: it could not, or died twice over this request.
         """
         if self.waiting_records + records > self._max_queue:
             raise Overloaded
@@ -157,7 +157,11 @@ class Dispatcher:
         came = orjson.loads(data)
         self._on_batch(Batch(sum(job.records for job in jobs), came["seconds"], came["unknown"]))
         for job, answer in zip(jobs, came["answers"], strict=True):
-            if not job.answer.done():
+            if job.answer.done():
+                continue
+            if answer is None:
+                job.answer.set_exception(WorkerFailed())
+            else:
                 job.answer.set_result(answer)
 
     def _again(self, jobs: list[_Job]) -> None:

@@ -172,7 +172,7 @@ def _server(
         loaded.version,
         orjson.dumps(info),
     )
-    described = openapi.document(loaded.schema, settings, loaded.version)
+    described = openapi.document(loaded.schema, settings, loaded.version, keyed=keys.needed)
     server.app.openapi = lambda: described
     server.app.add_middleware(Face, parts=parts)
     return server, partial(

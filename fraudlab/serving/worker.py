@@ -1,5 +1,6 @@
 """What a worker process does: a batch of checked bodies in, scores out."""
 
+import logging
 import os
 import signal
 import time
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from fraudlab.bundle import Bundle
     from fraudlab.serving.history import History
 
+_log = logging.getLogger("litserve.fraudlab")
 _PATIENCE = 10.0  # seconds without a server until a worker ends by itself
 _UNKNOWN = 1  # the encoder's id of a category that the training rows have not
 
@@ -98,15 +100,21 @@ class FraudAPI(litserve.LitAPI):
         """Answers of a batch of jobs, each ``(number of reasons, records)``.
 
         Returns:
-            ``answers``: one a job, a list of ``{"score", "risk_level", "reasons"?}``, or a text: why it has none.
+            ``answers``: one a job, a list of ``{"score", "risk_level", "reasons"?}``, or a text: why it has none; None
+            where it broke what scores it.
             ``unknown``: names of columns whose category the training rows have not, one for each time.
             ``seconds``: of the stages.
         """
         try:
             return self._answers(x)
         except UserError as error:
+            said: str | None = str(error)
+        except Exception:  # let it not end the worker: the same request would end the next one too
             if len(x) == 1:
-                return {"answers": [str(error)], "unknown": [], "seconds": {}}
+                _log.exception("no score")
+            said = None
+        if len(x) == 1:
+            return {"answers": [said], "unknown": [], "seconds": {}}
         alone = [self.predict([job]) for job in x]  # one bad job must not fail the others
         return {
             "answers": [one["answers"][0] for one in alone],
