@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fraudlab import resuming
-from fraudlab.config import PathsConfig, TrainConfig
+from fraudlab.config import TrainConfig
+from fraudlab.config.doors import PathsConfig
 from fraudlab.errors import UserError
 from fraudlab.runs import RunFolder, config_yaml
 from tests.test_runs import settings
@@ -14,9 +15,8 @@ from tests.test_runs import settings
 
 def begun(folder: Path) -> tuple[RunFolder, TrainConfig]:
     """A run begun in ``folder``, and what a later command to go on with it composes."""
-    own = replace(
-        settings(), seed=5, trainer={"max_epochs": 3, "devices": 2}, logger={"csv": {"save_dir": str(folder)}}
-    )
+    logger = {"csv": {"save_dir": str(folder)}}
+    own = replace(settings(), seed=5, trainer={"max_epochs": 3, "devices": 2}, logger=logger)
     own.paths = PathsConfig(data_dir="elsewhere", output_dir=str(folder))
     run = RunFolder.start(folder, config_yaml(own))
     resuming.begin(run, {"data_fingerprint": "f", "data_dir": "/elsewhere", "experiment": "mine"}, resumed=False)
@@ -50,10 +50,10 @@ def test_other_settings_are_refused(tmp_path: Path, override: str) -> None:
 
 def test_a_run_of_another_version_or_door_is_refused(tmp_path: Path) -> None:
     run, command = begun(tmp_path / "run")
-    with pytest.raises(UserError, match="no config of a run that this fraudlab.pretrain can read"):
+    with pytest.raises(UserError, match="that this version of fraudlab.pretrain can read"):
         resuming.settings(command, "pretrain", [])
     run.config_path.write_text(run.config_path.read_text() + "gone: 1\n")
-    with pytest.raises(UserError, match="no config of a run that this fraudlab.train can read.*gone"):
+    with pytest.raises(UserError, match="that this version of fraudlab.train can read.*gone"):
         resuming.settings(command, "train", [])
 
 

@@ -62,7 +62,7 @@ def never_killed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_killed_again_and_again_ends_the_same(data: Path, never_killed: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    # In the first epoch; in the validation of the second; in the tested model's fit; while it scores.
+    # In the first epoch; in a validation; in the fit of the tested model.
     assert start(data, *SETTINGS, f"hydra.run.dir={folder}", batches=8).returncode == -9
     for batches in (20, 40):
         assert start(data, f"resume={folder}", batches=batches).returncode == -9
