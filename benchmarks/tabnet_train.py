@@ -234,7 +234,8 @@ def shuffled(rows: Batch, shape: Shape, device: str) -> Batches:
 
 def epoch(arguments: argparse.Namespace) -> list[Line]:
     """An epoch of the Trainer that ``fraudlab.train`` builds, without validation, against the bare loop."""
-    from fraudlab.data.datamodule import FraudDataModule  # Lightning: only where it is measured
+    from benchmarks.trainers import trainer_of  # Lightning: only where it is measured
+    from fraudlab.data.datamodule import FraudDataModule
     from fraudlab.learner import FraudLearner
     from fraudlab.losses import CrossEntropy
 
@@ -246,54 +247,20 @@ def epoch(arguments: argparse.Namespace) -> list[Line]:
     def ours() -> float:
         learner = FraudLearner(shape.ours("cpu"), CrossEntropy(), our_optimizer, None, {})
         module = FraudDataModule(rows, None, batch_size=shape.batch, eval_batch_size=shape.batch, seed=0)
+        settings = {
+            "trainer.accelerator": arguments.device,
+            "trainer.precision": "bf16-mixed" if arguments.bf16 else "32-true",
+            "trainer.max_epochs": 1,
+        }
         with tempfile.TemporaryDirectory() as folder:
-            trainer, clock = _trainer(arguments, Path(folder))
+            trainer, clock = trainer_of(settings, Path(folder))
             trainer.fit(learner, datamodule=module)
         torch.use_deterministic_algorithms(False)  # the Trainer sets it, and the bare loop shall not pay for it
-        return clock.seconds
+        return sum(clock.epochs)
 
     sides: dict[str, Callable[[], Any]] = {"ours": ours, "theirs": partial(take, step, bare)}
     what = "Trainer's epoch / bare loop, ratio: share of its rate"
     return [compared(what, sides, arguments, "epoch", arguments.rows, len(bare))]
-
-
-def _trainer(arguments: argparse.Namespace, folder: Path) -> Any:
-    """The Trainer of a fit with its default settings, CSV log on and progress bar off, and a clock of its epoch."""
-    import hydra
-    import lightning.pytorch as L
-
-    from fraudlab import config, fitting
-    from fraudlab.cli import HYDRA_VERSION_BASE, conf_dir
-
-    class Clock(L.Callback):
-        seconds = 0.0
-
-        def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-            self.seconds -= time.perf_counter()
-
-        def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-            if arguments.device == "cuda":
-                torch.cuda.synchronize()
-            self.seconds += time.perf_counter()
-
-    settings = {
-        "logger": "csv",
-        "trainer.accelerator": arguments.device,
-        "trainer.precision": "bf16-mixed" if arguments.bf16 else "32-true",
-        "trainer.max_epochs": 1,
-        "trainer.limit_val_batches": 0,
-        "trainer.enable_progress_bar": "false",
-        "paths.output_dir": folder,
-    }
-    config.register()
-    with hydra.initialize_config_dir(str(conf_dir()), version_base=HYDRA_VERSION_BASE):
-        typed = config.typed("train", hydra.compose("train", [f"{key}={value}" for key, value in settings.items()]))
-    typed.callbacks = {}  # they watch a validation, of which there is none
-    fitting._quieten_lightning()
-    trainer: Any = fitting._trainer(typed, folder, with_validation=True, stop_after=None)  # True: for its logger
-    clock = Clock()
-    trainer.callbacks.append(clock)
-    return trainer, clock
 
 
 def growth(arguments: argparse.Namespace) -> list[Line]:

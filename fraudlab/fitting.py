@@ -108,9 +108,9 @@ def fit(
     Raises:
         SystemExit: SIGTERM came; what the fit needs to go on is saved.
     """
+    _begin(config)
     if found := Fit.done(folder):
         return found
-    _begin(config)
     encoder = pretrained.encoder if pretrained else fit_encoder(table, train, config.features.encoder)
     batches = _encoded(table, encoder, train, validation, folder)
     if isinstance(config.model, BaselineConfig):
@@ -136,9 +136,9 @@ def fit(
 
 def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validation: Rows, folder: Path) -> Fit:
     """Fit the encoder and pretrain a TabNet on ``train``, and leave both in ``folder``; arguments as :func:`fit`'s."""
+    _begin(config)
     if found := Fit.done(folder):
         return found
-    _begin(config)
     encoder = fit_encoder(table, train, config.features.encoder)
     batches = _encoded(table, encoder, train, validation, folder)
     settings = ("pretraining_ratio", "n_shared_decoder", "n_independent_decoder")
@@ -165,6 +165,8 @@ def _encoded(
 
 def _begin(config: FitConfig) -> None:
     _quieten_lightning()
+    if rank() > 0:
+        logging.getLogger().setLevel(logging.ERROR)  # the first process speaks for all
     L.seed_everything(config.seed, verbose=False)
 
 

@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 
 from fraudlab import build
 from fraudlab.config import CrossEntropyConfig, MLPConfig, TabNetConfig
-from fraudlab.data.batches import Batch
+from fraudlab.data.batches import Batch, Batches
 from fraudlab.data.datamodule import FraudDataModule
 from fraudlab.errors import UserError
 from fraudlab.fitting import load_network
@@ -92,3 +92,42 @@ def test_broken_checkpoints_are_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}, "rebuild": Path("an object")}, path)
     with pytest.raises(UserError, match="cannot be read as a checkpoint"):
         load_checkpoint(path)
+
+
+def test_a_ghost_batch_counts_rows_of_a_process() -> None:
+    """Where a process's piece is whole ghost batches, the mean of the processes' gradients is the one of the batch.
+
+    Both pieces hold the same rows, since the norm of the inputs, which is no ghost batch norm, sees a piece too.
+    """
+    half, model = rows(200, 3), TabNetConfig(virtual_batch_size=50)
+    data = Batch(*(torch.cat([part, part]) for part in half))
+
+    def gradients(rank: int, num_ranks: int) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        made = learner(model).double()
+        (batch,) = Batches(data, 400, rank=rank, num_ranks=num_ranks)
+        made.training_loss(batch._replace(numeric=batch.numeric.double(), weight=batch.weight.double())).backward()
+        return [parameter.grad for parameter in made.parameters() if parameter.grad is not None]
+
+    whole, *pieces = gradients(0, 1), gradients(0, 2), gradients(1, 2)
+    assert whole
+    for one, first, second in zip(whole, *pieces, strict=True):
+        assert torch.allclose(one, (first + second) / 2, atol=1e-12)
+
+
+def test_accumulated_halves_are_a_batch(tmp_path: Path) -> None:
+    ends = []
+    for batch_size, accumulate in ((200, 1), (100, 2)):
+        L.seed_everything(0, verbose=False)
+        made = learner(MLPConfig(hidden=[16], dropout=0.0, batch_norm=False))
+        trainer = L.Trainer(
+            max_epochs=3, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+            default_root_dir=tmp_path, enable_checkpointing=False, accumulate_grad_batches=accumulate,
+            precision="64-true",
+        )  # fmt: skip
+        trainer.fit(
+            made, datamodule=FraudDataModule(rows(2000, 0), None, batch_size=batch_size, eval_batch_size=1, seed=0)
+        )
+        assert trainer.global_step == 30
+        ends.append(made.network.state_dict())
+    assert all(torch.allclose(ends[0][name], ends[1][name], atol=1e-10) for name in ends[0])

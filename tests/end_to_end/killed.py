@@ -1,30 +1,30 @@
-"""``python killed.py <door>=<batches> <overrides>``: a door, killed when it has taken so many batches.
+"""``python killed.py <overrides>``: a door that gets a signal when it has taken so many batches.
 
-Batches of training, validation and scoring count alike; with 0 nothing is killed, and their number is printed.
+Batches of training, validation and scoring count alike, in each process for itself. From the environment: ``DOOR``,
+``BATCHES`` (0: nothing happens, and their number is printed at the end) and ``SIGNAL`` (SIGKILL if not given).
 """
 
 import atexit
 import importlib
 import os
 import signal
-import sys
 
 from fraudlab.data.batches import Batches
 
-door, _, limit = sys.argv.pop(1).partition("=")
-given = 0
+limit = int(os.environ["BATCHES"])
+taken = 0
 cut = Batches._batch
 
 
 def counted(self, order, index):
-    global given
-    given += 1
-    if given == int(limit):
+    global taken
+    taken += 1
+    if taken == limit:
         os.kill(os.getpid(), getattr(signal, os.environ.get("SIGNAL", "SIGKILL")))
     return cut(self, order, index)
 
 
 Batches._batch = counted
-if limit == "0":
-    atexit.register(lambda: print(f"batches: {given}"))
-importlib.import_module(f"fraudlab.{door}").main()
+if not limit:
+    atexit.register(lambda: print(f"batches: {taken}"))
+importlib.import_module(f"fraudlab.{os.environ.get('DOOR', 'train')}").main()

@@ -1,0 +1,154 @@
+"""A run that is killed, however often and wherever, ends as one that never was; on one process and on two."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from tests.callbacks.test_last_checkpoint import compared, differences
+from tests.conftest import REPOSITORY, SMALL, Command
+
+KILLED = str(Path(__file__).with_name("killed.py"))
+SETTINGS = (*SMALL, "batch_size=256", "callbacks.last_checkpoint.every_n_steps=2", "report=false")
+
+
+def start(data: Path, *overrides: str, batches: int = 0, command: tuple[str, ...] = (), **env: str):
+    """A training that gets a signal at its batch number ``batches``."""
+    return subprocess.run(
+        [sys.executable, *command, KILLED, *overrides, f"paths.data_dir={data}"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "BATCHES": str(batches), "OMP_NUM_THREADS": "1", **env},
+        cwd=data,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def assert_same(one: Path, two: Path) -> None:
+    for folder in (Path(), Path("selection")):
+        states = (torch.load(run / folder / "checkpoints" / "best.ckpt", weights_only=True) for run in (one, two))
+        assert differences(*map(compared, states)) == []
+        fits = (json.loads((run / folder / "fit.json").read_text()) for run in (one, two))
+        assert differences(*({**fit, "seconds": 0} for fit in fits)) == []
+    for part in ("val", "test"):
+        first, second = (pl.read_parquet(run / "predictions" / f"{part}.parquet") for run in (one, two))
+        assert first.equals(second)
+    figures = [json.loads((run / "metrics.json").read_text()) for run in (one, two)]
+    assert figures[0]["val"] == figures[1]["val"]
+    assert figures[0]["test"] == figures[1]["test"]
+    assert (one / "csv" / "metrics.csv").read_text() == (two / "csv" / "metrics.csv").read_text()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def never_killed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    done = start(data, *SETTINGS, f"hydra.run.dir={folder}")
+    assert done.returncode == 0, done.stderr
+    assert "batches: " in done.stdout
+    return folder
+
+
+def test_a_run_killed_again_and_again_ends_the_same(data: Path, never_killed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    # In the first epoch; in a validation; in the fit of the tested model.
+    assert start(data, *SETTINGS, f"hydra.run.dir={folder}", batches=8).returncode == -9
+    for batches in (20, 40):
+        assert start(data, f"resume={folder}", batches=batches).returncode == -9
+        assert not (folder / "metrics.json").exists()
+    done = start(data, f"resume={folder}")
+    assert done.returncode == 0, done.stderr
+    assert_same(never_killed, folder)
+    facts = json.loads((folder / "run.json").read_text())
+    assert facts["resumed"] == 3
+    assert "data.customers=120" in facts["command"]
+    done = start(data, f"resume={folder}")
+    assert done.returncode == 0
+    assert "has ended" in done.stdout
+
+
+def test_sigterm_saves_and_a_broken_checkpoint_is_passed_over(data: Path, never_killed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    done = start(data, *SETTINGS, f"hydra.run.dir={folder}", batches=17, SIGNAL="SIGTERM")
+    assert done.returncode == 143, done.stderr
+    assert f"python -m fraudlab.train resume={folder}" in done.stderr
+    last = folder / "selection" / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:-5000])
+    moved = tmp_path / "moved"
+    shutil.move(folder, moved)
+    done = start(data, f"resume={moved}")
+    assert done.returncode == 0, done.stderr
+    assert "last.ckpt is broken; trying the one before" in done.stdout + done.stderr
+    assert_same(never_killed, moved)
+
+
+@pytest.fixture(scope="module")
+def two_processes(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Started by Lightning."""
+    folder = tmp_path_factory.mktemp("runs") / "two"
+    done = start(data, *SETTINGS, "trainer=ddp_sim", f"hydra.run.dir={folder}")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    assert said.count("run folder: ") == said.count("fitting the tested model") == 1
+    return folder
+
+
+def test_two_processes_killed_end_the_same(data: Path, two_processes: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert start(data, *SETTINGS, "trainer=ddp_sim", f"hydra.run.dir={folder}", batches=17).returncode == -9
+    # SIGTERM reaches the first process only, as from a scheduler; the other one ends with it.
+    done = start(data, f"resume={folder}", batches=12, SIGNAL="SIGTERM")
+    assert done.returncode == 143, done.stderr
+    done = start(data, f"resume={folder}")
+    assert done.returncode == 0, done.stderr
+    assert_same(two_processes, folder)
+
+
+def test_torchrun_trains_as_lightning_does(data: Path, two_processes: Path, tmp_path: Path) -> None:
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    run = (*SETTINGS, "trainer=ddp_sim")
+    done = start(data, *run, f"hydra.run.dir={tmp_path}/run", command=torchrun)
+    assert done.returncode == 0, done.stderr
+    assert_same(two_processes, tmp_path / "run")
+    done = start(data, *run, WORLD_SIZE="2", RANK="0")
+    assert done.returncode == 1
+    assert "2 processes share one run folder: name it, hydra.run.dir=outputs/train/" in done.stderr
+
+
+def test_slurm_trains_as_lightning_does(data: Path, two_processes: Path, tmp_path: Path) -> None:
+    """What srun --ntasks-per-node=2 starts: the same command twice, told apart by SLURM's variables."""
+    slurm = {"SLURM_JOB_ID": "70001", "SLURM_JOB_NAME": "fraudlab", "SLURM_NODELIST": "localhost", "SLURM_NODEID": "0",
+             "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "MASTER_ADDR": "127.0.0.1"}  # fmt: skip
+    command = [sys.executable, "-m", "fraudlab.train", *SETTINGS, "trainer=ddp_sim", f"paths.data_dir={data}"]
+    tasks = [
+        subprocess.Popen(
+            [*command, f"hydra.run.dir={tmp_path}/run"],
+            env={**os.environ, **slurm, "OMP_NUM_THREADS": "1", "SLURM_PROCID": task, "SLURM_LOCALID": task},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for task in "01"
+    ]
+    said = [task.communicate(timeout=300)[0] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], said
+    assert "run folder" not in said[1]
+    assert_same(two_processes, tmp_path / "run")
+
+
+def test_resume_of_no_run_is_one_message(door: Command, tmp_path: Path) -> None:
+    done = door("train", f"resume={tmp_path}/nowhere")
+    assert done.returncode == 1
+    assert re.search(r"nowhere is no run folder", done.stderr)
+    assert not (tmp_path / "nowhere").exists()
