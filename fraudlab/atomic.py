@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,34 +42,34 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def make_once(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` make a file or folder that takes the place of ``path``, unless there is one.
+
+    Of several processes that ask at the same time one makes it and the others wait.
+    """
+    if path.exists():
+        return
+    with _alone(path):
+        if not path.exists():
+            with replacing(path) as aside:
+                write(aside)
+
+
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def _alone(path: Path) -> Iterator[None]:
     """Hold other processes that come here with the same ``path`` until this one leaves."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # the kernel lets go of it if this process dies
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-
-
-@contextmanager
-def once(path: Path) -> Iterator[Path | None]:
-    """As :func:`replacing`, but only where ``path`` is not there yet; else give None.
-
-    Of several processes one makes it while the others wait, so that runs side by side share a cache.
-    """
-    if path.exists():
-        yield None
-        return
-    with locked(path):
-        if path.exists():
-            yield None
-        else:
-            with replacing(path) as aside:
-                yield aside
+    while True:
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)  # the kernel lets go of it if this process dies
+            if not (lock.exists() and lock.stat().st_ino == os.fstat(held.fileno()).st_ino):
+                continue  # the one before took the file away, and others may hold a new one
+            try:
+                yield
+            finally:
+                lock.unlink()
+            return
 
 
 def write_text(path: Path, text: str) -> None:

@@ -51,7 +51,7 @@ def door(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
                 _job(name, main, composed, full_error)
 
             schemas.register()
-            sys.argv += _what_goes_with_the_data(name)
+            sys.argv += _what_goes_with_the_data(name) + _run_folder(name)
             printed = io.StringIO()
             asks_help = {"--help", "-h"} & set(sys.argv)
             try:
@@ -88,6 +88,21 @@ def _job(name: str, main: Callable[[Any], None], composed: DictConfig, full_erro
         os.environ.pop("HYDRA_FULL_ERROR", None)
     with _one_message(name, full_error) if alone else nullcontext(), ending:
         main(schemas.typed(name, composed))
+
+
+def _run_folder(name: str) -> list[str]:
+    """The run folder of a command that is to go on with a run: the one of that run."""
+    given = dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
+    folder = given.get("resume")
+    processes = int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1)
+    if processes > 1 and name in ("train", "pretrain") and not (folder or "hydra.run.dir" in given):
+        # Each would name a folder by the second in which it started.
+        fail(f"{processes} processes share one run folder: name it, hydra.run.dir=outputs/{name}/<any name>")
+    if not folder or "hydra.run.dir" in given:
+        return []
+    if not (Path(folder.strip("'\"")) / "config.yaml").is_file():  # before Hydra makes a folder there
+        fail(f"resume={folder}: {folder} is no run folder (it has no config.yaml); the runs here are in outputs/train/")
+    return [f"hydra.run.dir={folder}"]
 
 
 @contextmanager
@@ -131,9 +146,9 @@ def command() -> str:
 
 
 def overrides(*groups: str) -> list[str]:
-    """What the command line says of these config groups, as it says it: ``["data=table", "data.path=t.csv"]``."""
+    """What the command line says of these config groups, or of all: ``["data=table", "data.path=t.csv"]``."""
     given = HydraConfig.get().overrides.task
-    return [override for override in given if override.lstrip("+~").split("=")[0].split(".")[0] in groups]
+    return [o for o in given if not groups or o.lstrip("+~").split("=")[0].split(".")[0] in groups]
 
 
 def _describe(error: BaseException) -> str:

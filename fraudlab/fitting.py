@@ -2,12 +2,15 @@
 
 import copy
 import difflib
+import json
 import logging
+import os
+import sys
 import time
 import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning.pytorch as L
 import numpy as np
@@ -17,8 +20,12 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoi
 from torch import nn
 
 from fraudlab import baseline_fitting, build
-from fraudlab.callbacks import StopAfter
+from fraudlab.atomic import write_json
+from fraudlab.callbacks import LastCheckpoint, StopAfter
+from fraudlab.checkpoint_files import KEEP_PREVIOUS, LAST, CheckpointFiles, newest_whole
 from fraudlab.config import BaselineConfig, FitConfig, PretrainConfig, TrainConfig
+from fraudlab.curves import loggers
+from fraudlab.data.batches import Batch
 from fraudlab.data.datamodule import FraudDataModule
 from fraudlab.data.encoded import encode, fit_encoder
 from fraudlab.data.prepared import PreparedTable
@@ -28,6 +35,11 @@ from fraudlab.features.encoder import TableEncoder
 from fraudlab.learner import FraudLearner, Learner, load_checkpoint, score
 from fraudlab.pretrained import Pretrained, shape
 from fraudlab.pretraining_learner import PretrainingLearner, pretraining_network
+from fraudlab.runs import rank
+
+_FIT = "fit.json"
+EXIT_SIGTERM = 128 + 15
+"""Status of a process that SIGTERM ended, as shells give it."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,12 @@ class Fit:
     epochs: int
     best_epoch: int
     rows: int
+
+    @classmethod
+    def done(cls, folder: Path) -> "Fit | None":
+        """What a fit that ended gave, as it left it in ``folder``; None where none ended there."""
+        path = folder / _FIT
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
 def check_plumbing(config: FitConfig) -> None:
@@ -75,19 +93,29 @@ def fit(
 ) -> Fit:
     """Fit the encoder and the network on ``train`` and leave both in ``folder``.
 
+    A fit that was killed there goes on from its last checkpoint; one that ended there is not done again.
+
     Args:
         config: the whole run's settings.
         table: where rows lie.
         train: rows to learn from.
         validation: rows to choose the best epoch on; None to take the last one.
-        folder: gets ``encoder/`` and ``checkpoints/best.ckpt``.
+        folder: gets ``encoder/``, ``checkpoints/best.ckpt`` and, at the end, ``fit.json``.
         stop_after: end after so many epochs of the schedule.
         pretrained: encoder and weights to start from; None to fit the one and draw the others.
+
+    Raises:
+        SystemExit: SIGTERM came; what the fit needs to go on is saved.
     """
+    if found := Fit.done(folder):
+        return found
     _begin(config)
     encoder = pretrained.encoder if pretrained else fit_encoder(table, train, config.features.encoder)
+    batches = _encoded(table, encoder, train, validation, folder)
     if isinstance(config.model, BaselineConfig):
-        return _fit_baseline(config, table, encoder, train, validation, folder, stop_after)
+        started = time.perf_counter()
+        done, best = baseline_fitting.fit(config, *batches, encoder.cardinalities, folder, stop_after)
+        return _ended(Fit(time.perf_counter() - started, done, best, len(train)), folder)
     rebuild = _rebuild(config.model, encoder)
     network = build.network(rebuild)
     if pretrained:
@@ -102,13 +130,16 @@ def fit(
         build.scheduler(config.scheduler),
         rebuild,
     )
-    return _fit(config, table, learner, encoder, train, validation, folder, stop_after)
+    return _fit(config, learner, *batches, folder, stop_after)
 
 
 def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validation: Rows, folder: Path) -> Fit:
     """Fit the encoder and pretrain a TabNet on ``train``, and leave both in ``folder``; arguments as :func:`fit`'s."""
+    if found := Fit.done(folder):
+        return found
     _begin(config)
     encoder = fit_encoder(table, train, config.features.encoder)
+    batches = _encoded(table, encoder, train, validation, folder)
     settings = ("pretraining_ratio", "n_shared_decoder", "n_independent_decoder")
     rebuild = {
         **_rebuild(replace(config.model, members=1), encoder),
@@ -119,24 +150,16 @@ def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validati
     learner = PretrainingLearner(
         pretraining_network(rebuild), build.optimizer(config.optimizer), build.scheduler(config.scheduler), rebuild
     )
-    return _fit(config, table, learner, encoder, train, validation, folder)
+    return _fit(config, learner, *batches, folder)
 
 
-def _fit_baseline(
-    config: TrainConfig,
-    table: PreparedTable,
-    encoder: TableEncoder,
-    train: Rows,
-    validation: Rows | None,
-    folder: Path,
-    rounds: int | None,
-) -> Fit:
-    train_batch = encode(table, train, encoder)
-    validation_batch = None if validation is None else encode(table, validation, encoder)
-    encoder.save(folder / "encoder")
-    started = time.perf_counter()
-    done, best = baseline_fitting.fit(config, train_batch, validation_batch, encoder.cardinalities, folder, rounds)
-    return Fit(time.perf_counter() - started, done, best, len(train))
+def _encoded(
+    table: PreparedTable, encoder: TableEncoder, train: Rows, validation: Rows | None, folder: Path
+) -> tuple[Batch, Batch | None]:
+    """Both splits as the encoder gives them; the encoder stays in ``folder``."""
+    if rank() == 0:
+        encoder.save(folder / "encoder")
+    return encode(table, train, encoder), None if validation is None else encode(table, validation, encoder)
 
 
 def _begin(config: FitConfig) -> None:
@@ -167,42 +190,68 @@ def _numbered(groups: list[list[str]], encoder: TableEncoder) -> list[list[int]]
 
 def _fit(
     config: FitConfig,
-    table: PreparedTable,
     learner: Learner,
-    encoder: TableEncoder,
-    train: Rows,
-    validation: Rows | None,
+    train: Batch,
+    validation: Batch | None,
     folder: Path,
     stop_after: int | None = None,
 ) -> Fit:
-    train_batch = encode(table, train, encoder)
-    validation_batch = None if validation is None else encode(table, validation, encoder)
-    trainer = _trainer(config, folder, with_validation=validation is not None, stop_after=stop_after)
+    if rank() > 0:
+        # The network is drawn by now, the same on all ranks; what training draws differs.
+        L.seed_everything(config.seed + rank(), verbose=False)
+    checkpoints = folder / "checkpoints"
+    before = newest_whole(checkpoints)
+    trainer = _trainer(config, folder, before, with_validation=validation is not None, stop_after=stop_after)
     datamodule = FraudDataModule(
-        train_batch,
-        validation_batch,
+        train,
+        validation,
         batch_size=config.batch_size,
         eval_batch_size=config.eval_batch_size,
         seed=config.seed,
         shuffle=config.shuffle,
         keep_on_device=config.keep_on_device,
     )
-    if trainer.is_global_zero:
-        encoder.save(folder / "encoder")
+    last = next((c for c in trainer.checkpoint_callbacks if isinstance(c, LastCheckpoint)), None)
     started = time.perf_counter()
     try:
-        trainer.fit(learner, datamodule=datamodule)
+        trainer.fit(learner, datamodule=datamodule, ckpt_path=before, weights_only=True)
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
-    seconds = time.perf_counter() - started
+    except SystemExit:
+        if not (trainer.received_sigterm or (last is not None and last.stopped)):
+            raise
+        _leave(config)
+    seconds = last.seconds if last else time.perf_counter() - started
     best_epoch = trainer.current_epoch
     checkpoint = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)), None)
     if validation is not None and checkpoint is not None:
         saved = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
         best_epoch = int(saved["epoch"]) + 1
     else:
-        trainer.save_checkpoint(folder / "checkpoints" / "best.ckpt")
-    return Fit(seconds, trainer.current_epoch, best_epoch, len(train))
+        trainer.save_checkpoint(checkpoints / "best.ckpt")
+    fit = _ended(Fit(seconds, trainer.current_epoch, best_epoch, len(train.label)), folder)
+    if last is not None and validation is not None:
+        trainer.save_checkpoint(checkpoints / LAST, storage_options=KEEP_PREVIOUS)  # the network as training left it
+    if last is not None and last.stopped:
+        _leave(config)
+    return fit
+
+
+def _ended(fit: Fit, folder: Path) -> Fit:
+    if rank() == 0:
+        write_json(folder / _FIT, asdict(fit))
+    return fit
+
+
+def _leave(config: FitConfig) -> NoReturn:
+    """End this process as SIGTERM asks."""
+    if rank() > 0:
+        raise SystemExit(0)  # a status of its own would make a launcher kill the first process before it has spoken
+    door = "pretrain" if isinstance(config, PretrainConfig) else "train"
+    print(
+        f"stopped by SIGTERM; go on with: python -m fraudlab.{door} resume={config.paths.output_dir}", file=sys.stderr
+    )
+    raise SystemExit(EXIT_SIGTERM)
 
 
 def _quieten_lightning() -> None:
@@ -211,6 +260,7 @@ def _quieten_lightning() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*treespec.*deprecated")
     warnings.filterwarnings("ignore", message=".*all_gather is deprecated")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")  # a resumed run
 
 
 def score_rows(config: TrainConfig, table: PreparedTable, rows: Rows, folder: Path) -> np.ndarray:
@@ -230,28 +280,38 @@ def load_network(checkpoint: Path) -> nn.Module:
     return network.eval()
 
 
-def _trainer(config: FitConfig, folder: Path, *, with_validation: bool, stop_after: int | None) -> L.Trainer:
+def _trainer(
+    config: FitConfig, folder: Path, before: Path | None, *, with_validation: bool, stop_after: int | None
+) -> L.Trainer:
+    """The trainer of a fit, which goes on from the checkpoint ``before`` if that is not None."""
     callbacks: list[L.Callback] = [build.plumbing(c) for c in (config.callbacks or {}).values() if c]
     for callback in callbacks:
-        if isinstance(callback, ModelCheckpoint):
+        if isinstance(callback, (ModelCheckpoint, LastCheckpoint)):
             callback.dirpath = str(folder / "checkpoints")
     if not with_validation:
-        callbacks = [c for c in callbacks if not isinstance(c, (Checkpoint, EarlyStopping))]
+        callbacks = [c for c in callbacks if not isinstance(c, (ModelCheckpoint, EarlyStopping))]
     if not config.trainer["enable_progress_bar"]:
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
     if stop_after is not None:
         callbacks.append(StopAfter(stop_after))
-    # Only the fit that is watched on validation writes curves: two fits in one log would overwrite each other.
-    wanted = (config.logger or {}).values() if with_validation else ()
-    loggers = [build.plumbing(logger) for logger in wanted if logger]
     settings = copy.deepcopy(config.trainer)
     if not with_validation:
         settings["limit_val_batches"] = 0
     trainer: L.Trainer = build.plumbing(
         settings,
         callbacks=callbacks,
-        logger=loggers or False,
+        # Only the fit that is watched on validation writes curves: two fits in one log would overwrite each other.
+        logger=(loggers(config.logger, before) if with_validation else []) or False,
         default_root_dir=folder,
         enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),
+        plugins=[CheckpointFiles()],
     )
+    _share_cores(trainer.num_devices)
     return trainer
+
+
+def _share_cores(processes: int) -> None:
+    """Let this process compute on its part of the machine's cores and no more."""
+    if processes > 1:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), cores // processes)))

@@ -44,7 +44,7 @@ class Learner(L.LightningModule):
         self._make_optimizer = make_optimizer
         self._make_scheduler = make_scheduler
         self._rebuild = dict(rebuild)
-        self._loss_sum: Tensor | None = None
+        self.loss_sum: Tensor | None = None  # over this epoch's batches so far, []
 
     def training_loss(self, batch: Batch) -> Tensor:
         """What is minimised, []."""
@@ -53,13 +53,13 @@ class Learner(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.training_loss(batch)
         # Summed on the device and logged once an epoch: logging every step costs more than a small network's step.
-        self._loss_sum = loss.detach() if self._loss_sum is None else self._loss_sum + loss.detach()
+        self.loss_sum = loss.detach() if self.loss_sum is None else self.loss_sum + loss.detach()
         return loss
 
     def on_train_epoch_end(self) -> None:
-        assert self._loss_sum is not None
-        mean = self._loss_sum / self.trainer.num_training_batches
-        self._loss_sum = None
+        assert self.loss_sum is not None
+        mean = self.loss_sum / self.trainer.num_training_batches
+        self.loss_sum = None
         self.log("train/loss", mean, prog_bar=True, sync_dist=self.trainer.world_size > 1)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -3,14 +3,15 @@
 import time
 from pathlib import Path
 
-from fraudlab.cli import choices, command, door
+from fraudlab.cli import choices, command, door, overrides
 from fraudlab.config import PretrainConfig
 
 
 @door("pretrain")
 def main(config: PretrainConfig) -> None:
     started = time.perf_counter()
-    from fraudlab import fitting, tracking  # heavy: only now, so that --help and config errors answer at once
+    # Heavy: only now, so that --help and config errors answer at once.
+    from fraudlab import fitting, resuming, tracking
     from fraudlab.atomic import write_json
     from fraudlab.data.encoded import encode
     from fraudlab.data.prepared import prepared_table
@@ -19,12 +20,33 @@ def main(config: PretrainConfig) -> None:
     from fraudlab.pretraining_learner import measure, pretraining_network
     from fraudlab.runs import RunFolder, config_yaml, peak_memory_bytes, rank
 
+    run = None
+    if config.resume:
+        run, config = resuming.settings(config, "pretrain", overrides())
+        if run.metrics_path.is_file():
+            print(f"the run in {run.path} has ended; train from it: model.pretrained={run.path}")
+            return
     fitting.check_plumbing(config)
-    run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
+    if run is None:
+        run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
     tracked = tracking.begin(config.logger, run)
     # It alone looks at labels: which cards are known, whether each part has frauds.
     split = table.split(config.split)
+    parts = {"train": split.selection_train, "val": split.validation, "test": split.test}
+    facts = {
+        "experiment": choices().get("experiment"),
+        "model": config.model.name,
+        "data": config.data.name,
+        "data_dir": str(Path(config.paths.data_dir).absolute()),
+        "simulated": table.schema.simulated,
+        "data_fingerprint": table.fingerprint,
+        "split_rows": {part: len(rows) for part, rows in parts.items()},
+        "seed": config.seed,
+        "device": config.trainer["accelerator"],
+        "command": command(),
+    }
+    facts = resuming.begin(run, facts, resumed=bool(config.resume))
     # Never split.train, the later rows of the tested model: a training from here is chosen on the validation.
     fit = fitting.pretrain(config, table, split.selection_train, split.validation, run.final)
     if rank() > 0:
@@ -34,7 +56,6 @@ def main(config: PretrainConfig) -> None:
     rebuild, weights = load_checkpoint(run.final / "checkpoints" / "best.ckpt")
     network = pretraining_network(rebuild)
     network.load_state_dict(weights)
-    parts = {"train": split.selection_train, "val": split.validation, "test": split.test}
     metrics = {}
     for part, rows in parts.items():
         total = measure(network, encode(table, rows, encoder), config.eval_batch_size)
@@ -46,20 +67,7 @@ def main(config: PretrainConfig) -> None:
         "rows_per_second": fit.rows * fit.epochs / fit.seconds,
         "peak_memory_bytes": peak_memory_bytes(),
     }
-    run.write_provenance(
-        {
-            "experiment": choices().get("experiment"),
-            "model": config.model.name,
-            "data": config.data.name,
-            "simulated": table.schema.simulated,
-            "data_fingerprint": table.fingerprint,
-            "split_rows": {part: len(rows) for part, rows in parts.items()},
-            "seed": config.seed,
-            "device": config.trainer["accelerator"],
-            "command": command(),
-            "wall_seconds": time.perf_counter() - started,
-        }
-    )
+    run.write_provenance({**facts, "wall_seconds": time.perf_counter() - started})
     write_json(run.metrics_path, metrics)
     tracked.figures(metrics)
     tracked.artifact("model", run.path, "checkpoints", "encoder", "config.yaml", "metrics.json")

@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,15 @@ import polars as pl
 import yaml
 
 from fraudlab.atomic import replacing, write_json, write_text
-from fraudlab.config import SCHEMAS, EncoderConfig, FitConfig, SelectConfig, TrainConfig
+from fraudlab.config import DOORS, SCHEMAS, EncoderConfig, FitConfig, SelectConfig
 from fraudlab.errors import UserError
 
-_PACKAGES = (
+PACKAGES = (
     *("fraudlab", "torch", "lightning", "pytorch-tabnet", "numpy", "polars", "hydra-core", "omegaconf"),
     *("scikit-learn", "lightgbm", "xgboost-cpu", "xgboost", "catboost"),
 )
+
+_OUTPUT_DIR = "${paths.output_dir}"  # as conf/logger says it
 
 
 @dataclass(frozen=True)
@@ -50,19 +52,32 @@ class RunFolder:
         return run
 
     @classmethod
-    def find(cls, path: Path) -> "RunFolder":
-        """A finished run.
+    def begun(cls, path: Path) -> "RunFolder":
+        """A run, finished or not.
 
         Raises:
-            UserError: there is no run in ``path``, or it did not finish.
+            UserError: there is no run in ``path``.
         """
         run = cls(path)
         if not run.config_path.is_file():
             near = sorted(folder.parent for folder in Path("outputs").glob("*/*/config.yaml"))[-3:]
             hint = f"; the latest runs here are: {', '.join(map(str, near))}" if near else ""
             raise UserError(f"{path} is no run folder (it has no config.yaml){hint}")
+        return run
+
+    @classmethod
+    def find(cls, path: Path) -> "RunFolder":
+        """A finished run.
+
+        Raises:
+            UserError: there is no run in ``path``, or it did not finish.
+        """
+        run = cls.begun(path)
         if not run.metrics_path.is_file():
-            raise UserError(f"the run in {path} did not finish (it has no metrics.json); train again")
+            raise UserError(
+                f"the run in {path} did not finish (it has no metrics.json); python -m fraudlab.train resume={path} "
+                "goes on with it"
+            )
         return run
 
     @property
@@ -115,7 +130,7 @@ class RunFolder:
                 "python": platform.python_version(),
                 "platform": platform.platform(),
                 "cpus": os.cpu_count(),
-                "versions": versions(_PACKAGES),
+                "versions": versions(PACKAGES),
                 **facts,
             },
         )
@@ -127,28 +142,42 @@ def rank() -> int:
 
 
 def config_yaml(config: FitConfig | SelectConfig) -> str:
-    """The resolved settings of a run as YAML, without what names its folder."""
+    """The resolved settings of a run as YAML, without what names its folder or says whether it goes on."""
     plain = asdict(config)
-    del plain["paths"]
-    return yaml.safe_dump(plain, sort_keys=False)
+    output_dir = plain.pop("paths")["output_dir"]
+    plain.pop("resume", None)
+    # Loggers write to the run folder, wherever it is moved.
+    return yaml.safe_dump(_replaced(plain, output_dir, _OUTPUT_DIR), sort_keys=False)
 
 
-def load_config(path: Path) -> TrainConfig:
-    """The settings that :func:`config_yaml` wrote, typed again.
+def load_config(path: Path, door: str = "train") -> Any:
+    """The settings that :func:`config_yaml` wrote, typed again: the dataclass of ``door``.
 
     Raises:
         UserError: the file is no config of a run of this version of fraudlab.
     """
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = _replaced(plain, _OUTPUT_DIR, str(path.parent))
         for group, options in SCHEMAS.items():
+            if group not in {field.name for field in fields(DOORS[door])}:
+                continue
             settings = plain[group]
             if group == "features":
                 settings["encoder"] = EncoderConfig(**settings["encoder"])
             plain[group] = options[settings["name"]](**settings)
-        return TrainConfig(**plain)
+        return DOORS[door](**plain)
     except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no config of a run of this version of fraudlab: {error}") from error
+        raise UserError(
+            f"{path} is no config of a run that this version of fraudlab.{door} can read: {error}"
+        ) from error
+
+
+def _replaced(node: Any, old: str, new: str) -> Any:
+    """Plain data with every value ``old`` replaced."""
+    if isinstance(node, dict):
+        return {key: _replaced(value, old, new) for key, value in node.items()}
+    return new if node == old else node
 
 
 def peak_memory_bytes() -> int:

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 def main(config: TrainConfig) -> None:
     started = time.perf_counter()
     # Heavy: only now, so that --help and config errors answer at once.
-    from fraudlab import baseline_fitting, fitting, tracking
+    from fraudlab import baseline_fitting, fitting, resuming, tracking
     from fraudlab.atomic import write_json
     from fraudlab.data.prepared import prepared_table
     from fraudlab.predictions import predictions_frame, split_figures
@@ -24,10 +24,19 @@ def main(config: TrainConfig) -> None:
     from fraudlab.reporting.table import figures_table
     from fraudlab.runs import RunFolder, config_yaml, peak_memory_bytes, rank
 
+    run = None
+    if config.resume:
+        run, config = resuming.settings(config, "train", overrides())
+        if run.metrics_path.is_file():
+            if config.report and not (run.path / "report.html").is_file():
+                write_report(run.path)
+            print(f"the run in {run.path} has ended; its figures: python -m fraudlab.evaluate run={run.path}")
+            return
     fitting.check_plumbing(config)
     baseline_fitting.warn_of_unused(config, overrides(*baseline_fitting.UNUSED))
     pretrained = Pretrained.load(config)
-    run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
+    if run is None:
+        run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
     if pretrained:
         pretrained.check_columns(table)
@@ -35,6 +44,20 @@ def main(config: TrainConfig) -> None:
     schema = table.schema
     split = table.split(config.split)
     refit = split.refit and config.refit
+    facts = {
+        "experiment": choices().get("experiment"),
+        "model": config.model.name,
+        "data": config.data.name,
+        "data_dir": str(Path(config.paths.data_dir).absolute()),
+        "simulated": schema.simulated,
+        "published": config.published if benchmark_for(config.published, config.data) else None,
+        "data_fingerprint": table.fingerprint,
+        "split_rows": {"train": len(split.train), "val": len(split.validation), "test": len(split.test)},
+        "seed": config.seed,
+        "device": "cpu" if isinstance(config.model, BaselineConfig) else config.trainer["accelerator"],
+        "command": command(),
+    }
+    facts = resuming.begin(run, facts, resumed=bool(config.resume))
 
     folder = run.selection if refit else run.final
     selection = fits = fitting.fit(
@@ -61,22 +84,7 @@ def main(config: TrainConfig) -> None:
             "peak_memory_bytes": peak_memory_bytes(),
         },
     }
-    chosen = choices()
-    run.write_provenance(
-        {
-            "experiment": chosen.get("experiment"),
-            "model": config.model.name,
-            "data": config.data.name,
-            "simulated": schema.simulated,
-            "published": config.published if benchmark_for(config.published, config.data) else None,
-            "data_fingerprint": table.fingerprint,
-            "split_rows": {"train": len(split.train), "val": len(split.validation), "test": len(split.test)},
-            "seed": config.seed,
-            "device": "cpu" if isinstance(config.model, BaselineConfig) else config.trainer["accelerator"],
-            "command": command(),
-            "wall_seconds": time.perf_counter() - started,
-        }
-    )
+    run.write_provenance({**facts, "wall_seconds": time.perf_counter() - started})
     write_json(run.metrics_path, metrics)
     tracked.figures(metrics)
     tracked.artifact("model", run.path, "checkpoints", "encoder", "config.yaml", "metrics.json")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fraudlab.atomic import once, replacing, write_json
+from fraudlab.atomic import make_once, replacing, write_json
 
 
 def test_a_file_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
@@ -48,13 +48,16 @@ def test_nan_is_refused(tmp_path: Path) -> None:
 
 
 def make(path: Path) -> int:
-    with once(path) as aside:
-        if aside is None:
-            return 0
+    made = []
+
+    def write(aside: Path) -> None:
+        made.append(aside)
         aside.mkdir()
         for number in range(200):
             (aside / str(number)).write_text("whole")
-    return 1
+
+    make_once(path, write)
+    return len(made)
 
 
 def test_of_several_processes_one_makes_it(tmp_path: Path) -> None:
@@ -67,7 +70,7 @@ def test_of_several_processes_one_makes_it(tmp_path: Path) -> None:
 
 def test_what_failed_is_made_by_the_next(tmp_path: Path) -> None:
     path = tmp_path / "table"
-    with pytest.raises(FileNotFoundError), once(path) as aside:
-        (aside / "part").write_text("half of it, in a folder that is not there")
+    with pytest.raises(FileNotFoundError):
+        make_once(path, lambda aside: (aside / "part").write_text("half of it, in a folder that is not there"))
     assert not list(tmp_path.iterdir())
     assert make(path) == 1

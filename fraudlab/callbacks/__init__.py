@@ -1,6 +1,7 @@
 """Lightning callbacks that users add or leave out."""
 
 from fraudlab.callbacks.best_checkpoint import BestCheckpoint
+from fraudlab.callbacks.last_checkpoint import LastCheckpoint
 from fraudlab.callbacks.stop_after import StopAfter
 
-__all__ = ["BestCheckpoint", "StopAfter"]
+__all__ = ["BestCheckpoint", "LastCheckpoint", "StopAfter"]

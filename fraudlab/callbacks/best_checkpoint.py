@@ -1,4 +1,4 @@
-"""Keeps the best and the last checkpoint of a fit."""
+"""Keeps the best checkpoint of a fit."""
 
 from typing import Any
 
@@ -6,20 +6,37 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """``best.ckpt`` by validation average precision and ``last.ckpt``, in the folder that the fit sets as ``dirpath``.
+    """``best.ckpt`` by what is monitored on validation, in the folder that the fit sets as ``dirpath``.
 
     Args:
+        monitor: which figure.
+        mode: whether ``max`` or ``min`` of it is best.
         every_n_epochs: how often to save.
-        save_last: keep ``last.ckpt`` too.
     """
 
-    def __init__(self, every_n_epochs: int = 1, save_last: bool = True, **kwargs: Any) -> None:
+    def __init__(
+        self, monitor: str = "val/average_precision", mode: str = "max", every_n_epochs: int = 1, **kwargs: Any
+    ) -> None:
         super().__init__(
             filename="best",
-            monitor="val/average_precision",
-            mode="max",
+            monitor=monitor,
+            mode=mode,
             every_n_epochs=every_n_epochs,
-            save_last=save_last,
+            save_last=False,  # LastCheckpoint does
             enable_version_counter=False,
             **kwargs,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As Lightning's, but for a run folder that has moved since."""
+        before, now = str(state_dict["dirpath"]), str(self.dirpath)
+
+        def moved(path: str) -> str:
+            return path.replace(before, now, 1)
+
+        paths = ("dirpath", "best_model_path", "kth_best_model_path", "last_model_path")
+        best = {moved(path): figure for path, figure in state_dict["best_k_models"].items()}
+        self.current_score = state_dict["current_score"]
+        super().load_state_dict(
+            {**state_dict, **{key: moved(str(state_dict[key])) for key in paths}, "best_k_models": best}
         )

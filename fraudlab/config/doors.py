@@ -38,6 +38,7 @@ class FitConfig:
     shuffle: str = "auto"  # rows | blocks, for data larger than memory | auto
     keep_on_device: str = "auto"  # auto | always | never: arrays live on the accelerator
     published: str | None = None  # whose published figures stand beside ours
+    resume: str | None = None  # folder of a run that was killed; it goes on with its own settings
     tried: str | None = None  # what else was tried when this recipe was chosen; goes into the run folder
 
     def __post_init__(self) -> None:

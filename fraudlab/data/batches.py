@@ -151,7 +151,8 @@ class Batches:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the iteration stands: enough to go on with the very next batch."""
-        return {"epoch": self.epoch, "position": self.position, "seed": self.seed, "num_rows": self.num_rows}
+        names = ("epoch", "position", "seed", "num_rows", "blocks")
+        return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where ``state`` was taken.
@@ -164,5 +165,5 @@ class Batches:
                 f"this state is of {state['num_rows']} rows with seed {state['seed']}, "
                 f"not of {self.num_rows} rows with seed {self.seed}"
             )
-        self.epoch, self.position = state["epoch"], state["position"]
+        self.epoch, self.position, self.blocks = state["epoch"], state["position"], state["blocks"]
         self._goes_on = True

@@ -11,7 +11,7 @@ import torch
 from numpy.lib.format import open_memmap
 from tqdm import tqdm
 
-from fraudlab.atomic import once
+from fraudlab.atomic import make_once
 from fraudlab.data.batches import Batch
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits import Rows
@@ -23,20 +23,19 @@ _BLOCK = 65_536  # rows encoded at once
 def fit_encoder(table: PreparedTable, rows: Rows, settings: Any) -> TableEncoder:
     """The encoder of typed ``settings`` (``features.encoder``) fitted on ``rows``: made, or found beside the table."""
     folder = _folder(table, ["encoder", asdict(settings)], rows)
-    with once(folder) as aside:
-        if aside:
-            columns = table.columns(rows)
-            TableEncoder.fit(columns, table.categorical, table.numeric, **asdict(settings)).save(aside)
+
+    def write(aside: Path) -> None:
+        columns = table.columns(rows)
+        TableEncoder.fit(columns, table.categorical, table.numeric, **asdict(settings)).save(aside)
+
+    make_once(folder, write)
     return TableEncoder.load(folder)
 
 
 def encode(table: PreparedTable, rows: Rows, encoder: TableEncoder) -> Batch:
     """Encoded rows of a table, mapped from ``categorical.npy``, ``numeric.npy`` and ``label.npy`` beside it."""
     folder = _folder(table, ["arrays", encoder.fingerprint], rows)
-    with once(folder) as aside:
-        if aside:
-            aside.mkdir()
-            _write(table, rows, encoder, aside)
+    make_once(folder, lambda aside: _write(table, rows, encoder, aside))
     # Copy on write: PyTorch wants memory that could be written to.
     names = ("categorical", "numeric", "label")
     categorical, numeric, label = (torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in names)
@@ -50,6 +49,7 @@ def _folder(table: PreparedTable, made_of: list[Any], rows: Rows) -> Path:
 
 
 def _write(table: PreparedTable, rows: Rows, encoder: TableEncoder, folder: Path) -> None:
+    folder.mkdir()
     columns = list(dict.fromkeys([*table.categorical, *table.numeric, table.schema.label]))
     shapes = {"categorical": len(encoder.categorical), "numeric": encoder.num_numeric}
     categorical, numeric = (

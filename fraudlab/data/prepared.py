@@ -13,7 +13,7 @@ import polars as pl
 from tqdm import tqdm
 
 from fraudlab import build
-from fraudlab.atomic import once
+from fraudlab.atomic import make_once
 from fraudlab.data.sources import Source
 from fraudlab.data.splits import Split, split_rows
 from fraudlab.features import registry
@@ -113,12 +113,14 @@ def prepare(source: Source, features: Features, settings: dict[str, object], cac
     identity = json.dumps([source.fingerprint, settings, features.version], sort_keys=True)
     fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:16]
     path = cache_dir / f"{source.schema.name}-{fingerprint}"
-    with once(path) as aside:
-        if aside:
-            aside.mkdir()
-            for number, part in enumerate(_wide(features.parts(source.frame))):
-                # Small row groups: a split reads only the weeks it needs.
-                part.write_parquet(aside / f"{number:03}.parquet", compression="lz4", row_group_size=65536)
+
+    def write(folder: Path) -> None:
+        folder.mkdir()
+        for number, part in enumerate(_wide(features.parts(source.frame))):
+            # Small row groups: a split reads only the weeks it needs.
+            part.write_parquet(folder / f"{number:03}.parquet", compression="lz4", row_group_size=65536)
+
+    make_once(path, write)
     files = [pl.scan_parquet(file, glob=False) for file in sorted(path.glob("*.parquet"))]
     return PreparedTable(path, (source.frame, *files), source.schema, features, fingerprint)
 

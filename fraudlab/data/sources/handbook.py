@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fraudlab.atomic import once
+from fraudlab.atomic import make_once
 from fraudlab.config import HandbookConfig
 from fraudlab.data.sources import Source, fingerprint_of
 from fraudlab.errors import UserError
@@ -46,9 +46,7 @@ def load(config: HandbookConfig, cache_dir: Path) -> Source:
     """
     fingerprint = fingerprint_of({**asdict(config), "version": VERSION})
     path = cache_dir / f"{config.name}_{fingerprint}.parquet"
-    with once(path) as aside:
-        if aside:
-            simulate(config).write_parquet(aside)
+    make_once(path, lambda aside: simulate(config).write_parquet(aside))
     return Source(pl.scan_parquet(path, glob=False), table_schema(config.name), fingerprint)
 
 

@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fraudlab.atomic import once
+from fraudlab.atomic import make_once
 from fraudlab.config import HandbookScaledConfig
 from fraudlab.data.sources import Source, fingerprint_of
 from fraudlab.data.sources.handbook import (
@@ -58,10 +58,7 @@ def load(config: HandbookScaledConfig, cache_dir: Path) -> Source:
     """
     fingerprint = fingerprint_of({**asdict(config), "version": VERSION})
     folder = cache_dir / f"{config.name}_{fingerprint}"
-    with once(folder) as aside:
-        if aside:
-            aside.mkdir()
-            _simulate(config, aside)
+    make_once(folder, lambda aside: _simulate(config, aside))
     frame = pl.scan_parquet(sorted(folder.glob("*.parquet")), glob=False)
     return Source(frame, table_schema(config.name), fingerprint)
 
@@ -156,6 +153,7 @@ def _world(config: HandbookScaledConfig) -> _World:
 
 
 def _simulate(config: HandbookScaledConfig, folder: Path) -> None:
+    folder.mkdir()
     world = _world(config)
     made = 0
     written: Future[None] | None = None

@@ -22,7 +22,7 @@ import polars as pl
 from polars import selectors
 from polars.exceptions import PolarsError
 
-from fraudlab.atomic import once
+from fraudlab.atomic import make_once
 from fraudlab.config import IEEECISConfig
 from fraudlab.data.sources import Source, fingerprint_of
 from fraudlab.data.sources.ieee_cis_columns import (
@@ -82,20 +82,22 @@ def _joined(config: IEEECISConfig, cache_dir: Path, part: Part) -> tuple[Path, s
     facts = [part, VERSION, simulated, [folder.facts(name) for name in names.values()]]
     fingerprint = fingerprint_of({"ieee_cis": facts})
     path = cache_dir / f"{config.name}_{fingerprint}.parquet"
-    with once(path) as aside:
-        if aside:
-            log.info("reading %s from %s", " and ".join(dict.fromkeys(names.values())), config.raw_dir)
-            with TemporaryDirectory(prefix=".ieee_cis_", dir=cache_dir) as scratch:
-                transaction, identity = (
-                    _scan(
-                        _unpacked(folder.fetch(name, Path(scratch)), f"{part}_{kind}", Path(scratch)),
-                        part,
-                        kind,
-                        f"{config.raw_dir}/{name}",
-                    )
-                    for kind, name in names.items()
+
+    def write(aside: Path) -> None:
+        log.info("reading %s from %s", " and ".join(dict.fromkeys(names.values())), config.raw_dir)
+        with TemporaryDirectory(prefix=".ieee_cis_", dir=cache_dir) as scratch:
+            transaction, identity = (
+                _scan(
+                    _unpacked(folder.fetch(name, Path(scratch)), f"{part}_{kind}", Path(scratch)),
+                    part,
+                    kind,
+                    f"{config.raw_dir}/{name}",
                 )
-                _write(transaction, identity, aside, Path(scratch))
+                for kind, name in names.items()
+            )
+            _write(transaction, identity, aside, Path(scratch))
+
+    make_once(path, write)
     return path, fingerprint, simulated
 
 

@@ -1,9 +1,10 @@
 """Simulated transactions in the form of IEEE-CIS: made once, then read by the very code that reads Kaggle's files."""
 
 import logging
+import shutil
 from pathlib import Path
 
-from fraudlab.atomic import locked
+from fraudlab.atomic import make_once
 from fraudlab.config import IEEECISConfig, IEEECISSimulatedConfig
 from fraudlab.data.simulators import ieee_cis as simulator
 from fraudlab.data.sources import Source, ieee_cis
@@ -18,10 +19,12 @@ def load(config: IEEECISSimulatedConfig, cache_dir: Path) -> Source:
         UserError: ``data.rows`` or ``data.seed`` is out of range.
     """
     folder = cache_dir / f"ieee_cis_simulated_{config.rows}_{config.seed}"
-    with locked(folder):
-        if not (folder / simulator.TRANSACTIONS).exists():  # the last of the files to take its name
-            for left in (simulator.IDENTITIES, simulator.MARK):
-                (folder / left).unlink(missing_ok=True)
-            log.info("simulating %d transactions in the form of IEEE-CIS", config.rows)
-            simulator.simulate(folder, config.rows, config.seed)
+    if folder.exists() and not (folder / simulator.TRANSACTIONS).exists():  # the last of the files to take its name
+        shutil.rmtree(folder)
+
+    def write(aside: Path) -> None:
+        log.info("simulating %d transactions in the form of IEEE-CIS", config.rows)
+        simulator.simulate(aside, config.rows, config.seed)
+
+    make_once(folder, write)
     return ieee_cis.load(IEEECISConfig(name=config.name, raw_dir=str(folder)), cache_dir)

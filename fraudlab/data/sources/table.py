@@ -9,7 +9,7 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 from polars.exceptions import InvalidOperationError, NoDataError, PolarsError
 
-from fraudlab.atomic import once
+from fraudlab.atomic import make_once
 from fraudlab.config import TableConfig
 from fraudlab.data.sources import Source, fingerprint_of
 from fraudlab.errors import UserError
@@ -57,9 +57,7 @@ def load(config: TableConfig, cache_dir: Path) -> Source:
     stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     fingerprint = fingerprint_of({**asdict(config), "files": stats, "version": VERSION})
     path = cache_dir / f"{config.name}_{fingerprint}.parquet"
-    with once(path) as aside:
-        if aside:
-            frame.sink_parquet(aside, compression="lz4")
+    make_once(path, lambda aside: frame.sink_parquet(aside, compression="lz4"))
     return Source(pl.scan_parquet(path, glob=False), TableSchema(config.name, tuple(columns)), fingerprint)
 
 
