@@ -13,8 +13,8 @@ def main(config: EvaluateConfig) -> None:
     from fraudlab.atomic import write_json
     from fraudlab.data.prepared import prepared_table
     from fraudlab.predictions import predictions_frame, split_figures
-    from fraudlab.reporting.curves import write_curve
     from fraudlab.reporting.published import benchmark_for
+    from fraudlab.reporting.ranking_curve import write_curve
     from fraudlab.reporting.table import figures_table
     from fraudlab.runs import RunFolder, load_config
 

@@ -36,6 +36,24 @@ def test_figures_come_again(door: Command, runs: Path) -> None:
         assert "the same figures" in done.stdout
 
 
+@pytest.mark.parametrize("model", ["catboost", "xgboost"])
+def test_boosted_trees_leave_a_whole_run_folder(door: Command, tmp_path: Path, model: str) -> None:
+    plain = [setting for setting in SMALL if not setting.startswith(("trainer.", "batch_size"))]
+    few = [f"model={model}", "model.threads=1", "model.n_estimators=30", "logger=csv"]
+    done = door("train", *plain, *few, f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    for part in ("val", "test"):
+        rows = pl.read_parquet(tmp_path / f"predictions/{part}.parquet")
+        expected = average_precision_score(rows["label"], rows["score"])
+        assert metrics[part]["average_precision"] == pytest.approx(expected)
+    curve = pl.read_csv(tmp_path / "csv/metrics.csv")["val/average_precision"]
+    assert len(curve) <= 30
+    assert metrics["train"]["best_epoch"] == metrics["train"]["epochs"] == curve.arg_max() + 1
+    assert metrics["val"]["average_precision"] == pytest.approx(curve.max(), abs=1e-4)
+    assert "Learning curve" in (tmp_path / "report.html").read_text()
+
+
 def test_runs_stand_side_by_side(door: Command, runs: Path, tmp_path: Path) -> None:
     done = door("compare", f"runs=[{runs}/trees*,{runs}/linear]", "resamples=200", f"hydra.run.dir={tmp_path}/c")
     assert done.returncode == 0, done.stderr

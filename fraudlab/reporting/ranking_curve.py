@@ -1,4 +1,4 @@
-"""Curves of a split as a small CSV file, for what plots them elsewhere, such as DVC."""
+"""How well the scores of a split rank, threshold by threshold, as a small CSV file for DVC and other plotters."""
 
 from pathlib import Path
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import precision_score, recall_score
 
-from fraudlab.reporting.curves import write_curve
+from fraudlab.reporting.ranking_curve import write_curve
 
 
 def test_each_point_is_what_its_threshold_gives(tmp_path: Path) -> None:
