@@ -111,7 +111,7 @@ def data(door: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def wait_for(what, seconds: float = 90) -> None:
+def wait_for(what, seconds: float = 150) -> None:
     until = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < until, "it did not come"
@@ -128,7 +128,7 @@ def test_killed_and_started_again_it_loses_and_repeats_nothing(tmp_path: Path, d
     assert len(orphans) == 2
     killed.kill()
     killed.wait()
-    wait_for(lambda: not any(map(alive, orphans)), 10)  # trials end with their search
+    wait_for(lambda: not any(map(alive, orphans)), 30)  # trials end with their search
 
     asked = subprocess.Popen(begun, stdout=subprocess.PIPE, text=True)
     wait_for(lambda: list(folder.glob("trials/*/metrics.json")))
