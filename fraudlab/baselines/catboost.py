@@ -50,17 +50,20 @@ class Model:
             "logging_level": "Silent",
         }
         watched: dict[str, Any] = {}
+        tell = _Tell(on_round)
         if validation is not None:
             parameters |= {"eval_metric": _AveragePrecision(), "use_best_model": True}
             watched = {
                 "eval_set": _pool(validation.categorical, validation.numeric, validation.label),
                 "early_stopping_rounds": settings.early_stopping_rounds,
-                "callbacks": [_Tell(on_round)],
+                "callbacks": [tell],
             }
         booster = catboost.CatBoost(parameters)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Failed to import numba")
             booster.fit(_pool(train.categorical, train.numeric, train.label), **watched)
+        if tell.raised is not None:
+            raise tell.raised
         return cls(booster)
 
     def score(self, categorical: NDArray[np.int64], numeric: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -98,9 +101,15 @@ class _AveragePrecision:
 
 
 class _Tell:
+    """Tells of rounds; what that raises is kept, since CatBoost would make an error of its own of it."""
+
     def __init__(self, on_round: OnRound) -> None:
         self._on_round = on_round
+        self.raised: BaseException | None = None
 
     def after_iteration(self, info: Any) -> bool:
-        self._on_round(info.metrics["validation"]["_AveragePrecision"][-1])
-        return True
+        try:
+            self._on_round(info.metrics["validation"]["_AveragePrecision"][-1])
+        except BaseException as error:
+            self.raised = error
+        return self.raised is None

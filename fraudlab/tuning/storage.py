@@ -78,6 +78,10 @@ def _sqlite(url: str) -> optuna.storages.RDBStorage:
     @event.listens_for(storage.engine, "connect")
     def _(connection, _record) -> None:  # type: ignore[no-untyped-def]
         connection.isolation_level = None
+        # No wait for the disk at each commit: a power failure may lose the last ones, but not the figures in the run
+        # folders, which are told again.
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
 
     @event.listens_for(storage.engine, "begin")
     def _(connection) -> None:  # type: ignore[no-untyped-def]
