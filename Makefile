@@ -1,11 +1,14 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test serve results bench-tabnet bench-prepare lint format typecheck check-conf clean distclean
+.PHONY: help setup train test serve load-test pipeline results wandb-sweep bench-tabnet bench-prepare lint format typecheck check-conf clean distclean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ARGS ?=
+SWEEP ?= tabnet_handbook
+SOME_BUNDLE = ls outputs/*/*/bundle/manifest.json >/dev/null 2>&1 || { run=outputs/train/served_$$(date +%s) && \
+	$(BIN)/python -m fraudlab.train hydra.run.dir=$$run && $(BIN)/python -m fraudlab.export run=$$run; }
 
 help: ## show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -27,12 +30,21 @@ test: $(READY) ## run all tests with coverage
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 -n auto --dist loadfile $(ARGS)
 
 serve: $(READY) ## serve the newest bundle on 127.0.0.1:8000; trains and exports one first if there is none
-	@ls outputs/*/*/bundle/manifest.json >/dev/null 2>&1 || { run=outputs/train/served_$$(date +%s) && \
-	$(BIN)/python -m fraudlab.train hydra.run.dir=$$run && $(BIN)/python -m fraudlab.export run=$$run; }
+	@$(SOME_BUNDLE)
 	$(BIN)/python -m fraudlab.serve $(ARGS)
+
+pipeline: $(READY) ## prepare, train, evaluate, export by DVC, as far as anything changed; then commit dvc.lock
+	PATH="$(abspath $(BIN)):$$PATH" dvc repro $(ARGS)
+
+load-test: $(READY) ## Locust's users against a server of its own, with a report; ARGS="--users 200 --seconds 60"
+	@$(SOME_BUNDLE)
+	$(BIN)/python -m benchmarks.load_test $(ARGS)
 
 results: $(READY) ## run every experiment of the README's table, three seeds each (about half an hour)
 	$(BIN)/python -m benchmarks.results
+
+wandb-sweep: $(READY) ## the search sweeps/$(SWEEP).yaml as a W&B sweep: make wandb-sweep SWEEP=mlp_handbook > sweep.yaml
+	@$(BIN)/python -m fraudlab.sweep sweep=$(SWEEP) wandb=true
 
 bench-tabnet: $(READY) ## speed and memory of TabNet against pytorch-tabnet; ARGS="--device cuda" for a GPU
 	$(BIN)/python -m benchmarks.tabnet_train $(ARGS)

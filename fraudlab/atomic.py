@@ -49,16 +49,27 @@ def make_once(path: Path, write: Callable[[Path], Any]) -> None:
     """
     if path.exists():
         return
+    with _alone(path):
+        if not path.exists():
+            with replacing(path) as aside:
+                write(aside)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold other processes that come here with the same ``path`` until this one leaves."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        try:
-            if not path.exists():
-                with replacing(path) as aside:
-                    write(aside)
-        finally:
-            lock.unlink(missing_ok=True)
+    while True:
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)  # the kernel lets go of it if this process dies
+            if not (lock.exists() and lock.stat().st_ino == os.fstat(held.fileno()).st_ino):
+                continue  # the one before took the file away, and others may hold a new one
+            try:
+                yield
+            finally:
+                lock.unlink()
+            return
 
 
 def write_text(path: Path, text: str) -> None:

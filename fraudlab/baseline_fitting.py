@@ -12,15 +12,17 @@ from fraudlab import build
 from fraudlab.atomic import replacing, write_text
 from fraudlab.baselines.contract import Examples
 from fraudlab.config import BaselineConfig, CrossEntropyConfig, TrainConfig
+from fraudlab.config.baselines import UNUSED as UNUSED
 from fraudlab.config.baselines import BoostingConfig
 from fraudlab.data.batches import Batch
 from fraudlab.digest import sha256_of
 from fraudlab.errors import UserError
+from fraudlab.tuning.channel import Pruned, should_prune
 
 log = logging.getLogger(__name__)
 
-UNUSED = ("optimizer", "scheduler", "trainer", "callbacks", "batch_size", "eval_batch_size", "keep_on_device")
-"""Settings of which a baseline takes nothing but whether progress is shown."""
+REPORTS = 50
+"""So often at most does a trial of a sweep report its curve: asking each round would take longer than the round."""
 _SHA256 = "best.sha256"  # of the model's file
 
 
@@ -72,12 +74,15 @@ def fit(
     curve: list[float] = []
     silent = not config.trainer["enable_progress_bar"]
     most = getattr(settings, "n_estimators", None)
+    every = max(1, (most or 0) // REPORTS)
     with tqdm(total=most, desc=settings.name, unit="round", disable=silent) as progress:
 
         def on_round(figure: float) -> None:
             curve.append(figure)
             progress.set_postfix_str(f"val/average_precision={figure:.4f}", refresh=False)
             progress.update()
+            if len(curve) % every == 0 and should_prune(len(curve), figure):
+                raise Pruned
 
         fitted = model.fit(
             _examples(train),

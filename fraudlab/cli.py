@@ -4,9 +4,10 @@ import difflib
 import io
 import os
 import re
+import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -21,6 +23,9 @@ from fraudlab import config as schemas
 from fraudlab.errors import UserError
 
 HYDRA_VERSION_BASE = "1.3"
+
+ending = ExitStack()
+"""What ``main`` opens here is closed when it ends, however it ends, and before the next job of a multirun begins."""
 
 
 def conf_dir() -> Path:
@@ -43,13 +48,10 @@ def door(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise, so that the message is ours to write
 
             def task(composed: DictConfig) -> None:
-                if not full_error:
-                    os.environ.pop("HYDRA_FULL_ERROR", None)
-                with _one_message(name, full_error):
-                    main(schemas.typed(name, composed))
+                _job(name, main, composed, full_error)
 
             schemas.register()
-            sys.argv += _what_goes_with_the_data(name) + _run_folder(name)
+            sys.argv += goes_with_the_data(name, sys.argv[1:]) + _run_folder(name)
             printed = io.StringIO()
             asks_help = {"--help", "-h"} & set(sys.argv)
             try:
@@ -64,12 +66,12 @@ def door(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
     return decorate
 
 
-def _what_goes_with_the_data(name: str) -> list[str]:
-    """Overrides that ``data=<option>`` stands for besides, where the command names nothing else in their place.
+def goes_with_the_data(name: str, arguments: Sequence[str]) -> list[str]:
+    """Overrides that ``data=<option>`` stands for besides, where the arguments name nothing else in their place.
 
     A door that has experiments takes the data's experiment; one that has none, its features and split.
     """
-    given = dict(argument.split("=", 1) for argument in sys.argv[1:] if "=" in argument)
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     goes_with = schemas.GOES_WITH.get(given.get("data", ""))
     if goes_with is None:
         return []
@@ -77,6 +79,15 @@ def _what_goes_with_the_data(name: str) -> list[str]:
     groups = {group for item in primary["defaults"] if isinstance(item, dict) for group in item}
     wanted = ["experiment"] if "experiment" in groups else [group for group in goes_with if group in groups]
     return [f"{group}={goes_with[group]}" for group in wanted if group in goes_with and group not in given]
+
+
+def _job(name: str, main: Callable[[Any], None], composed: DictConfig, full_error: bool) -> None:
+    """Call ``main``; in a multirun this may be a process of its own, and Hydra hands its error to the first one."""
+    alone = HydraConfig.get().mode == RunMode.RUN
+    if alone and not full_error:
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+    with _one_message(name, full_error) if alone else nullcontext(), ending:
+        main(schemas.typed(name, composed))
 
 
 def _run_folder(name: str) -> list[str]:
@@ -102,7 +113,7 @@ def _one_message(name: str, full_error: bool) -> Iterator[None]:
     except (HydraException, OmegaConfBaseException) as error:  # first: one of Hydra's is an OSError
         if full_error:
             raise
-        fail(_explain(error, name))
+        fail(explain(error, name, sys.argv[1:]))
     except (UserError, OSError) as error:
         if full_error:
             raise
@@ -124,6 +135,16 @@ def choices() -> dict[str, str]:
     return {group: str(option) for group, option in HydraConfig.get().runtime.choices.items() if option is not None}
 
 
+def command() -> str:
+    """What to type for this run alone, also where it is one of a multirun, perhaps in a launcher's process."""
+    settings = HydraConfig.get()
+    if settings.mode == RunMode.RUN:
+        return shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]])
+    added = [source.path for source in settings.runtime.config_sources if source.provider == "command-line"]
+    where = [word for path in added for word in ("--config-dir", path)]
+    return shlex.join(["python", "-m", f"fraudlab.{settings.job.name}", *where, *settings.overrides.task])
+
+
 def overrides(*groups: str) -> list[str]:
     """What the command line says of these config groups, or of all: ``["data=table", "data.path=t.csv"]``."""
     given = HydraConfig.get().overrides.task
@@ -137,15 +158,17 @@ def _describe(error: BaseException) -> str:
     return str(error).strip()
 
 
-def _explain(error: Exception, name: str) -> str:
+def explain(error: Exception, name: str, arguments: Sequence[str]) -> str:
     """The nearest key or option to each one that does not exist, or else what Hydra said."""
     said = [_describe(error)] + ([_describe(error.__cause__)] if error.__cause__ is not None else [])
-    lines = list(_nearest(name)) or list(dict.fromkeys(said))
+    lines = list(_nearest(name, arguments)) or list(dict.fromkeys(said))
+    if any("'hydra/launcher/" in line for line in lines):
+        lines.append("The launchers joblib, submitit_local, submitit_slurm come with: pip install 'fraudlab[launch]'")
     return "\n".join([*lines, f"See python -m fraudlab.{name} --help; HYDRA_FULL_ERROR=1 shows the traceback."])
 
 
-def _nearest(name: str) -> Iterator[str]:
-    overrides = [argument for argument in sys.argv[1:] if "=" in argument and not argument.startswith("-")]
+def _nearest(name: str, arguments: Sequence[str]) -> Iterator[str]:
+    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
     groups = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in conf_dir().iterdir()}
     wanted = [override.lstrip("+~").split("=", 1) for override in overrides]
     valid = [f"{key}={value}" for key, value in wanted if value in groups.get(key, ())]
@@ -161,7 +184,7 @@ def _nearest(name: str) -> Iterator[str]:
         if key in groups and groups[key] and not set(options) <= set(groups[key]):
             kind = f"{key}={value} does not exist; there are: {', '.join(groups[key])}"
             given, candidates = value, groups[key]
-        elif key.split(".")[0] != "hydra" and key not in known and key not in groups:
+        elif re.split("[./]", key)[0] != "hydra" and key not in known and key not in groups:
             kind, given, candidates = f"{key} is no setting", key, known + list(groups)
         else:
             continue

@@ -1,4 +1,4 @@
-"""``python -m fraudlab.compare runs=[<folder>,<folder>]``: runs side by side, as a table, a page and JSON."""
+"""``python -m fraudlab.compare runs=<folder of runs>``: runs side by side, as a table, a page and JSON."""
 
 from pathlib import Path
 

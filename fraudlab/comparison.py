@@ -1,6 +1,8 @@
 """Runs side by side: which of them are one model over several seeds, and how far apart models are."""
 
 import glob
+import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +14,16 @@ import yaml
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fraudlab.config import SCHEMAS, BaselineConfig
+from fraudlab.config.baselines import UNUSED
 from fraudlab.errors import UserError
 from fraudlab.metrics.bootstrap import FIGURES, Resampled, paired
 from fraudlab.runs import RunFolder
 
+log = logging.getLogger(__name__)
+
 # What two runs of one model over two seeds may differ in.
-_NOT_THE_MODEL = ("seed", "logger", "report", "tried")
+_NOT_THE_MODEL = ("seed", "test", "logger", "report", "tried")
 _MOST_NAMED = 3  # settings in a model's name
 
 
@@ -69,18 +75,27 @@ class Difference:
 
 
 def find_runs(patterns: Sequence[str]) -> list[RunFolder]:
-    """The finished runs that paths and glob patterns name, each once.
+    """The finished runs that paths and glob patterns name, each once; a folder of runs names all beneath it.
+
+    A run beneath a folder or matched by a pattern that did not finish is left out with a warning.
 
     Raises:
-        UserError: one names no run, or one that did not finish, or there are fewer than two.
+        UserError: a path names no run, or one that did not finish, or there are fewer than two.
     """
     found: dict[Path, RunFolder] = {}
     for pattern in patterns:
-        matches = [Path(match) for match in sorted(glob.glob(pattern)) if Path(match).is_dir()]  # noqa: PTH207
-        for path in matches or [Path(pattern)]:
-            found[path.resolve()] = RunFolder.find(path)
+        matches = [Path(match) for match in glob.glob(pattern, recursive=True) if Path(match).is_dir()]  # noqa: PTH207
+        beneath = [config.parent for match in matches for config in match.rglob("config.yaml")]
+        if not beneath or beneath == [Path(pattern)]:
+            beneath = [RunFolder.find(Path(pattern)).path]
+        for path in sorted(set(beneath), key=_by_number):
+            run = RunFolder(path)
+            if run.metrics_path.is_file():
+                found[path.resolve()] = run
+            else:
+                log.warning("%s is left out: it did not finish", path)
     if len(found) < 2:
-        raise UserError(f"runs={list(patterns)} names {len(found)} run; a comparison needs two or more")
+        raise UserError(f"runs={list(patterns)} names {len(found)} finished run; a comparison needs two or more")
     return list(found.values())
 
 
@@ -95,7 +110,9 @@ def models(runs: Sequence[RunFolder], part: str) -> list[Model]:
     groups: list[tuple[dict[str, Any], pl.DataFrame, list[RunFolder], list[pl.Series]]] = []
     for run in tqdm(runs, desc="runs", leave=False):
         config = yaml.safe_load(run.config_path.read_text(encoding="utf-8"))
-        settings = {key: value for key, value in _flat(config).items() if key.split(".")[0] not in _NOT_THE_MODEL}
+        is_baseline = issubclass(SCHEMAS["model"][config["model"]["name"]], BaselineConfig)
+        without = {*_NOT_THE_MODEL, *(UNUSED if is_baseline else ())}
+        settings = {key: value for key, value in _flat(config).items() if key.split(".")[0] not in without}
         rows, score = _predictions(run, part)
         for known, theirs, members, scores in groups:
             if known == settings and theirs.equals(rows):
@@ -154,11 +171,16 @@ def differences(
     return [of_model.get(id(model)) for model in compared[1:]]
 
 
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Order in which the tenth job of a multirun comes after the ninth."""
+    return [(int(word), "") if word.isdigit() else (-1, word) for word in re.split(r"(\d+)", str(path))]
+
+
 def _predictions(run: RunFolder, part: str) -> tuple[pl.DataFrame, pl.Series]:
     """Rows and scores of a run, by transaction where transactions have ids, else in the order of the table."""
     path = run.predictions_path(part)
     if not path.is_file():
-        raise UserError(f"{run.path} has no predictions of {part} ({path}); train it again")
+        raise UserError(f"{run.path} has no predictions of {part} ({path}); use part=val or train it with test=true")
     predictions = run.predictions(part)
     if not predictions["transaction_id"].null_count():
         predictions = predictions.sort("transaction_id")

@@ -73,6 +73,11 @@ class Decision:
             return "high"
         return "medium" if score >= self.thresholds["medium"] else "low"
 
+    def levels(self, score: Array) -> NDArray[np.str_]:
+        """The risk levels of calibrated scores [N]."""
+        at = np.where(score >= self.thresholds["high"], 2, np.where(score >= self.thresholds["medium"], 1, 0))
+        return np.array(["low", "medium", "high"])[at]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data (for JSON) that :meth:`from_dict` reads back."""
         return asdict(self)

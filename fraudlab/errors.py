@@ -1,5 +1,8 @@
 """The one exception that a user is meant to read."""
 
+DIVERGED = "training diverged"
+"""How the message of a training begins whose numbers got lost."""
+
 
 class UserError(ValueError):
     """Something the user gave cannot work.

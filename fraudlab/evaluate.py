@@ -10,9 +10,11 @@ from fraudlab.errors import UserError
 @door("evaluate")
 def main(config: EvaluateConfig) -> None:
     from fraudlab import fitting
+    from fraudlab.atomic import write_json
     from fraudlab.data.prepared import prepared_table
     from fraudlab.predictions import predictions_frame, split_figures
     from fraudlab.reporting.published import benchmark_for
+    from fraudlab.reporting.ranking_curve import write_curve
     from fraudlab.reporting.table import figures_table
     from fraudlab.runs import RunFolder, load_config
 
@@ -22,22 +24,28 @@ def main(config: EvaluateConfig) -> None:
     schema = table.schema
     split = table.split(trained.split)
     folder = run.selection if run.selection.is_dir() else run.final
-    validation = predictions_frame(
-        table, split.validation, fitting.score_rows(trained, table, split.validation, folder)
-    )
-    test = predictions_frame(table, split.test, fitting.score_rows(trained, table, split.test, run.final))
-    figures = split_figures(validation, test)
-    print(figures_table(figures, benchmark_for(trained.published, trained.data), simulated=schema.simulated))
     recorded = run.metrics()
+    scored = {"val": (split.validation, folder), "test": (split.test, run.final)}
+    predictions = {
+        part: predictions_frame(table, rows, fitting.score_rows(trained, table, rows, where))
+        for part, (rows, where) in scored.items()
+        if part in recorded  # a run with test=false has no figures of the test window, and gets none
+    }
+    figures = split_figures(predictions)
+    print(figures_table(figures, benchmark_for(trained.published, trained.data), simulated=schema.simulated))
+    out = Path(config.paths.output_dir)
+    write_json(out / "metrics.json", figures)
+    for part, predicted in predictions.items():
+        write_curve(out / "curves" / f"{part}.csv", predicted)
     differing = [
         f"{part}.{name}: {recorded[part][name]} in metrics.json, {value} now"
-        for part in ("val", "test")
-        for name, value in figures[part].items()
+        for part, values in figures.items()
+        for name, value in values.items()
         if recorded[part][name] != value
     ]
     if differing:
         raise UserError("figures differ from those of the run:\n  " + "\n  ".join(differing))
-    print(f"\nthe same figures as in {run.metrics_path}")
+    print(f"\nthe same figures as in {run.metrics_path}; with curves: {out}")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from torch import nn
 
 from fraudlab import baseline_fitting, build
 from fraudlab.atomic import write_json
-from fraudlab.callbacks import LastCheckpoint, StopAfter
+from fraudlab.callbacks import LastCheckpoint, StopAfter, TrialReport
 from fraudlab.checkpoint_files import KEEP_PREVIOUS, LAST, CheckpointFiles, newest_whole
 from fraudlab.config import BaselineConfig, FitConfig, PretrainConfig, TrainConfig
 from fraudlab.curves import loggers
@@ -36,6 +36,7 @@ from fraudlab.learner import FraudLearner, Learner, load_checkpoint, score
 from fraudlab.pretrained import Pretrained, shape
 from fraudlab.pretraining_learner import PretrainingLearner, pretraining_network
 from fraudlab.runs import rank
+from fraudlab.tuning.channel import is_trial
 
 _FIT = "fit.json"
 EXIT_SIGTERM = 128 + 15
@@ -257,8 +258,8 @@ def _leave(config: FitConfig) -> NoReturn:
 
 
 def _quieten_lightning() -> None:
-    """Leave out what Lightning says about itself: notes on devices, tips, deprecations inside its own code."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
+    """Leave out what Lightning says about itself, and what it imports: notes on devices, tips, deprecations inside."""
+    for name in ("lightning.pytorch", "lightning.fabric", "gcsfs"):  # gcsfs: for checkpoints at gs:// addresses
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*treespec.*deprecated")
     warnings.filterwarnings("ignore", message=".*all_gather is deprecated")
@@ -270,7 +271,7 @@ def score_rows(config: TrainConfig, table: PreparedTable, rows: Rows, folder: Pa
     encoder = TableEncoder.load(folder / "encoder")
     if isinstance(config.model, BaselineConfig):
         return baseline_fitting.score(config.model.name, encode(table, rows, encoder), folder)
-    network = load_network(folder / "checkpoints" / "best.ckpt")
+    network = load_network(folder / "checkpoints" / "best.ckpt").double()
     return score(network, encode(table, rows, encoder), config.eval_batch_size)
 
 
@@ -296,6 +297,8 @@ def _trainer(
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
     if stop_after is not None:
         callbacks.append(StopAfter(stop_after))
+    if with_validation and is_trial():
+        callbacks.append(TrialReport())
     settings = copy.deepcopy(config.trainer)
     if not with_validation:
         settings["limit_val_batches"] = 0

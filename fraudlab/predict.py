@@ -12,8 +12,9 @@ def main(config: PredictConfig) -> None:
     from fraudlab.bundle import load
     from fraudlab.bundle.scoring import score_file, score_table
 
-    bundle = load(config.bundle, threads=config.threads or os.cpu_count() or 1)
-    print(score_table(bundle, score_file(bundle, Path(config.input), Path(config.output))))
+    bundle = load(config.bundle)
+    threads = config.threads or os.cpu_count() or 1
+    print(score_table(bundle, score_file(bundle, Path(config.input), Path(config.output), threads)))
     print(f"\nscores: {config.output}")
 
 

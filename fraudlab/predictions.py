@@ -1,5 +1,6 @@
 """Predictions of a split, and the figures computed from them: the same for training and for evaluation."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,15 @@ def predictions_frame(table: PreparedTable, rows: Rows, score: np.ndarray) -> pl
     return frame.select(*columns, label=pl.col(schema.label)).with_columns(score=pl.Series(score))
 
 
-def split_figures(validation: pl.DataFrame, test: pl.DataFrame) -> dict[str, Any]:
-    """Figures of both splits, ``{"val": ..., "test": ...}``; the cost threshold is chosen on validation."""
+def split_figures(predictions: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    """Figures of each part, ``val`` and, if it is there, ``test``; the cost threshold is chosen on validation."""
     threshold = None
+    validation = predictions["val"]
     amount = _column(validation, "amount")
     if amount is not None:
         label, score = validation["label"].to_numpy(), validation["score"].to_numpy()
         threshold = best_cost_threshold(label, score, amount, ADMIN_COST)
-    return {part: _figures(frame, threshold) for part, frame in (("val", validation), ("test", test))}
+    return {part: _figures(frame, threshold) for part, frame in predictions.items()}
 
 
 def _figures(frame: pl.DataFrame, cost_threshold: float | None) -> dict[str, Any]:

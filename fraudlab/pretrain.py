@@ -3,14 +3,15 @@
 import time
 from pathlib import Path
 
-from fraudlab.cli import choices, door, overrides
+from fraudlab.cli import choices, command, door, overrides
 from fraudlab.config import PretrainConfig
 
 
 @door("pretrain")
 def main(config: PretrainConfig) -> None:
     started = time.perf_counter()
-    from fraudlab import fitting, resuming  # heavy: only now, so that --help and config errors answer at once
+    # Heavy: only now, so that --help and config errors answer at once.
+    from fraudlab import fitting, resuming, tracking
     from fraudlab.atomic import write_json
     from fraudlab.data.encoded import encode
     from fraudlab.data.prepared import prepared_table
@@ -29,6 +30,7 @@ def main(config: PretrainConfig) -> None:
     if run is None:
         run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
+    tracked = tracking.begin(config.logger, run)
     # It alone looks at labels: which cards are known, whether each part has frauds.
     split = table.split(config.split)
     parts = {"train": split.selection_train, "val": split.validation, "test": split.test}
@@ -42,6 +44,7 @@ def main(config: PretrainConfig) -> None:
         "split_rows": {part: len(rows) for part, rows in parts.items()},
         "seed": config.seed,
         "device": config.trainer["accelerator"],
+        "command": command(),
     }
     facts = resuming.begin(run, facts, resumed=bool(config.resume))
     # Never split.train, the later rows of the tested model: a training from here is chosen on the validation.
@@ -66,6 +69,8 @@ def main(config: PretrainConfig) -> None:
     }
     run.write_provenance({**facts, "wall_seconds": time.perf_counter() - started})
     write_json(run.metrics_path, metrics)
+    tracked.figures(metrics)
+    tracked.artifact("model", run.path, "checkpoints", "encoder", "config.yaml", "metrics.json")
     print("\nMean squared error of the reconstructed columns, each in units of its variance, nothing hidden:")
     print("1 is no better than each column's mean, 0 is perfect; constant columns lower the former\n")
     print(f"{'':5}  {'rows':>10}  {'reconstruction':>14}  {'column means':>12}")

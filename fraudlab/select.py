@@ -3,7 +3,7 @@
 import shlex
 from pathlib import Path
 
-from fraudlab.cli import choices, door, overrides
+from fraudlab.cli import choices, command, door, overrides
 from fraudlab.config import SelectConfig
 
 
@@ -31,7 +31,8 @@ def main(config: SelectConfig) -> None:
     chosen = {group: choices()[group] for group in ("data", "features", "split")}
     page = run.path / "selection.html"
     write_selection_report(page, selection, {**chosen, **limits}, simulated=simulated, use=use)
-    run.write_provenance({**chosen, "simulated": simulated, "data_fingerprint": table.fingerprint})
+    facts = {"simulated": simulated, "data_fingerprint": table.fingerprint, "command": command()}
+    run.write_provenance({**chosen, **facts})
     write_json(run.path / "selection.json", {"simulated": simulated, **limits, **selection.to_dict()})
     print(selection_table(selection, simulated=simulated))
     print(f"\nreport     {page}\nsettings   {leave_out}\nuse        {use}")

@@ -13,14 +13,19 @@ from fraudlab.errors import UserError
 
 @door("serve")
 def main(config: ServeConfig) -> None:
-    bundle = config.bundle or _newest()
+    bundle = config.bundle or newest_bundle()
     print(f"serving {bundle} at http://{config.serving.host}:{config.serving.port} (/docs, /health/ready)", flush=True)
     given = json.dumps({"bundle": bundle, "serving": asdict(config.serving)})
     # The same process from here on, so that signals reach the server, and without Hydra, so that it stays small.
     os.execv(sys.executable, [sys.executable, "-m", "fraudlab.serving", given])  # noqa: S606
 
 
-def _newest() -> str:
+def newest_bundle() -> str:
+    """Folder of the newest bundle under ``outputs/``.
+
+    Raises:
+        UserError: there is none.
+    """
     manifests = sorted(Path("outputs").glob("*/*/bundle/manifest.json"), key=lambda path: path.stat().st_mtime)
     if not manifests:
         raise UserError(

@@ -4,7 +4,7 @@ import logging
 import time
 from pathlib import Path
 
-from fraudlab.cli import choices, door, overrides
+from fraudlab.cli import choices, command, door, overrides
 from fraudlab.config import BaselineConfig, TrainConfig
 
 log = logging.getLogger(__name__)
@@ -13,11 +13,8 @@ log = logging.getLogger(__name__)
 @door("train")
 def main(config: TrainConfig) -> None:
     started = time.perf_counter()
-    from fraudlab import (  # heavy: only now, so that --help and config errors answer at once
-        baseline_fitting,
-        fitting,
-        resuming,
-    )
+    # Heavy: only now, so that --help and config errors answer at once.
+    from fraudlab import baseline_fitting, fitting, resuming, tracking
     from fraudlab.atomic import write_json
     from fraudlab.data.prepared import prepared_table
     from fraudlab.predictions import predictions_frame, split_figures
@@ -26,7 +23,9 @@ def main(config: TrainConfig) -> None:
     from fraudlab.reporting.report import write_report
     from fraudlab.reporting.table import figures_table
     from fraudlab.runs import RunFolder, config_yaml, peak_memory_bytes, rank
+    from fraudlab.tuning import channel
 
+    channel.connect()
     run = None
     if config.resume:
         run, config = resuming.settings(config, "train", overrides())
@@ -43,9 +42,10 @@ def main(config: TrainConfig) -> None:
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
     if pretrained:
         pretrained.check_columns(table)
+    tracked = tracking.begin(config.logger, run)
     schema = table.schema
     split = table.split(config.split)
-    refit = split.refit and config.refit
+    refit = split.refit and config.refit and config.test
     facts = {
         "experiment": choices().get("experiment"),
         "model": config.model.name,
@@ -57,6 +57,7 @@ def main(config: TrainConfig) -> None:
         "split_rows": {"train": len(split.train), "val": len(split.validation), "test": len(split.test)},
         "seed": config.seed,
         "device": "cpu" if isinstance(config.model, BaselineConfig) else config.trainer["accelerator"],
+        "command": command(),
     }
     facts = resuming.begin(run, facts, resumed=bool(config.resume))
 
@@ -70,10 +71,13 @@ def main(config: TrainConfig) -> None:
     if rank() > 0:
         return
 
-    for part, rows, where in (("val", split.validation, folder), ("test", split.test, run.final)):
+    scored = {"val": (split.validation, folder), **({"test": (split.test, run.final)} if config.test else {})}
+    for part, (rows, where) in scored.items():
+        began = time.perf_counter()
         scores = fitting.score_rows(config, table, rows, where)
+        rows_scored_per_second = len(rows) / (time.perf_counter() - began)
         run.write_predictions(part, predictions_frame(table, rows, scores))
-    figures = split_figures(run.predictions("val"), run.predictions("test"))
+    figures = split_figures({part: run.predictions(part) for part in scored})
     metrics = {
         **figures,
         "train": {
@@ -82,11 +86,14 @@ def main(config: TrainConfig) -> None:
             "best_epoch": selection.best_epoch,
             "rows": fits.rows,
             "rows_per_second": fits.rows * fits.epochs / fits.seconds,
+            "rows_scored_per_second": rows_scored_per_second,  # encoding included
             "peak_memory_bytes": peak_memory_bytes(),
         },
     }
     run.write_provenance({**facts, "wall_seconds": time.perf_counter() - started})
     write_json(run.metrics_path, metrics)
+    tracked.figures(metrics)
+    tracked.artifact("model", run.path, "checkpoints", "encoder", "config.yaml", "metrics.json")
     if config.report:
         write_report(run.path)
     print()

@@ -1,10 +1,12 @@
 """A path holds the old content or the whole new one, never half of it."""
 
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
-from fraudlab.atomic import replacing, write_json
+from fraudlab.atomic import make_once, replacing, write_json
 
 
 def test_a_file_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
@@ -43,3 +45,32 @@ def test_nan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "file", {"figure": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+def make(path: Path) -> int:
+    made = []
+
+    def write(aside: Path) -> None:
+        made.append(aside)
+        aside.mkdir()
+        for number in range(200):
+            (aside / str(number)).write_text("whole")
+
+    make_once(path, write)
+    return len(made)
+
+
+def test_of_several_processes_one_makes_it(tmp_path: Path) -> None:
+    path = tmp_path / "cache" / "table"
+    with ProcessPoolExecutor(4, mp_context=get_context("fork")) as pool:
+        assert sum(pool.map(make, [path] * 8)) == 1
+    assert len(list(path.iterdir())) == 200
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_failed_is_made_by_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    with pytest.raises(FileNotFoundError):
+        make_once(path, lambda aside: (aside / "part").write_text("half of it, in a folder that is not there"))
+    assert not list(tmp_path.iterdir())
+    assert make(path) == 1

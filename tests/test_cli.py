@@ -39,7 +39,7 @@ def test_full_error_shows_the_traceback(door: Command) -> None:
     assert "Traceback" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["train", "pretrain", "prepare", "simulate", "evaluate"])
+@pytest.mark.parametrize("name", ["train", "pretrain", "prepare", "simulate", "evaluate", "sweep"])
 def test_help_shows_groups_and_examples(door: Command, name: str) -> None:
     done = door(name, "--help")
     assert done.returncode == 0, done.stderr

@@ -73,6 +73,7 @@ def test_every_door_composes(door: str) -> None:
         "simulate": ["out=x"],
         "compare": ["runs=[x,y]"],
         "history": ["transactions=x", "out=x"],
+        "sweep": ["sweep=x"],
         "export": ["run=x"],
         "predict": ["bundle=x", "input=x.csv", "output=y.csv"],
     }.get(door, [])

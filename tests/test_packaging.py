@@ -14,6 +14,7 @@ def test_a_wheel_works_from_any_folder(tmp_path: Path) -> None:
     subprocess.run([*build, str(REPOSITORY)], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     ZipFile(wheel).extractall(tmp_path / "site")
+    assert (tmp_path / "site" / "fraudlab" / "sweeps" / "tabnet_handbook.yaml").is_file()
     done = subprocess.run(
         [sys.executable, "-m", "fraudlab.train", "--cfg", "job", "model=mlp"],
         cwd=tmp_path,

@@ -42,7 +42,7 @@ def test_figures_of_what_the_table_has(whole: bool) -> None:
     test = predictions_frame(made, rows, score[rows])
     assert test.columns == ["transaction_id", "time", "card_id", "amount", "label", "score"]
     assert test["transaction_id"].to_list() == rows.tolist()
-    figures = split_figures(validation, test)
+    figures = split_figures({"val": validation, "test": test})
     expected = average_precision_score(test["label"], test["score"])
     assert figures["test"]["average_precision"] == pytest.approx(expected, abs=1e-12)
     for name in ("card_precision_at_100", "cost_savings"):
@@ -53,4 +53,4 @@ def test_refunds_leave_savings_out() -> None:
     made = table(whole=True)
     frame = predictions_frame(made, np.arange(200), np.linspace(0, 1, 200, dtype=np.float32))
     frame = frame.with_columns(amount=pl.col("amount") - 5)
-    assert split_figures(frame, frame)["test"]["cost_savings"] is None
+    assert split_figures({"val": frame, "test": frame})["test"]["cost_savings"] is None

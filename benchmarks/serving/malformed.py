@@ -5,7 +5,13 @@ Each is one whole HTTP request, so that a server that keeps the protocol has an 
 
 import json
 import random
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.serving.load import post
@@ -51,6 +57,37 @@ def requests(records: Sequence[Record], number: int, seed: int) -> list[bytes]:
     draw = random.Random(seed)  # noqa: S311 - the same ones each time
     kinds = (_value, _value, _text, _text, _bytes, _bytes, _shape, _nested, _whole, _head)
     return [draw.choice(kinds)(draw, draw.choice(records)) for _ in range(number)]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What schemathesis found: cases sent, whether all answers were as the OpenAPI page says, and its last line."""
+
+    cases: int
+    passed: bool
+    says: str
+
+
+def schemathesis(address: tuple[str, int], examples: int) -> Drawn:
+    """Sound and broken requests made from the server's OpenAPI page: each boundary once, then ``examples`` at random.
+
+    Args:
+        address: host and port of a server without a key.
+        examples: at most, of each address.
+    """
+    command = [str(Path(sys.executable).with_name("st")), "run", "http://{}:{}/openapi.json".format(*address)]
+    command += [
+        "--phases",
+        "examples,coverage,fuzzing",
+        "--mode",
+        "all",
+    ]
+    command += ["--max-examples", str(examples), "--seed", "0", "--generation-database", "none", "--no-color"]
+    with TemporaryDirectory() as folder:  # it leaves files where it runs
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    cases = re.search(r"([\d,]+) generated", done.stdout)
+    last = done.stdout.strip().rpartition("\n")[2].strip("= ")
+    return Drawn(int(cases[1].replace(",", "")) if cases else 0, done.returncode == 0, last)
 
 
 def _value(draw: random.Random, record: Record) -> bytes:

@@ -55,7 +55,8 @@ def material(folder: Path, rows: int = ROWS) -> Material:
     if not (folder / _PREPARED).is_file():
         shutil.rmtree(folder, ignore_errors=True)  # what an interrupted run left
         with tqdm(total=3, desc="material", file=sys.stderr) as progress:
-            choice = ["data=ieee_cis_simulated", f"data.rows={rows}", "features=columns", "split=time_fraction"]
+            choice = ["data=ieee_cis_simulated", f"data.rows={rows}", "split=time_fraction"]
+            choice += ["features=columns", "features.encoder.clip=10"]
             quiet = ["trainer.max_epochs=2", "trainer.enable_progress_bar=false", "report=false"]
             _door("train", *choice, *quiet, f"hydra.run.dir={folder}/run", f"paths.data_dir={data}")
             progress.update()

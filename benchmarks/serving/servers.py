@@ -57,7 +57,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def ours(bundle: Path, *settings: str) -> Iterator[Server]:
+def ours(bundle: Path | str, *settings: str) -> Iterator[Server]:
     """``python -m fraudlab.serve`` on a bundle."""
     port = _free_port()
     command = [sys.executable, "-m", "fraudlab.serve", f"bundle={bundle}", f"serving.port={port}", *settings]

@@ -12,16 +12,16 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from fraudlab.bundle.onnx_masks import Attention
+from fraudlab.bundle.onnx_tabnet import ExportedTabNet
 from fraudlab.models.ensemble import Ensemble
 from fraudlab.models.tabnet import TabNet
-from fraudlab.models.tabnet.folding import FoldedTabNet, fold
-from fraudlab.models.tabnet.grouping import Grouping
 from fraudlab.models.tabnet.interop import from_reference
 from fraudlab.models.tabnet.reference import ReferenceTabNet
 
 
-def write_onnx(network: nn.Module, num_categorical: int, num_numeric: int, path: Path) -> None:
+def write_onnx(
+    network: nn.Module, num_categorical: int, num_numeric: int, path: Path, *, dtype: torch.dtype = torch.float64
+) -> None:
     """Write ``network`` as ONNX with any number of rows.
 
     Inputs ``categorical`` int64 [n, C] and ``numeric`` float32 [n, N], one of width 0 left out; outputs ``score``
@@ -33,8 +33,10 @@ def write_onnx(network: nn.Module, num_categorical: int, num_numeric: int, path:
         num_categorical: C.
         num_numeric: N; not both are 0.
         path: the file to write.
+        dtype: what the model computes in. In single precision a score depends on the order of its sums, by up to some
+            1e-4 where an input is a hundred deviations out; in double, by less than its last digit.
     """
-    scoring = _Scoring(network).eval()
+    scoring = _Scoring(network, dtype).eval()
     widths = {"categorical": num_categorical, "numeric": num_numeric}
     dtypes = {"categorical": torch.int64, "numeric": torch.float32}
     inputs = {name: torch.zeros(2, width, dtype=dtypes[name]) for name, width in widths.items() if width}
@@ -76,16 +78,13 @@ def store_fp16(path: Path) -> None:
 class _Scoring(nn.Module):
     """What is exported: the network in evaluation with its batch norms folded, from arrays to score and importance."""
 
-    to_inputs: Tensor | None
-
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         members = network.members if isinstance(network, Ensemble) else [network]
-        self.members = nn.ModuleList(_folded(member) for member in members).float()
-        first = self.members[0]
-        self.has_masks = isinstance(first, FoldedTabNet)
-        spread = _to_inputs(first.encoder.grouping) if isinstance(first, FoldedTabNet) else None
-        self.register_buffer("to_inputs", spread)
+        # Folded in double precision, whatever it then computes in.
+        self.members = nn.ModuleList(_exported(copy.deepcopy(member).double()) for member in members).to(dtype)
+        self.has_masks = isinstance(self.members[0], ExportedTabNet)
+        self.dtype = dtype
 
     def forward(
         self, categorical: Tensor | None = None, numeric: Tensor | None = None
@@ -94,43 +93,27 @@ class _Scoring(nn.Module):
         assert given is not None
         if categorical is None:
             categorical = given[:, :0].long()
-        if numeric is None:
-            numeric = given[:, :0].float()
+        numeric = given[:, :0].to(self.dtype) if numeric is None else numeric.to(self.dtype)
         if not self.has_masks:
-            logits = torch.stack([member(categorical, numeric).logits for member in self.members], dim=1)
-            return _probability(logits)
-        explained = [_explained(member, categorical, numeric) for member in self.members]  # type: ignore[arg-type]
-        logits = torch.stack([logits for logits, _ in explained], dim=1)
-        importance = torch.stack([importance for _, importance in explained]).mean(dim=0)
-        return _probability(logits), importance if self.to_inputs is None else importance @ self.to_inputs
+            return _probability([member(categorical, numeric).logits for member in self.members])
+        explained = [member(categorical, numeric) for member in self.members]
+        importance = explained[0][1]
+        for _, other in explained[1:]:
+            importance = importance + other
+        importance = importance if len(explained) == 1 else importance / len(explained)
+        return _probability([logits for logits, _ in explained]), importance.float()
 
 
-def _probability(logits: Tensor) -> Tensor:
-    """As :func:`fraudlab.learner.fraud_probability` has it, [B] of [B, M, 2], but with the rows' number left open."""
-    return torch.softmax(logits, dim=-1)[..., 1].mean(dim=1)
+def _probability(logits: list[Tensor]) -> Tensor:
+    """As :func:`fraudlab.learner.fraud_probability` has it, [B] of each member's [B, 2]."""
+    each = torch.stack([torch.softmax(one, dim=-1)[:, 1] for one in logits])
+    return each.mean(dim=0).float()
 
 
-def _folded(member: nn.Module) -> nn.Module:
+def _exported(member: nn.Module) -> nn.Module:
     if isinstance(member, ReferenceTabNet):
         member = from_reference(member.reference, member.sparsity)
-    if not isinstance(member, TabNet):
-        return copy.deepcopy(member)
-    folded = fold(member)
-    attend = folded.encoder.attentive_transformers
-    folded.encoder.attentive_transformers = nn.ModuleList(Attention(each) for each in attend)  # type: ignore[arg-type]
-    return folded
-
-
-def _explained(network: FoldedTabNet, categorical: Tensor, numeric: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits [B, K] and importance [B, G] over the groups of columns."""
-    decisions, masks = network.encoder.steps(network.columns(categorical, numeric))
-    return network.head(decisions.sum(dim=0)), (masks * decisions.sum(dim=-1, keepdim=True)).sum(dim=0)
-
-
-def _to_inputs(grouping: Grouping) -> Tensor | None:
-    """What spreads masks over groups to the input columns, [G, F]; None where each column is its own group."""
-    matrix = grouping.to_inputs(torch.eye(grouping.num_groups))
-    return None if torch.equal(matrix, torch.eye(grouping.num_inputs)) else matrix
+    return ExportedTabNet(member) if isinstance(member, TabNet) else member
 
 
 @contextmanager

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from fraudlab.metrics.drift import counts_between, quantile_edges
+
 _BINS = 20
 _MOST_VALUES = 50  # of a categorical column that are counted each for itself
 
@@ -18,8 +20,8 @@ def reference(
     Args:
         frame: the training rows.
         categorical: columns whose values are counted, the 50 most frequent each for itself.
-        numeric: columns whose numbers are counted between their quantiles; the first and the last bin are open to what
-            is beyond.
+        numeric: columns whose numbers are counted between the ``edges``, their quantiles, as
+            :func:`fraudlab.metrics.drift.counts_between` does; there is one count more than edges.
         scores: in [0, 1], of rows that the model has not learnt from; counted in bins of equal width.
     """
     edges = np.linspace(0.0, 1.0, _BINS + 1)
@@ -34,9 +36,8 @@ def reference(
 def _of_numbers(column: pl.Series) -> dict[str, Any]:
     values = column.cast(pl.Float64).to_numpy()
     known = values[np.isfinite(values)]
-    edges = np.unique(np.quantile(known, np.linspace(0.0, 1.0, _BINS + 1))) if len(known) else np.empty(0)
-    inner = edges[1:-1]
-    counts = np.bincount(np.searchsorted(inner, known, side="right"), minlength=len(inner) + 1)
+    edges = quantile_edges(known, _BINS) if len(known) else known
+    counts = counts_between(edges, known)
     return {"edges": edges.tolist(), "counts": counts.tolist(), "missing": len(values) - len(known)}
 
 

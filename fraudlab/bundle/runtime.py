@@ -17,7 +17,7 @@ from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.schema import TableSchema
 
 GOLDEN_TOLERANCE = 1e-6
-_BLOCK = 512  # rows of one call: what the model computes of them stays in the processor's cache
+_BLOCK = 128  # rows of one call: what the model computes of them stays in the processor's cache
 Record = Mapping[str, Any]
 
 

@@ -1,7 +1,9 @@
 """Scores of all transactions in a CSV or Parquet file, block by block, whatever its size."""
 
 import tempfile
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,13 @@ from tqdm import tqdm
 from fraudlab.atomic import replacing
 from fraudlab.bundle.runtime import Bundle
 from fraudlab.errors import UserError
-from fraudlab.features.encoder import Arrays
-from fraudlab.features.narrow import NARROW
 
-_BLOCK = 32_768  # rows read, encoded and scored at once
+_BLOCK = 8_192  # rows that a thread encodes and scores at once
 _TYPES = {"integer": pl.Int64, "number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "datetime": pl.String}
 _ENDINGS = (".csv", ".parquet")
 
 
-def score_file(bundle: Bundle, source: Path, target: Path) -> pl.LazyFrame:
+def score_file(bundle: Bundle, source: Path, target: Path, threads: int = 1) -> pl.LazyFrame:
     """Write ``target``: a row for each of ``source``, in its order, with its id (or ``row``, from 0), score and level.
 
     Columns as the bundle's schema names them; others are left aside, and optional ones may lack.
@@ -29,6 +29,7 @@ def score_file(bundle: Bundle, source: Path, target: Path) -> pl.LazyFrame:
         bundle: what to score with.
         source: ``.csv`` or ``.parquet``.
         target: ``.csv`` or ``.parquet``; written whole or not at all.
+        threads: that encode and score, each some rows of its own.
 
     Returns:
         The written table, lazily.
@@ -50,9 +51,9 @@ def score_file(bundle: Bundle, source: Path, target: Path) -> pl.LazyFrame:
             replacing(target) as aside,
             tqdm(total=rows, unit=" rows", desc="scoring", unit_scale=True) as bar,
         ):
-            for start, block in _blocks(frame):
-                _scored(bundle, block, start).write_parquet(Path(parts, f"{start:015}.parquet"))
-                bar.update(len(block))
+            for number, scored in enumerate(_scores(bundle, frame, threads)):
+                scored.write_parquet(Path(parts, f"{number:09}.parquet"))
+                bar.update(len(scored))
             written = pl.scan_parquet(Path(parts))
             if target.suffix == ".csv":
                 written.sink_csv(aside)
@@ -88,18 +89,22 @@ def _blocks(frame: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
         start += len(block)
 
 
+def _scores(bundle: Bundle, frame: pl.LazyFrame, threads: int) -> Iterator[pl.DataFrame]:
+    """The table's rows scored in order; a few blocks are read ahead of the threads, never more."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[pl.DataFrame]] = deque()
+        for start, block in _blocks(frame):
+            waiting.append(pool.submit(_scored, bundle, block, start))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 def _scored(bundle: Bundle, block: pl.DataFrame, start: int) -> pl.DataFrame:
-    score = bundle.score(_arrays(bundle, block))
-    level = [bundle.decision.level(each) for each in score.tolist()]
-    return pl.DataFrame({**_names(bundle, block, start), "score": score, "risk_level": level})
-
-
-def _arrays(bundle: Bundle, block: pl.DataFrame) -> Arrays:
-    inputs = {*bundle.features.categorical, *bundle.features.numeric}
-    if inputs <= set(block.columns):  # nothing to compute: a row's columns are its features
-        narrow = [name for name in bundle.look_ups.get(NARROW, ()) if name in block.columns]
-        return bundle.encoder.transform(block.with_columns(pl.col(narrow).cast(pl.Float32)))
-    return bundle.encode(block.to_dicts())
+    columns = bundle.features.of_records(block, bundle.look_ups)
+    score = bundle.score(bundle.encoder.transform(columns))
+    return pl.DataFrame({**_names(bundle, block, start), "score": score, "risk_level": bundle.decision.levels(score)})
 
 
 def _names(bundle: Bundle, block: pl.DataFrame, start: int) -> dict[str, Any]:

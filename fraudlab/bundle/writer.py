@@ -1,21 +1,21 @@
 """From a finished run to its bundle: all that scoring needs, checked against the checkpoint before it appears."""
 
-import json
 import logging
-import math
-import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
+from torch import nn
 
 from fraudlab.atomic import replacing, write_json
-from fraudlab.bundle import manifest
+from fraudlab.bundle import manifest, parity
 from fraudlab.bundle.contract import computed, contract, raw_columns
+from fraudlab.bundle.golden import golden_rows, records_of, write_golden
 from fraudlab.bundle.onnx_model import quantize_int8, store_fp16, write_onnx
 from fraudlab.bundle.reference import reference
 from fraudlab.bundle.runtime import Bundle
@@ -23,26 +23,22 @@ from fraudlab.config import BaselineConfig, ExportConfig
 from fraudlab.data.batches import Batch
 from fraudlab.data.encoded import encode
 from fraudlab.data.prepared import PreparedTable, prepared_table
+from fraudlab.data.splits import Split
 from fraudlab.decision import Decision
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.features.registry import settings_of
 from fraudlab.fitting import load_network
 from fraudlab.learner import score
-from fraudlab.metrics.ranking import average_precision
 from fraudlab.runs import RunFolder, git_commit, load_config, versions
 
 log = logging.getLogger(__name__)
 
-MOST_DIFFERENCE = 1e-5  # in probability, between bundle and checkpoint
-MOST_LOSS = 0.002  # of average precision, where weights are kept in less than single precision
-GOLDEN_RECORDS = 64
 _PACKAGES = ("fraudlab", "torch", "onnx", "onnxruntime", "numpy", "polars", "safetensors")
 _TRANSDUCTIVE = (
     "features.scope=transductive: the model learnt from aggregates over rows after the one judged, which cannot be had "
     "in use; its figures do not hold there. Train with features.scope=point_in_time to serve"
 )
-_FRESH = "import sys; from fraudlab.bundle import load; load(sys.argv[1]).check()"
 
 
 def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
@@ -57,112 +53,90 @@ def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
     """
     if out.exists() and not (out / manifest.NAME).is_file():
         raise UserError(f"out={out} is there already and no bundle; give another folder or remove it")
-    trained = load_config(run.config_path)
-    if isinstance(trained.model, BaselineConfig):
-        raise UserError(f"model={trained.model.name} has no bundle; export a run of model=tabnet or model=mlp")
-    warned = [_TRANSDUCTIVE] if getattr(trained.features, "scope", None) == "transductive" else []
+    trained = _Trained.by(run, Path(config.paths.data_dir))
+    facts = _facts(config, trained)
+    with replacing(out) as aside:
+        records = _write_input(trained, aside)
+        _write_decision(config, trained, aside)
+        _write_model(config, trained, aside / "model.onnx")
+        _prove(config, trained, records, Bundle(aside, {}, ""))
+        manifest.write(aside, facts)
+        parity.check_in_a_fresh_process(aside)
+    return Bundle(out, manifest.verify(out), manifest.version(out))
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A finished run, with the table that it was trained on."""
+
+    run: RunFolder
+    config: Any
+    table: PreparedTable
+    split: Split
+    encoder: TableEncoder
+    network: nn.Module  # in double precision
+
+    @classmethod
+    def by(cls, run: RunFolder, data_dir: Path) -> "_Trained":
+        config = load_config(run.config_path)
+        if isinstance(config.model, BaselineConfig):
+            raise UserError(f"model={config.model.name} has no bundle; export a run of model=tabnet or model=mlp")
+        table = prepared_table(config.data, config.features, data_dir)
+        if table.fingerprint != run.provenance()["data_fingerprint"]:
+            raise UserError(f"data={config.data.name} is not what {run.path} was trained on; train again, then export")
+        return cls(
+            run,
+            config,
+            table,
+            table.split(config.split),
+            TableEncoder.load(run.final / "encoder"),
+            load_network(run.final / "checkpoints" / "best.ckpt").double(),
+        )
+
+    @property
+    def inputs(self) -> list[str]:
+        """Columns that the encoder reads."""
+        return list(dict.fromkeys([*self.table.categorical, *self.table.numeric]))
+
+    @property
+    def golden_rows(self) -> np.ndarray:
+        return golden_rows(self.split.validation, self.table.label)
+
+    def score(self, batch: Batch) -> np.ndarray:
+        """The checkpoint's probabilities, as the run's own figures were taken of."""
+        return score(self.network, batch, self.config.eval_batch_size)
+
+
+def _facts(config: ExportConfig, trained: _Trained) -> dict[str, Any]:
+    """What the manifest says besides its list of files."""
+    provenance = trained.run.provenance()
+    warned = [_TRANSDUCTIVE] if getattr(trained.config.features, "scope", None) == "transductive" else []
     for warning in warned:
         log.warning(warning)
-    table = prepared_table(trained.data, trained.features, Path(config.paths.data_dir))
-    provenance = run.provenance()
-    if table.fingerprint != provenance["data_fingerprint"]:
-        raise UserError(f"data={trained.data.name} is not what {run.path} was trained on; train again, then export")
-    split = table.split(trained.split)
-    features = table.features
-    encoder = TableEncoder.load(run.final / "encoder")
-    network = load_network(run.final / "checkpoints" / "best.ckpt")
-    validation = run.predictions("val")
-    decision = Decision.from_scores(
-        validation["label"].to_numpy(),
-        validation["score"].to_numpy(),
-        medium=config.medium_per_1000,
-        high=config.high_per_1000,
-        calibrate=config.calibration == "platt",
-    )
-    golden_rows = _golden_rows(split.validation, table.label)
-    records = _records(table, golden_rows, [c.name for c in raw_columns(table.schema, features)] + computed(features))
-    facts = {
+    return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": trained.model.name,
+        "model": trained.config.model.name,
         "precision": config.precision,
         "quantize": config.quantize,
         "git_commit": git_commit(),
         "run": {key: provenance[key] for key in ("experiment", "git_commit", "data", "simulated", "seed")},
-        "data_fingerprint": table.fingerprint,
+        "data_fingerprint": trained.table.fingerprint,
         "versions": versions(_PACKAGES),
         "warnings": warned,
     }
 
-    with replacing(out) as aside:
-        encoder.save(aside)
-        write_json(aside / "schema.json", contract(table.schema, features, records))
-        write_json(
-            aside / "features.json", {"settings": settings_of(trained.features), "schema": table.schema.to_dict()}
-        )
-        write_json(aside / "decision.json", decision.to_dict())
-        write_json(aside / "metrics.json", run.metrics())
-        _save_look_ups(aside / "look_ups", features.look_ups(table.source))
-        inputs = list(dict.fromkeys([*features.categorical, *features.numeric]))
-        learnt = table.rows(split.train, inputs)
-        scores = decision.calibrate(validation["score"].to_numpy())
-        write_json(aside / "reference.json", reference(learnt, features.categorical, features.numeric, scores))
-        del learnt
-        model = aside / "model.onnx"
-        write_onnx(network, len(encoder.cardinalities), encoder.num_numeric, model)
-        if config.precision == "fp16":
-            store_fp16(model)
-        if config.quantize == "int8":
-            quantize_int8(model)
 
-        bundle = Bundle(aside, {}, "")
-
-        def checkpoint(batch: Batch) -> np.ndarray:
-            return score(network, batch, trained.eval_batch_size)
-
-        exact = (config.precision, config.quantize) == ("fp32", "none")
-        batch = encode(table, split.validation, encoder)
-        arrays = Arrays(batch.categorical.numpy(), batch.numeric.numpy())
-        rows = _parity(bundle, arrays, checkpoint(batch), batch.label.numpy(), exact)
-        encoded = bundle.encode(records)
-        if not bundle.look_ups:  # with them, a record stands after the table's last row
-            _check_skew(encoded, encoder.transform(table.rows(golden_rows, inputs)))
-        of_records = Batch.of(*encoded, np.zeros(len(records)))
-        expected = bundle.score(encoded)
-        from_records = float(np.abs(bundle.probability(encoded) - checkpoint(of_records)).max())
-        if exact and not from_records <= MOST_DIFFERENCE:
-            raise UserError(f"bundle and checkpoint differ by {from_records:.2g} on raw records; the export is refused")
-        write_json(aside / "parity.json", {**rows, "records": len(records), "records_max_difference": from_records})
-        lines = [
-            json.dumps({"record": record, "score": score}, allow_nan=False)
-            for record, score in zip(records, expected.tolist(), strict=True)
-        ]
-        (aside / "golden.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        manifest.write(aside, facts)
-        _check_in_a_fresh_process(aside)
-    return Bundle(out, manifest.verify(out), manifest.version(out))
-
-
-def _golden_rows(rows: np.ndarray, label: pl.Series) -> np.ndarray:
-    """Rows spread evenly over ``rows``, a quarter of them frauds if there are so many."""
-    fraud = rows[label.gather(rows).to_numpy() == 1]
-    picked = [
-        part[np.linspace(0, len(part) - 1, min(count, len(part))).astype(np.int64)]
-        for part, count in ((fraud, GOLDEN_RECORDS // 4), (rows, GOLDEN_RECORDS - GOLDEN_RECORDS // 4))
-        if len(part)
-    ]
-    return np.unique(np.concatenate(picked))
-
-
-def _records(table: PreparedTable, rows: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows as raw records, in values that JSON has."""
-    frame = table.rows(rows, names)
-    return [{name: _plain(value) for name, value in row.items()} for row in frame.to_dicts()]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, date):  # a datetime is one too
-        return value.isoformat()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _write_input(trained: _Trained, folder: Path) -> list[dict[str, Any]]:
+    """Write what leads from a raw record to arrays; returns the golden records."""
+    table, features = trained.table, trained.table.features
+    names = [column.name for column in raw_columns(table.schema, features)] + computed(features)
+    records = records_of(table, trained.golden_rows, names)
+    trained.encoder.save(folder)
+    settings = settings_of(trained.config.features)
+    write_json(folder / "schema.json", contract(table.schema, features, records))
+    write_json(folder / "features.json", {"settings": settings, "schema": table.schema.to_dict()})
+    _save_look_ups(folder / "look_ups", features.look_ups(table.source))
+    return records
 
 
 def _save_look_ups(folder: Path, look_ups: Mapping[str, np.ndarray]) -> None:
@@ -172,44 +146,54 @@ def _save_look_ups(folder: Path, look_ups: Mapping[str, np.ndarray]) -> None:
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
 
-def _parity(bundle: Bundle, arrays: Arrays, checkpoint: np.ndarray, label: np.ndarray, exact: bool) -> dict[str, Any]:
-    """How far bundle and checkpoint are apart on the validation split.
-
-    Raises:
-        UserError: too far.
-    """
-    probability = bundle.probability(arrays)
-    difference = float(np.abs(probability - checkpoint).max())
-    precision = {"checkpoint": average_precision(label, checkpoint), "bundle": average_precision(label, probability)}
-    fall = precision["checkpoint"] - precision["bundle"]
-    if exact and not difference <= MOST_DIFFERENCE:
-        raise UserError(
-            f"bundle and checkpoint differ by {difference:.2g} in probability on validation (at most "
-            f"{MOST_DIFFERENCE:g}); the export is refused"
-        )
-    if not exact and not fall <= MOST_LOSS:  # also refused where there are no frauds to tell by
-        raise UserError(
-            f"average precision on validation falls by {fall:.4f} (at most {MOST_LOSS}); "
-            "export with quantize=none precision=fp32"
-        )
-    return {
-        "rows": len(label),
-        "max_difference": difference,
-        "limit": MOST_DIFFERENCE if exact else None,
-        "average_precision": {name: None if math.isnan(value) else value for name, value in precision.items()},
-    }
-
-
-def _check_skew(of_records: Arrays, of_frame: Arrays) -> None:
-    alike = np.array_equal(of_records.categorical, of_frame.categorical)
-    if not (alike and np.array_equal(of_records.numeric, of_frame.numeric)):
-        raise UserError("raw records and the training table do not encode alike; the export is refused")
-
-
-def _check_in_a_fresh_process(folder: Path) -> None:
-    done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", _FRESH, str(folder)], capture_output=True, text=True
+def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> None:
+    """Write how scores are read, what they rest on and how good they are."""
+    validation: pl.DataFrame = trained.run.predictions("val")
+    probability = validation["score"].to_numpy()
+    decision = Decision.from_scores(
+        validation["label"].to_numpy(),
+        probability,
+        medium=config.medium_per_1000,
+        high=config.high_per_1000,
+        calibrate=config.calibration == "platt",
     )
-    if done.returncode:
-        said = done.stderr.strip().splitlines()[-1:]
-        raise UserError(f"a fresh process does not get the golden scores; the export is refused: {' '.join(said)}")
+    write_json(folder / "decision.json", decision.to_dict())
+    write_json(folder / "metrics.json", trained.run.metrics())
+    table = trained.table
+    learnt = table.rows(trained.split.train, trained.inputs)
+    scores = decision.calibrate(probability)
+    write_json(folder / "reference.json", reference(learnt, table.categorical, table.numeric, scores))
+
+
+def _write_model(config: ExportConfig, trained: _Trained, path: Path) -> None:
+    exact = config.precision == "fp64" and config.quantize == "none"
+    widths = len(trained.encoder.cardinalities), trained.encoder.num_numeric
+    write_onnx(trained.network, *widths, path, dtype=torch.float64 if exact else torch.float32)
+    if config.precision == "fp16":
+        store_fp16(path)
+    if config.quantize == "int8":
+        quantize_int8(path)
+
+
+def _prove(config: ExportConfig, trained: _Trained, records: list[dict[str, Any]], bundle: Bundle) -> None:
+    """Hold the bundle against the checkpoint, then write ``parity.json`` and the golden records."""
+    whole = config.precision != "fp16" and config.quantize == "none"  # weights as they were trained
+    batch = encode(trained.table, trained.split.validation, trained.encoder)
+    theirs, label = trained.score(batch), batch.label.numpy()
+    ours = bundle.probability(Arrays(batch.categorical.numpy(), batch.numeric.numpy()))
+    encoded = bundle.encode(records)
+    if not bundle.look_ups:  # with them, a record stands after the table's last row
+        parity.check_skew(encoded, trained.encoder.transform(trained.table.rows(trained.golden_rows, trained.inputs)))
+    of_records = trained.score(Batch.of(*encoded, np.zeros(len(records))))
+    found = {
+        "rows": len(label),
+        "max_difference": parity.difference(ours, theirs, "validation", limited=whole),
+        "limit": parity.MOST_DIFFERENCE if whole else None,
+        "average_precision": parity.precision(ours, theirs, label, limited=not whole),
+        "records": len(records),
+        "records_max_difference": parity.difference(
+            bundle.probability(encoded), of_records, "raw records", limited=whole
+        ),
+    }
+    write_json(bundle.path / "parity.json", found)
+    write_golden(bundle.path / "golden.jsonl", records, bundle.score(encoded))

@@ -3,5 +3,6 @@
 from fraudlab.callbacks.best_checkpoint import BestCheckpoint
 from fraudlab.callbacks.last_checkpoint import LastCheckpoint
 from fraudlab.callbacks.stop_after import StopAfter
+from fraudlab.callbacks.trial_report import TrialReport
 
-__all__ = ["BestCheckpoint", "LastCheckpoint", "StopAfter"]
+__all__ = ["BestCheckpoint", "LastCheckpoint", "StopAfter", "TrialReport"]

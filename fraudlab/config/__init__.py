@@ -9,6 +9,7 @@ against those classes' signatures by :mod:`fraudlab.build`.
 through ``defaults: [base_<name>, _self_]``.
 """
 
+from pathlib import Path
 from typing import Any
 
 from fraudlab.config.baselines import (
@@ -62,6 +63,7 @@ from fraudlab.config.split import (
     TimeSpansConfig,
     TimeWindowsConfig,
 )
+from fraudlab.config.sweep import SweepConfig
 
 __all__ = [
     "DOORS",
@@ -97,6 +99,7 @@ __all__ = [
     "SelectConfig",
     "ServeConfig",
     "SimulateConfig",
+    "SweepConfig",
     "TabNetConfig",
     "TableConfig",
     "ThreeQuartersConfig",
@@ -157,13 +160,16 @@ DOORS: dict[str, type] = {
     "export": ExportConfig,
     "predict": PredictConfig,
     "history": HistoryConfig,
+    "sweep": SweepConfig,
 }
 
 
 def register() -> None:
-    """Make the schemas known to Hydra under ``<group>/base_<option>`` and ``base_<door>``."""
+    """Make the schemas known to Hydra under ``<group>/base_<option>`` and ``base_<door>``, and ``${stem:<path>}``."""
     from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
 
+    OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
     store = ConfigStore.instance()
     for door, schema in DOORS.items():
         store.store(name=f"base_{door}", node=schema)

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from fraudlab.config.checks import at_least, within
 from fraudlab.errors import UserError
 
+UNUSED = ("optimizer", "scheduler", "trainer", "callbacks", "batch_size", "eval_batch_size", "keep_on_device")
+"""Settings of a training that do nothing to a baseline."""
+
 
 @dataclass
 class BaselineConfig:

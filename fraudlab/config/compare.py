@@ -1,6 +1,7 @@
 """``python -m fraudlab.compare``."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from fraudlab.config.checks import at_least, one_of, within
 from fraudlab.config.doors import PathsConfig
@@ -11,7 +12,7 @@ from fraudlab.errors import UserError
 class CompareConfig:
     """Any runs side by side; those that differ by their seed only are one model."""
 
-    runs: list[str] = field(default_factory=list)  # run folders, or patterns such as outputs/multirun/<time>/*
+    runs: Any = None  # one or a list: run folders, folders of runs such as outputs/multirun/<time>, patterns
     part: str = "test"  # or val
     resamples: int = 1000  # of the rows, for the intervals
     confidence: float = 0.95
@@ -19,8 +20,9 @@ class CompareConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
 
     def __post_init__(self) -> None:
-        if not self.runs:
-            raise UserError("name the runs to compare: runs=[outputs/train/<one>,outputs/train/<other>]")
+        self.runs = [self.runs] if isinstance(self.runs, str) else self.runs
+        if not (isinstance(self.runs, list) and self.runs and all(isinstance(run, str) for run in self.runs)):
+            raise UserError("name the runs to compare: runs=outputs/multirun/<time> or runs=[outputs/train/<one>,...]")
         one_of("part", self.part, ("val", "test"))
         at_least("resamples", self.resamples, 100)
         within("confidence", self.confidence, 0.5, 0.999)

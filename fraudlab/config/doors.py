@@ -55,6 +55,7 @@ class TrainConfig(FitConfig):
 
     loss: Any = MISSING
     refit: bool = True  # where the split has later training rows for the tested model, fit it on those
+    test: bool = True  # score the test window; false: neither that nor the second fit, as in a search
     report: bool = True  # write report.html
 
 

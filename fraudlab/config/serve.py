@@ -19,11 +19,14 @@ class ServingConfig:
     max_records: int = 100
     max_batch_size: int = 64
     max_queue: int = 256
+    max_wait: float = 0.2
+    max_connections: int = 2000
     timeout: float = 2.0
     drain: float = 0.5
     grace: float = 8.0
     history: str | None = None
     record_to: str | None = None
+    hash_columns: list[str] = field(default_factory=list)
     record_share: float = 1.0
     record_rows: int = 10_000
     record_files: int = 100
@@ -37,6 +40,8 @@ class ServingConfig:
         at_least("serving.max_body_bytes", self.max_body_bytes, 1024)
         at_least("serving.max_queue", self.max_queue, self.max_records)
         within("serving.timeout", self.timeout, 0.01, 60.0)
+        within("serving.max_wait", self.max_wait, 0.001, self.timeout)
+        at_least("serving.max_connections", self.max_connections, 1)
         at_least("serving.drain", self.drain, 0.0)
         at_least("serving.grace", self.grace, self.drain + self.timeout)
         within("serving.record_share", self.record_share, 0.0, 1.0)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from fraudlab.features.narrow import NARROW, narrow_columns, narrowed
+from fraudlab.features.narrow import NARROW, narrow_columns, narrowed, narrowed_rows
 from fraudlab.features.registry import LookUps
 from fraudlab.schema import TableSchema
 
@@ -37,3 +37,7 @@ class TableColumns:
     def of_record(self, record: Mapping[str, Any], look_ups: LookUps) -> dict[str, Any]:
         """The record itself."""
         return narrowed(record, look_ups)
+
+    def of_records(self, records: "pl.DataFrame", look_ups: LookUps) -> "pl.DataFrame":
+        """The records themselves."""
+        return narrowed_rows(records, look_ups)

@@ -129,6 +129,10 @@ class HandbookFeatures:
         """The features that the record carries, already computed."""
         return {name: record.get(name) for name in self.numeric}
 
+    def of_records(self, records: "pl.DataFrame", look_ups: Mapping[str, Array]) -> "pl.DataFrame":
+        """The features that the records carry, already computed."""
+        return records.select(self.numeric)
+
     def _of_clock(self, wall: Array) -> dict[str, Array]:
         """From ``wall`` time, microseconds since Thursday, 1970-01-01."""
         hour = wall % DAY // _HOUR

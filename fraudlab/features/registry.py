@@ -37,6 +37,10 @@ class Features(Protocol):
         """The columns of one record, as the row that follows the rows of ``look_ups`` would have them."""
         ...
 
+    def of_records(self, records: "pl.DataFrame", look_ups: LookUps) -> "pl.DataFrame":
+        """The columns of many records, a row each, with the values that :meth:`of_record` finds one by one."""
+        ...
+
 
 def with_features(features: Features, frame: "pl.LazyFrame") -> "pl.DataFrame":
     """``frame``, in order of time, with the features' columns added."""

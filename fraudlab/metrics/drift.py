@@ -20,10 +20,18 @@ def population_stability_index(before: NDArray[Any], now: NDArray[Any], bins: in
         now: sample [M].
         bins: most bins.
     """
-    edges = np.unique(np.quantile(before, np.linspace(0, 1, bins + 1)[1:-1]))
-    return _index(
-        *(np.bincount(np.searchsorted(edges, each, side="left"), minlength=len(edges) + 1) for each in (before, now))
-    )
+    edges = quantile_edges(before, bins)
+    return _index(counts_between(edges, before), counts_between(edges, now))
+
+
+def quantile_edges(sample: NDArray[Any], bins: int) -> NDArray[Any]:
+    """What parts ``sample`` [N > 0] without NaN into at most ``bins`` bins of equal share: rising, fewer on ties."""
+    return np.unique(np.quantile(sample, np.linspace(0, 1, bins + 1)[1:-1]))
+
+
+def counts_between(edges: NDArray[Any], sample: NDArray[Any]) -> NDArray[np.int64]:
+    """How many values lie in each bin, ``[len(edges) + 1]``: up to the first edge, to the second, ..., above all."""
+    return np.bincount(np.searchsorted(edges, sample, side="left"), minlength=len(edges) + 1)
 
 
 def category_stability_index(before: NDArray[Any], now: NDArray[Any]) -> float:

@@ -1,5 +1,6 @@
 """A comparison of models as plain text, as JSON and as one self-contained HTML page."""
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def comparison_table(compared: Sequence[Model], apart: Differences, part: str, c
         for model, found in zip(compared[1:], apart, strict=True)
     ]
     paired = f"Difference to {compared[0].name}, {100 * confidence:g} % interval over resamples of the same rows"
-    return "\n".join([caption, "", *_aligned([head, *rows]), "", paired, "", *_aligned(against)])
+    return "\n".join([caption, "", *aligned([head, *rows]), "", paired, "", *aligned(against)])
 
 
 def to_json(compared: Sequence[Model], apart: Differences) -> dict[str, Any]:
@@ -77,15 +78,14 @@ def write_comparison_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"mean_and_std": mean_and_std, "interval": interval}
+    environment.globals |= {"interval": interval, "apart_from_zero": _apart_from_zero}
     with mpl.rc_context(STYLE):
-        plots = [_by_run(compared), _precision_recall(compared)]
-        if any(apart):
-            plots.insert(1, _apart(compared, apart))
+        plots = [_by_run(compared), *([_apart(compared, apart)] if any(apart) else []), _precision_recall(compared)]
     page = environment.get_template("comparison.html.jinja").render(
         models=compared,
         apart=list(zip(compared[1:], apart, strict=True)),
         columns=COLUMNS,
+        best={key: _best(compared, key) for key in COLUMNS},
         paired=FIGURES,
         unpaired=UNPAIRED,
         part=part,
@@ -94,6 +94,18 @@ def write_comparison_page(
         plots=plots,
     )
     write_text(path, page)
+
+
+def _best(compared: Sequence[Model], figure: str) -> Model | None:
+    """The model with the best mean, of several that have one."""
+    known = [model for model in compared if model.mean(figure) is not None]
+    lower_is_better = figure == "brier"
+    best = min if lower_is_better else max
+    return best(known, key=lambda model: model.mean(figure) or 0.0) if len(known) > 1 else None
+
+
+def _apart_from_zero(value: Difference) -> bool:
+    return value.low > 0 or value.high < 0
 
 
 def mean_and_std(model: Model, figure: str) -> str:
@@ -107,7 +119,7 @@ def interval(value: Difference) -> str:
     return f"{value.difference:+.4f} [{value.low:+.4f}, {value.high:+.4f}]"
 
 
-def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
+def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table with a rule below its head; the last cell of a short row runs on."""
     columns = max(map(len, cells))
     widths = [max(len(row[i]) for row in cells if len(row) == columns) for i in range(columns)]
@@ -122,13 +134,19 @@ def _aligned(cells: Sequence[Sequence[str]]) -> list[str]:
 def _rows(figure: Figure, names: Sequence[str], paint: Callable[[Axes, str], None]) -> None:
     """A panel for each of :data:`FIGURES` side by side, a row a model."""
     panels = figure.subplots(1, len(FIGURES), sharey=True)
-    figure.subplots_adjust(left=0.3, wspace=0.12)
+    inches = figure.get_figheight()
+    figure.subplots_adjust(left=0.3, wspace=0.18, bottom=0.35 / inches, top=1 - 0.25 / inches)
     for axes, key in zip(panels, FIGURES, strict=True):
         paint(axes, key)
         axes.set_title(COLUMNS[key], fontsize=9)
-        axes.set_yticks(range(len(names)), [name if len(name) < 25 else f"{name[:23]}…" for name in names])
+        axes.set_yticks(range(len(names)), ["\n".join(textwrap.wrap(name, 22)[:2]) for name in names], fontsize=8)
         axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.locator_params(axis="x", nbins=4)
+        axes.locator_params(axis="x", nbins=3)
+
+
+def _height(rows: int) -> float:
+    """Inches of a plot with so many rows."""
+    return max(1.6, 0.8 + 0.36 * rows)
 
 
 def _by_run(compared: Sequence[Model]) -> Plot:
@@ -144,6 +162,7 @@ def _by_run(compared: Sequence[Model]) -> Plot:
         "AUC ROC and average precision of every run, a row a model",
         "A dot a run, a bar at the mean of a model's runs.",
         lambda figure: _rows(figure, [model.name for model in compared], paint),
+        _height(len(compared)),
     )
 
 
@@ -160,8 +179,9 @@ def _apart(compared: Sequence[Model], apart: Differences) -> Plot:
         "apart",
         f"Difference to {compared[0].name}",
         "Difference of AUC ROC and average precision to the first model with bootstrap intervals",
-        "To the right of zero is better than the first model; lines are the bootstrap intervals.",
+        "To the right of zero is better than the first model; a line is a bootstrap interval.",
         lambda figure: _rows(figure, [name for name, _ in known], paint),
+        _height(len(known)),
     )
 
 
@@ -177,7 +197,7 @@ def _precision_recall(compared: Sequence[Model]) -> Plot:
                 curves.append(recall * ranking.frauds / alerts)
             axes.plot(recall, np.mean(curves, axis=0), color=colour, linestyle=dash, label=model.name, linewidth=1.3)
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
-        axes.legend(loc="lower left")
+        axes.legend(loc="upper right")
 
     return draw(
         "precision-recall",

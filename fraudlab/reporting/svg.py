@@ -44,9 +44,12 @@ class Plot:
     caption: str
 
 
-def draw(key: str, title: str, alt: str, caption: str, paint: Callable[[Figure], None]) -> Plot:
-    """One plot as inline SVG: ids unique on the page, colours as CSS variables, named for screen readers."""
-    figure = Figure(figsize=(4.8, 3.2))
+def draw(key: str, title: str, alt: str, caption: str, paint: Callable[[Figure], None], height: float = 3.2) -> Plot:
+    """One plot as inline SVG: ids unique on the page, colours as CSS variables, named for screen readers.
+
+    ``height`` is in inches of 4.8 across.
+    """
+    figure = Figure(figsize=(4.8, height))
     figure.subplots_adjust(left=0.145, right=0.955, bottom=0.14, top=0.97)  # a layout engine would double the time
     paint(figure)
     buffer = io.StringIO()

@@ -16,6 +16,7 @@ from uuid import uuid4
 import orjson
 
 from fraudlab.config.serve import ServingConfig
+from fraudlab.serving.admission import REQUEST_ID, Admission
 from fraudlab.serving.contract import Checked, Contract, Refused
 from fraudlab.serving.dispatch import Dispatcher, Overloaded, WorkerFailed
 from fraudlab.serving.keys import Keys
@@ -29,10 +30,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _JSON = b"application/json"
-_REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _MOST_PROBLEMS = 20
-# A client refused at once is back at once; a thousand of them would leave no time for those that were let in.
-_REFUSAL_SECONDS = 0.5
 _RETRY_AFTER = (b"retry-after", b"1")
 
 
@@ -55,6 +53,7 @@ class Parts:
     settings: ServingConfig
     keys: Keys
     contract: Contract
+    admission: Admission
     dispatcher: Dispatcher
     telemetry: Telemetry
     lifecycle: Lifecycle
@@ -79,7 +78,7 @@ class Face:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            async with self._parts.lifecycle.running(self._parts.dispatcher):
+            async with self._parts.lifecycle.running():
                 await self._app(scope, receive, send)
             return
         if scope["type"] != "http":  # no websockets here
@@ -88,8 +87,8 @@ class Face:
         started = time.perf_counter()
         path = scope["path"]
         headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"").decode("latin-1")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+        given = headers.get(b"x-request-id", b"")
+        request_id = given.decode() if REQUEST_ID.fullmatch(given) else uuid4().hex
         extra: list[tuple[bytes, bytes]] = []
         try:
             if not path.startswith("/health/") and not self._parts.keys.open(headers.get(b"x-api-key")):
@@ -105,8 +104,6 @@ class Face:
                 raise _Stop(405, "method", f"use {method}")
             status, body, content_type = await handler(scope, receive, request_id)
         except _Stop as stop:
-            if stop.status == 429:
-                await asyncio.sleep(_REFUSAL_SECONDS)
             self._parts.telemetry.rejected(stop.reason)
             status, content_type = stop.status, _JSON
             answer: dict[str, Any] = {"error": stop.says, "request_id": request_id}
@@ -119,6 +116,8 @@ class Face:
             extra.append((b"connection", b"close"))  # the client's next request finds a server that stays
         self._parts.telemetry.answered(path if path in self._paths else "other", status)
         if path == "/predict":
+            if status != 429:
+                self._parts.admission.answered()
             self._parts.telemetry.took("total", time.perf_counter() - started)
         await send(
             {
@@ -136,8 +135,6 @@ class Face:
 
     async def _predict(self, scope: Scope, receive: Receive, request_id: str) -> tuple[int, bytes, bytes]:
         parts = self._parts
-        if parts.dispatcher.full:  # before the body is read: refusing must stay cheap
-            raise _Stop(429, "queue", "too many requests wait; try again later")
         explain = _explain(scope["query_string"])
         stage = "body"
         try:
@@ -175,7 +172,11 @@ class Face:
             raise _Stop(413, "body", f"the body has more than {most} bytes")
         chunks, size = [], 0
         while True:
-            message = await receive()
+            self._parts.admission.reading += 1
+            try:
+                message = await receive()
+            finally:
+                self._parts.admission.reading -= 1
             if message["type"] == "http.disconnect":
                 raise _Stop(400, "disconnect", "the client went away")
             chunks.append(message.get("body", b""))
@@ -202,8 +203,9 @@ class Face:
         return 200, b'{"live":true}', _JSON
 
     async def _ready(self, scope: Scope, receive: Receive, request_id: str) -> tuple[int, bytes, bytes]:
-        lifecycle = self._parts.lifecycle
-        says = {"ready": lifecycle.ready, "workers": lifecycle.workers, "draining": lifecycle.draining}
+        lifecycle, dispatcher = self._parts.lifecycle, self._parts.dispatcher
+        workers = {"up": dispatcher.connected, "wanted": dispatcher.wanted}
+        says = {"ready": lifecycle.ready, "workers": workers, "draining": lifecycle.draining}
         return (200 if lifecycle.ready else 503), orjson.dumps(says), _JSON
 
     async def _info(self, scope: Scope, receive: Receive, request_id: str) -> tuple[int, bytes, bytes]:
@@ -212,6 +214,7 @@ class Face:
     async def _metrics(self, scope: Scope, receive: Receive, request_id: str) -> tuple[int, bytes, bytes]:
         telemetry = self._parts.telemetry
         telemetry.queue.set(self._parts.dispatcher.waiting_records)
+        telemetry.limit.set(self._parts.admission.limit)
         telemetry.ready.set(self._parts.lifecycle.ready)
         return 200, telemetry.page(), b"text/plain; version=0.0.4; charset=utf-8"
 

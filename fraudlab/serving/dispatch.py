@@ -1,25 +1,27 @@
-"""Dynamic batching in front of LitServe's queue: requests that wait become the next batch.
+"""Dynamic batching between the process that answers HTTP and the workers that LitServe keeps.
 
-LitServe's own batching sends each request through a queue process by itself, six calls between processes each, and
-polls for more (0.2.19, ``litserve/loops/base.py``). Here a request waits in this process,
-where a bound, a deadline and a count cost nothing; whenever a worker has room, all that wait go as one item. A lone
-client waits for nothing, and batches grow with the load by themselves.
+LitServe hands each request on through a queue process, some ten calls between processes and threads each way (0.2.19,
+``litserve/loops/base.py``). On a machine whose processors are all busy, each of these calls waits for its turn: that,
+not the model, decided how long a batch took. Here a worker holds one Unix socket to the process that answers HTTP,
+read by its event loop without a thread. A request waits in that process, where a bound, a deadline and a count cost
+nothing; whenever a worker has room, all that wait go to it as one batch. A lone client waits for nothing, and batches
+grow with the load by themselves. A worker that dies closes its socket: what it had goes to the next at once.
 """
 
 import asyncio
+import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import orjson
-from litserve.specs.base import LitSpec
-from litserve.utils import LitAPIStatus, ResponseBufferItem
 
-_LOST = "LOST"
+_AT_HAND = 2  # batches a worker has at a time: one in work, one at hand
+_MOST_TRIES = 2
+LENGTH = 8  # bytes before each part of a message
 
 
 class Overloaded(Exception):
@@ -27,30 +29,16 @@ class Overloaded(Exception):
 
 
 class WorkerFailed(Exception):
-    """The worker that had the request died, and so did the next."""
+    """No worker could score the request: it broke one, or the one that had it died, and so did the next."""
 
 
-class Bridge(LitSpec):
-    """LitServe's own seam to its queues, as its OpenAI endpoints use it; adds no endpoint."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.api_path = "/predict"
-
-    def decode_request(self, request: Any, context_kwargs: Any = None) -> Any:
-        return request
-
-    def encode_response(self, output: Any, context_kwargs: Any = None) -> Any:
-        return output
-
-
-@dataclass
+@dataclass(eq=False)
 class _Job:
     body: bytes
     records: int
     explain: int
     answer: "asyncio.Future[list[dict[str, Any]] | str]"
-    since: float = field(default_factory=time.perf_counter)
+    tries: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,41 +50,59 @@ class Batch:
     unknown: list[str]
 
 
+@dataclass(eq=False)
+class _Worker:
+    writer: asyncio.StreamWriter
+    out: deque[list[_Job]] = field(default_factory=deque)
+
+
 class Dispatcher:
-    """Sends what waits to the workers, at most two batches a worker at a time: one in work, one at hand.
+    """Sends what waits to the workers.
 
     Args:
-        bridge: the seam to LitServe's queues.
-        workers: number of worker processes.
+        listener: a listening Unix socket, to which the workers connect when they are ready to score.
+        workers: how many there should be.
         max_batch_size: records of a batch, unless one job has more.
         max_queue: records that may wait.
         on_batch: told of each batch that came back.
+        on_failure: told of each worker that died.
     """
 
     def __init__(
-        self, bridge: Bridge, *, workers: int, max_batch_size: int, max_queue: int, on_batch: Callable[[Batch], None]
+        self,
+        listener: socket.socket,
+        *,
+        workers: int,
+        max_batch_size: int,
+        max_queue: int,
+        on_batch: Callable[[Batch], None],
+        on_failure: Callable[[], None],
     ) -> None:
-        self._bridge = bridge
-        self._slots = 2 * workers
+        self._listener = listener
+        self.wanted = workers
         self._max_batch_size = max_batch_size
         self._max_queue = max_queue
         self._on_batch = on_batch
+        self._on_failure = on_failure
         self._waiting: deque[_Job] = deque()
-        self._out: dict[asyncio.Task[None], ResponseBufferItem | None] = {}
+        self._workers: list[_Worker] = []
         self.waiting_records = 0
-        # A put is a call to LitServe's queue process; the event loop must not wait for it.
-        self._sender = ThreadPoolExecutor(1, "queue-sender")
 
     @property
-    def full(self) -> bool:
-        return self.waiting_records >= self._max_queue
+    def connected(self) -> int:
+        """Workers that are ready to score."""
+        return len(self._workers)
+
+    async def listen(self) -> asyncio.Server:
+        """Take the workers' connections from now on; for the process that answers HTTP."""
+        return await asyncio.start_unix_server(self._serve, sock=self._listener)
 
     async def score(self, body: bytes, records: int, explain: int) -> list[dict[str, Any]] | str:
         """The worker's answers to the records of ``body``, or why there are none.
 
         Raises:
             Overloaded: no room.
-            WorkerFailed: it died twice over this request.
+            WorkerFailed: it could not, or died twice over this request.
         """
         if self.waiting_records + records > self._max_queue:
             raise Overloaded
@@ -106,70 +112,96 @@ class Dispatcher:
         self._send_more()
         return await job.answer
 
-    def resend(self) -> None:
-        """Send all that is out once more: a worker died and may have taken some with it, and a new one is up."""
-        for item in self._out.values():
-            if item is not None and not item.event.is_set():
-                item.response = (b"", _LOST)
-                item.event.set()
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """A worker's connection, from its first batch to its end."""
+        worker = _Worker(writer)
+        self._workers.append(worker)
+        self._send_more()
+        try:
+            while True:
+                data = await reader.readexactly(int.from_bytes(await reader.readexactly(LENGTH)))
+                self._answer(worker.out.popleft(), data)
+                self._send_more()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self._workers.remove(worker)
+            self._on_failure()
+            for jobs in reversed(worker.out):
+                self._again(jobs)
+            self._send_more()
+        finally:
+            writer.close()
 
     def _send_more(self) -> None:
-        while self._waiting and len(self._out) < self._slots:
-            jobs: list[_Job] = []
-            size = 0
-            while self._waiting and (not jobs or size + self._waiting[0].records <= self._max_batch_size):
-                job = self._waiting.popleft()
-                self.waiting_records -= job.records
-                if not job.answer.done():  # its client's time is up otherwise
-                    jobs.append(job)
-                    size += job.records
-            if jobs:
-                task = asyncio.create_task(self._send(jobs))
-                self._out[task] = None
-                task.add_done_callback(self._done)
+        while self._waiting and self._workers:
+            worker = min(self._workers, key=lambda worker: len(worker.out))
+            if len(worker.out) >= _AT_HAND:
+                return
+            if jobs := self._next_batch():
+                worker.out.append(jobs)
+                worker.writer.writelines(message([(job.explain, job.body) for job in jobs]))
 
-    def _done(self, task: "asyncio.Task[None]") -> None:
-        del self._out[task]
-        self._send_more()
+    def _next_batch(self) -> list[_Job]:
+        jobs: list[_Job] = []
+        size = 0
+        while self._waiting and (not jobs or size + self._waiting[0].records <= self._max_batch_size):
+            if jobs and (jobs[0].tries or self._waiting[0].tries):
+                break  # alone, since one of those that a dead worker had may have killed it
+            job = self._waiting.popleft()
+            self.waiting_records -= job.records
+            if not job.answer.done():  # its client's time is up otherwise
+                jobs.append(job)
+                size += job.records
+        return jobs
 
-    async def _send(self, jobs: Sequence[_Job]) -> None:
-        try:
-            for _ in range(2):
-                data, status = await self._ask([(job.explain, job.body) for job in jobs])
-                if status != _LOST:
-                    break
-            if status != LitAPIStatus.OK:
-                raise WorkerFailed
-            came = orjson.loads(data)
-        except Exception as error:
-            for job in jobs:
-                if not job.answer.done():
-                    job.answer.set_exception(error if isinstance(error, WorkerFailed) else WorkerFailed())
-            if not isinstance(error, WorkerFailed):
-                raise
-            return
+    def _answer(self, jobs: list[_Job], data: bytes) -> None:
+        came = orjson.loads(data)
         self._on_batch(Batch(sum(job.records for job in jobs), came["seconds"], came["unknown"]))
         for job, answer in zip(jobs, came["answers"], strict=True):
-            if not job.answer.done():
+            if job.answer.done():
+                continue
+            if answer is None:
+                job.answer.set_exception(WorkerFailed())
+            else:
                 job.answer.set_result(answer)
 
-    async def _ask(self, payload: list[tuple[int, bytes]]) -> tuple[bytes, str]:
-        task = asyncio.current_task()
-        assert task is not None
-        uid = uuid4().hex
-        item = ResponseBufferItem(asyncio.Event())
-        self._out[task] = self._bridge.response_buffer[uid] = item
-        try:
-            message = (self._bridge.response_queue_id, uid, time.monotonic(), payload)
-            self._sender.submit(self._put, message, item, asyncio.get_running_loop())
-            await item.event.wait()
-            return item.response
-        finally:
-            del self._bridge.response_buffer[uid]
+    def _again(self, jobs: list[_Job]) -> None:
+        """Put what a dead worker had before all that waits."""
+        for job in reversed(jobs):
+            job.tries += 1
+            if job.tries < _MOST_TRIES:
+                self._waiting.appendleft(job)
+                self.waiting_records += job.records
+            elif not job.answer.done():
+                job.answer.set_exception(WorkerFailed())
 
-    def _put(self, message: Any, item: ResponseBufferItem, loop: asyncio.AbstractEventLoop) -> None:
+
+def message(jobs: list[tuple[int, bytes]]) -> list[bytes]:
+    """A batch as bytes: length, JSON of ``[reasons wanted, bytes of the body]`` a job, then length and bodies."""
+    head = orjson.dumps([(explain, len(body)) for explain, body in jobs])
+    bodies = [body for _, body in jobs]
+    return [len(head).to_bytes(LENGTH), head, sum(map(len, bodies)).to_bytes(LENGTH), *bodies]
+
+
+def jobs_of(head: bytes, bodies: bytes) -> list[tuple[int, bytes]]:
+    """What :func:`message` was given."""
+    jobs, start = [], 0
+    for explain, length in orjson.loads(head):
+        jobs.append((explain, bodies[start : start + length]))
+        start += length
+    return jobs
+
+
+def connect(path: Path, patience: float) -> socket.socket | None:
+    """A worker's end of the line; None where nobody has listened for ``patience`` seconds."""
+    until = time.monotonic() + patience
+    while True:
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._bridge.request_queue.put(message)
-        except Exception:  # the queue process is gone, and the server with it
-            item.response = (b"", LitAPIStatus.ERROR)
-            loop.call_soon_threadsafe(item.event.set)
+            line.connect(str(path))
+        except OSError:
+            line.close()
+            if time.monotonic() > until:
+                return None
+            time.sleep(0.05)
+        else:
+            return line

@@ -9,8 +9,9 @@ _TYPES = {"integer": "integer", "number": "number", "string": "string", "boolean
 _PROBLEM = {"$ref": "#/components/schemas/Error"}
 
 
-def document(schema: Mapping[str, Any], settings: ServingConfig, version: str) -> dict[str, Any]:
-    """The description as plain data."""
+def document(schema: Mapping[str, Any], settings: ServingConfig, version: str, *, keyed: bool) -> dict[str, Any]:
+    """The description as plain data; ``keyed`` says whether requests must carry a key."""
+    security: list[dict[str, Any]] = [{"key": []}] if keyed else []
     transaction = _transaction(schema, settings.unknown_fields)
     one = {"$ref": "#/components/schemas/Transaction"}
     many = {"type": "array", "minItems": 1, "maxItems": settings.max_records, "items": one}
@@ -27,7 +28,7 @@ def document(schema: Mapping[str, Any], settings: ServingConfig, version: str) -
     }
     predict = {
         "summary": "Score one transaction or a list of them",
-        "security": [{"key": []}],
+        "security": security,
         "parameters": [
             {
                 "name": "explain",
@@ -59,8 +60,8 @@ def document(schema: Mapping[str, Any], settings: ServingConfig, version: str) -
             "/health/ready": {
                 "get": _plain("Whether it takes requests", {"200": "it does", "503": "not yet, or not now"})
             },
-            "/info": {"get": _keyed("The bundle: version, schema, figures, thresholds", "application/json")},
-            "/metrics": {"get": _keyed("Figures for Prometheus", "text/plain")},
+            "/info": {"get": _keyed("The bundle: version, schema, figures, thresholds", "application/json", security)},
+            "/metrics": {"get": _keyed("Figures for Prometheus", "text/plain", security)},
         },
         "components": {
             "schemas": {"Transaction": transaction, "Answer": _ANSWER, "Scored": _SCORED, "Error": _ERROR},
@@ -151,10 +152,10 @@ def _plain(summary: str, answers: Mapping[str, str]) -> dict[str, Any]:
     return {"summary": summary, "security": [], "responses": responses}
 
 
-def _keyed(summary: str, content_type: str) -> dict[str, Any]:
+def _keyed(summary: str, content_type: str, security: list[dict[str, Any]]) -> dict[str, Any]:
     kind = {"type": "object"} if content_type == "application/json" else {"type": "string"}
     responses = {
         "200": {"description": "it", "content": {content_type: {"schema": kind}}},
         "401": _json("no valid key in X-API-Key", _PROBLEM),
     }
-    return {"summary": summary, "security": [{"key": []}], "responses": responses}
+    return {"summary": summary, "security": security, "responses": responses}

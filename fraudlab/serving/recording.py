@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import queue
 import random
+import re
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from fraudlab.atomic import replacing
 from fraudlab.errors import UserError
 
 _VARIABLE = "FRAUDLAB_HASH_KEY"
+_CARD = re.compile(r"card\d*", re.IGNORECASE)
 _MOST_WAITING = 1000  # requests
 _MOST_SECONDS = 60.0  # a file is written at least so often
 _DTYPES = {"integer": "Int64", "number": "Float64", "string": "String", "boolean": "Boolean", "datetime": "String"}
@@ -39,6 +41,23 @@ def hash_key() -> bytes:
     return key.encode()
 
 
+def hashed_columns(schema: Mapping[str, Any], further: Sequence[str]) -> list[str]:
+    """Names of the fields that are recorded as keyed hashes.
+
+    They are the one with the role card, those that are called card and a number, as IEEE-CIS has them, and ``further``.
+
+    Raises:
+        UserError: ``further`` names a field that the contract has not.
+    """
+    names = [field["name"] for field in schema["fields"]]
+    if unknown := [name for name in further if name not in names]:
+        raise UserError(
+            f"serving.hash_columns: the bundle has no field {', '.join(unknown)}; it has: {', '.join(names)}"
+        )
+    roles = {field["name"]: field["role"] for field in schema["fields"]}
+    return [name for name in names if roles[name] == "card" or _CARD.fullmatch(name) or name in further]
+
+
 class Recorder:
     """The sending end; made in the server's first process, used in the one that answers HTTP.
 
@@ -46,6 +65,7 @@ class Recorder:
         folder: of the files.
         schema: content of the bundle's ``schema.json``.
         version: of the bundle.
+        hashed: see :func:`hashed_columns`.
         key: see :func:`hash_key`.
         share: of the requests that are written.
         rows: of a file.
@@ -53,14 +73,22 @@ class Recorder:
     """
 
     def __init__(
-        self, folder: Path, schema: Mapping[str, Any], version: str, key: bytes, share: float, rows: int, files: int
+        self,
+        folder: Path,
+        schema: Mapping[str, Any],
+        version: str,
+        hashed: Sequence[str],
+        key: bytes,
+        share: float,
+        rows: int,
+        files: int,
     ) -> None:
         self._share = share
         # Spawned: the process that answers HTTP is a fork, where Polars must not run.
         context = multiprocessing.get_context("spawn")
         self._queue: Any = context.Queue(_MOST_WAITING)
         self._writer = context.Process(
-            target=write, args=(self._queue, folder, schema, version, key, rows, files), name="record"
+            target=write, args=(self._queue, folder, schema, version, hashed, key, rows, files), name="record"
         )
         self._writer.start()
 
@@ -81,12 +109,20 @@ class Recorder:
 
 
 def write(
-    rows_in: Any, folder: Path, schema: Mapping[str, Any], version: str, key: bytes, rows: int, files: int
+    rows_in: Any,
+    folder: Path,
+    schema: Mapping[str, Any],
+    version: str,
+    hashed: Sequence[str],
+    key: bytes,
+    rows: int,
+    files: int,
 ) -> None:
     """The writing process: collect rows, write a file whenever there are enough or a minute is over."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the end is told through the queue
-    cards = [field["name"] for field in schema["fields"] if field["role"] == "card"]
+    # 4497 and 4497.0 are one card.
+    plain = {field["name"]: {"integer": int, "number": float}.get(field["type"], str) for field in schema["fields"]}
     names = [field["name"] for field in schema["fields"]]
     collected: list[dict[str, Any]] = []
     since = time.monotonic()
@@ -99,14 +135,14 @@ def write(
             at, request_id, records, answers = came
             for record, answer in zip(records, answers, strict=True):
                 fields = {name: record.get(name) for name in names}
-                for card in cards:
-                    if fields[card] is not None:
-                        fields[card] = hmac.digest(key, str(fields[card]).encode(), "sha256").hex()
+                for name in hashed:
+                    if fields[name] is not None:
+                        fields[name] = hmac.digest(key, str(plain[name](fields[name])).encode(), "sha256").hex()
                 about = {"scored_at": datetime.fromtimestamp(at, UTC), "request_id": request_id}
                 collected.append({**about, "bundle_version": version, **_of(answer), **fields})
         over = time.monotonic() - since >= _MOST_SECONDS
         if collected and (came is None or over or len(collected) >= rows):
-            _write_file(folder, schema, cards, collected)
+            _write_file(folder, schema, hashed, collected)
             for old in sorted(folder.glob("*.parquet"))[:-files]:
                 old.unlink()
             collected = []
@@ -121,7 +157,7 @@ def _of(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write_file(
-    folder: Path, schema: Mapping[str, Any], cards: Sequence[str], rows: Sequence[Mapping[str, Any]]
+    folder: Path, schema: Mapping[str, Any], hashed: Sequence[str], rows: Sequence[Mapping[str, Any]]
 ) -> None:
     import polars as pl
 
@@ -133,7 +169,7 @@ def _write_file(
         "risk_level": pl.String,
     }
     for field in schema["fields"]:
-        dtypes[field["name"]] = pl.String if field["name"] in cards else getattr(pl, _DTYPES[field["type"]])
+        dtypes[field["name"]] = pl.String if field["name"] in hashed else getattr(pl, _DTYPES[field["type"]])
     frame = pl.DataFrame(rows, schema=dtypes, strict=False)
     with replacing(folder / f"{datetime.now(UTC):%Y-%m-%d_%H-%M-%S.%f}.parquet") as aside:
         frame.write_parquet(aside)

@@ -3,9 +3,14 @@
 import gc
 import multiprocessing
 import os
+import resource
 import signal
+import socket
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 import litserve
@@ -15,14 +20,16 @@ from fraudlab import __version__, bundle
 from fraudlab.config.serve import ServingConfig
 from fraudlab.errors import UserError
 from fraudlab.serving import openapi, recording
+from fraudlab.serving.admission import Admission, Protocol
 from fraudlab.serving.app import Face, Parts
 from fraudlab.serving.contract import Contract
-from fraudlab.serving.dispatch import Bridge, Dispatcher
+from fraudlab.serving.dispatch import Dispatcher
 from fraudlab.serving.keys import Keys
 from fraudlab.serving.lifecycle import Lifecycle
 from fraudlab.serving.telemetry import Telemetry
-from fraudlab.serving.worker import FraudAPI
+from fraudlab.serving.worker import FraudAPI, open_history
 
+_FURTHER_FILES = 200  # beside the connections: queues, pipes, libraries
 _MONITOR_SECONDS = 0.2  # LitServe looks for dead workers so often
 
 
@@ -30,11 +37,20 @@ def run(path: str, settings: ServingConfig) -> None:
     """Serve the bundle at ``path`` until SIGTERM or SIGINT; returns once all that was accepted is answered.
 
     Raises:
-        UserError: bundle, key or history cannot be used.
+        UserError: bundle, key or history cannot be used, or the bundle does not give its golden scores.
     """
+    _allow_files(settings.max_connections)
     loaded = bundle.load(path)
+    loaded.check()  # each worker does it again; here it can be told in one line
+    if settings.history is not None:
+        open_history(settings.history, loaded).close()
     recorder = _recorder(loaded, settings)
-    server = _server(loaded, recorder, settings)
+    folder = TemporaryDirectory(prefix="fraudlab-")  # of this user alone
+    line = Path(folder.name) / "line"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(line))
+    listener.listen()
+    server, protocol = _server(loaded, recorder, settings, line, listener)
     del loaded
     gc.collect()
     gc.freeze()  # what lives as long as the server need not be looked through again
@@ -54,7 +70,8 @@ def run(path: str, settings: ServingConfig) -> None:
             generate_client_file=False,
             access_log=False,
             server_header=False,
-            http="httptools",
+            proxy_headers=False,  # nothing here asks who the client is
+            http=protocol,
             loop="uvloop",
         )
     except RuntimeError as error:
@@ -64,10 +81,24 @@ def run(path: str, settings: ServingConfig) -> None:
     except KeyboardInterrupt:
         pass  # told to stop before it ran
     finally:
+        folder.cleanup()
         if recorder is not None:
             recorder.close()
         for process in multiprocessing.active_children():
             process.terminate()
+
+
+def _allow_files(connections: int) -> None:
+    """Raise the limit of open files, of which each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = connections + _FURTHER_FILES
+    if soft < needed:
+        if hard != resource.RLIM_INFINITY and hard < needed:
+            raise UserError(
+                f"serving.max_connections={connections} needs {needed} open files, and this machine allows {hard}; "
+                f"raise its limit (ulimit -Hn) or set serving.max_connections={max(1, hard - _FURTHER_FILES)}"
+            )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _recorder(loaded: bundle.Bundle, settings: ServingConfig) -> recording.Recorder | None:
@@ -77,6 +108,7 @@ def _recorder(loaded: bundle.Bundle, settings: ServingConfig) -> recording.Recor
         Path(settings.record_to),
         loaded.schema,
         loaded.version,
+        recording.hashed_columns(loaded.schema, settings.hash_columns),
         recording.hash_key(),
         settings.record_share,
         settings.record_rows,
@@ -84,10 +116,16 @@ def _recorder(loaded: bundle.Bundle, settings: ServingConfig) -> recording.Recor
     )
 
 
-def _server(loaded: bundle.Bundle, recorder: recording.Recorder | None, settings: ServingConfig) -> litserve.LitServer:
+def _server(
+    loaded: bundle.Bundle,
+    recorder: recording.Recorder | None,
+    settings: ServingConfig,
+    line: Path,
+    listener: socket.socket,
+) -> tuple[litserve.LitServer, Callable[..., Protocol]]:
+    """LitServe's server, and how its connections are made."""
     keys = Keys.read(settings.api_key_file)
-    bridge = Bridge()
-    api = FraudAPI(str(loaded.path), settings.history, bridge)
+    api = FraudAPI(str(loaded.path), settings.history, line)
     server = litserve.LitServer(
         api,
         accelerator="cpu",
@@ -113,17 +151,35 @@ def _server(loaded: bundle.Bundle, recorder: recording.Recorder | None, settings
         loaded.schema, max_records=settings.max_records, refuse_unknown=settings.unknown_fields == "refuse"
     )
     dispatcher = Dispatcher(
-        bridge,
+        listener,
         workers=settings.workers,
         max_batch_size=settings.max_batch_size,
         max_queue=settings.max_queue,
         on_batch=telemetry.batch,
+        on_failure=telemetry.restarts.inc,
     )
-    lifecycle = Lifecycle(lambda: server.workers_setup_status, settings.drain, telemetry.restarts.inc)
+    lifecycle = Lifecycle(dispatcher, settings.drain)
+    admission = Admission(settings.max_wait, settings.max_queue)
     parts = Parts(
-        settings, keys, contract, dispatcher, telemetry, lifecycle, recorder, loaded.version, orjson.dumps(info)
+        settings,
+        keys,
+        contract,
+        admission,
+        dispatcher,
+        telemetry,
+        lifecycle,
+        recorder,
+        loaded.version,
+        orjson.dumps(info),
     )
-    described = openapi.document(loaded.schema, settings, loaded.version)
+    described = openapi.document(loaded.schema, settings, loaded.version, keyed=keys.needed)
     server.app.openapi = lambda: described
     server.app.add_middleware(Face, parts=parts)
-    return server
+    return server, partial(
+        Protocol,
+        admission,
+        settings.max_connections,
+        settings.max_body_bytes,
+        telemetry.refused,
+        lambda: lifecycle.draining,
+    )

@@ -35,8 +35,13 @@ class Telemetry:
         self._seconds = {stage: seconds.labels(stage) for stage in STAGES}
         self._batch = Histogram("fraudlab_batch_records", "Records", buckets=_RECORDS, registry=self._registry)
         self.queue = Gauge("fraudlab_queue_records", "Records that wait for a worker", registry=self._registry)
+        self.limit = Gauge("fraudlab_admission_limit", "Requests that may be in work", registry=self._registry)
         self.ready = Gauge("fraudlab_ready", "1 while /health/ready says so", registry=self._registry)
         self._rejections = Total("fraudlab_rejections", "Requests not scored", ["reason"], registry=self._registry)
+        self._refusals = {
+            429: (self._requests.labels("/predict", "429"), self._rejections.labels("queue")),
+            503: (self._requests.labels("other", "503"), self._rejections.labels("connections")),
+        }
         self._levels = Total("fraudlab_scores", "Scored records", ["risk_level"], registry=self._registry)
         self.restarts = Total("fraudlab_worker_failures", "Workers that died", registry=self._registry)
         self.unrecorded = Total(
@@ -51,6 +56,11 @@ class Telemetry:
 
     def took(self, stage: str, seconds: float) -> None:
         self._seconds[stage].observe(seconds)
+
+    def refused(self, status: int) -> None:
+        """Count a request that was not let in; cheaper than :meth:`answered` and :meth:`rejected`."""
+        for count in self._refusals[status]:
+            count.inc()
 
     def rejected(self, reason: str) -> None:
         self._rejections.labels(reason).inc()

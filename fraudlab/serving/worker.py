@@ -1,52 +1,87 @@
 """What a worker process does: a batch of checked bodies in, scores out."""
 
+import logging
+import os
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import litserve
 import numpy as np
 import orjson
-from litserve.loops import SingleLoop
-from litserve.specs.base import LitSpec
-from litserve.transport.base import MessageTransport
-from litserve.utils import LitAPIStatus, LoopResponseType
+from litserve.loops import LitLoop
 
 from fraudlab.errors import UserError
+from fraudlab.serving.dispatch import LENGTH, connect, jobs_of
 
 if TYPE_CHECKING:
     from fraudlab.bundle import Bundle
     from fraudlab.serving.history import History
 
+_log = logging.getLogger("litserve.fraudlab")
+_PATIENCE = 10.0  # seconds without a server until a worker ends by itself
 _UNKNOWN = 1  # the encoder's id of a category that the training rows have not
 
 
-class _QuietLoop(SingleLoop):
-    """LitServe's plain loop, without the message that work has begun: it would cost as much as an answer."""
+class _LineLoop(LitLoop):
+    """What LitServe's worker does instead of reading LitServe's queue: see :mod:`fraudlab.serving.dispatch`."""
 
-    def put_response(
-        self,
-        transport: MessageTransport,
-        response_queue_id: int,
-        uid: str,
-        response_data: Any,
-        status: str,
-        response_type: LoopResponseType,
-    ) -> None:
-        if status != LitAPIStatus.START:
-            super().put_response(transport, response_queue_id, uid, response_data, status, response_type)
+    def __init__(self, line: Path) -> None:
+        super().__init__()
+        self._line = line
+
+    def run(self, lit_api: "FraudAPI", *queues: Any) -> None:  # type: ignore[override]
+        """Score batches until the line breaks; LitServe calls it again then."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+        line = connect(self._line, _PATIENCE)
+        if line is None:
+            os._exit(1)  # the server is gone without its workers
+        with line, line.makefile("rb") as came:
+            while (head := _part(came)) is not None and (bodies := _part(came)) is not None:
+                answer = lit_api.encode_response(lit_api.predict(lit_api.decode_request(jobs_of(head, bodies))))
+                line.sendall(len(answer).to_bytes(LENGTH) + answer)
+
+
+def open_history(path: str, bundle: "Bundle") -> "History":
+    """The store at ``path`` with the features of ``bundle``.
+
+    Raises:
+        UserError: it cannot be read, or the bundle has other features than the handbook's.
+    """
+    from fraudlab.features.handbook import HandbookFeatures
+    from fraudlab.serving.history import History
+
+    if not isinstance(bundle.features, HandbookFeatures):
+        raise UserError(f"serving.history is for features=handbook, which bundle {bundle.path} has not")
+    return History.open(path, bundle.features)
+
+
+def _part(came: BinaryIO) -> bytes | None:
+    """The next part of a message, None where the line has ended."""
+    length = came.read(LENGTH)
+    if len(length) < LENGTH:
+        return None
+    size = int.from_bytes(length)
+    part = came.read(size)
+    return part if len(part) == size else None
 
 
 class FraudAPI(litserve.LitAPI):
     """LitServe's worker: loads the bundle, proves it on its golden records, scores batches.
 
-    What crosses the border between processes is bytes, since LitServe's queue process takes objects apart and puts
-    them together again on the way: in, the clients' own bodies; out, one JSON text a batch.
+    What crosses the border between processes is bytes: in, the clients' own bodies; out, one JSON text a batch.
+
+    Args:
+        bundle: where it lies.
+        history: store of the past, where records do not carry theirs.
+        line: address of the Unix socket that the batches come from.
     """
 
-    def __init__(self, bundle: str, history: str | None, spec: LitSpec) -> None:
-        super().__init__(api_path="/predict", spec=spec, loop=_QuietLoop())
+    def __init__(self, bundle: str, history: str | None, line: Path) -> None:
+        super().__init__(api_path="/predict", loop=_LineLoop(line))
         self._path = bundle
         self._history_path = history
 
@@ -55,15 +90,7 @@ class FraudAPI(litserve.LitAPI):
 
         self._bundle: Bundle = bundle.load(self._path)
         self._bundle.check()
-        self._history: History | None = None
-        if self._history_path is not None:
-            from fraudlab.features.handbook import HandbookFeatures
-            from fraudlab.serving import history
-
-            features = self._bundle.features
-            if not isinstance(features, HandbookFeatures):
-                raise UserError(f"serving.history is for features=handbook, which bundle {self._path} has not")
-            self._history = history.History.open(self._history_path, features)
+        self._history = None if self._history_path is None else open_history(self._history_path, self._bundle)
 
     def decode_request(self, request: list[tuple[int, bytes]]) -> list[tuple[int, list[dict[str, Any]]]]:
         read = ((explain, orjson.loads(body)) for explain, body in request)
@@ -73,15 +100,21 @@ class FraudAPI(litserve.LitAPI):
         """Answers of a batch of jobs, each ``(number of reasons, records)``.
 
         Returns:
-            ``answers``: one a job, a list of ``{"score", "risk_level", "reasons"?}``, or a text: why it has none.
+            ``answers``: one a job, a list of ``{"score", "risk_level", "reasons"?}``, or a text: why it has none; None
+            where it broke what scores it.
             ``unknown``: names of columns whose category the training rows have not, one for each time.
             ``seconds``: of the stages.
         """
         try:
             return self._answers(x)
         except UserError as error:
+            said: str | None = str(error)
+        except Exception:  # let it not end the worker: the same request would end the next one too
             if len(x) == 1:
-                return {"answers": [str(error)], "unknown": [], "seconds": {}}
+                _log.exception("no score")
+            said = None
+        if len(x) == 1:
+            return {"answers": [said], "unknown": [], "seconds": {}}
         alone = [self.predict([job]) for job in x]  # one bad job must not fail the others
         return {
             "answers": [one["answers"][0] for one in alone],

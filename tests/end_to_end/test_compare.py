@@ -36,17 +36,42 @@ def test_figures_come_again(door: Command, runs: Path) -> None:
         assert "the same figures" in done.stdout
 
 
+@pytest.mark.parametrize("model", ["catboost", "xgboost"])
+def test_boosted_trees_leave_a_whole_run_folder(door: Command, tmp_path: Path, model: str) -> None:
+    plain = [setting for setting in SMALL if not setting.startswith(("trainer.", "batch_size"))]
+    few = [f"model={model}", "model.threads=1", "model.n_estimators=30", "logger=csv"]
+    done = door("train", *plain, *few, f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    for part in ("val", "test"):
+        rows = pl.read_parquet(tmp_path / f"predictions/{part}.parquet")
+        expected = average_precision_score(rows["label"], rows["score"])
+        assert metrics[part]["average_precision"] == pytest.approx(expected)
+    curve = pl.read_csv(tmp_path / "csv/metrics.csv")["val/average_precision"]
+    assert len(curve) <= 30
+    assert metrics["train"]["best_epoch"] == metrics["train"]["epochs"] == curve.arg_max() + 1
+    assert metrics["val"]["average_precision"] == pytest.approx(curve.max(), abs=1e-4)
+    assert "Learning curve" in (tmp_path / "report.html").read_text()
+
+
 def test_runs_stand_side_by_side(door: Command, runs: Path, tmp_path: Path) -> None:
     done = door("compare", f"runs=[{runs}/trees*,{runs}/linear]", "resamples=200", f"hydra.run.dir={tmp_path}/c")
     assert done.returncode == 0, done.stderr
     for said in ("lightgbm", "logistic_regression", "simulated"):
         assert said in done.stdout
-    found = json.dumps(json.loads((tmp_path / "c/compare.json").read_text()))
+    found = json.loads((tmp_path / "c/compare.json").read_text())
+    (apart,) = found["differences"]
+    assert (apart["model"], apart["against"]) == ("logistic_regression", "lightgbm")
     tests = {name: pl.read_parquet(runs / name / "predictions/test.parquet") for name in ("trees", "trees_1", "linear")}
-    figures = {name: average_precision_score(test["label"], test["score"]) for name, test in tests.items()}
-    expected = figures["linear"] - np.mean([figures["trees"], figures["trees_1"]])
-    numbers = [float(number) for number in _numbers(found)]
-    assert np.abs(np.abs(numbers) - abs(expected)).min() < 1e-6
+    for key, measure in (("average_precision", average_precision_score), ("roc_auc", roc_auc_score)):
+        figures = {name: measure(test["label"], test["score"]) for name, test in tests.items()}
+        over_seeds = [figures["trees"], figures["trees_1"]]
+        assert apart[key]["difference"] == pytest.approx(figures["linear"] - np.mean(over_seeds), abs=1e-9)
+        assert apart[key]["low"] < apart[key]["difference"] < apart[key]["high"]
+        trees, linear = (model["figures"][key] for model in found["models"])
+        assert trees["mean"] == pytest.approx(np.mean(over_seeds), abs=1e-9)
+        assert trees["std"] == pytest.approx(np.std(over_seeds, ddof=1), abs=1e-9)
+        assert (linear["mean"], linear["std"]) == (pytest.approx(figures["linear"]), None)
     page = (tmp_path / "c/compare.html").read_text()
     assert "simulated" in page.lower()
     assert "<svg" in page
@@ -54,18 +79,19 @@ def test_runs_stand_side_by_side(door: Command, runs: Path, tmp_path: Path) -> N
     assert 'href="http' not in page
 
 
-def _numbers(text: str) -> list[str]:
-    return [
-        word for word in text.replace(",", " ").replace("}", " ").replace("]", " ").split() if "." in word and _is(word)
-    ]
-
-
-def _is(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+def test_a_folder_stands_for_all_runs_beneath_it(door: Command, runs: Path, tmp_path: Path) -> None:
+    for job, name in (("10", "trees"), ("2", "linear"), ("9", "trees_1")):
+        (tmp_path / "multirun" / job).mkdir(parents=True)
+        for part in ("config.yaml", "run.json", "metrics.json", "predictions"):
+            (tmp_path / "multirun" / job / part).symlink_to(runs / name / part)
+    (tmp_path / "multirun" / "11").mkdir()
+    (tmp_path / "multirun" / "11" / "config.yaml").symlink_to(runs / "linear" / "config.yaml")
+    done = door("compare", f"runs={tmp_path}/multirun", "resamples=100", f"hydra.run.dir={tmp_path}/c")
+    assert done.returncode == 0, done.stderr
+    assert "multirun/11 is left out" in done.stdout + done.stderr
+    compared = json.loads((tmp_path / "c/compare.json").read_text())["models"]
+    found = [[Path(run).name for run in model["runs"]] for model in compared]
+    assert found == [["2"], ["9", "10"]]
 
 
 def test_mistakes_are_told(door: Command, runs: Path, tmp_path: Path) -> None:

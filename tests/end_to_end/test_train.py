@@ -148,7 +148,6 @@ def test_each_debug_config_runs(door: Command, tmp_path: Path, debug: str) -> No
         ("scheduler=constant", "callbacks.ema=null", "callbacks.early_stopping=null"),
         ("trainer.precision=bf16-mixed", "trainer.accumulate_grad_batches=2"),
         ("features.encoder.scaling=quantile_normal", "features.encoder.clip=5"),
-        ("logger=[csv,wandb]", "logger.wandb.offline=true"),
         ("split=time_fraction", "split.validation=0.3", "split.test=0.3"),
         ("split=random",),
     ],

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fraudlab.errors import UserError
 from fraudlab.features.ieee_cis import record as of_one
 from fraudlab.features.ieee_cis.recipe import DRIFTING, PAST, PUBLISHED_V, ROW_CATEGORICAL, ROW_NUMERIC
-from fraudlab.features.narrow import NARROW, narrow_columns, narrowed
+from fraudlab.features.narrow import NARROW, narrow_columns, narrowed, narrowed_rows
 from fraudlab.features.registry import LookUps
 from fraudlab.schema import TableSchema
 
@@ -70,3 +70,10 @@ class IEEECISFeatures:
         """The record with the features' columns added."""
         record = narrowed(record, look_ups)
         return {**record, **of_one.of_row(record), **of_one.of_past(record, look_ups)}
+
+    def of_records(self, records: "pl.DataFrame", look_ups: LookUps) -> "pl.DataFrame":
+        """The records with the features' columns added."""
+        from fraudlab.features.ieee_cis import records as of_many
+
+        records = narrowed_rows(records, look_ups)
+        return records.hstack(of_many.of_rows(records)).hstack(of_many.of_past(records, look_ups))

@@ -1,0 +1,35 @@
+"""``python -m fraudlab.sweep``."""
+
+from dataclasses import dataclass, field
+
+from fraudlab.config.checks import MISSING, at_least
+from fraudlab.config.doors import PathsConfig
+
+
+@dataclass
+class SweepConfig:
+    """A search; what is null here is as ``sweeps/<sweep>.yaml`` has it."""
+
+    sweep: str = MISSING  # name of a file in sweeps/, or a path ending in .yaml
+    study: str | None = None  # its name in the storage; the file's
+    storage: str | None = None  # sqlite:///<file>, postgresql://..., journal:<file>; SQLite in the sweep's folder
+    trials: int | None = None  # over all processes and machines
+    jobs: int | None = None  # trials at once in this process; one a core
+    sampler: str | None = None
+    pruner: str | None = None
+    finalists: int | None = None  # best trials that are run again over the seeds
+    seeds: list[int] | None = None
+    fixed: list[str] = field(default_factory=list)  # further settings of every trial: ['data.days=70','seed=3']
+    seed: int = 0  # of the sampler
+    retries: int = 2  # how often a trial that died is started again
+    grace: float = 30.0  # seconds without a sign of life after which another process's trials count as dead
+    test_best: bool = False  # score the best and the recipe that it started from on the test window, once
+    wandb: bool = False  # print the search as a W&B sweep and stop
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+    def __post_init__(self) -> None:
+        for key, least in (("trials", 1), ("jobs", 1), ("finalists", 0), ("seed", 0), ("retries", 0), ("grace", 1)):
+            if getattr(self, key) is not None:
+                at_least(key, getattr(self, key), least)
+        for seed in self.seeds or []:
+            at_least("seeds", seed, 0)

@@ -1,0 +1,303 @@
+"""A sweep as plain text and as one self-contained HTML page."""
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib as mpl
+import numpy as np
+import optuna
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from optuna.trial import FrozenTrial, TrialState
+
+from fraudlab.atomic import write_text
+from fraudlab.reporting.comparison import aligned
+from fraudlab.reporting.svg import FIRST, MUTED, SECOND, STYLE, Plot, draw
+from fraudlab.tuning.definition import Definition
+from fraudlab.tuning.search import state_of
+from fraudlab.tuning.space import Setting, override, text
+from fraudlab.tuning.stages import Candidate
+
+_SHOWN = 10  # trials of the printed table
+
+
+def trials_table(trials: Sequence[FrozenTrial], definition: Definition, *, simulated: bool) -> str:
+    """How many trials ended how, the best of them, and why others failed."""
+    states = Counter(map(state_of, trials))
+    ordered = ranked(trials, definition)
+    metrics = [metric.name for metric in definition.metrics]
+    rows = [["trial", *metrics, "seconds", "settings"]]
+    for trial in ordered[:_SHOWN]:
+        rows.append(
+            [str(trial.number), *(f"{value:.4f}" for value in trial.values), f"{_seconds(trial):.0f}", settings(trial)]
+        )
+    _left(rows)
+    counts = ", ".join(f"{number} {state}" for state, number in states.items())
+    caption = f"{len(trials)} trials: {counts}" + ("; simulated data" if simulated else "")
+    lines = [caption, "", *(aligned(rows) if ordered else [])]
+    for trial in trials:
+        if trial.state == TrialState.FAIL:
+            lines.append(f"trial {trial.number} failed: {trial.user_attrs.get('reason', 'for no known reason')}")
+    return "\n".join(lines)
+
+
+def candidates_table(
+    candidates: Sequence[Candidate], definition: Definition, best: Candidate, *, simulated: bool, tested: bool = False
+) -> str:
+    """The candidates as mean ± deviation over the seeds, the best marked.
+
+    Args:
+        candidates: in the order of the table.
+        definition: of the search.
+        best: chosen on validation.
+        simulated: whether the data are.
+        tested: the values are average precision on the test window instead of the search's figures.
+    """
+    names = ["test.average_precision"] if tested else [metric.name for metric in definition.metrics]
+    rows = [["", *names, "settings"]]
+    for candidate in candidates:
+        figures = [mean_and_std(candidate, figure) for figure in range(len(names))]
+        rows.append([candidate_name(candidate, best, definition), *figures, settings_of(candidate.drawn)])
+    _left(rows)
+    where = "the test window; the best was chosen on validation" if tested else "validation"
+    seeds = f"over seeds {', '.join(map(str, definition.seeds))}" if tested or definition.finalists else "of one run"
+    caption = f"Mean ± deviation {seeds} on {where}" + ("; simulated data" if simulated else "")
+    return "\n".join([caption, "", *aligned(rows)])
+
+
+def write_sweep_page(
+    path: Path,
+    study: optuna.Study,
+    trials: Sequence[FrozenTrial],
+    candidates: Sequence[Candidate],
+    best: Candidate,
+    definition: Definition,
+    *,
+    simulated: bool,
+) -> None:
+    """Write the page to ``path``; it loads nothing from elsewhere."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"mean_and_std": mean_and_std, "candidate_name": candidate_name, "state_of": state_of}
+    environment.globals |= {"seconds": _seconds, "text": text}
+    with mpl.rc_context(STYLE):
+        plots = _plots(study, trials, definition)
+    page = environment.get_template("sweep.html.jinja").render(
+        definition=definition,
+        trials=[*ranked(trials, definition), *(trial for trial in trials if trial.state != TrialState.COMPLETE)],
+        states=Counter(map(state_of, trials)),
+        candidates=candidates,
+        best=best,
+        seconds_in_all=sum(map(_seconds, trials)),
+        simulated=simulated,
+        plots=plots,
+    )
+    write_text(path, page)
+
+
+def ranked(trials: Sequence[FrozenTrial], definition: Definition) -> list[FrozenTrial]:
+    """The finished trials, by their first figure, best first."""
+    sign = -1 if definition.metrics[0].direction == "maximize" else 1
+    finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return sorted(finished, key=lambda trial: (sign * trial.values[0], trial.number))
+
+
+def mean_and_std(candidate: Candidate, figure: int = 0) -> str:
+    """``0.6850 ± 0.0040``, without the deviation where there is one seed."""
+    std = candidate.std(figure)
+    return f"{candidate.mean(figure):.4f}" + ("" if std is None else f" ± {std:.4f}")
+
+
+def candidate_name(candidate: Candidate, best: Candidate, definition: Definition) -> str:
+    """Its trial, and whether it is the best one, or where the search started from."""
+    marks = ["best"] if candidate.trial == best.trial else []
+    if definition.start and dict(definition.start[0]) == dict(candidate.drawn):
+        marks.append("the search's start")
+    return f"trial {candidate.trial}" + (f" ({', '.join(marks)})" if marks else "")
+
+
+def _left(rows: Sequence[list[str]]) -> None:
+    """Pad the last cells, so that they stand at the left of their column."""
+    width = max(len(row[-1]) for row in rows)
+    for row in rows:
+        row[-1] = row[-1].ljust(width)
+
+
+def settings(trial: FrozenTrial) -> str:
+    """What a trial drew, rounded to read."""
+    return settings_of(trial.params)
+
+
+def settings_of(drawn: Mapping[str, Any]) -> str:
+    """A point, rounded to read."""
+    rounded = {key: float(f"{value:.3g}") if isinstance(value, float) else value for key, value in drawn.items()}
+    return " ".join(override(*item) for item in rounded.items())
+
+
+def _seconds(trial: FrozenTrial) -> float:
+    return trial.duration.total_seconds() if trial.duration is not None else 0.0
+
+
+# ------------------------------------------------------------------------------------------------- what is drawn
+
+
+def _plots(study: optuna.Study, trials: Sequence[FrozenTrial], definition: Definition) -> list[Plot]:
+    finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    plots = [_history(trials, definition)]
+    importances = _importances(study, finished, definition)
+    if importances:
+        plots.append(importances)
+    if finished:
+        plots.append(_parallel(finished, definition))
+    if curves := [trial for trial in trials if len(trial.intermediate_values) > 1]:
+        plots.append(_curves(curves, definition))
+    if len(definition.metrics) > 1:
+        plots.append(_front(study, finished, definition))
+    return plots
+
+
+def _history(trials: Sequence[FrozenTrial], definition: Definition) -> Plot:
+    metric = definition.metrics[0]
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        pick = np.maximum if metric.direction == "maximize" else np.minimum
+        finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        numbers, values = [t.number for t in finished], [t.values[0] for t in finished]
+        pruned = [trial for trial in trials if trial.state == TrialState.PRUNED and trial.values]
+        axes.plot([t.number for t in pruned], [t.values[0] for t in pruned], "x", color=MUTED, label="pruned", ms=4)
+        axes.plot(numbers, values, "o", color=FIRST, label="finished", ms=4)
+        axes.plot(numbers, pick.accumulate(values) if values else [], color=SECOND, label="best so far")
+        axes.set(xlabel="trial", ylabel=metric.name)
+        if values:  # pruned trials stop anywhere below
+            low, high = min(values), max(values)
+            room = 0.15 * (high - low) or 0.01
+            axes.set_ylim(low - room, high + room)
+        axes.legend(loc="lower right")
+
+    return draw("history", "History", f"{metric.name} by trial", "Of a pruned trial, its last value.", paint)
+
+
+def _importances(study: optuna.Study, finished: Sequence[FrozenTrial], definition: Definition) -> Plot | None:
+    sign = -1 if definition.metrics[0].direction == "maximize" else 1  # the evaluator takes low for good, and says so
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = optuna.importance.get_param_importances(study, target=lambda trial: sign * trial.values[0])
+    except (ValueError, RuntimeError):  # too few trials
+        return None
+    if len(finished) < 4 or not found:
+        return None
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        figure.subplots_adjust(left=0.42)
+        names = list(found)[::-1]
+        axes.barh(names, [found[name] for name in names], color=FIRST, height=0.6)
+        axes.set_xlabel("importance")
+
+    return draw(
+        "importances",
+        "Importance of settings",
+        "Share of each setting in what makes trials good",
+        f"For {definition.metrics[0].name}, by PED-ANOVA (Watanabe et al. 2023) over {len(finished)} finished trials: "
+        "which settings tell the better trials from the others. Few trials make it a hint only.",
+        paint,
+    )
+
+
+def _parallel(finished: Sequence[FrozenTrial], definition: Definition) -> Plot:
+    used = [setting for setting in definition.space if any(setting.key in trial.params for trial in finished)]
+    values = np.array([trial.values[0] for trial in finished])
+    order = np.argsort(values if definition.metrics[0].direction == "maximize" else -values)
+    best = set(order[-max(1, len(order) // 5) :].tolist())
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        figure.subplots_adjust(bottom=0.36, left=0.06)
+        for index in order:  # the best last, on top
+            heights = [_height(setting, finished[index].params.get(setting.key)) for setting in used]
+            heights.append(_share(values, index))
+            colour = SECOND if index in best else MUTED
+            axes.plot(heights, color=colour, linewidth=1.2, alpha=0.9 if index in best else 0.4)
+        _label(axes, [*(setting.key for setting in used), definition.metrics[0].name], used, values)
+
+    return draw(
+        "parallel",
+        "Parallel coordinates",
+        "Every finished trial as a line through its settings and its figure",
+        "A line a trial, through where each setting lies between its bounds; the best fifth stands out.",
+        paint,
+    )
+
+
+def _height(setting: Setting, value: Any) -> float:
+    """Where a value lies between its bounds, 0 to 1; NaN, a gap, where the setting was not drawn."""
+    if value is None and None not in setting.choices:
+        return np.nan
+    if setting.kind == "choice":
+        return setting.choices.index(value) / max(1, len(setting.choices) - 1)
+    low, high = setting.corners()
+    scale = np.log if setting.log else float
+    span = scale(high) - scale(low)  # type: ignore[arg-type]
+    return float((scale(value) - scale(low)) / span) if span else 0.5  # type: ignore[arg-type]
+
+
+def _share(values: np.ndarray, index: int) -> float:
+    span = float(np.ptp(values))
+    return float(values[index] - values.min()) / span if span else 0.5
+
+
+def _label(axes: Axes, names: Sequence[str], used: Sequence[Setting], values: np.ndarray) -> None:
+    ends = [(setting.corners()[0], setting.corners()[-1]) for setting in used] + [(values.min(), values.max())]
+    for column, (low, high) in enumerate(ends):
+        axes.axvline(column, color=MUTED, linewidth=0.6)
+        for height, end, side in ((-0.03, low, "top"), (1.03, high, "bottom")):
+            shown = f"{end:.3g}" if isinstance(end, float) else text(end)
+            axes.text(column, height, shown, ha="center", va=side, fontsize=6)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=7)
+    axes.set_yticks([])
+    axes.set_ylim(-0.12, 1.12)
+    axes.grid(visible=False)
+
+
+def _curves(trials: Sequence[FrozenTrial], definition: Definition) -> Plot:
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for trial in trials:
+            steps = sorted(trial.intermediate_values)
+            pruned = trial.state == TrialState.PRUNED
+            axes.plot(
+                steps,
+                [trial.intermediate_values[step] for step in steps],
+                color=MUTED if pruned else FIRST,
+                linewidth=0.8,
+                alpha=0.6,
+            )
+        axes.set(xlabel="epoch or round", ylabel=definition.metrics[0].name)
+
+    return draw("curves", "Curves", "Validation curve of every trial", "Grey: pruned.", paint)
+
+
+def _front(study: optuna.Study, finished: Sequence[FrozenTrial], definition: Definition) -> Plot:
+    first, second = definition.metrics[:2]
+    on_front = {trial.number for trial in study.best_trials}
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        for chosen, colour, name in ((False, MUTED, "others"), (True, SECOND, "no other is better in both")):
+            some = [trial for trial in finished if (trial.number in on_front) == chosen]
+            axes.plot([t.values[1] for t in some], [t.values[0] for t in some], "o", color=colour, label=name, ms=4)
+        axes.set(xlabel=second.name, ylabel=first.name)
+        axes.legend(loc="lower left")
+
+    return draw("front", "Trade-off", f"{first.name} against {second.name}", "A dot a finished trial.", paint)

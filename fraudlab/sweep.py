@@ -1,0 +1,75 @@
+"""``python -m fraudlab.sweep sweep=<name>``: a search over train's settings that goes on wherever it was stopped."""
+
+import signal
+from pathlib import Path
+
+from fraudlab.cli import door
+from fraudlab.config import SweepConfig
+
+
+@door("sweep")
+def main(config: SweepConfig) -> None:
+    from fraudlab.tuning.composition import check, config_dir, experiment
+    from fraudlab.tuning.definition import load_definition
+
+    definition = load_definition(config)
+    if config.wandb:
+        from fraudlab.tuning.wandb import wandb_sweep
+
+        check(definition)
+        print(wandb_sweep(definition, config_dir()), end="")
+        return
+    try:
+        import optuna
+    except ImportError as error:
+        from fraudlab.errors import UserError
+
+        raise UserError("a sweep needs Optuna; pip install 'fraudlab[tune]'") from error
+    from fraudlab.atomic import write_text
+    from fraudlab.data.prepared import prepared_table
+    from fraudlab.reporting.sweep import candidates_table, trials_table, write_sweep_page
+    from fraudlab.tuning.search import Stop, Stopped
+    from fraudlab.tuning.stages import Sweep
+    from fraudlab.tuning.storage import hidden, open_storage
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    base = check(definition)
+    folder = Path(config.paths.output_dir)
+    address = definition.storage or f"sqlite:///{folder / 'study.db'}"
+    sweep = Sweep(definition, config, base, open_storage(address), config_dir())
+    table = prepared_table(base.data, base.features, Path(config.paths.data_dir))  # once, before trials all need it
+    simulated = table.schema.simulated
+    print(f"study {definition.name} in {hidden(address)}; runs and results in {folder}")
+    metrics = [metric.name for metric in definition.metrics]
+    try:
+        with Stop().on_signals() as stop:
+            trials = sweep.search(stop)
+            print("\n" + trials_table(trials, definition, simulated=simulated) + "\n")
+            finalists = sweep.finalists()
+            if definition.finalists:
+                candidates = sweep.repeat("finalists", finalists, metrics, stop, "test=false")
+            else:
+                candidates = [sweep.once(trial) for trial in finalists]
+            best = sweep.best(candidates)
+            print("\n" + candidates_table(candidates, definition, best, simulated=simulated))
+            name = f"{definition.name}_best"
+            tried = f"trial {best.trial} of {len(trials)} of the sweep {definition.name}, chosen on validation"
+            # In a folder of its own: Hydra takes every folder beside experiment/ for a config group.
+            found = experiment(definition.overrides(best.drawn), tried)
+            write_text(folder / "best" / "experiment" / f"{name}.yaml", found)
+            page = folder / "sweep.html"
+            write_sweep_page(page, sweep.study, trials, candidates, best, definition, simulated=simulated)
+            print(f"\npage: {page}\nbest: python -m fraudlab.train --config-dir {folder / 'best'} experiment={name}")
+            if config.test_best:
+                asked = [trial for trial in trials if trial.number == best.trial]
+                asked += [trial for trial in finalists if trial.user_attrs.get("start") == 0 and trial not in asked]
+                tested = sweep.repeat("test", asked, ["test.average_precision"], stop, "test=true")
+                print("\n" + candidates_table(tested, definition, best, simulated=simulated, tested=True))
+                print(f"\nside by side: python -m fraudlab.compare runs=[{folder}/test/*]")
+    except Stopped as stopped:
+        print("\nstopped; the same command goes on from here")
+        raise SystemExit(128 + (stopped.number or signal.SIGTERM)) from None
+
+
+if __name__ == "__main__":
+    main()

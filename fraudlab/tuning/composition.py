@@ -1,0 +1,109 @@
+"""The settings of a trial as ``python -m fraudlab.train`` would compose them: checked before any trial starts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import hydra
+import yaml
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fraudlab import config
+from fraudlab.cli import explain, goes_with_the_data
+from fraudlab.config import TrainConfig
+from fraudlab.errors import UserError
+from fraudlab.tuning.definition import Definition
+from fraudlab.tuning.space import Setting
+
+_GROUPS = ("data", "features", "split", "model", "loss", "optimizer", "scheduler", "trainer", "callbacks")
+_OF_THE_RUN = ("paths", "seed", "test", "report", "logger", "resume")  # what an experiment leaves to the command
+
+
+def compose(overrides: Sequence[str]) -> DictConfig:
+    """Train's settings, with Hydra's own beside them; inside a door, so with its ``--config-dir`` too.
+
+    Raises:
+        UserError: a setting does not exist or cannot have its value; the nearest key is named.
+    """
+    given = [*overrides, *goes_with_the_data("train", overrides), "paths.output_dir=."]
+    try:
+        return hydra.compose("train", given, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, "train", overrides)) from error
+
+
+def typed(composed: DictConfig, overrides: Sequence[str]) -> TrainConfig:
+    """The typed settings of what :func:`compose` gave for ``overrides``.
+
+    Raises:
+        UserError: a value is of the wrong type or out of range.
+    """
+    try:
+        settings: TrainConfig = config.typed("train", _without_hydra(composed))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(explain(error, "train", overrides)) from error
+    return settings
+
+
+def _without_hydra(composed: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+
+
+def check(definition: Definition) -> TrainConfig:
+    """Compose every bound and every choice of the space once; gives the settings that the fixed ones make.
+
+    Raises:
+        UserError: a setting of the search does not exist, or cannot have a value that the search would give it.
+    """
+    fixed = list(definition.fixed)
+    base = compose(fixed)
+    for setting in definition.space:
+        _check_type(setting, base)
+    for point in [*definition.space.corners(), *definition.start]:
+        overrides = definition.overrides(point)
+        try:
+            typed(compose(overrides), overrides)
+        except UserError as error:
+            raise UserError(f"the search cannot try {' '.join(overrides[len(fixed) :])}:\n{error}") from error
+    return typed(base, fixed)
+
+
+def _check_type(setting: Setting, base: DictConfig) -> None:
+    """Third-party settings have no declared types: a number stays a number there, a word a word."""
+    now = OmegaConf.select(base, setting.key, default=None)
+    if isinstance(now, bool) or now is None or setting.key in _GROUPS:
+        return
+    for value in setting.corners():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is not None and isinstance(now, (int, float)) and not number:
+            raise UserError(f"space.{setting.key} gives {value!r} where a number such as {now} belongs")
+        if isinstance(now, int) and isinstance(value, float) and not value.is_integer():
+            raise UserError(f"space.{setting.key} gives {value} where a whole number such as {now} belongs; use int:")
+        if isinstance(now, str) and number:
+            raise UserError(f"space.{setting.key} gives {value} where a word such as {now} belongs")
+
+
+def experiment(overrides: Sequence[str], tried: str) -> str:
+    """A file for ``conf/experiment/`` that composes to the settings of ``overrides``, whatever recipe they came from.
+
+    ``tried`` says how they were chosen; it goes into the folder of every run of the experiment.
+    """
+    composed = compose(overrides)
+    choices = composed.hydra.runtime.choices
+    settings: Any = OmegaConf.to_container(_without_hydra(composed))  # max_lr goes on following lr
+    chosen = [{f"override /{group}": choices[group]} for group in _GROUPS if choices.get(group)]
+    values = {key: value for key, value in settings.items() if key not in _OF_THE_RUN}
+    for group in ("data", "features", "split", "model", "loss"):
+        values[group] = {key: value for key, value in values[group].items() if key != "name"}
+    body: dict[str, Any] = {"defaults": [*chosen, "_self_"], **values, "tried": tried}
+    return f"# @package _global_\n{yaml.safe_dump(body, sort_keys=False)}"
+
+
+def config_dir() -> str | None:
+    """The folder that the command's ``--config-dir`` names, which trials get too."""
+    for source in HydraConfig.get().runtime.config_sources:
+        if source.provider == "command-line":
+            return str(source.path)
+    return None

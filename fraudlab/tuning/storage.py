@@ -1,0 +1,87 @@
+"""Where a study lies: an SQLite file, a PostgreSQL server or a journal file, each for many processes at once."""
+
+import re
+import time
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+
+from fraudlab.errors import UserError
+
+ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError)
+"""What a storage raises that cannot be reached or is full."""
+_SQLITE_PATIENCE = 60  # seconds to wait for another process's transaction
+_OPENINGS = 4  # attempts: two processes that make the tables of one storage at once get in each other's way
+
+
+def open_storage(url: str) -> optuna.storages.BaseStorage:
+    """The storage at an address.
+
+    Args:
+        url: ``sqlite:///<file>``, ``postgresql://<user>@<host>/<database>`` (or any other address of SQLAlchemy's), or
+            ``journal:<file>`` for a file on a disk that several machines share.
+
+    Raises:
+        UserError: nothing answers there, or the address makes no sense.
+    """
+    for attempt in range(_OPENINGS):
+        try:
+            return _open(url)
+        except ImportError as error:
+            raise UserError(
+                f"storage={hidden(url)} needs a package that is missing ({error}); for PostgreSQL: "
+                "pip install 'psycopg[binary]'"
+            ) from error
+        except (*ERRORS, ValueError, RuntimeError) as error:
+            if attempt + 1 == _OPENINGS or not isinstance(error, ERRORS):
+                raise UserError(
+                    f"storage={hidden(url)} cannot be reached: {first_line(error)}\n"
+                    "Use sqlite:///<file>, postgresql://<user>:<password>@<host>/<database> or journal:<file>."
+                ) from error
+            time.sleep(0.5 * (attempt + 1))
+    raise AssertionError
+
+
+def _open(url: str) -> optuna.storages.BaseStorage:
+    if url.startswith("journal:"):
+        path = Path(url.removeprefix("journal:"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(str(path)))
+    if url.startswith("sqlite:"):
+        return _sqlite(url)
+    url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)  # the driver's name, as SQLAlchemy wants it
+    return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+
+
+def hidden(url: str) -> str:
+    """The address without its password, to print."""
+    return re.sub(r"(://[^:/@]+):[^@]*@", r"\1:***@", url)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, its cause before itself, without a password."""
+    said = str(error.__cause__ or error) or type(error).__name__
+    return hidden(said.splitlines()[0])
+
+
+def _sqlite(url: str) -> optuna.storages.RDBStorage:
+    path = Path(url.removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _SQLITE_PATIENCE}})
+
+    # SQLite knows no row locks: only a transaction that locks the file before it reads keeps two processes from
+    # taking one trial. Python's driver would begin it at the first write.
+    @event.listens_for(storage.engine, "connect")
+    def _(connection, _record) -> None:  # type: ignore[no-untyped-def]
+        connection.isolation_level = None
+
+    @event.listens_for(storage.engine, "begin")
+    def _(connection) -> None:  # type: ignore[no-untyped-def]
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    storage.engine.dispose()  # connections made before the listeners
+    return storage

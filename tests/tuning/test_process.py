@@ -1,0 +1,72 @@
+"""A trial as a process: its curve is heard, it ends where it is told to, and its end is told apart."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from fraudlab.tuning.channel import PRUNED
+from fraudlab.tuning.process import Ended, TrialProcess, values_of
+from tests.conftest import SMALL, Command
+
+DATA = [item for item in SMALL if item.startswith(("data.", "split."))]
+
+
+@pytest.fixture(scope="module")
+def trial(door: Command, tmp_path_factory: pytest.TempPathFactory):
+    """Start a trial on a small table that is made once."""
+    cache = tmp_path_factory.mktemp("trials")
+    done = door("prepare", *(item for item in DATA if item.startswith("data.")), f"paths.data_dir={cache}")
+    assert done.returncode == 0, done.stderr
+
+    def start(folder: Path, *overrides: str) -> TrialProcess:
+        quiet = ("test=false", "report=false", "logger=none", "trainer.enable_progress_bar=false")
+        return TrialProcess([*DATA, *quiet, *overrides, f"paths.data_dir={cache}"], folder, threads=1)
+
+    return start
+
+
+@pytest.mark.parametrize("model", ["lightgbm", "xgboost", "catboost"])
+def test_boosting_ends_where_it_is_pruned(trial, tmp_path: Path, model: str) -> None:
+    points: list[int] = []
+
+    def on_point(step: int, value: float) -> bool:
+        points.append(step)
+        assert 0 <= value <= 1
+        return len(points) == 3
+
+    rounds = ("model.n_estimators=1000", "model.learning_rate=0.001", "model.threads=1")
+    process = trial(tmp_path / "run", f"model={model}", *rounds)
+    assert process.follow(on_point) == Ended("pruned")
+    assert process._process.returncode == PRUNED
+    assert points == [20, 40, 60]  # fifty times a thousand rounds
+    assert values_of(tmp_path / "run", ["val.average_precision"]) is None
+
+
+def test_a_trial_on_two_processes_ends_on_both(trial, tmp_path: Path) -> None:
+    small = ("model=mlp", "model.hidden=[16]", "trainer=ddp_sim", "trainer.max_epochs=5", "batch_size=512")
+    process = trial(tmp_path / "run", *small)
+    points: list[int] = []
+    ended = process.follow(lambda step, _: (points.append(step), step == 2)[1])
+    assert ended == Ended("pruned")
+    assert points == [1, 2]
+    assert process._process.returncode == PRUNED
+
+
+def test_ends_are_told_apart(trial, tmp_path: Path) -> None:
+    process = trial(tmp_path / "killed", "model=logistic_regression")
+    process._signal(signal.SIGKILL)
+    assert process.follow(lambda *_: False) == Ended("died", "killed by SIGKILL")
+    process = trial(tmp_path / "wrong", "model=logistic_regression", "loss=focal")
+    ended = process.follow(lambda *_: False)
+    assert ended.how == "failed"
+    assert ended.reason.startswith("model=logistic_regression learns by loss=cross_entropy")
+    assert not ended.diverged
+
+
+def test_a_figure_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"val": {"roc_auc": 0.9, "log_loss": null}}')
+    assert values_of(tmp_path, ["val.roc_auc"]) == [0.9]
+    for name in ("val.auc", "val.log_loss"):
+        with pytest.raises(KeyError, match="roc_auc"):
+            values_of(tmp_path, [name])
