@@ -43,8 +43,9 @@ def _keep_lines(logger: CSVLogger, step: int) -> None:
         path.replace(aside)
     if not aside.exists():
         return
-    with aside.open(newline="") as lines:
-        kept = [line for line in csv.DictReader(lines) if int(line["step"]) < step]
+    lines = aside.read_text(encoding="utf-8").splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]  # the last one may have been cut by the kill
+    kept = [line for line in csv.DictReader(whole) if int(line["step"]) < step]
     logger.experiment.metrics = [{key: value for key, value in line.items() if value} for line in kept]
     logger.save()
     aside.unlink()

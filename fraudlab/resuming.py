@@ -43,7 +43,7 @@ def settings(config: Config, door: str, given: Sequence[str]) -> tuple[RunFolder
     own = load_config(run.config_path, door)
     trainer = dict(own.trainer)
     for override in given:
-        key, _, _ = override.partition("=")
+        key, _, _ = override.lstrip("+").partition("=")
         if key.startswith("trainer."):
             name = key.removeprefix("trainer.")
             trainer[name] = config.trainer[name]
