@@ -18,7 +18,7 @@ from fraudlab.atomic import replacing
 from fraudlab.errors import UserError
 from fraudlab.features.categories import FIRST, Categories, vocabulary
 from fraudlab.features.numbers import Curves, as_number, as_numbers, log1p, normal_quantiles
-from fraudlab.features.threads import in_threads
+from fraudlab.features.threads import THREADS, in_threads
 
 if TYPE_CHECKING:  # a record is encoded without it
     import polars as pl
@@ -28,7 +28,7 @@ _SCALINGS = ("standard", "quantile_normal", "none")
 _MOST = 1e140  # sums of squares of larger numbers overflow
 _LARGEST = float(np.finfo(np.float32).max)
 _BLOCK = 32  # columns that a thread takes at once
-_ROWS = 8192  # rows that a thread encodes at once: their columns stay in its cache
+_ROWS = 65_536  # rows that a thread encodes at once, at most
 
 
 Result = TypeVar("Result")
@@ -160,21 +160,27 @@ class TableEncoder:
             np.empty((len(frame), self.num_numeric), np.float32),
         )
 
+        import polars as pl
+
+        texts = {
+            name: self._categories[name].of_text(pl.col(name))
+            for name in self.categorical
+            if frame.schema[name] == pl.String
+        }
+
         def write(rows: range) -> None:
             part = slice(rows.start, rows.stop)
-            self._write(frame[part], Arrays(made.categorical[part], made.numeric[part]))
+            self._write(frame[part], texts, Arrays(made.categorical[part], made.numeric[part]))
 
-        in_threads(write, _stretches(len(frame), _ROWS))
+        in_threads(write, _stretches(len(frame), max(min(-(-len(frame) // THREADS), _ROWS), 1)))
         return made
 
-    def _write(self, frame: "pl.DataFrame", made: Arrays) -> None:
-        import polars as pl
+    def _write(self, frame: "pl.DataFrame", texts: "Mapping[str, pl.Expr]", made: Arrays) -> None:
+        """Encode a frame, of whose columns of text the ids are given as expressions."""
         from polars import selectors
 
         ids, numbers = _by_column(made.categorical), _by_column(made.numeric)
-        types = frame.schema
-        texts = [name for name in self.categorical if types[name] == pl.String]
-        text = frame.select(self._categories[name].of_text(pl.col(name)) for name in texts)
+        text = frame.select(texts.values())
         for i, name in enumerate(self.categorical):
             if name in texts:
                 ids[i] = text[name].to_numpy()

@@ -37,7 +37,10 @@ class Groups:
 
         #: ``[rows]``: group of each place, and rows of that group before it.
         self.group = np.concatenate(
-            [*(np.arange(count) for count in self._at_step), np.repeat(np.arange(small, len(sizes)), self.sizes[small:])]
+            [
+                *(np.arange(count) for count in self._at_step),
+                np.repeat(np.arange(small, len(sizes)), self.sizes[small:]),
+            ]
         )
         self.count = np.concatenate(
             [np.repeat(np.arange(_FEW), self._at_step), *(np.arange(size) for size in self.sizes[small:])]

@@ -6,7 +6,6 @@ bit, those which :mod:`.record` looks up for the next row.
 """
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,8 +42,8 @@ def parts(frame: pl.LazyFrame, *, whole: bool) -> Iterator[pl.DataFrame]:
     """
     columns = _columns(frame)
     deviation: dict[str, pl.Series] = {}
-    for name, key in _keys(columns).items():
-        groups = Groups(key)
+    keys = _keys(columns)
+    for name, groups in zip(KEYS, in_threads(Groups, keys.values()), strict=True):
         counts = groups.sizes[groups.group] if whole else groups.count
         by_row = groups.by_row(counts.astype(np.float64))
         seen = len(by_row) if whole else np.maximum(np.arange(len(by_row)), 1)
@@ -59,7 +58,7 @@ def parts(frame: pl.LazyFrame, *, whole: bool) -> Iterator[pl.DataFrame]:
                 sums = groups.whole(sums, value)[:, groups.group]
             return [groups.by_row(feature) for feature in total.features(sums, counts)]
 
-        totals = _totals(columns, name, key)
+        totals = _totals(columns, name, keys[name])
         for total, made in zip(totals, in_threads(features, totals), strict=True):
             part |= dict(zip(total.names, made, strict=True))
         found = pl.DataFrame(part).fill_nan(None)
@@ -104,9 +103,7 @@ def _columns(frame: pl.LazyFrame) -> pl.DataFrame:
     made = {
         "month": pl.col("TransactionDT") // MONTH,
         "cents": EXPRESSIONS["cents"],
-        **{
-            name: pl.col(name).replace_strict(MATCH_NUMBERS, default=None, return_dtype=pl.Float32) for name in MATCHES
-        },
+        **{name: pl.col(name).replace_strict(MATCH_NUMBERS, default=None, return_dtype=pl.Float32) for name in MATCHES},
     }
     names = ["TransactionDT", "D1", "P_emaildomain", "addr1", "card1", "card2", "card3"]
     for table in (MOMENTS, MEANS, DIFFERENT):

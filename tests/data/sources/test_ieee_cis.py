@@ -261,7 +261,7 @@ def test_the_cache_is_used_again_until_a_file_changes(tmp_path: Path, monkeypatc
     folder, cache = put(tmp_path / "raw"), tmp_path / "cache"
     first = load(folder, cache)
     with monkeypatch.context() as patch:
-        patch.setattr(ieee_cis, "_scan", lambda *_: pytest.fail("read again"))
+        patch.setattr(ieee_cis, "table_file", lambda *_: pytest.fail("read again"))
         again = load(folder, cache)
     assert again.fingerprint == first.fingerprint
     assert_frame_equal(again.frame.collect(), first.frame.collect())
