@@ -44,7 +44,7 @@ class Categories:
             return self._of_numbers(as_numbers(column))
         values = column.unique().to_list()
         ids = column.replace_strict(values, [self.of_value(value) for value in values], return_dtype=pl.Int64)
-        return ids.to_numpy()
+        return ids.to_numpy().astype(np.int64)  # no value, no type
 
     def of_text(self, column: "pl.Expr | pl.Series") -> "pl.Expr":
         """:meth:`of_column` of a column of text, as an expression, so that many are computed together."""
