@@ -2,20 +2,23 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+import polars as pl
 import torch
-from numpy.lib.format import open_memmap
+from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from tqdm import tqdm
 
 from fraudlab.atomic import make_once
 from fraudlab.data.batches import Batch
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits import Rows
-from fraudlab.features.encoder import TableEncoder
+from fraudlab.features.encoder import Arrays, TableEncoder
 
 _BLOCK = 65_536  # rows encoded at once
 
@@ -36,6 +39,7 @@ def encode(table: PreparedTable, rows: Rows, encoder: TableEncoder) -> Batch:
     """Encoded rows of a table, mapped from ``categorical.npy``, ``numeric.npy`` and ``label.npy`` beside it."""
     folder = _folder(table, ["arrays", encoder.fingerprint], rows)
     make_once(folder, lambda aside: _write(table, rows, encoder, aside))
+    table.release()
     # Copy on write: PyTorch wants memory that could be written to.
     names = ("categorical", "numeric", "label")
     categorical, numeric, label = (torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in names)
@@ -51,16 +55,31 @@ def _folder(table: PreparedTable, made_of: list[Any], rows: Rows) -> Path:
 def _write(table: PreparedTable, rows: Rows, encoder: TableEncoder, folder: Path) -> None:
     folder.mkdir()
     columns = list(dict.fromkeys([*table.categorical, *table.numeric, table.schema.label]))
-    shapes = {"categorical": len(encoder.categorical), "numeric": encoder.num_numeric}
-    categorical, numeric = (
-        open_memmap(folder / f"{name}.npy", "w+", dtype, (len(rows), shapes[name]))
-        for name, dtype in (("categorical", np.int64), ("numeric", np.float32))
+    # One memory for all blocks, and plain writes: cheaper than to fill a map of a new file page by page.
+    size = min(_BLOCK, len(rows))
+    made = Arrays(
+        np.empty((size, len(encoder.categorical)), np.int64), np.empty((size, encoder.num_numeric), np.float32)
     )
-    label = open_memmap(folder / "label.npy", "w+", np.int64, (len(rows),))
-    with tqdm(total=len(rows), desc="encoding", unit=" rows", unit_scale=True, leave=False, disable=None) as progress:
+    with (
+        _npy(folder / "categorical.npy", np.int64, (len(rows), len(encoder.categorical))) as categorical,
+        _npy(folder / "numeric.npy", np.float32, (len(rows), encoder.num_numeric)) as numeric,
+        _npy(folder / "label.npy", np.int64, (len(rows),)) as label,
+        tqdm(total=len(rows), desc="encoding", unit=" rows", unit_scale=True, leave=False, disable=None) as progress,
+    ):
         for start in range(0, len(rows), _BLOCK):
-            block = slice(start, start + _BLOCK)
-            frame = table.rows(rows[block], columns)
-            categorical[block], numeric[block] = encoder.transform(frame)
-            label[block] = frame[table.schema.label].to_numpy()
+            frame = table.rows(rows[start : start + _BLOCK], columns)
+            some = slice(len(frame))
+            block = encoder.transform(frame, Arrays(made.categorical[some], made.numeric[some]))
+            categorical.write(block.categorical.data)
+            numeric.write(block.numeric.data)
+            label.write(frame[table.schema.label].cast(pl.Int64).to_numpy().data)
             progress.update(len(frame))
+
+
+@contextmanager
+def _npy(path: Path, dtype: type, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
+    """A file of an array, to which its rows are to be written."""
+    with path.open("wb") as file:
+        header = {"descr": dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        write_array_header_1_0(file, header)
+        yield file

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,25 +17,31 @@ from fraudlab.data.sources import Source
 from fraudlab.data.splits import Split, split_rows
 from fraudlab.features import registry
 from fraudlab.features.registry import Features
-from fraudlab.schema import TableSchema
 
 _WIDTH = 32  # columns of one file at least
 _AHEAD = 32  # columns read at once where they are asked for one by one
 
 
-@dataclass(frozen=True)
 class PreparedTable:
     """A table sorted by (time, id) with its features.
 
-    ``files`` scan the source and, in the cache folder ``path``, what the features added: the same rows, other columns.
-    ``fingerprint`` changes whenever the content would.
+    Args:
+        path: folder of the columns that the features add, in Parquet files.
+        source: the raw table.
+        features: which columns are inputs.
+        fingerprint: changes whenever the content would.
+        held: in memory what the files hold, where it has just been made.
     """
 
-    path: Path
-    files: tuple[pl.LazyFrame, ...]
-    schema: TableSchema
-    features: Features
-    fingerprint: str
+    def __init__(
+        self, path: Path, source: Source, features: Features, fingerprint: str, held: Sequence[pl.DataFrame] = ()
+    ) -> None:
+        self.path = path
+        self.schema = source.schema
+        self.features = features
+        self.fingerprint = fingerprint
+        self._on_disk = [source.frame, *(pl.scan_parquet(file, glob=False) for file in sorted(path.glob("*.parquet")))]
+        self._held = {name: frame for frame in held for name in frame.columns}
 
     @property
     def categorical(self) -> tuple[str, ...]:
@@ -49,11 +54,13 @@ class PreparedTable:
     @property
     def source(self) -> pl.LazyFrame:
         """The raw table."""
-        return self.files[0]
+        return self._on_disk[0]
 
     def column(self, name: str | None) -> pl.Series | None:
         """One column of the whole table; None for None."""
-        return None if name is None else self._file_of[name].select(name).collect().to_series()
+        if name is None:
+            return None
+        return self._held[name][name] if name in self._held else self._file_of[name].select(name).collect().to_series()
 
     @property
     def label(self) -> pl.Series:
@@ -69,12 +76,17 @@ class PreparedTable:
     def rows(self, rows: np.ndarray, columns: Sequence[str]) -> pl.DataFrame:
         """The named columns of ``rows``, increasing positions; only the stretch that they span is read."""
         start, stop = int(rows[0]), int(rows[-1]) + 1
-        found = []
-        for file in self.files:
-            if there := [name for name in columns if self._file_of[name] is file]:
-                found.append(file.slice(start, stop - start).select(there).collect())
-        frame = pl.concat(found, how="horizontal").select(columns)
+        found = [self._held[name][name].slice(start, stop - start) for name in columns if name in self._held]
+        for file in self._on_disk:
+            names = [name for name in columns if name not in self._held and self._file_of[name] is file]
+            if names:
+                found += file.slice(start, stop - start).select(names).collect().get_columns()
+        frame = pl.DataFrame(found).select(columns)
         return frame if len(frame) == len(rows) else frame[rows - start]
+
+    def release(self) -> None:
+        """Give back the memory of a table that has just been made; from now on it is read from its files."""
+        self._held = {}
 
     def columns(self, rows: np.ndarray) -> "Columns":
         """The columns of ``rows``, read as they are asked for."""
@@ -82,7 +94,7 @@ class PreparedTable:
 
     @cached_property
     def _file_of(self) -> dict[str, pl.LazyFrame]:
-        return {name: file for file in self.files for name in file.collect_schema().names()}
+        return {name: file for file in self._on_disk for name in file.collect_schema().names()}
 
 
 class Columns:
@@ -113,16 +125,19 @@ def prepare(source: Source, features: Features, settings: dict[str, object], cac
     identity = json.dumps([source.fingerprint, settings, features.version], sort_keys=True)
     fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:16]
     path = cache_dir / f"{source.schema.name}-{fingerprint}"
+    held = [] if source.held is None else [source.held]
 
     def write(folder: Path) -> None:
         folder.mkdir()
-        for number, part in enumerate(_wide(features.parts(source.frame))):
+        frame = source.frame if source.held is None else source.held.lazy()
+        for number, part in enumerate(_wide(features.parts(frame))):
             # Small row groups: a split reads only the weeks it needs.
             part.write_parquet(folder / f"{number:03}.parquet", compression="lz4", row_group_size=65536)
+            if source.held is not None:
+                held.append(part)
 
     make_once(path, write)
-    files = [pl.scan_parquet(file, glob=False) for file in sorted(path.glob("*.parquet"))]
-    return PreparedTable(path, (source.frame, *files), source.schema, features, fingerprint)
+    return PreparedTable(path, source, features, fingerprint, held)
 
 
 def _wide(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:

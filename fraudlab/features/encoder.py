@@ -3,12 +3,11 @@
 import hashlib
 import json
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +16,22 @@ from safetensors.numpy import load_file, save_file
 
 from fraudlab.atomic import replacing
 from fraudlab.errors import UserError
+from fraudlab.features.categories import FIRST, Categories, vocabulary
+from fraudlab.features.numbers import Curves, as_number, as_numbers, log1p, normal_quantiles
+from fraudlab.features.threads import THREADS, in_threads
 
 if TYPE_CHECKING:  # a record is encoded without it
     import polars as pl
 
 FORMAT = 1
-MISSING, UNKNOWN, FIRST = 0, 1, 2  # category ids
-_MOST_KNOTS = 1000
-_EDGE = 1e-7  # quantiles 0 and 1 would lie at infinity
 _SCALINGS = ("standard", "quantile_normal", "none")
 _MOST = 1e140  # sums of squares of larger numbers overflow
-_BLOCK = 32  # numeric outputs written at once
+_LARGEST = float(np.finfo(np.float32).max)
+_BLOCK = 32  # columns that a thread takes at once
+_ROWS = 65_536  # rows that a thread encodes at once, at most
+
+
+Result = TypeVar("Result")
 
 
 class Arrays(NamedTuple):
@@ -88,10 +92,10 @@ class TableEncoder:
         self._indicators = tuple(indicators)
         self._indicator_columns = [self._numeric.index(name) for name in indicators]
         self._vocabularies = vocabularies
-        self._ids = {name: {word: FIRST + i for i, word in enumerate(words)} for name, words in vocabularies.items()}
+        self._categories = {name: Categories(words) for name, words in vocabularies.items()}
         self._state = state
         if settings.scaling == "quantile_normal":
-            self._curves = _Curves(
+            self._curves = Curves(
                 [state[f"knots.{i}"] for i in range(len(numeric))], [state[f"targets.{i}"] for i in range(len(numeric))]
             )
 
@@ -131,54 +135,67 @@ class TableEncoder:
         """
         _require(frame, [*categorical, *numeric])
         settings = _Settings(scaling, clip, log1p, min_count)
-        vocabularies = {name: _vocabulary(frame[name], min_count) for name in categorical}
-        mean, scale, knots, indicators = np.zeros(len(numeric)), np.ones(len(numeric)), {}, []
-        for i, name in enumerate(numeric):
-            value = _numbers(frame[name])
-            known = value[np.isfinite(value)]
-            if len(known) < len(value):
-                indicators.append(name)
-            if not len(known):
-                known = np.zeros(1)  # as a constant column
-            if log1p:
-                known = _log1p(known)
-            least, most = known.min(), known.max()
-            if scaling != "none" and max(-least, most) > _MOST:
-                raise UserError(
-                    f"column {name} holds numbers from {least:g} to {most:g}, too large to scale; "
-                    "set features.encoder.log1p=true or name such values in data.missing_values"
-                )
-            if scaling == "standard":
-                mean[i], deviation = known.mean(), known.std()
-                # A constant column becomes 0. Rounding can leave its mean a bit off and its deviation above 0.
-                scale[i] = deviation if deviation > 0 and least < most else math.inf
-            elif scaling == "quantile_normal":
-                knots[f"knots.{i}"], knots[f"targets.{i}"] = _normal_quantiles(known)
-        return cls(settings, vocabularies, numeric, indicators, {"mean": mean, "scale": scale, **knots})
+        words = _of_columns(partial(vocabulary, min_count=min_count), frame, categorical)
+        scales = list(_of_columns(partial(_fitted, scaling=scaling, log1p_first=log1p), frame, numeric))
+        state = {"mean": np.array([scale.mean for scale in scales]), "scale": np.array([s.scale for s in scales])}
+        if scaling == "quantile_normal":
+            for i, scale in enumerate(scales):
+                state[f"knots.{i}"], state[f"targets.{i}"] = scale.knots, scale.targets
+        indicators = [name for name, scale in zip(numeric, scales, strict=True) if scale.missing]
+        return cls(settings, dict(zip(categorical, words, strict=True)), numeric, indicators, state)
 
-    def transform(self, frame: "pl.DataFrame") -> Arrays:
+    def transform(self, frame: "pl.DataFrame", into: Arrays | None = None) -> Arrays:
         """The arrays of a frame's rows.
+
+        Args:
+            frame: the rows.
+            into: arrays of the right shapes to write them to, for instance maps of files; None for new ones.
 
         Raises:
             UserError: a column is missing or holds something else where numbers belong.
         """
+        _require(frame, [*self.categorical, *self._numeric])
+        made = into or Arrays(
+            np.empty((len(frame), len(self.categorical)), np.int64),
+            np.empty((len(frame), self.num_numeric), np.float32),
+        )
+
         import polars as pl
 
-        _require(frame, [*self.categorical, *self._numeric])
-        categorical = np.empty((len(frame), len(self.categorical)), np.int64)
+        texts = {
+            name: self._categories[name].of_text(pl.col(name))
+            for name in self.categorical
+            if frame.schema[name] == pl.String
+        }
+
+        def write(rows: range) -> None:
+            part = slice(rows.start, rows.stop)
+            self._write(frame[part], texts, Arrays(made.categorical[part], made.numeric[part]))
+
+        in_threads(write, _stretches(len(frame), max(min(-(-len(frame) // THREADS), _ROWS), 1)))
+        return made
+
+    def _write(self, frame: "pl.DataFrame", texts: "Mapping[str, pl.Expr]", made: Arrays) -> None:
+        """Encode a frame, of whose columns of text the ids are given as expressions."""
+        from polars import selectors
+
+        ids, numbers = _by_column(made.categorical), _by_column(made.numeric)
+        text = frame.select(texts.values())
         for i, name in enumerate(self.categorical):
-            values = frame[name].unique().to_list()
-            ids = [self._id(name, value) for value in values]
-            categorical[:, i] = frame[name].replace_strict(values, ids, return_dtype=pl.Int64).to_numpy()
-        numeric = np.empty((len(frame), self.num_numeric), np.float32)
-        # Writing one column into rows touches every cache line of the array; a block of columns touches it once.
-        for first in range(0, self.num_numeric, _BLOCK):
-            outputs = range(first, min(first + _BLOCK, self.num_numeric))
-            block = np.empty((len(outputs), len(frame)), np.float32)
-            for i, output in enumerate(outputs):
-                block[i] = self._output(frame, output)
-            numeric[:, first : outputs.stop] = block.T
-        return Arrays(categorical, numeric)
+            if name in texts:
+                ids[i] = text[name].to_numpy()
+            else:
+                ids[i] = self._categories[name].of_column(frame[name])
+        known = frame.select(self._numeric).with_columns(selectors.float().fill_null(math.nan))
+        indicator = dict(zip(self._indicator_columns, range(len(self._numeric), self.num_numeric), strict=True))
+        for i, name in enumerate(self._numeric):
+            value = as_numbers(known[name])
+            finite = np.isfinite(value)
+            numbers[i] = self._scale(value, i)
+            numbers[i].view(np.int32)[:] &= -finite.astype(np.int32)  # 0 where missing, without a branch a value
+            if i in indicator:
+                np.logical_not(finite, out=numbers[indicator[i]])
+        made.categorical[:], made.numeric[:] = ids.T, numbers.T
 
     def encode(self, record: Mapping[str, Any]) -> Arrays:
         """The arrays [1, …] of one record, bit for bit those of the same row in a frame; a missing key is a null.
@@ -186,39 +203,27 @@ class TableEncoder:
         Raises:
             UserError: a value is no number where one belongs; the message names the column.
         """
-        ids = [self._id(name, record.get(name)) for name in self.categorical]
-        value = np.array([number(name, record.get(name)) for name in self._numeric], np.float64)
+        ids = [categories.of_value(record.get(name)) for name, categories in self._categories.items()]
+        value = np.array([as_number(name, record.get(name)) for name in self._numeric], np.float64)
         finite = np.isfinite(value)
         numeric = np.empty((1, self.num_numeric), np.float32)
         numeric[0, : len(value)] = np.where(finite, self._scale(value), 0.0)
         numeric[0, len(value) :] = ~finite[self._indicator_columns]
         return Arrays(np.array(ids, np.int64).reshape(1, -1), numeric)
 
-    def _id(self, name: str, value: Any) -> int:
-        word = _word(value)
-        return MISSING if word is None else self._ids[name].get(word, UNKNOWN)
-
-    def _output(self, frame: "pl.DataFrame", output: int) -> NDArray[Any]:
-        """``[rows]``: one numeric output of a frame."""
-        is_indicator = output >= len(self._numeric)
-        column = self._indicator_columns[output - len(self._numeric)] if is_indicator else output
-        value = _numbers(frame[self._numeric[column]])
-        finite = np.isfinite(value)
-        return ~finite if is_indicator else np.where(finite, self._scale(value, column), 0.0)
-
     def _scale(self, value: NDArray[np.float64], column: int | None = None) -> NDArray[np.float64]:
         """Scale ``value``: many rows of one column, or one row of all columns."""
         which = slice(None) if column is None else column
         with np.errstate(invalid="ignore", over="ignore"):
             if self._settings.log1p:
-                value = _log1p(value)
+                value = log1p(value)
             if self._settings.scaling == "standard":
-                value = (value - self._state["mean"][which]) / self._state["scale"][which]
+                value = value - self._state["mean"][which]
+                value /= self._state["scale"][which]
             elif self._settings.scaling == "quantile_normal":
                 value = self._curves.of_row(value) if column is None else self._curves.of_column(column, value)
-            if self._settings.clip is not None:
-                value = np.clip(value, -self._settings.clip, self._settings.clip)
-            return np.clip(value, -_LARGEST, _LARGEST)
+            limit = min(self._settings.clip or _LARGEST, _LARGEST)
+            return np.clip(value, -limit, limit)
 
     def _plain(self) -> str:
         plain = {
@@ -271,115 +276,62 @@ class TableEncoder:
             ) from error
 
 
-class _Curves:
-    """Piecewise linear maps, one a column: the same arithmetic for a column of a frame and for one record.
-
-    Args:
-        knots: of each column, the values, rising, where its map bends.
-        targets: of each column, what its knots become.
-    """
-
-    def __init__(self, knots: Sequence[NDArray[np.float64]], targets: Sequence[NDArray[np.float64]]) -> None:
-        self._knots = knots
-        # The pieces of all columns in a row; the last piece of each is flat and has no end.
-        sizes = np.array([len(column) for column in knots], np.int64)
-        self._last = np.cumsum(sizes) - 1
-        self._first = self._last - sizes + 1
-        bits = (int(sizes.max(initial=1)) - 1).bit_length()
-        self._steps = [1 << bit for bit in reversed(range(bits))]
-        self._left = np.concatenate([*knots, []])
-        self._run = np.concatenate([*(np.diff(column, append=math.inf) for column in knots), []])
-        self._base = np.concatenate([*targets, []])
-        self._rise = np.concatenate([*(np.diff(column, append=column[-1]) for column in targets), []])
-
-    def of_column(self, column: int, value: NDArray[np.float64]) -> NDArray[np.float64]:
-        piece = np.maximum(self._knots[column].searchsorted(value, side="right") - 1, 0)
-        return self._along(self._first[column] + piece, value)
-
-    def of_row(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
-        piece = self._first
-        for step in self._steps:  # a binary search in all columns at once
-            probe = np.minimum(piece + step, self._last)
-            piece = np.where(self._left[probe] <= value, probe, piece)
-        return self._along(piece, value)
-
-    def _along(self, piece: NDArray[np.int64], value: NDArray[np.float64]) -> NDArray[np.float64]:
-        share = np.maximum((value - self._left[piece]) / self._run[piece], 0.0)
-        along: NDArray[np.float64] = self._base[piece] + self._rise[piece] * share
-        return along
-
-
-_LARGEST = float(np.finfo(np.float32).max)
-
-
 def _require(frame: "ColumnsByName | pl.DataFrame", names: Sequence[str]) -> None:
     if missing := [name for name in names if name not in frame.columns]:
         raise UserError(f"columns missing from the table: {', '.join(missing)}; it has: {', '.join(frame.columns)}")
 
 
-def _word(value: Any) -> str | None:
-    """Text form of a category; None where missing."""
-    if value is None:
-        return None
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        if math.isnan(value):
-            return None
-        return str(int(value)) if value.is_integer() else repr(value)
-    return str(value)
+def _of_columns(
+    work: "Callable[[pl.Series], Result]", frame: "ColumnsByName | pl.DataFrame", names: Sequence[str]
+) -> "Iterator[Result]":
+    """What ``work`` gives for each of the columns, of which few are held at a time."""
+    for some in _stretches(len(names), _BLOCK):
+        yield from in_threads(work, [frame[names[i]] for i in some])
 
 
-def _vocabulary(column: "pl.Series", min_count: int) -> list[str]:
-    counts: Counter[str] = Counter()
-    for value, count in column.value_counts(name="count").iter_rows():
-        if (word := _word(value)) is not None:
-            counts[word] += count
-    return sorted((word for word in counts if counts[word] >= min_count), key=lambda word: (-counts[word], word))
+class _Fitted(NamedTuple):
+    """How one column is scaled, and whether values of it are missing."""
+
+    mean: float
+    scale: float
+    missing: bool
+    knots: NDArray[np.float64]
+    targets: NDArray[np.float64]
 
 
-def _numbers(column: "pl.Series") -> NDArray[np.float64]:
-    """A column as float64; NaN where missing."""
-    import polars as pl
-
-    if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.String, pl.Null)):
+def _fitted(column: "pl.Series", scaling: str, log1p_first: bool) -> _Fitted:
+    known = as_numbers(column.drop_nulls())
+    if not (finite := np.isfinite(known)).all():
+        known = known[finite]
+    missing = len(known) < len(column)
+    if not len(known):
+        known = np.zeros(1)  # as a constant column
+    if log1p_first:
+        known = log1p(known)
+    least, most = known.min(), known.max()
+    if scaling != "none" and max(-least, most) > _MOST:
         raise UserError(
-            f"column {column.name} should be numeric but is of type {column.dtype}; make it categorical or leave it out"
+            f"column {column.name} holds numbers from {least:g} to {most:g}, too large to scale; "
+            "set features.encoder.log1p=true or name such values in data.missing_values"
         )
-    try:
-        return column.cast(pl.Float64).fill_null(math.nan).to_numpy()
-    except pl.exceptions.PolarsError:
-        cast = column.cast(pl.Float64, strict=False)
-        sample = column.filter(cast.is_null() & column.is_not_null())
-        raise UserError(
-            f"column {column.name} should be numeric but holds {sample[0]!r}; make it categorical, "
-            "or name that value in data.missing_values"
-        ) from None
+    mean, scale, knots, targets = 0.0, 1.0, np.empty(0), np.empty(0)
+    if scaling == "standard":
+        mean, deviation = known.mean(), known.std()
+        # A constant column becomes 0. Rounding can leave its mean a bit off and its deviation above 0.
+        scale = deviation if deviation > 0 and least < most else math.inf
+    elif scaling == "quantile_normal":
+        knots, targets = normal_quantiles(known)
+    return _Fitted(mean, scale, missing, knots, targets)
 
 
-def number(name: str, value: Any) -> float:
-    """One value as a float, as a cast of its column would read it; NaN where missing."""
-    if value is None:
-        return math.nan
-    try:
-        if isinstance(value, str) and ("_" in value or value != value.strip() or not value.isascii()):
-            raise ValueError  # Python reads these, a cast does not
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise UserError(f"column {name}: {value!r} is no number; give a number, or leave it out if missing") from None
+def _by_column(array: NDArray[Any]) -> NDArray[Any]:
+    """An empty array like ``array`` with its axes swapped.
+
+    Its rows do not start a power of two apart: a cache would keep them all in the same few places.
+    """
+    rows, columns = array.shape
+    return np.empty((columns, rows + 48), array.dtype)[:, :rows]
 
 
-def _log1p(value: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sign(value) * np.log1p(np.abs(value))
-
-
-def _normal_quantiles(known: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Values and the normal quantiles they stand for; a value that spans several quantiles takes their middle."""
-    share = np.linspace(0.0, 1.0, min(_MOST_KNOTS, max(len(known), 2)))
-    value = np.quantile(known, share)
-    knots, first, count = np.unique(value, return_index=True, return_counts=True)
-    middle = (share[first] + share[first + count - 1]) / 2
-    normal = NormalDist()
-    return knots, np.array([normal.inv_cdf(min(max(q, _EDGE), 1 - _EDGE)) for q in middle])
+def _stretches(count: int, size: int) -> list[range]:
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudlab.features.encoder import number
+from fraudlab.features.numbers import as_number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,7 +33,7 @@ def narrowed(record: Mapping[str, Any], look_ups: Mapping[str, NDArray[Any]]) ->
     try:
         wide = np.array([made[name] for name in names], np.float64)
     except (TypeError, ValueError, OverflowError):
-        wide = np.array([number(name, made[name]) for name in names], np.float64)
+        wide = np.array([as_number(name, made[name]) for name in names], np.float64)
     with np.errstate(over="ignore"):
         narrow = wide.astype(np.float32).astype(np.float64)
     made.update(zip(names, narrow.tolist(), strict=True))

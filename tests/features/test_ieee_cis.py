@@ -13,6 +13,7 @@ from fraudlab.config import IEEECISConfig, IEEECISFeaturesConfig
 from fraudlab.data.sources import ieee_cis
 from fraudlab.data.sources.ieee_cis_columns import IDENTITY, TRANSACTION, table_schema
 from fraudlab.errors import UserError
+from fraudlab.features import registry
 from fraudlab.features.encoder import TableEncoder
 from fraudlab.features.ieee_cis import IEEECISFeatures
 from fraudlab.features.ieee_cis.recipe import PUBLISHED_V
@@ -199,3 +200,10 @@ def test_a_real_record_alone_is_its_row(shared_data: Path, tmp_path: Path) -> No
         alone = encoder.encode(found)
         assert np.array_equal(alone.categorical[0], arrays.categorical[row])
         assert np.array_equal(alone.numeric[0], arrays.numeric[row])
+
+
+def test_scope_transductive_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    for scope in ("point_in_time", "transductive"):
+        registry.make(registry.settings_of(IEEECISFeaturesConfig(scope=scope)), SCHEMA)
+    (said,) = caplog.messages
+    assert "features.scope=transductive: aggregates see the whole table" in said

@@ -16,11 +16,13 @@ class Source:
 
     ``frame`` scans Parquet and is sorted by time, then id (only by id where no column holds the time); the label is
     Int8, 0 or 1 (1 = fraud); there always is an id. ``fingerprint`` is short hex that changes whenever the data would.
+    ``held`` is the same table in memory, where it has just been read and is small enough.
     """
 
     frame: pl.LazyFrame
     schema: TableSchema
     fingerprint: str
+    held: pl.DataFrame | None = None
 
 
 def fingerprint_of(facts: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from fraudlab.features.ieee_cis.groups import Array, Groups
 from fraudlab.features.ieee_cis.recipe import (
     CLIENT,
     COUNTED,
@@ -28,62 +29,8 @@ from fraudlab.features.ieee_cis.recipe import (
     MONTH,
 )
 from fraudlab.features.ieee_cis.row import EXPRESSIONS
-
-Array = NDArray[np.float64]
-
-_FEW = 64  # rows; larger groups are added up one by one, smaller ones all at once
-
-
-class Groups:
-    """Rows put together by a key; "places" count rows in order of key, then of time.
-
-    Args:
-        key: int64 ``[rows]``.
-    """
-
-    def __init__(self, key: NDArray[np.int64]) -> None:
-        self.order = np.argsort(key, kind="stable")
-        ordered = key[self.order]
-        self.starts = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
-        self.sizes = np.diff(self.starts, append=len(key))
-        self.keys = ordered[self.starts]
-
-    def before(self, value: Array) -> Array:
-        """``[rows, n]``: sums of ``value``, ``[rows, n]`` by place, over each place's group up to the place before."""
-        total = np.empty_like(value)
-        total[self.starts] = 0.0
-        for step in range(1, _FEW):
-            here = self.starts[self.sizes > step] + step
-            total[here] = total[here - 1] + value[here - 1]
-        for start, size in zip(self.starts[self.sizes > _FEW], self.sizes[self.sizes > _FEW], strict=True):
-            rest = slice(start + _FEW - 1, start + size - 1)
-            first = value[rest].copy()
-            first[0] += total[start + _FEW - 1]
-            np.cumsum(first, axis=0, out=total[start + _FEW : start + size])
-        return total
-
-    def whole(self, total: Array, value: Array) -> Array:
-        """``[groups, n]``: sums over whole groups, from ``total``, the sums before each place."""
-        last = self.starts + self.sizes - 1
-        summed: Array = total[last] + value[last]
-        return summed
-
-    def counts(self) -> Array:
-        """``[rows]``: rows of the same group before each place."""
-        counts = np.arange(len(self.order), dtype=np.float64)
-        counts -= np.repeat(self.starts, self.sizes)
-        return counts
-
-    def spread(self, value: NDArray[Any]) -> NDArray[Any]:
-        """A value of each group, ``[groups, …]``, for each of its places."""
-        spread: NDArray[Any] = np.repeat(value, self.sizes, axis=0)
-        return spread
-
-    def by_row(self, value: Array) -> Array:
-        """``value`` ``[rows]`` by place, by row."""
-        rows = np.empty_like(value)
-        rows[self.order] = value
-        return rows
+from fraudlab.features.numbers import as_numbers
+from fraudlab.features.threads import in_threads
 
 
 def parts(frame: pl.LazyFrame, *, whole: bool) -> Iterator[pl.DataFrame]:
@@ -93,31 +40,32 @@ def parts(frame: pl.LazyFrame, *, whole: bool) -> Iterator[pl.DataFrame]:
         frame: the table in order of time.
         whole: aggregates see all rows with the same key, not only earlier ones.
     """
+    columns = _columns(frame)
     deviation: dict[str, pl.Series] = {}
-    for key, groups in _groups(frame):
-        rows = len(groups.order)
-        counts = groups.counts()
-        all_counts = groups.spread(groups.sizes.astype(np.float64)) if whole else counts
-        by_row = groups.by_row(all_counts)
-        columns = {f"{key}_share": by_row / (rows if whole else np.maximum(np.arange(rows), 1))}
-        if key in COUNTED:
-            columns[f"{key}_count"] = by_row
-        yield pl.DataFrame(columns)
-        for names, value in _columns(frame, key, groups):
-            total = groups.before(value)
+    keys = _keys(columns)
+    for name, groups in zip(KEYS, in_threads(Groups, keys.values()), strict=True):
+        counts = groups.sizes[groups.group] if whole else groups.count
+        by_row = groups.by_row(counts.astype(np.float64))
+        seen = len(by_row) if whole else np.maximum(np.arange(len(by_row)), 1)
+        part = {f"{name}_share": by_row / seen}
+        if name in COUNTED:
+            part[f"{name}_count"] = by_row
+
+        def features(total: _Totals, groups: Groups = groups, counts: NDArray[np.int64] = counts) -> list[Array]:
+            value = total.of(groups)
+            sums = groups.before(value)
             if whole:
-                total = groups.spread(groups.whole(total, value))
-            part = pl.DataFrame(
-                {
-                    name: groups.by_row(each)
-                    for name, each in zip(names, _features(names, total, all_counts), strict=True)
-                }
-            ).fill_nan(None)
-            deviation |= {name: part[name] for name in names if name in _AMOUNT_BY_ACCOUNT}
-            yield part
+                sums = groups.whole(sums, value)[:, groups.group]
+            return [groups.by_row(feature) for feature in total.features(sums, counts)]
+
+        totals = _totals(columns, name, keys[name])
+        for total, made in zip(totals, in_threads(features, totals), strict=True):
+            part |= dict(zip(total.names, made, strict=True))
+        found = pl.DataFrame(part).fill_nan(None)
+        deviation |= {name: found[name] for name in found.columns if name in _AMOUNT_BY_ACCOUNT}
+        yield found
     mean, std = (deviation[name] for name in _AMOUNT_BY_ACCOUNT)
-    amount = frame.select("TransactionAmt").collect().to_series()
-    yield pl.DataFrame({"amount_unlike_account": (amount - mean) / (std + 1)})
+    yield pl.DataFrame({"amount_unlike_account": (columns["TransactionAmt"] - mean) / (std + 1)})
 
 
 _AMOUNT_BY_ACCOUNT = ("account_TransactionAmt_mean", "account_TransactionAmt_std")
@@ -130,88 +78,134 @@ def look_ups(frame: pl.LazyFrame) -> dict[str, NDArray[Any]]:
     each key ``<key>.keys``, int64 ``[groups]``, rising, and ``<key>.values``, float64 ``[groups, 1 + features]``:
     number of rows, then what ``names_by(key)`` names, NaN where there are too few values.
     """
-    found: dict[str, NDArray[Any]] = {EMAILS: _emails(frame)}
-    for key, groups in _groups(frame):
-        counts = groups.sizes.astype(np.float64)
-        values = [counts]
-        for names, value in _columns(frame, key, groups):
-            values += _features(names, groups.whole(groups.before(value), value), counts)
-        found |= {f"{key}.keys": groups.keys, f"{key}.values": np.column_stack(values)}
-        found["seen"] = np.array([counts.sum()])
+    columns = _columns(frame)
+    found: dict[str, NDArray[Any]] = {
+        EMAILS: np.array(_emails(columns).to_list(), dtype="U"),
+        "seen": np.array([float(len(columns))]),
+    }
+    for name, key in _keys(columns).items():
+        groups = Groups(key)
+
+        def features(total: _Totals, groups: Groups = groups) -> list[Array]:
+            value = total.of(groups)
+            return total.features(groups.whole(groups.before(value), value), groups.sizes)
+
+        values = [groups.sizes.astype(np.float64)]
+        for made in in_threads(features, _totals(columns, name, key)):
+            values += made
+        rising = np.argsort(groups.keys)
+        found |= {f"{name}.keys": groups.keys[rising], f"{name}.values": np.column_stack(values)[rising]}
     return found
 
 
-def _emails(frame: pl.LazyFrame) -> NDArray[Any]:
-    domains = frame.select(pl.col("P_emaildomain").drop_nulls().unique().sort()).collect().to_series()
-    return np.array(domains.to_list(), dtype="U")
+def _columns(frame: pl.LazyFrame) -> pl.DataFrame:
+    """All that is read of the table, at once."""
+    made = {
+        "month": pl.col("TransactionDT") // MONTH,
+        "cents": EXPRESSIONS["cents"],
+        **{name: pl.col(name).replace_strict(MATCH_NUMBERS, default=None, return_dtype=pl.Float32) for name in MATCHES},
+    }
+    names = ["TransactionDT", "D1", "P_emaildomain", "addr1", "card1", "card2", "card3"]
+    for table in (MOMENTS, MEANS, DIFFERENT):
+        names += [name for columns in table.values() for name in columns]
+    return frame.select(made.get(name, pl.col(name)).alias(name) for name in dict.fromkeys(names)).collect()
 
 
-def _groups(frame: pl.LazyFrame) -> Iterator[tuple[str, Groups]]:
-    """The groups of each of :data:`KEYS`; :func:`fraudlab.features.ieee_cis.record.keys` makes the same numbers."""
-    columns = frame.select("TransactionDT", "D1", "P_emaildomain", "addr1", "card1", "card2", "card3").collect()
+def _emails(columns: pl.DataFrame) -> pl.Series:
+    return columns["P_emaildomain"].drop_nulls().unique().sort()
+
+
+def _keys(columns: pl.DataFrame) -> dict[str, NDArray[np.int64]]:
+    """``[rows]`` of each of :data:`KEYS`; :func:`fraudlab.features.ieee_cis.record.keys` makes the same numbers."""
     number = {name: columns[name].cast(pl.Float64).fill_null(-1.0) for name in ("addr1", "card1", "card2", "card3")}
-    email = columns["P_emaildomain"].rank("dense").cast(pl.Int64).fill_null(0)
+    emails = pl.Enum(_emails(columns))
+    email = (columns["P_emaildomain"].cast(emails).to_physical().cast(pl.Int64) + 1).fill_null(0)
     client = columns["card1"].cast(pl.Int64) * CLIENT + columns["addr1"].cast(pl.Int64).fill_null(0)
     day = (columns["TransactionDT"] // DAY - columns["D1"]).floor() + DETAIL // 2
-    day = day.clip(1, DETAIL - 1).cast(pl.Int64).fill_null(0)
-    for key in KEYS:
-        if key in number:
-            made = (number[key] * FRACTION).cast(pl.Int64)
-        elif key == "P_emaildomain":
-            made = email
-        elif key == "card1_addr1":
-            made = client
-        else:
-            made = client * DETAIL + (
-                email if key == "card1_addr1_email" else day.clip(1, DETAIL - 1).cast(pl.Int64).fill_null(0)
-            )
-        yield key, Groups(made.to_numpy())
+    made = {
+        **{name: (value * FRACTION).cast(pl.Int64) for name, value in number.items()},
+        "P_emaildomain": email,
+        "card1_addr1": client,
+        "card1_addr1_email": client * DETAIL + email,
+        "account": client * DETAIL + day.clip(1, DETAIL - 1).cast(pl.Int64).fill_null(0),
+    }
+    return {key: made[key].to_numpy() for key in KEYS}
 
 
-def _columns(frame: pl.LazyFrame, key: str, groups: Groups) -> Iterator[tuple[list[str], Array]]:
-    """What is added up by ``key``, as ``[rows, n]`` by place, with the names of the features it gives."""
-    for column in MOMENTS.get(key, ()):
-        value, known = _known(frame, column, groups)
-        yield [f"{key}_{column}_mean", f"{key}_{column}_std"], np.column_stack([known, value, value * value])
-    for column in MEANS.get(key, ()):
-        value, known = _known(frame, column, groups)
-        yield [f"{key}_{column}_mean"], np.column_stack([known, value])
-    group = pl.Series(groups.spread(groups.keys))
-    for column in DIFFERENT.get(key, ()):
-        pairs = pl.DataFrame({"value": _column(frame, column)[groups.order], "group": group})
-        new = pairs.select(pl.struct("group", "value").is_first_distinct() & pl.col("value").is_not_null())
-        yield [f"{key}_{column}_different"], new.to_series().cast(pl.Float64).to_numpy()[:, None]
+class _Totals:
+    """Something that is added up within groups, and the features that follow from its sums.
+
+    Args:
+        names: of the features.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def of(self, groups: Groups) -> Array:
+        """``[n, rows]``: what is added up, by place."""
+        raise NotImplementedError
+
+    def features(self, sums: Array, counts: NDArray[np.int64]) -> list[Array]:
+        """Features from sums ``[n, …]`` over ``counts`` rows; NaN where too few values are known."""
+        raise NotImplementedError
 
 
-def _known(frame: pl.LazyFrame, name: str, groups: Groups) -> tuple[Array, Array]:
-    """A column by place, 0 where it is missing, and 1 where it is not."""
-    value = _column(frame, name).cast(pl.Float64)
-    known = value.is_not_null().cast(pl.Float64).to_numpy()
-    return value.fill_null(0.0).to_numpy()[groups.order], known[groups.order]
+class _Moments(_Totals):
+    """Known values, their sum and, where a deviation is wanted, their squares' sum."""
+
+    def __init__(self, column: pl.Series, *names: str) -> None:
+        super().__init__(*names)
+        self._column = column
+
+    def of(self, groups: Groups) -> Array:
+        value = np.empty((1 + len(self.names), len(groups.row)))
+        np.take(as_numbers(self._column), groups.row, out=value[1])
+        known = ~np.isnan(value[1])
+        value[0] = known
+        value[1].view(np.int64)[:] &= -known.astype(np.int64)  # 0 where missing, without a branch a value
+        if len(value) > 2:
+            np.multiply(value[1], value[1], out=value[2])
+        return value
+
+    def features(self, sums: Array, counts: NDArray[np.int64]) -> list[Array]:
+        known, total = sums[0], sums[1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = np.where(known > 0, total / known, np.nan)
+            if len(self.names) == 1:
+                return [mean]
+            variance = np.maximum(sums[2] - total * total / known, 0.0) / (known - 1)
+            return [mean, np.where(known > 1, np.sqrt(variance), np.nan)]
 
 
-def _column(frame: pl.LazyFrame, name: str) -> pl.Series:
-    if name == "month":
-        return frame.select(pl.col("TransactionDT") // MONTH).collect().to_series()
-    if name == "cents":
-        return frame.select(EXPRESSIONS["cents"].alias(name)).collect().to_series()
-    if name in MATCHES:
-        return (
-            frame.select(pl.col(name).replace_strict(MATCH_NUMBERS, default=None, return_dtype=pl.Float64))
-            .collect()
-            .to_series()
-        )
-    return frame.select(name).collect().to_series()
+class _Different(_Totals):
+    """Values that the group had not before.
+
+    Args:
+        new: boolean, ``[rows]``.
+        name: of the feature.
+    """
+
+    def __init__(self, new: pl.Series, name: str) -> None:
+        super().__init__(name)
+        self._new = new
+
+    def of(self, groups: Groups) -> Array:
+        return self._new.to_numpy()[groups.row].astype(np.float64)[None]
+
+    def features(self, sums: Array, counts: NDArray[np.int64]) -> list[Array]:
+        return [np.where(counts > 0, sums[0], np.nan)]
 
 
-def _features(names: list[str], total: Array, counts: Array) -> list[Array]:
-    """Features from totals ``[…, n]`` over ``counts`` rows; NaN where too few values are known."""
-    if names[0].endswith("_different"):
-        return [np.where(counts > 0, total[:, 0], np.nan)]
-    known, sums = total[:, 0], total[:, 1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(known > 0, sums / known, np.nan)
-        if len(names) == 1:
-            return [mean]
-        variance = np.maximum(total[:, 2] - sums * sums / known, 0.0) / (known - 1)
-        return [mean, np.where(known > 1, np.sqrt(variance), np.nan)]
+def _totals(columns: pl.DataFrame, key: str, number: NDArray[np.int64]) -> list[_Totals]:
+    """What is added up by ``key``, whose values by row are ``number``; features in the order of ``names_by(key)``."""
+    different = DIFFERENT.get(key, ())
+    seen = columns.with_columns(pl.Series("key", number))
+    new = seen.select(
+        (pl.struct("key", name).is_first_distinct() & pl.col(name).is_not_null()).alias(name) for name in different
+    )
+    return [
+        *(_Moments(columns[name], f"{key}_{name}_mean", f"{key}_{name}_std") for name in MOMENTS.get(key, ())),
+        *(_Moments(columns[name], f"{key}_{name}_mean") for name in MEANS.get(key, ())),
+        *(_Different(new[name], f"{key}_{name}_different") for name in different),
+    ]
