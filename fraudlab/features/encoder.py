@@ -18,7 +18,7 @@ from fraudlab.atomic import replacing
 from fraudlab.errors import UserError
 from fraudlab.features.categories import FIRST, Categories, vocabulary
 from fraudlab.features.numbers import Curves, as_number, as_numbers, log1p, normal_quantiles
-from fraudlab.features.threads import THREADS, in_threads
+from fraudlab.features.threads import in_threads
 
 if TYPE_CHECKING:  # a record is encoded without it
     import polars as pl
@@ -28,7 +28,7 @@ _SCALINGS = ("standard", "quantile_normal", "none")
 _MOST = 1e140  # sums of squares of larger numbers overflow
 _LARGEST = float(np.finfo(np.float32).max)
 _BLOCK = 32  # columns that a thread takes at once
-_ROWS = 65_536  # rows that a thread encodes at once, at most
+_ROWS = 16_384  # rows that a thread encodes at once
 
 
 Result = TypeVar("Result")
@@ -172,7 +172,7 @@ class TableEncoder:
             part = slice(rows.start, rows.stop)
             self._write(frame[part], texts, Arrays(made.categorical[part], made.numeric[part]))
 
-        in_threads(write, _stretches(len(frame), max(min(-(-len(frame) // THREADS), _ROWS), 1)))
+        in_threads(write, _stretches(len(frame), _ROWS))
         return made
 
     def _write(self, frame: "pl.DataFrame", texts: "Mapping[str, pl.Expr]", made: Arrays) -> None:
