@@ -1,7 +1,7 @@
 """``python -m benchmarks.serving``: the server's speed and toughness, each figure beside the bar it must reach.
 
 Starts real servers on this machine and measures them from outside, beside a plain FastAPI app with pytorch-tabnet in
-the same run. About eight minutes on two cores; nothing else should run meanwhile. The records are simulated.
+the same run. About eight to ten minutes on two cores; nothing else should run meanwhile. The records are simulated.
 """
 
 import argparse

@@ -21,11 +21,9 @@ app = FastAPI()
 def encode(frame: pd.DataFrame, columns: dict[str, Any]) -> np.ndarray:
     """A float table, categorical columns first: the category's number, 0 where it is not known; numbers as they are."""
     table = frame.reindex(columns=[*columns["categories"], *columns["numeric"]])
-    for name, categories in columns["categories"].items():
-        table[name] = table[name].astype("string").map(categories).fillna(0)
-    numeric = table[columns["numeric"]].apply(pd.to_numeric, errors="coerce")
-    table[columns["numeric"]] = numeric.fillna(0.0)
-    return table.to_numpy(dtype=np.float32)
+    codes = [table[name].map(categories).fillna(0) for name, categories in columns["categories"].items()]
+    numeric = table[columns["numeric"]].astype(np.float32).fillna(0.0)
+    return np.column_stack([*codes, numeric]).astype(np.float32)
 
 
 def save(folder: Path, classifier: TabNetClassifier, columns: dict[str, Any]) -> None:
