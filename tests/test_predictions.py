@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from fraudlab.data.prepared import PreparedTable
+from fraudlab.data.sources import Source
 from fraudlab.features.columns import TableColumns
 from fraudlab.predictions import predictions_frame, split_figures
 from fraudlab.schema import Column, TableSchema
@@ -30,7 +31,7 @@ def table(*, whole: bool) -> PreparedTable:
             price=pl.Series(draw.gamma(2, 10, 200)),
         )
     schema = TableSchema("t", tuple(columns))
-    return PreparedTable(Path(), (frame.lazy(),), schema, TableColumns(schema), "")
+    return PreparedTable(Path("nothing-added"), Source(frame.lazy(), schema, ""), TableColumns(schema), "")
 
 
 @pytest.mark.parametrize("whole", [True, False])
