@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +16,7 @@ from fraudlab.metrics.bootstrap import FIGURES
 from fraudlab.metrics.ranking import Ranking
 from fraudlab.reporting.svg import FIRST, MUTED, SECOND, STYLE, Plot, draw
 from fraudlab.reporting.table import COLUMNS
+from fraudlab.reporting.template import environment
 
 Differences = Sequence[Mapping[str, Difference] | None]
 
@@ -71,17 +71,11 @@ def write_comparison_page(
     path: Path, compared: Sequence[Model], apart: Differences, part: str, confidence: float
 ) -> None:
     """Write the page to ``path``; it loads nothing from elsewhere."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"interval": interval, "apart_from_zero": _apart_from_zero}
+    pages = environment()
+    pages.globals |= {"interval": interval, "apart_from_zero": _apart_from_zero}
     with mpl.rc_context(STYLE):
         plots = [_by_run(compared), *([_apart(compared, apart)] if any(apart) else []), _precision_recall(compared)]
-    page = environment.get_template("comparison.html.jinja").render(
+    page = pages.get_template("comparison.html.jinja").render(
         models=compared,
         apart=list(zip(compared[1:], apart, strict=True)),
         columns=COLUMNS,

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import polars as pl
 
@@ -14,6 +13,7 @@ from fraudlab.errors import UserError
 from fraudlab.reporting.plots import Split, draw_plots
 from fraudlab.reporting.published import BENCHMARKS
 from fraudlab.reporting.table import COLUMNS
+from fraudlab.reporting.template import environment
 
 _ALERTS_PER_1000 = (1, 2, 5, 10, 20, 50)
 
@@ -39,15 +39,9 @@ def write_report(run: Path) -> Path:
     benchmark = BENCHMARKS.get(provenance.get("published") or "")
     config = run / "config.yaml"
     plots = draw_plots(splits, benchmark, run / "csv" / "metrics.csv")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"figure": _figure, "percent": _percentage}
-    page = environment.get_template("report.html.jinja").render(
+    pages = environment()
+    pages.filters |= {"figure": _figure, "percent": _percentage}
+    page = pages.get_template("report.html.jinja").render(
         run=provenance,
         metrics=metrics,
         columns=COLUMNS,

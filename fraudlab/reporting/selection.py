@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
 from fraudlab.atomic import write_text
 from fraudlab.reporting.svg import FIRST, MUTED, SECOND, STYLE, Plot, draw
+from fraudlab.reporting.template import environment
 from fraudlab.selection.redundancy import MOST_ROWS
 from fraudlab.selection.selection import Selection
 
@@ -51,16 +51,10 @@ def write_selection_report(
         simulated: whether the data were simulated; the page says so.
         use: the command that trains without the features left out, if there is one.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    pages = environment()
     with mpl.rc_context(STYLE):
         plot = _scatter(selection)
-    page = environment.get_template("selection.html.jinja").render(
+    page = pages.get_template("selection.html.jinja").render(
         selection=selection,
         worst_first=_worst_first(selection),
         redundant=set(selection.redundant),

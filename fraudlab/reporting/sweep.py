@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib as mpl
 import numpy as np
 import optuna
@@ -17,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from fraudlab.atomic import write_text
 from fraudlab.reporting.comparison import aligned
 from fraudlab.reporting.svg import FIRST, MUTED, SECOND, STYLE, Plot, draw
+from fraudlab.reporting.template import environment
 from fraudlab.tuning.definition import Definition
 from fraudlab.tuning.search import state_of
 from fraudlab.tuning.space import Setting, override, text
@@ -80,18 +80,12 @@ def write_sweep_page(
     simulated: bool,
 ) -> None:
     """Write the page to ``path``; it loads nothing from elsewhere."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"mean_and_std": mean_and_std, "candidate_name": candidate_name, "state_of": state_of}
-    environment.globals |= {"seconds": _seconds, "text": text}
+    pages = environment()
+    pages.globals |= {"mean_and_std": mean_and_std, "candidate_name": candidate_name, "state_of": state_of}
+    pages.globals |= {"seconds": _seconds, "text": text}
     with mpl.rc_context(STYLE):
         plots = _plots(study, trials, definition)
-    page = environment.get_template("sweep.html.jinja").render(
+    page = pages.get_template("sweep.html.jinja").render(
         definition=definition,
         trials=[*ranked(trials, definition), *(trial for trial in trials if trial.state != TrialState.COMPLETE)],
         states=Counter(map(state_of, trials)),
