@@ -162,10 +162,9 @@ class TableEncoder:
 
         import polars as pl
 
+        types = frame.schema
         texts = {
-            name: self._categories[name].of_text(pl.col(name))
-            for name in self.categorical
-            if frame.schema[name] == pl.String
+            name: self._categories[name].of_text(pl.col(name)) for name in self.categorical if types[name] == pl.String
         }
 
         def write(rows: range) -> None:
@@ -277,8 +276,10 @@ class TableEncoder:
 
 
 def _require(frame: "ColumnsByName | pl.DataFrame", names: Sequence[str]) -> None:
-    if missing := [name for name in names if name not in frame.columns]:
-        raise UserError(f"columns missing from the table: {', '.join(missing)}; it has: {', '.join(frame.columns)}")
+    known = frame.columns
+    if missing := set(names).difference(known):
+        missing_ones = ", ".join(name for name in names if name in missing)
+        raise UserError(f"columns missing from the table: {missing_ones}; it has: {', '.join(known)}")
 
 
 def _of_columns(

@@ -46,6 +46,7 @@ def narrowed_rows(records: "pl.DataFrame", look_ups: Mapping[str, NDArray[Any]])
     from polars import selectors
 
     wide = records.with_columns(selectors.integer().cast(pl.Int64), selectors.float().cast(pl.Float64).fill_nan(None))
-    names = [name for name in look_ups[NARROW].tolist() if name in wide.columns]
+    known = set(wide.columns)
+    names = [name for name in look_ups[NARROW].tolist() if name in known]
     # By way of float64, as one record's value comes.
     return wide.with_columns(pl.col(names).cast(pl.Float64).cast(pl.Float32))
