@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch._higher_order_ops.while_loop import while_loop
 
-_LARGEST = 64  # most entries that are sorted
+_LARGEST = 32  # most entries that are sorted
 _CHUNK, _HEADS = 16, 8  # entries of which the largest alone counts in the bound; and how many of those
 _STILL = 64  # times the precision: a smaller rise is rounding
 

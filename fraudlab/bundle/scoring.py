@@ -15,7 +15,7 @@ from fraudlab.atomic import replacing
 from fraudlab.bundle.runtime import Bundle
 from fraudlab.errors import UserError
 
-_BLOCK = 8_192  # rows that a thread encodes and scores at once
+_BLOCK = 16_384
 _TYPES = {"integer": pl.Int64, "number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "datetime": pl.String}
 _ENDINGS = (".csv", ".parquet")
 

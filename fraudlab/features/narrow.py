@@ -45,8 +45,14 @@ def narrowed_rows(records: "pl.DataFrame", look_ups: Mapping[str, NDArray[Any]])
     import polars as pl
     from polars import selectors
 
-    wide = records.with_columns(selectors.integer().cast(pl.Int64), selectors.float().cast(pl.Float64).fill_nan(None))
-    known = set(wide.columns)
-    names = [name for name in look_ups[NARROW].tolist() if name in known]
+    types = records.schema
+    names = [name for name in look_ups[NARROW].tolist() if name in types]
+    done = [name for name in names if types[name] == pl.Float32]
+    wide = records.with_columns(
+        selectors.integer().cast(pl.Int64),
+        selectors.by_name(done).fill_nan(None),
+        (selectors.float() - selectors.by_name(done)).cast(pl.Float64).fill_nan(None),
+    )
     # By way of float64, as one record's value comes.
-    return wide.with_columns(pl.col(names).cast(pl.Float64).cast(pl.Float32))
+    others = [name for name in names if types[name] != pl.Float32]
+    return wide.with_columns(pl.col(others).cast(pl.Float64).cast(pl.Float32))
