@@ -231,7 +231,7 @@ def bulk(material: Material, effort: Effort) -> list[Line]:
         if done.returncode or pl.scan_parquet(scores).select(pl.len()).collect().item() != effort.bulk_rows:
             sys.exit(f"error: {' '.join(command)}\n{done.stdout}{done.stderr}")
     rate = effort.bulk_rows / seconds
-    saw = f"{rate:,.0f} rows/s: {effort.bulk_rows:,} rows of {len(material.frame.columns)} fields, the command's start included"
+    saw = f"{rate:,.0f} rows/s: {effort.bulk_rows:,} rows of {len(material.frame.columns)} fields, start included"
     return [{"what": "bulk predict", "saw": saw, "met": rate >= 30_000, "rows": effort.bulk_rows, "seconds": seconds}]
 
 
