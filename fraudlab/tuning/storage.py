@@ -1,7 +1,9 @@
 """Where a study lies: an SQLite file, a PostgreSQL server or a journal file, each for many processes at once."""
 
 import re
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -71,6 +73,7 @@ def first_line(error: BaseException) -> str:
 def _sqlite(url: str) -> optuna.storages.RDBStorage:
     path = Path(url.removeprefix("sqlite:///"))
     path.parent.mkdir(parents=True, exist_ok=True)
+    _write_ahead(path)
     storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _SQLITE_PATIENCE}})
 
     # SQLite knows no row locks: only a transaction that locks the file before it reads keeps two processes from
@@ -78,9 +81,6 @@ def _sqlite(url: str) -> optuna.storages.RDBStorage:
     @event.listens_for(storage.engine, "connect")
     def _(connection, _record) -> None:  # type: ignore[no-untyped-def]
         connection.isolation_level = None
-        # No wait for the disk at each commit: a power failure may lose the last ones, but not the figures in the run
-        # folders, which are told again.
-        connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
 
     @event.listens_for(storage.engine, "begin")
@@ -89,3 +89,21 @@ def _sqlite(url: str) -> optuna.storages.RDBStorage:
 
     storage.engine.dispose()  # connections made before the listeners
     return storage
+
+
+def _write_ahead(path: Path) -> None:
+    """Let commits to the file not wait for the disk, from now on for every process.
+
+    A power failure may lose the last ones, but not the figures in the run folders, which are told again.
+    """
+    until = time.monotonic() + _SQLITE_PATIENCE
+    while True:
+        with closing(sqlite3.connect(path, timeout=_SQLITE_PATIENCE)) as connection:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                # Another process does the same at this moment: SQLite refuses at once, whatever the timeout.
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise OSError(f"{path}: {error}") from error
+        time.sleep(0.05)

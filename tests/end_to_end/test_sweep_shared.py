@@ -32,7 +32,8 @@ def test_killed_and_started_again_it_loses_and_repeats_nothing(tmp_path: Path, s
     wait_for(lambda: not any(map(alive, orphans)), 30)  # trials end with their search
 
     asked = subprocess.Popen(begun, stdout=subprocess.PIPE, text=True)
-    wait_for(lambda: list(folder.glob("trials/*/metrics.json")))
+    # A trial may have finished before the kill: not until one runs does this process listen to signals.
+    wait_for(lambda: children(asked.pid) and list(folder.glob("trials/*/metrics.json")))
     asked.send_signal(signal.SIGINT)
     printed, _ = asked.communicate(timeout=60)
     assert asked.returncode == 128 + signal.SIGINT
