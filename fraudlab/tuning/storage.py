@@ -3,8 +3,10 @@
 import re
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import optuna
 from optuna.storages import JournalStorage
@@ -16,6 +18,7 @@ from fraudlab.errors import UserError
 
 ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError)
 """What a storage raises that cannot be reached or is full."""
+Result = TypeVar("Result")
 _SQLITE_PATIENCE = 60  # seconds to wait for another process's transaction
 _OPENINGS = 4  # attempts: two processes that make the tables of one storage at once get in each other's way
 
@@ -30,22 +33,28 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
     Raises:
         UserError: nothing answers there, or the address makes no sense.
     """
-    for attempt in range(_OPENINGS):
+    try:
+        return patiently(lambda: _open(url))
+    except ImportError as error:
+        raise UserError(
+            f"storage={hidden(url)} needs a package that is missing ({error}); for PostgreSQL: "
+            "pip install 'psycopg[binary]'"
+        ) from error
+    except (*ERRORS, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"storage={hidden(url)} cannot be reached: {first_line(error)}\n"
+            "Use sqlite:///<file>, postgresql://<user>:<password>@<host>/<database> or journal:<file>."
+        ) from error
+
+
+def patiently(work: Callable[[], Result]) -> Result:
+    """What ``work`` gives, tried anew a few times where a storage raises one of :data:`ERRORS`."""
+    for attempt in range(1, _OPENINGS):
         try:
-            return _open(url)
-        except ImportError as error:
-            raise UserError(
-                f"storage={hidden(url)} needs a package that is missing ({error}); for PostgreSQL: "
-                "pip install 'psycopg[binary]'"
-            ) from error
-        except (*ERRORS, ValueError, RuntimeError) as error:
-            if attempt + 1 == _OPENINGS or not isinstance(error, ERRORS):
-                raise UserError(
-                    f"storage={hidden(url)} cannot be reached: {first_line(error)}\n"
-                    "Use sqlite:///<file>, postgresql://<user>:<password>@<host>/<database> or journal:<file>."
-                ) from error
-            time.sleep(0.5 * (attempt + 1))
-    raise AssertionError
+            return work()
+        except ERRORS:
+            time.sleep(0.5 * attempt)
+    return work()
 
 
 def _open(url: str) -> optuna.storages.BaseStorage:

@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from fraudlab.errors import UserError
 from fraudlab.tuning.space import Space, Value
+from fraudlab.tuning.storage import patiently
 
 log = logging.getLogger(__name__)
 
@@ -221,13 +222,15 @@ def open_study(
         "name> for this search, or give the one that began it"
     )
     try:
-        study = optuna.create_study(
-            storage=storage,
-            study_name=name,
-            directions=list(directions),
-            sampler=sampler,
-            pruner=pruner,
-            load_if_exists=True,
+        study = patiently(
+            lambda: optuna.create_study(
+                storage=storage,
+                study_name=name,
+                directions=list(directions),
+                sampler=sampler,
+                pruner=pruner,
+                load_if_exists=True,
+            )
         )
     except ValueError as error:
         raise other from error
