@@ -41,7 +41,7 @@ def trainer_of(settings: Mapping[str, Any], folder: Path) -> tuple[L.Trainer, Cl
     config.register()
     with hydra.initialize_config_dir(str(conf_dir()), version_base=HYDRA_VERSION_BASE):
         typed = config.typed("train", hydra.compose("train", [f"{key}={value}" for key, value in settings.items()]))
-    typed.callbacks = {}  # they watch a validation, of which there is none
+    typed.callbacks = {"last": (typed.callbacks or {})["last_checkpoint"]}  # others watch a validation: there is none
     fitting._quieten_lightning()
     trainer: Any = fitting._trainer(typed, folder, None, with_validation=True, stop_after=None)  # True: for its logger
     clock = Clock()

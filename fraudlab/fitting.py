@@ -19,7 +19,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, ProgressBar
 from torch import nn
 
-from fraudlab import baseline_fitting, build
+from fraudlab import baseline_fitting, build, distributed
 from fraudlab.atomic import write_json
 from fraudlab.callbacks import LastCheckpoint, StopAfter, TrialReport
 from fraudlab.checkpoint_files import KEEP_PREVIOUS, LAST, CheckpointFiles, newest_whole
@@ -81,6 +81,11 @@ def check_plumbing(config: FitConfig) -> None:
         raise UserError(f"trainer.accelerator={accelerator}: no CUDA device is there; use trainer=auto or trainer=cpu")
     if accelerator == "mps" and not torch.backends.mps.is_available():
         raise UserError("trainer.accelerator=mps: no Apple GPU is there; use trainer=auto or trainer=cpu")
+    if config.trainer["strategy"] == distributed.NAME and (accelerator != "cpu" or config.trainer["num_nodes"] > 1):
+        raise UserError(
+            f"trainer.strategy={distributed.NAME} is for the CPU of one machine; use trainer.strategy=ddp, "
+            "or trainer.accelerator=cpu trainer.num_nodes=1"
+        )
 
 
 def fit(

@@ -65,6 +65,8 @@ class LastCheckpoint(Checkpoint):
         # In place of Lightning's, which talks to the other ranks from inside the handler; it puts back what was before.
         self._sigterm = trainer.received_sigterm
         signal.signal(signal.SIGTERM, self._on_sigterm)
+        # With that handler goes what Lightning's ranks tell of it at every step, which costs as much as a small step.
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         self._saved = self._asked = time.monotonic()
         self._saved_step = trainer.global_step
         if self._state is not None:

@@ -1,7 +1,8 @@
 """``python killed.py <overrides>``: a door that gets a signal when it has taken so many batches.
 
 Batches of training, validation and scoring count alike, in each process for itself. From the environment: ``DOOR``,
-``BATCHES`` (0: nothing happens, and their number is printed at the end) and ``SIGNAL`` (SIGKILL if not given).
+``BATCHES`` (0: nothing happens, and their number is printed at the end), ``SIGNAL`` (SIGKILL if not given) and
+``ONLY`` (the local rank of the one process that gets it; all do if not given).
 """
 
 import atexit
@@ -11,7 +12,8 @@ import signal
 
 from fraudlab.data.batches import Batches
 
-limit = int(os.environ["BATCHES"])
+rank = os.environ.get("LOCAL_RANK", "0")
+limit = int(os.environ["BATCHES"]) if os.environ.get("ONLY", rank) == rank else 0
 taken = 0
 cut = Batches._batch
 

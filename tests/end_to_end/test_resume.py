@@ -104,6 +104,21 @@ def two_processes(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_shared_memory_trains_as_gloo_does(data: Path, two_processes: Path, tmp_path: Path) -> None:
+    """PyTorch's own exchange between processes leads to the very same weights and running statistics."""
+    done = start(data, *SETTINGS, "trainer=ddp_sim", "trainer.strategy=ddp", f"hydra.run.dir={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+    assert_same(two_processes, tmp_path / "run")
+
+
+def test_a_fit_ends_where_its_other_process_is_killed(data: Path, tmp_path: Path) -> None:
+    done = start(data, *SETTINGS, "trainer=ddp_sim", f"hydra.run.dir={tmp_path}/run", batches=17, ONLY="1")
+    assert done.returncode != 0
+    assert not (tmp_path / "run" / "metrics.json").exists()
+    done = start(data, f"resume={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+
+
 def test_two_processes_killed_end_the_same(data: Path, two_processes: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert start(data, *SETTINGS, "trainer=ddp_sim", f"hydra.run.dir={folder}", batches=17).returncode == -9
