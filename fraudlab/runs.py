@@ -39,12 +39,12 @@ class RunFolder:
         """Begin a run in ``path``.
 
         Raises:
-            UserError: another run lies there already.
+            UserError: another run lies there already, or what a fit left and would take for its own.
         """
         run = cls(path)
         if rank() > 0:  # the first process of a distributed run has begun it
             return run
-        if run.config_path.exists():
+        if any((path / name).exists() for name in ("config.yaml", "fit.json", "checkpoints", "selection")):
             raise UserError(
                 f"{path} holds a run already; give this one another folder (hydra.run.dir=...) or remove that one"
             )

@@ -47,6 +47,13 @@ def test_a_run_is_begun_once_and_found_when_finished(tmp_path: Path) -> None:
         RunFolder.find(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize("left", ["fit.json", "checkpoints", "selection"])
+def test_what_another_fit_left_is_not_taken_over(tmp_path: Path, left: str) -> None:
+    (tmp_path / left).mkdir()
+    with pytest.raises(UserError, match="holds a run already"):
+        RunFolder.start(tmp_path, "a: 1\n")
+
+
 def test_other_processes_of_a_run_join_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     RunFolder.start(tmp_path / "run", "a: 1\n")
     monkeypatch.setenv("LOCAL_RANK", "1")

@@ -129,3 +129,15 @@ def test_results_travel_through_google_cloud_storage(reproduced: Path, bucket: d
     run(reproduced, "dvc", "remote", "modify", "--local", "cloud", "endpointurl", bucket["endpointurl"])
     run(reproduced, "dvc", "remote", "modify", "--local", "cloud", "allow_anonymous_login", "true")
     travels(reproduced, "cloud")
+
+
+def test_a_changed_setting_is_trained_with(reproduced: Path) -> None:
+    """Last, since it leaves other results: nothing that the training before left is taken for the new one's."""
+    file = reproduced / "params.yaml"
+    file.write_text(file.read_text().replace("trainer.max_epochs=8", "trainer.max_epochs=2"))
+    run(reproduced, "dvc", "repro", "train")
+    fits = [
+        json.loads((reproduced / "outputs/dvc/train" / part / "fit.json").read_text()) for part in (".", "selection")
+    ]
+    assert fits[1]["epochs"] == 2
+    assert fits[0]["epochs"] <= 2
