@@ -12,7 +12,6 @@ from fraudlab import build
 from fraudlab.atomic import replacing, write_text
 from fraudlab.baselines.contract import Examples
 from fraudlab.config import BaselineConfig, CrossEntropyConfig, TrainConfig
-from fraudlab.config.baselines import UNUSED as UNUSED
 from fraudlab.config.baselines import BoostingConfig
 from fraudlab.data.batches import Batch
 from fraudlab.digest import sha256_of
@@ -27,7 +26,7 @@ _SHA256 = "best.sha256"  # of the model's file
 
 
 def warn_of_unused(config: TrainConfig, given: Sequence[str]) -> None:
-    """Warn of each of the overrides ``given`` of :data:`UNUSED`, where the run's model is a baseline.
+    """Warn of each of the overrides ``given``, which do nothing to a baseline, where the run's model is one.
 
     Raises:
         UserError: the loss is one that no baseline learns by.

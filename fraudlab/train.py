@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fraudlab.cli import choices, command, door, overrides
 from fraudlab.config import BaselineConfig, TrainConfig
+from fraudlab.config.baselines import UNUSED
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def main(config: TrainConfig) -> None:
             print(f"the run in {run.path} has ended; its figures: python -m fraudlab.evaluate run={run.path}")
             return
     fitting.check_plumbing(config)
-    baseline_fitting.warn_of_unused(config, overrides(*baseline_fitting.UNUSED))
+    baseline_fitting.warn_of_unused(config, overrides(*UNUSED))
     pretrained = Pretrained.load(config)
     if run is None:
         run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))

@@ -36,6 +36,22 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture
+def hydra_conf() -> Iterator[None]:
+    """Hydra with conf/ and the registered schemas, for tests that compose."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    from fraudlab import config
+    from fraudlab.cli import HYDRA_VERSION_BASE, conf_dir
+
+    config.register()
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(conf_dir()), version_base=HYDRA_VERSION_BASE):
+        yield
+    GlobalHydra.instance().clear()
+
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 import hydra
 import pytest
 import yaml
-from hydra.core.global_hydra import GlobalHydra
 
 from fraudlab import build, config
-from fraudlab.cli import HYDRA_VERSION_BASE, conf_dir
+from fraudlab.cli import conf_dir
 from fraudlab.errors import UserError
 from tests.conftest import REPOSITORY
 
@@ -21,13 +20,7 @@ OPTIONS = [
     for file in sorted(folder.glob("*.yaml"))
 ]
 
-
-@pytest.fixture(autouse=True)
-def _hydra():
-    config.register()
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(conf_dir()), version_base=HYDRA_VERSION_BASE):
-        yield
+pytestmark = pytest.mark.usefixtures("hydra_conf")
 
 
 def compose(door: str, *overrides: str):

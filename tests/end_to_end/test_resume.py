@@ -93,6 +93,22 @@ def test_sigterm_saves_and_a_broken_checkpoint_is_passed_over(data: Path, never_
     assert_same(never_killed, moved)
 
 
+@pytest.mark.parametrize("trainer", ["cpu", "ddp_sim"])
+def test_a_killed_pretraining_ends_the_same(data: Path, tmp_path: Path, trainer: str) -> None:
+    settings = (*SETTINGS[:-1], "logger=csv", f"trainer={trainer}")
+    for folder, batches in ((tmp_path / "whole", 0), (tmp_path / "killed", 17)):
+        done = start(data, *settings, f"hydra.run.dir={folder}", batches=batches, DOOR="pretrain")
+        assert done.returncode == (-9 if batches else 0), done.stderr
+    done = start(data, f"resume={tmp_path}/killed", DOOR="pretrain")
+    assert done.returncode == 0, done.stderr
+    runs = (tmp_path / "whole", tmp_path / "killed")
+    states = (torch.load(run / "checkpoints" / "best.ckpt", weights_only=True) for run in runs)
+    assert differences(*map(compared, states)) == []
+    figures = [json.loads((run / "metrics.json").read_text()) for run in runs]
+    assert figures[0]["val"] == figures[1]["val"]
+    assert figures[0]["train"]["reconstruction_loss"] == figures[1]["train"]["reconstruction_loss"]
+
+
 @pytest.fixture(scope="module")
 def two_processes(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Started by Lightning."""

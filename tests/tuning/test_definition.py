@@ -7,7 +7,6 @@ import pytest
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 
-from fraudlab import config
 from fraudlab.cli import HYDRA_VERSION_BASE, conf_dir
 from fraudlab.config import SweepConfig
 from fraudlab.errors import UserError
@@ -16,14 +15,7 @@ from fraudlab.tuning.definition import load_definition, sweeps_dir
 
 NAMES = sorted(file.stem for file in sweeps_dir().glob("*.yaml"))
 
-
-@pytest.fixture(autouse=True)
-def _hydra():
-    config.register()
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(conf_dir()), version_base=HYDRA_VERSION_BASE):
-        yield
-    GlobalHydra.instance().clear()
+pytestmark = pytest.mark.usefixtures("hydra_conf")
 
 
 @pytest.mark.parametrize("name", NAMES)
