@@ -23,7 +23,7 @@ from fraudlab import baseline_fitting, build, distributed
 from fraudlab.atomic import write_json
 from fraudlab.callbacks import LastCheckpoint, StopAfter, TrialReport
 from fraudlab.checkpoint_files import KEEP_PREVIOUS, LAST, CheckpointFiles, newest_whole
-from fraudlab.config import BaselineConfig, FitConfig, PretrainConfig, TrainConfig
+from fraudlab.config import BaselineConfig, FitConfig, PretrainConfig, TabNetConfig, TrainConfig
 from fraudlab.curves import loggers
 from fraudlab.data.batches import Batch
 from fraudlab.data.datamodule import FraudDataModule
@@ -81,6 +81,13 @@ def check_plumbing(config: FitConfig) -> None:
         raise UserError(f"trainer.accelerator={accelerator}: no CUDA device is there; use trainer=auto or trainer=cpu")
     if accelerator == "mps" and not torch.backends.mps.is_available():
         raise UserError("trainer.accelerator=mps: no Apple GPU is there; use trainer=auto or trainer=cpu")
+    precision = config.trainer["precision"]
+    if precision in ("16-true", "bf16-true") and isinstance(config.model, TabNetConfig):
+        mixed = precision.replace("true", "mixed")
+        raise UserError(
+            f"trainer.precision={precision}: TabNet's masks and statistics need single precision; "
+            f"use trainer.precision={mixed}"
+        )
     if config.trainer["strategy"] == distributed.NAME and (accelerator != "cpu" or config.trainer["num_nodes"] > 1):
         raise UserError(
             f"trainer.strategy={distributed.NAME} is for the CPU of one machine; use trainer.strategy=ddp, "

@@ -18,6 +18,7 @@ from tests.conftest import Command
         ("optimizer._target_=os.system", "not allowed"),
         ("trainer=gpu", "no CUDA device"),
         ("trainer.strategy=ddp_shared_memory", "is for the CPU of one machine; use trainer.strategy=ddp"),
+        ("trainer.precision=bf16-true", "use trainer.precision=bf16-mixed"),
         ("experiment=handbok", "handbook"),
         ("experiment=null", "experiment=none"),
         ("scheduler=plateau", "refit=false"),
