@@ -42,14 +42,24 @@ class Plot:
     title: str
     svg: Markup
     caption: str
+    wide: bool = False
 
 
-def draw(key: str, title: str, alt: str, caption: str, paint: Callable[[Figure], None], height: float = 3.2) -> Plot:
+def draw(
+    key: str,
+    title: str,
+    alt: str,
+    caption: str,
+    paint: Callable[[Figure], None],
+    height: float = 3.2,
+    *,
+    wide: bool = False,
+) -> Plot:
     """One plot as inline SVG: ids unique on the page, colours as CSS variables, named for screen readers.
 
-    ``height`` is in inches of 4.8 across.
+    ``height`` is in inches of 4.8 across, or of 10 for one that is ``wide``: as wide as the page.
     """
-    figure = Figure(figsize=(4.8, height))
+    figure = Figure(figsize=(10 if wide else 4.8, height))
     figure.subplots_adjust(left=0.145, right=0.955, bottom=0.14, top=0.97)  # a layout engine would double the time
     paint(figure)
     buffer = io.StringIO()
@@ -60,4 +70,4 @@ def draw(key: str, title: str, alt: str, caption: str, paint: Callable[[Figure],
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{key}-", svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var({variable})")
-    return Plot(title, Markup(svg), caption)  # noqa: S704 (made here of numbers and fixed words)
+    return Plot(title, Markup(svg), caption, wide)  # noqa: S704 (made here of numbers and fixed words)

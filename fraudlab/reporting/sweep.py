@@ -168,17 +168,21 @@ def _history(trials: Sequence[FrozenTrial], definition: Definition) -> Plot:
         finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
         numbers, values = [t.number for t in finished], [t.values[0] for t in finished]
         pruned = [trial for trial in trials if trial.state == TrialState.PRUNED and trial.values]
-        axes.plot([t.number for t in pruned], [t.values[0] for t in pruned], "x", color=MUTED, label="pruned", ms=4)
+        low, high = (min(values), max(values)) if values else (-np.inf, np.inf)
+        room = 0.15 * (high - low) or 0.01
+        if pruned:
+            lasts = np.clip([t.values[0] for t in pruned], low - 0.9 * room, high + 0.9 * room)
+            axes.plot([t.number for t in pruned], lasts, "x", color=MUTED, label="pruned", ms=4)
         axes.plot(numbers, values, "o", color=FIRST, label="finished", ms=4)
         axes.plot(numbers, pick.accumulate(values) if values else [], color=SECOND, label="best so far")
         axes.set(xlabel="trial", ylabel=metric.name)
-        if values:  # pruned trials stop anywhere below
-            low, high = min(values), max(values)
-            room = 0.15 * (high - low) or 0.01
+        if values:
             axes.set_ylim(low - room, high + room)
-        axes.legend(loc="lower right")
+        figure.subplots_adjust(top=0.9)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.02, 0.98), ncols=3)
 
-    return draw("history", "History", f"{metric.name} by trial", "Of a pruned trial, its last value.", paint)
+    caption = "Of a pruned trial, its last value, at the edge where it lies beyond."
+    return draw("history", "History", f"{metric.name} by trial", caption, paint)
 
 
 def _importances(study: optuna.Study, finished: Sequence[FrozenTrial], definition: Definition) -> Plot | None:
@@ -217,7 +221,7 @@ def _parallel(finished: Sequence[FrozenTrial], definition: Definition) -> Plot:
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        figure.subplots_adjust(bottom=0.36, left=0.06)
+        figure.subplots_adjust(bottom=0.24, left=0.08, right=0.96)
         for index in order:  # the best last, on top
             heights = [_height(setting, finished[index].params.get(setting.key)) for setting in used]
             heights.append(_share(values, index))
@@ -231,6 +235,7 @@ def _parallel(finished: Sequence[FrozenTrial], definition: Definition) -> Plot:
         "Every finished trial as a line through its settings and its figure",
         "A line a trial, through where each setting lies between its bounds; the best fifth stands out.",
         paint,
+        wide=True,
     )
 
 
@@ -254,13 +259,15 @@ def _share(values: np.ndarray, index: int) -> float:
 def _label(axes: Axes, names: Sequence[str], used: Sequence[Setting], values: np.ndarray) -> None:
     ends = [(setting.corners()[0], setting.corners()[-1]) for setting in used] + [(values.min(), values.max())]
     for column, (low, high) in enumerate(ends):
-        axes.axvline(column, color=MUTED, linewidth=0.6)
+        axes.vlines(column, 0, 1, color=MUTED, linewidth=0.6)
         for height, end, side in ((-0.03, low, "top"), (1.03, high, "bottom")):
             shown = f"{end:.3g}" if isinstance(end, float) else text(end)
-            axes.text(column, height, shown, ha="center", va=side, fontsize=6)
-    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=7)
+            axes.text(column, height, shown, ha="center", va=side, fontsize=8)
+    axes.set_xticks(range(len(names)), names, rotation=15, ha="right")
+    axes.tick_params(axis="x", length=0)
     axes.set_yticks([])
     axes.set_ylim(-0.12, 1.12)
+    axes.spines[:].set_visible(False)
     axes.grid(visible=False)
 
 

@@ -1,5 +1,6 @@
 """The settings of a trial as ``python -m fraudlab.train`` would compose them: checked before any trial starts."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from fraudlab.config import TrainConfig
 from fraudlab.errors import UserError
 from fraudlab.tuning.definition import Definition
 from fraudlab.tuning.space import Setting
+
+log = logging.getLogger(__name__)
 
 _GROUPS = ("data", "features", "split", "model", "loss", "optimizer", "scheduler", "trainer", "callbacks")
 _OF_THE_RUN = ("paths", "seed", "test", "report", "logger", "resume")  # what an experiment leaves to the command
@@ -54,6 +57,8 @@ def _without_hydra(composed: DictConfig) -> DictConfig:
 def check(definition: Definition) -> TrainConfig:
     """Compose every bound and every choice of the space once; gives the settings that the fixed ones make.
 
+    Warns where finalists are fitted with the seed that they were chosen with.
+
     Raises:
         UserError: a setting of the search does not exist, or cannot have a value that the search would give it.
     """
@@ -67,7 +72,16 @@ def check(definition: Definition) -> TrainConfig:
             typed(compose(overrides), overrides)
         except UserError as error:
             raise UserError(f"the search cannot try {' '.join(overrides[len(fixed) :])}:\n{error}") from error
-    return typed(base, fixed)
+    settings = typed(base, fixed)
+    if definition.finalists and settings.seed in definition.seeds:
+        log.warning(
+            "seeds=%s have the search's own, %d: what was luck with it helps the finalists again; leave it "
+            "out, or give the search another (fixed: [seed=%d])",
+            list(definition.seeds),
+            settings.seed,
+            max(definition.seeds) + 1,
+        )
+    return settings
 
 
 def _check_type(setting: Setting, base: DictConfig) -> None:

@@ -39,7 +39,7 @@ class Definition:
         trials: how many, over all processes.
         jobs: trials at once in one process; 0 for one a core.
         finalists: so many of the best are run again over ``seeds``.
-        seeds: of the finalists.
+        seeds: of the finalists; without train's own, 0, that trials have unless told.
         start: points of the space that are tried first.
         storage: address; None for SQLite in the sweep's folder.
     """
@@ -140,7 +140,7 @@ def _read(path: Path) -> Definition:
         trials=_whole(raw, "trials", 30, 1, where),
         jobs=_whole(raw, "jobs", 0, 0, where),
         finalists=_whole(raw, "finalists", 3, 0, where),
-        seeds=_seeds(raw.get("seeds", [0, 1, 2]), where),
+        seeds=_seeds(raw.get("seeds", [1, 2, 3]), where),
         start=tuple(_start(raw.get("start", []), space, where)),
         storage=raw.get("storage"),
     )

@@ -100,3 +100,10 @@ def test_the_best_as_an_experiment_is_the_trial_it_was(tmp_path: Path, name: str
     for key in ("data", "features", "split", "model", "loss", "optimizer", "scheduler", "trainer", "callbacks"):
         assert getattr(again, key) == getattr(trial, key), key
     assert (again.batch_size, again.seed, again.refit) == (trial.batch_size, trial.seed, trial.refit)
+
+
+def test_a_search_with_a_finalists_seed_is_warned(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for settings, warned in (({}, False), ({"seeds": [0, 1]}, True), ({"seeds": [0, 1], "finalists": 0}, False)):
+        caplog.clear()
+        check(load_definition(SweepConfig(sweep=written(tmp_path, **settings))))
+        assert ("give the search another (fixed: [seed=2])" in caplog.text) == warned
