@@ -66,7 +66,26 @@ def candidates_table(
     where = "the test window; the best was chosen on validation" if tested else "validation"
     seeds = f"over seeds {', '.join(map(str, definition.seeds))}" if tested or definition.finalists else "of one run"
     caption = f"Mean ± deviation {seeds} on {where}" + ("; simulated data" if simulated else "")
-    return "\n".join([caption, "", *aligned(rows)])
+    lines = [caption, "", *aligned(rows)]
+    if said := against_start(candidates, best, definition):
+        lines += ["", said]
+    return "\n".join(lines)
+
+
+def against_start(candidates: Sequence[Candidate], best: Candidate, definition: Definition) -> str | None:
+    """What the best has over the point that the search started from, and whether seeds alone could give as much.
+
+    None where the start is the best itself or did not run, or where there is one seed.
+    """
+    found = {candidate.trial: candidate for candidate in candidates}
+    start = next((c for c in candidates if is_start(c, definition) and c.trial != best.trial), None)
+    if start is None or best.trial not in found or len(start.values) < 2:
+        return None
+    difference, low, high = found[best.trial].above(start)
+    said = f"The best against the search's start: {difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} (Welch)"
+    if low <= 0 <= high:
+        return f"{said}; it holds 0: these seeds do not tell them apart."
+    return f"{said}."
 
 
 def write_sweep_page(
@@ -91,6 +110,7 @@ def write_sweep_page(
         states=Counter(map(state_of, trials)),
         candidates=candidates,
         best=best,
+        against_start=against_start(candidates, best, definition),
         seconds_in_all=sum(map(_seconds, trials)),
         simulated=simulated,
         plots=plots,
@@ -114,9 +134,14 @@ def mean_and_std(candidate: Candidate, figure: int = 0) -> str:
 def candidate_name(candidate: Candidate, best: Candidate, definition: Definition) -> str:
     """Its trial, and whether it is the best one, or where the search started from."""
     marks = ["best"] if candidate.trial == best.trial else []
-    if definition.start and dict(definition.start[0]) == dict(candidate.drawn):
+    if is_start(candidate, definition):
         marks.append("the search's start")
     return f"trial {candidate.trial}" + (f" ({', '.join(marks)})" if marks else "")
+
+
+def is_start(candidate: Candidate, definition: Definition) -> bool:
+    """Whether it is the first point that the search started from."""
+    return bool(definition.start) and dict(definition.start[0]) == dict(candidate.drawn)
 
 
 def _left(rows: Sequence[list[str]]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import ttest_ind
 
 from fraudlab.config import SweepConfig, TrainConfig
 from fraudlab.config.baselines import BoostingConfig
@@ -43,6 +44,11 @@ class Candidate:
     def std(self, figure: int = 0) -> float | None:
         """Over the seeds (n - 1); None for a single one."""
         return float(self.values[:, figure].std(ddof=1)) if len(self.values) > 1 else None
+
+    def above(self, other: "Candidate") -> tuple[float, float, float]:
+        """How far the first figure's mean is above another's, and the 95 % interval (Welch 1947), for several seeds."""
+        interval = ttest_ind(self.values[:, 0], other.values[:, 0], equal_var=False).confidence_interval(0.95)
+        return self.mean() - other.mean(), float(interval.low), float(interval.high)
 
 
 class Sweep:
