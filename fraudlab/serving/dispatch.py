@@ -125,8 +125,7 @@ class Dispatcher:
         except (asyncio.IncompleteReadError, ConnectionError):
             self._workers.remove(worker)
             self._on_failure()
-            for jobs in reversed(worker.out):
-                self._again(jobs)
+            self._put_back(worker.out)
             self._send_more()
         finally:
             writer.close()
@@ -164,10 +163,12 @@ class Dispatcher:
             else:
                 job.answer.set_result(answer)
 
-    def _again(self, jobs: list[_Job]) -> None:
-        """Put what a dead worker had before all that waits."""
-        for job in reversed(jobs):
-            job.tries += 1
+    def _put_back(self, batches: deque[list[_Job]]) -> None:
+        """Put what a dead worker had before all that waits; a job that was in work at two deaths fails."""
+        if batches:  # the first is in work; what was at hand behind it has killed nobody
+            for job in batches[0]:
+                job.tries += 1
+        for job in reversed([job for jobs in batches for job in jobs]):
             if job.tries < _MOST_TRIES:
                 self._waiting.appendleft(job)
                 self.waiting_records += job.records
