@@ -30,7 +30,9 @@ class Focal(nn.Module):
     def forward(self, logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
         """Loss [] of ``logits``; the mean runs over rows, not over weights."""
         log_p = _log_p(logits, label)
-        return _mean_over_rows((1 - log_p.exp()) ** self.focusing * -log_p, label, weight, self.fraud_weight)
+        # Above 0, where a power below 1 has no slope: a row that is surely right would turn all weights to NaN.
+        wrong = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)
+        return _mean_over_rows(wrong**self.focusing * -log_p, label, weight, self.fraud_weight)
 
 
 def _log_p(logits: Tensor, label: Tensor) -> Tensor:

@@ -21,3 +21,11 @@ def test_focal_is_equation_4_of_the_paper() -> None:
     expected = (WEIGHT * (1 - p) ** 2 * -p.log()).mean()
     assert torch.isclose(Focal(focusing=2.0)(LOGITS, LABEL, WEIGHT), expected)
     assert torch.isclose(Focal(focusing=0.0)(LOGITS, LABEL, WEIGHT), CrossEntropy()(LOGITS, LABEL, WEIGHT))
+
+
+def test_a_row_that_is_surely_right_leaves_a_gradient() -> None:
+    logits = torch.tensor([[60.0, -60.0], [0.0, 1.0]], requires_grad=True)
+    Focal(focusing=0.5)(logits, torch.tensor([0, 0]), torch.ones(2)).backward()
+    assert logits.grad is not None
+    assert torch.allclose(logits.grad[0], torch.zeros(2), atol=1e-6)
+    assert logits.grad[1].isfinite().all()

@@ -18,6 +18,11 @@ def at_least(key: str, value: float, least: float) -> None:
         raise UserError(f"{key}={value} is too small; it must be at least {least}")
 
 
+def above(key: str, value: float, least: float) -> None:
+    if not value > least:
+        raise UserError(f"{key}={value} is too small; it must be above {least}")
+
+
 def within(key: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise UserError(f"{key}={value} is out of range; it must lie in [{low}, {high}]")

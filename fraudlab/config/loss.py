@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fraudlab.config.checks import at_least
+from fraudlab.config.checks import above, at_least
 
 
 @dataclass
@@ -13,7 +13,7 @@ class CrossEntropyConfig:
     fraud_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        at_least("loss.fraud_weight", self.fraud_weight, 0.0)
+        above("loss.fraud_weight", self.fraud_weight, 0.0)
 
 
 @dataclass
@@ -26,4 +26,4 @@ class FocalConfig:
 
     def __post_init__(self) -> None:
         at_least("loss.focusing", self.focusing, 0.0)
-        at_least("loss.fraud_weight", self.fraud_weight, 0.0)
+        above("loss.fraud_weight", self.fraud_weight, 0.0)

@@ -37,6 +37,9 @@ class TabNetConfig:
         for key in ("n_d", "n_a", "n_steps", "embedding_dim", "members"):
             at_least(f"model.{key}", getattr(self, key), 1)
         at_least("model.virtual_batch_size", self.virtual_batch_size, 2)
+        at_least("model.gamma", self.gamma, 1.0)
+        within("model.momentum", self.momentum, 1e-6, 1.0)
+        within("model.epsilon", self.epsilon, 1e-30, 1.0)  # float32 must tell it from 0
         for key in ("n_independent", "n_shared", "sparsity"):
             at_least(f"model.{key}", getattr(self, key), 0)
         if self.n_independent + self.n_shared == 0:

@@ -103,6 +103,15 @@ class Embedding(nn.Module):
         self.register_buffer("kept", torch.tensor(kept, dtype=torch.int64), persistent=False)
         self.even = len(set(dims)) <= 1
 
+    def check(self, categorical: Tensor) -> None:
+        """Refuse ids out of their column's range, which in the one table are a neighbour's.
+
+        Raises:
+            IndexError: there is one.
+        """
+        if ((categorical < 0) | (categorical >= self.cardinality)).any():
+            raise IndexError(f"an id is outside its column's range; the columns have {self.cardinality.tolist()} ids")
+
     def forward(self, categorical: Tensor) -> Tensor:
         """From ids int64 [B, C] to [B, sum(dims)]."""
         table = F.embedding(categorical + self.offset, self.weight).flatten(1)

@@ -116,6 +116,8 @@ class TabNet(nn.Module):
         ours = numeric.dtype == self.input_norm.weight.dtype and not numeric.requires_grad
         if ours and usable(numeric, self.training):
             return normalised_columns(self.embedding, self.input_norm, categorical, numeric)
+        if self.embedding is not None and categorical.device.type == "cpu" and not torch.compiler.is_compiling():
+            self.embedding.check(categorical)
         return self.input_norm(self.embed(categorical, numeric))  # type: ignore[no-any-return]
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> NetworkOutput:
@@ -124,7 +126,7 @@ class TabNet(nn.Module):
         Raises:
             ValueError: the arrays have other columns than the network, differ in rows, or ``categorical`` is not int64;
                 or, in training, a ghost batch has one row only.
-            IndexError: an id is outside its column's range (on the CPU; CUDA reports it as an assertion).
+            IndexError: an id is outside its column's range (on the CPU, where not compiled; else not checked).
         """
         decisions, entropy = self.encoder(self.columns(categorical, numeric))
         return NetworkOutput(self.head(decisions.sum(dim=0)), self.sparsity * entropy)

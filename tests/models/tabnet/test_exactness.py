@@ -271,12 +271,28 @@ def test_nan_is_not_hidden(backend: str) -> None:
     assert logits[[0, 1, 3]].isfinite().all()
 
 
+@pytest.mark.parametrize("mask_type", ["sparsemax", "entmax"])
+def test_an_extreme_number_is_scored(backend: str, mask_type: str) -> None:
+    """So large that one less is the same number in single precision."""
+    case = Case(columns=5, categorical={}, settings={"mask_type": mask_type})
+    reference = reference_of(case, torch.float32).eval()
+    _, numbers, table, _ = batch(case, 4, torch.float32)
+    numbers[1, 2] = table[1, 2] = 1e9
+    with torch.no_grad():
+        logits = from_reference(reference).eval()(torch.zeros(4, 0, dtype=torch.int64), numbers).logits
+        expected = reference(table)[0]
+    assert logits.isfinite().all()
+    assert torch.allclose(logits, expected, rtol=1e-3, atol=1e-3)
+
+
 def test_an_id_out_of_range_is_refused(backend: str) -> None:
     network = TabNet([3, 4], 1)
     with pytest.raises(IndexError):
         network(torch.tensor([[0, 0], [2, 4]]), torch.zeros(2, 1))
     with pytest.raises(IndexError):
         network(torch.tensor([[0, 0], [-1, 0]]), torch.zeros(2, 1))
+    with pytest.raises(IndexError):  # in the table of all columns it would be the second column's first
+        network.eval()(torch.tensor([[0, 0], [3, 0]]), torch.zeros(2, 1))
 
 
 @pytest.mark.parametrize(

@@ -240,23 +240,22 @@ INLINE int64_t find_support(const REAL *restrict z, int64_t G, int entmax, int32
 #pragma omp simd reduction(max : top)
     for (int64_t g = 0; g < G; g++) top = z[g] > top ? z[g] : top;
     if (!(top > -INFINITY && top < INFINITY)) return -1;
-    const REAL least = top - (entmax ? 2 : 1);
+    const REAL least = entmax ? -2 : -1; /* below the top, which itself always passes, however large it is */
     int64_t n = 0, g = 0;
     for (; g + 16 <= G; g += 16) {
         int any = 0;
 #pragma omp simd reduction(+ : any)
-        for (int i = 0; i < 16; i++) any += z[g + i] > least;
+        for (int i = 0; i < 16; i++) any += z[g + i] - top > least;
         if (!any) continue;
         for (int i = 0; i < 16; i++) {
             group[n] = (int32_t)(g + i), v[n] = z[g + i] - top;
-            n += z[g + i] > least;
+            n += z[g + i] - top > least;
         }
     }
     for (; g < G; g++) {
         group[n] = (int32_t)g, v[n] = z[g] - top;
-        n += z[g] > least;
+        n += z[g] - top > least;
     }
-    if (n == 0) return -1;
     if (entmax) {
         for (int64_t i = 0; i < n; i++) v[i] /= 2;
         REAL tau = entmax_threshold(v, group, &n);
