@@ -50,6 +50,13 @@ def test_figures_of_what_the_table_has(whole: bool) -> None:
         assert (figures["test"][name] is not None) == whole
 
 
+def test_days_may_be_counted_in_seconds_with_decimals() -> None:
+    made = table(whole=True)
+    frame = predictions_frame(made, np.arange(200), np.random.default_rng(1).random(200, np.float32))
+    seconds = frame.with_columns(time=pl.col("time").dt.epoch("s") + 0.25)
+    assert split_figures({"val": seconds}) == split_figures({"val": frame})
+
+
 def test_refunds_leave_savings_out() -> None:
     made = table(whole=True)
     frame = predictions_frame(made, np.arange(200), np.linspace(0, 1, 200, dtype=np.float32))

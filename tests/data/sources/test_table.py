@@ -362,6 +362,8 @@ def test_an_empty_parquet(tmp_path: Path) -> None:
         ({"time": "when", "missing_values": ["2020-01-03"]}, "data.time=when is missing in 1 rows"),
         ({"numeric": ["kind"]}, "column kind is numeric but holds 'a', .* data.missing_values"),
         ({"amount": "who"}, "column who is amount but holds 'ann'"),
+        ({"amount": "more", "derive": {"more": "paid / (paid - 2)"}}, "data.amount=more holds infinite values"),
+        ({"time": "more", "derive": {"more": "LN(paid - 0.25)"}}, "data.time=more holds infinite values"),
         ({"derive": {"more": "payed * 2"}}, "data.derive.more: .*payed"),
         ({"derive": {"more": "paid *"}}, "data.derive.more: "),
         ({"derive": {"day": "STRPTIME(who, '%Y-%m-%d')"}}, "data.derive: .* failed"),
