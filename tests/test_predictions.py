@@ -31,7 +31,7 @@ def table(*, whole: bool) -> PreparedTable:
             price=pl.Series(draw.gamma(2, 10, 200)),
         )
     schema = TableSchema("t", tuple(columns))
-    return PreparedTable(Path("nothing-added"), Source(frame.lazy(), schema, ""), TableColumns(schema), "")
+    return PreparedTable(Path("nothing-added"), Source(frame.lazy(), schema, ""), TableColumns(schema), "", "")
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -181,6 +181,21 @@ def test_slurm_trains_as_lightning_does(data: Path, two_processes: Path, tmp_pat
     assert_same(two_processes, tmp_path / "run")
 
 
+def test_a_run_goes_on_where_its_data_are_made_again(exported: tuple[Path, Path], tmp_path: Path) -> None:
+    """Simulated files in another folder, written later, are the same data; killed before its figures were written."""
+    folder = tmp_path / "run"
+    shutil.copytree(exported[0], folder)
+    (folder / "metrics.json").unlink()
+    shutil.rmtree(folder / "predictions")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = start(elsewhere, f"resume={folder}")
+    assert done.returncode == 0, done.stderr
+    for part in ("val", "test"):
+        first, second = (pl.read_parquet(run / "predictions" / f"{part}.parquet") for run in (exported[0], folder))
+        assert first.equals(second)
+
+
 def test_resume_of_no_run_is_one_message(door: Command, tmp_path: Path) -> None:
     done = door("train", f"resume={tmp_path}/nowhere")
     assert done.returncode == 1

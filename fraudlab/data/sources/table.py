@@ -11,7 +11,7 @@ from polars.exceptions import InvalidOperationError, NoDataError, PolarsError
 
 from fraudlab.atomic import make_once
 from fraudlab.config import TableConfig
-from fraudlab.data.sources import Source, fingerprint_of
+from fraudlab.data.sources import Source, contents_of, fingerprint_of
 from fraudlab.errors import UserError
 from fraudlab.schema import Column, ColumnType, Role, TableSchema
 
@@ -59,7 +59,15 @@ def load(config: TableConfig, cache_dir: Path) -> Source:
     fingerprint = fingerprint_of({**asdict(config), "files": stats, "version": VERSION})
     path = cache_dir / f"{config.name}_{fingerprint}.parquet"
     make_once(path, lambda aside: frame.sink_parquet(aside, compression="lz4"))
-    return Source(pl.scan_parquet(path, glob=False), TableSchema(config.name, tuple(columns)), fingerprint)
+    contents = path.with_suffix(".json")
+    make_once(contents, lambda aside: aside.write_text(contents_of(files)))
+    made_of = {**asdict(config), "path": None, "files": contents.read_text(), "version": VERSION}
+    return Source(
+        pl.scan_parquet(path, glob=False),
+        TableSchema(config.name, tuple(columns)),
+        fingerprint,
+        data_fingerprint=fingerprint_of(made_of),
+    )
 
 
 def _files(path: str) -> list[Path]:

@@ -1,5 +1,7 @@
 import datetime
 import gzip
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +249,27 @@ def test_the_fingerprint_follows_settings_and_file(tmp_path: Path) -> None:
     assert load(path, card="who").fingerprint != before
     write(path, {**ROWS, "paid": [1.5, 2.0, 0.25, 40.0]})
     assert load(path).fingerprint != before
+
+
+def test_data_are_known_again_where_they_were_copied_or_touched(tmp_path: Path) -> None:
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    write(parts / "a.csv", ROWS)
+    write(parts / "b.csv", {**ROWS, "number": [1, 2, 3, 4]})
+    first = load(parts / "*.csv")
+    moved = tmp_path / "moved"
+    shutil.copytree(parts, moved, ignore=shutil.ignore_patterns("cache"))
+    for file in moved.iterdir():
+        os.utime(file, ns=(0, 1))
+    copied = load(moved / "*.csv")
+    assert copied.fingerprint != first.fingerprint
+    assert copied.data_fingerprint == first.data_fingerprint
+    (moved / "a.csv").rename(moved / "c.csv")  # the rows are numbered in the order of the files
+    changed = {copied.data_fingerprint, load(moved / "*.csv").data_fingerprint}
+    changed.add(load(parts / "*.csv", card="who").data_fingerprint)
+    write(parts / "b.csv", {**ROWS, "number": [1, 2, 3, 5]})
+    changed.add(load(parts / "*.csv").data_fingerprint)
+    assert len(changed) == 4
 
 
 values = st.one_of(
