@@ -70,11 +70,11 @@ def check_plumbing(config: FitConfig) -> None:
         if group == "scheduler" and settings:
             settings = {key: value for key, value in settings.items() if key not in ("interval", "monitor")}
         build.check_plumbing(group, settings)
-    refit = isinstance(config, TrainConfig) and config.refit and config.split.name == "time_windows"
+    refit = isinstance(config, TrainConfig) and config.refit and config.test and config.split.name == "time_windows"
     if refit and (config.scheduler or {}).get("monitor"):
         raise UserError(
             f"scheduler.monitor={config.scheduler['monitor']} needs a validation, which the second fit of "
-            "split=time_windows has not; use refit=false or another scheduler"
+            "split=time_windows has not; use refit=false, test=false or another scheduler"
         )
     accelerator = config.trainer["accelerator"]
     if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
@@ -307,11 +307,12 @@ def _trainer(
         callbacks = [c for c in callbacks if not isinstance(c, (ModelCheckpoint, EarlyStopping))]
     if not config.trainer["enable_progress_bar"]:
         callbacks = [c for c in callbacks if not isinstance(c, ProgressBar)]
+    settings = copy.deepcopy(config.trainer)
     if stop_after is not None:
         callbacks.append(StopAfter(stop_after))
+        settings |= {"min_epochs": None, "min_steps": None}  # they would let it go on beyond the epoch that was chosen
     if with_validation and is_trial():
         callbacks.append(TrialReport())
-    settings = copy.deepcopy(config.trainer)
     if not with_validation:
         settings["limit_val_batches"] = 0
     trainer: L.Trainer = build.plumbing(

@@ -45,6 +45,7 @@ class Learner(L.LightningModule):
         self._make_scheduler = make_scheduler
         self._rebuild = dict(rebuild)
         self.loss_sum: Tensor | None = None  # over this epoch's batches so far, []
+        self.loss_batches = 0  # their number; trainer.max_steps may end an epoch early
 
     def training_loss(self, batch: Batch) -> Tensor:
         """What is minimised, []."""
@@ -54,12 +55,13 @@ class Learner(L.LightningModule):
         loss = self.training_loss(batch)
         # Summed on the device and logged once an epoch: logging every step costs more than a small network's step.
         self.loss_sum = loss.detach() if self.loss_sum is None else self.loss_sum + loss.detach()
+        self.loss_batches += 1
         return loss
 
     def on_train_epoch_end(self) -> None:
         assert self.loss_sum is not None
-        mean = self.loss_sum / self.trainer.num_training_batches
-        self.loss_sum = None
+        mean = self.loss_sum / self.loss_batches
+        self.loss_sum, self.loss_batches = None, 0
         self.log("train/loss", mean, prog_bar=True, sync_dist=self.trainer.world_size > 1)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

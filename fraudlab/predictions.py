@@ -39,7 +39,8 @@ def split_figures(predictions: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
 def _figures(frame: pl.DataFrame, cost_threshold: float | None) -> dict[str, Any]:
     day, time = None, frame["time"]
     if not time.null_count():
-        day = (time.cast(pl.Date).cast(pl.Int32) if time.dtype.is_temporal() else time // 86400).to_numpy()
+        temporal = time.dtype.is_temporal()
+        day = (time.cast(pl.Date).cast(pl.Int32) if temporal else (time // 86400).cast(pl.Int64)).to_numpy()
     return figures(
         frame["label"].to_numpy(),
         frame["score"].to_numpy(),

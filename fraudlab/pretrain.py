@@ -40,7 +40,7 @@ def main(config: PretrainConfig) -> None:
         "data": config.data.name,
         "data_dir": str(Path(config.paths.data_dir).absolute()),
         "simulated": table.schema.simulated,
-        "data_fingerprint": table.fingerprint,
+        "data_fingerprint": table.data_fingerprint,
         "split_rows": {part: len(rows) for part, rows in parts.items()},
         "seed": config.seed,
         "device": config.trainer["accelerator"],

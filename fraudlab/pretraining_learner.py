@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fraudlab import build
 from fraudlab.data.batches import Batch, Batches
+from fraudlab.errors import DIVERGED, UserError
 from fraudlab.learner import Learner
 from fraudlab.models.tabnet import TabNet
 from fraudlab.models.tabnet.pretraining import Reconstruction, TabNetPretraining, column_scale, reconstruction_loss
@@ -36,6 +37,13 @@ class PretrainingLearner(Learner):
     def on_validation_epoch_end(self) -> None:
         assert self._validation is not None
         loss = torch.tensor(self._validation.loss, dtype=torch.float32, device=self.device)
+        loss = self.trainer.strategy.reduce(loss, reduce_op="mean")
+        if not torch.isfinite(loss):  # on all ranks, so that none waits for another
+            raise UserError(
+                f"{DIVERGED} in epoch {self.trainer.current_epoch + 1}: reconstructions are no numbers any more; "
+                "lower optimizer.lr or set trainer.gradient_clip_val=1"
+            )
+        # Every rank has the same figure; the mean over ranks only tells Lightning so.
         self.log("val/reconstruction_loss", loss, prog_bar=True, sync_dist=self.trainer.world_size > 1)
 
 

@@ -34,7 +34,7 @@ def main(config: SelectConfig) -> None:
     chosen = {group: choices()[group] for group in ("data", "features", "split")}
     page = run.path / "selection.html"
     write_selection_report(page, selection, {**chosen, **limits}, simulated=simulated, use=use)
-    facts = {"simulated": simulated, "data_fingerprint": table.fingerprint, "command": command()}
+    facts = {"simulated": simulated, "data_fingerprint": table.data_fingerprint, "command": command()}
     run.write_provenance({**chosen, **facts})
     write_json(run.path / "selection.json", {"simulated": simulated, **limits, **selection.to_dict()})
     print(selection_table(selection, simulated=simulated))

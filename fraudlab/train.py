@@ -54,7 +54,7 @@ def main(config: TrainConfig) -> None:
         "data_dir": str(Path(config.paths.data_dir).absolute()),
         "simulated": schema.simulated,
         "published": config.published if benchmark_for(config.published, config.data) else None,
-        "data_fingerprint": table.fingerprint,
+        "data_fingerprint": table.data_fingerprint,
         "split_rows": {"train": len(split.train), "val": len(split.validation), "test": len(split.test)},
         "seed": config.seed,
         "device": "cpu" if isinstance(config.model, BaselineConfig) else config.trainer["accelerator"],

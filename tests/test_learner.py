@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as L
 import numpy as np
@@ -131,3 +132,23 @@ def test_accumulated_halves_are_a_batch(tmp_path: Path) -> None:
         assert trainer.global_step == 30
         ends.append(made.network.state_dict())
     assert all(torch.allclose(ends[0][name], ends[1][name], atol=1e-10) for name in ends[0])
+
+
+class Losses(L.Callback):
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+
+    def on_train_batch_end(self, trainer: L.Trainer, module: L.LightningModule, outputs: Any, *_: Any) -> None:
+        self.taken.append(float(outputs["loss"]))
+
+
+def test_the_loss_of_an_epoch_that_max_steps_cuts_short_is_the_mean_of_its_batches(tmp_path: Path) -> None:
+    losses = Losses()
+    trainer = L.Trainer(
+        max_steps=13, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=tmp_path, enable_checkpointing=False, callbacks=[losses],
+    )  # fmt: skip
+    module = FraudDataModule(rows(2000, 0), None, batch_size=200, eval_batch_size=1, seed=0)
+    trainer.fit(learner(MLPConfig(hidden=[16])), datamodule=module)
+    assert len(losses.taken) == 13
+    assert float(trainer.callback_metrics["train/loss"]) == pytest.approx(np.mean(losses.taken[-3:]), abs=1e-6)

@@ -31,7 +31,7 @@ def table(*, whole: bool) -> PreparedTable:
             price=pl.Series(draw.gamma(2, 10, 200)),
         )
     schema = TableSchema("t", tuple(columns))
-    return PreparedTable(Path("nothing-added"), Source(frame.lazy(), schema, ""), TableColumns(schema), "")
+    return PreparedTable(Path("nothing-added"), Source(frame.lazy(), schema, ""), TableColumns(schema), "", "")
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -48,6 +48,13 @@ def test_figures_of_what_the_table_has(whole: bool) -> None:
     assert figures["test"]["average_precision"] == pytest.approx(expected, abs=1e-12)
     for name in ("card_precision_at_100", "cost_savings"):
         assert (figures["test"][name] is not None) == whole
+
+
+def test_days_may_be_counted_in_seconds_with_decimals() -> None:
+    made = table(whole=True)
+    frame = predictions_frame(made, np.arange(200), np.random.default_rng(1).random(200, np.float32))
+    seconds = frame.with_columns(time=pl.col("time").dt.epoch("s") + 0.25)
+    assert split_figures({"val": seconds}) == split_figures({"val": frame})
 
 
 def test_refunds_leave_savings_out() -> None:

@@ -33,7 +33,7 @@ def table(categorical: tuple[str, ...], numeric: tuple[str, ...]) -> PreparedTab
     columns = [Column(name, "string", "categorical") for name in categorical]
     columns += [Column(name, "number", "numeric") for name in numeric]
     schema = TableSchema("own", (*columns, Column("fraud", "integer", "label")))
-    return PreparedTable(Path("nothing-added"), Source(FRAME.lazy(), schema, ""), TableColumns(schema), "")
+    return PreparedTable(Path("nothing-added"), Source(FRAME.lazy(), schema, ""), TableColumns(schema), "", "")
 
 
 @pytest.fixture

@@ -82,7 +82,7 @@ class _Trained:
         if isinstance(config.model, BaselineConfig):
             raise UserError(f"model={config.model.name} has no bundle; export a run of model=tabnet or model=mlp")
         table = prepared_table(config.data, config.features, data_dir)
-        if table.fingerprint != run.provenance()["data_fingerprint"]:
+        if table.data_fingerprint != run.provenance()["data_fingerprint"]:
             raise UserError(f"data={config.data.name} is not what {run.path} was trained on; train again, then export")
         return cls(
             run,
@@ -120,7 +120,7 @@ def _facts(config: ExportConfig, trained: _Trained) -> dict[str, Any]:
         "quantize": config.quantize,
         "git_commit": git_commit(),
         "run": {key: provenance[key] for key in ("experiment", "git_commit", "data", "simulated", "seed")},
-        "data_fingerprint": trained.table.fingerprint,
+        "data_fingerprint": trained.table.data_fingerprint,
         "versions": versions(_PACKAGES),
         "warnings": warned,
     }

@@ -24,7 +24,8 @@ class LastCheckpoint(Checkpoint):
     is followed by a validation: at any other moment Lightning cannot take up a fit exactly. So an epoch of one step has
     no place for it, and such a fit starts from its beginning again.
 
-    On SIGTERM the fit saves at the next such place and ends; ``stopped`` is True then. The fit sets ``dirpath``.
+    On SIGTERM the fit saves at the next such place and ends, or ends after the epoch without a save where epochs have
+    none; ``stopped`` is True then. The fit sets ``dirpath``.
 
     Args:
         every_n_minutes: how often to save by the clock.
@@ -73,6 +74,13 @@ class LastCheckpoint(Checkpoint):
             self._go_on(trainer, pl_module, self._state)
             self._state = None
 
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if any(_is_place(trainer, batches) for batches in range(1, int(trainer.num_training_batches))):
+            return
+        _, self.stopped = self._by_clock_and_signal(trainer)
+        if self.stopped:
+            raise SystemExit
+
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -94,7 +102,11 @@ class LastCheckpoint(Checkpoint):
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         if not self._saving:
             return
-        mine = {"random": random_state(pl_module.device), "loss_sum": pl_module.loss_sum}
+        mine = {
+            "random": random_state(pl_module.device),
+            "loss_sum": pl_module.loss_sum,
+            "loss_batches": pl_module.loss_batches,
+        }
         ranks: list[Any] = [mine]
         if trainer.world_size > 1:
             ranks = [None] * trainer.world_size
@@ -118,6 +130,7 @@ class LastCheckpoint(Checkpoint):
             set_random_state(mine["random"], pl_module.device)
             if mine["loss_sum"] is not None:
                 pl_module.loss_sum = mine["loss_sum"].to(pl_module.device)
+                pl_module.loss_batches = mine["loss_batches"]
 
     def _save(self, trainer: L.Trainer) -> None:
         for logger in trainer.loggers:

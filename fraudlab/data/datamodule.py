@@ -18,7 +18,8 @@ class FraudDataModule(L.LightningDataModule):
         eval_batch_size: rows scored at once, over all ranks.
         seed: seed of the orders.
         shuffle: ``rows``, ``blocks`` (of rows side by side; see :class:`Batches`), or ``auto``: blocks if the training
-            rows take more than half of the memory that is free.
+            rows take more than half of the memory that is free to the first rank. Where a trainer overfits a few
+            batches, rows keep their order, so that these are the same every epoch.
         keep_on_device: whether the arrays live on the accelerator: ``always``, ``never``, or ``auto``, if they take
             at most half of its free memory.
     """
@@ -44,7 +45,9 @@ class FraudDataModule(L.LightningDataModule):
         self.keep_on_device = keep_on_device
 
     def train_dataloader(self) -> Batches:
-        return self._batches(self.train, self.batch_size, shuffle=True)
+        assert self.trainer is not None
+        overfit = self.trainer.overfit_batches  # type: ignore[attr-defined]
+        return self._batches(self.train, self.batch_size, shuffle=not overfit)
 
     def val_dataloader(self) -> Batches | list[Batches]:
         if self.validation is None:
@@ -58,7 +61,7 @@ class FraudDataModule(L.LightningDataModule):
             place(rows, device, self.keep_on_device),
             batch_size,
             shuffle=shuffle,
-            blocks=self._in_blocks(rows),
+            blocks=shuffle and self._in_blocks(rows),
             seed=self.seed,
             rank=self.trainer.global_rank,
             num_ranks=self.trainer.world_size,
@@ -68,8 +71,10 @@ class FraudDataModule(L.LightningDataModule):
     def _in_blocks(self, rows: Batch) -> bool:
         if self.shuffle != "auto":
             return self.shuffle == "blocks"
+        assert self.trainer is not None
         # What maps of files take of it can be given back at any time.
-        return rows.num_bytes > psutil.virtual_memory().available // 2
+        blocks = rows.num_bytes > psutil.virtual_memory().available // 2
+        return self.trainer.strategy.broadcast(blocks)  # ranks with two orders would skip rows and repeat others
 
 
 def place(rows: Batch, device: torch.device, keep_on_device: str) -> Batch:

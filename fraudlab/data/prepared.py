@@ -29,17 +29,25 @@ class PreparedTable:
         path: folder of the columns that the features add, in Parquet files.
         source: the raw table.
         features: which columns are inputs.
-        fingerprint: changes whenever the content would.
+        fingerprint: changes whenever the content would, and where files were only copied or touched.
+        data_fingerprint: changes whenever the content would, and then alone; by it a run knows its data again.
         held: in memory what the files hold, where it has just been made.
     """
 
     def __init__(
-        self, path: Path, source: Source, features: Features, fingerprint: str, held: Sequence[pl.DataFrame] = ()
+        self,
+        path: Path,
+        source: Source,
+        features: Features,
+        fingerprint: str,
+        data_fingerprint: str,
+        held: Sequence[pl.DataFrame] = (),
     ) -> None:
         self.path = path
         self.schema = source.schema
         self.features = features
         self.fingerprint = fingerprint
+        self.data_fingerprint = data_fingerprint
         self._on_disk = [source.frame, *(pl.scan_parquet(file, glob=False) for file in sorted(path.glob("*.parquet")))]
         self._held = {name: frame for frame in held for name in frame.columns}
 
@@ -122,8 +130,10 @@ def prepare(source: Source, features: Features, settings: dict[str, object], cac
         settings: the features' settings; with the source's fingerprint they name the cache folder.
         cache_dir: where the cache lies.
     """
-    identity = json.dumps([source.fingerprint, settings, features.version], sort_keys=True)
-    fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:16]
+    fingerprint, data_fingerprint = (
+        hashlib.sha256(json.dumps([known, settings, features.version], sort_keys=True).encode()).hexdigest()[:16]
+        for known in (source.fingerprint, source.data_fingerprint)
+    )
     path = cache_dir / f"{source.schema.name}-{fingerprint}"
     held = [] if source.held is None else [source.held]
 
@@ -137,7 +147,7 @@ def prepare(source: Source, features: Features, settings: dict[str, object], cac
                 held.append(part)
 
     make_once(path, write)
-    return PreparedTable(path, source, features, fingerprint, held)
+    return PreparedTable(path, source, features, fingerprint, data_fingerprint, held)
 
 
 def _wide(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:

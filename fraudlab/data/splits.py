@@ -124,7 +124,7 @@ def _time_windows(config: TimeWindowsConfig, label: np.ndarray, time: pl.Series,
     if config.drop_known_cards and card is None:
         raise UserError("split.drop_known_cards=true needs a card column: name one (data.card=...) or set it to false")
     day, start = _days(time, config.train_start, "split.train_start")
-    cards = card.to_numpy() if card is not None and config.drop_known_cards else None
+    cards = card if config.drop_known_cards else None
     train, test = _layout(config, day, start, label, cards)
     selection_train, validation = _layout(config, day, start - config.validation_shift_days, label, cards)
     return Split(selection_train, validation, train, test)
@@ -145,12 +145,13 @@ def _days(time: pl.Series, named: str, key: str) -> tuple[np.ndarray, int]:
 
 
 def _layout(
-    config: TimeWindowsConfig, day: np.ndarray, start: int, label: np.ndarray, card: np.ndarray | None
+    config: TimeWindowsConfig, day: np.ndarray, start: int, label: np.ndarray, card: pl.Series | None
 ) -> tuple[Rows, Rows]:
     """Training and test rows of one layout: training days, delay, test days.
 
     On test day i the cards with a fraud between the first training day and (last training day + i) are known, since
-    a label is known ``delay_days`` later; their transactions are left out (Fraud Detection Handbook, chapter 5).
+    a label is known ``delay_days`` later; their transactions are left out (Fraud Detection Handbook, chapter 5), those
+    without a card never.
     ``known_card_days`` counts from later than the first training day, so that longer training has the same test rows.
     """
     last_train = start + config.train_days - 1
@@ -160,9 +161,9 @@ def _layout(
     if card is not None and len(test):
         since = start if config.known_card_days is None else last_train - config.known_card_days + 1
         frauds = (day >= max(start, since)) & (label == 1)
-        first_fraud = (
-            pl.DataFrame({"card": card[frauds], "day": day[frauds]}).group_by("card").agg(first=pl.col("day").min())
-        )
+        # As Polars has it: a missing card equals no other, whereas NumPy's NaN would equal each other in a join.
+        frauds_of = pl.DataFrame({"card": card.filter(pl.Series(frauds)), "day": day[frauds]})
+        first_fraud = frauds_of.group_by("card").agg(first=pl.col("day").min())
         first = pl.DataFrame({"card": card[test]}).join(first_fraud, on="card", how="left", maintain_order="left")
         known = first["first"].to_numpy() <= last_train + (day[test] - first_test)  # null -> NaN -> False
         test = test[~known]

@@ -1,5 +1,7 @@
 """A fit killed before any of its batches and taken up from ``last.ckpt`` ends bit for bit as one never killed."""
 
+import os
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -51,18 +53,22 @@ class Killed(Exception):
 
 
 class KilledAt(L.Callback):
-    """Ends a fit before its batch number ``at``, of all epochs together."""
+    """Ends a fit before its batch number ``at``, of all epochs together, or asks it to end."""
 
-    def __init__(self, at: int | None) -> None:
+    def __init__(self, at: int | None, *, sigterm: bool) -> None:
         self.at = at
+        self.sigterm = sigterm
 
     def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
         if self.at is not None and trainer.current_epoch * BATCHES + batch_idx == self.at:
-            raise Killed
+            if not self.sigterm:
+                raise Killed
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def fit(folder: Path, at: int | None = None, *, model: Any = TABNET, scheduler: Any = ONE_CYCLE, ema: bool = True,
-        last: LastCheckpoint | None = None, **settings: Any) -> tuple[dict[str, Any], LastCheckpoint]:  # fmt: skip
+        last: LastCheckpoint | None = None, sigterm: bool = False,
+        **settings: Any) -> tuple[dict[str, Any], LastCheckpoint]:  # fmt: skip
     """Fit, from the newest checkpoint in ``folder`` if there is one; gives the state that the fit ends with."""
     before = newest_whole(folder)
     L.seed_everything(0, verbose=False)
@@ -77,7 +83,8 @@ def fit(folder: Path, at: int | None = None, *, model: Any = TABNET, scheduler: 
     last = last or LastCheckpoint(every_n_minutes=60, every_n_steps=1)
     best = BestCheckpoint(dirpath=folder)
     last.dirpath = str(folder)
-    callbacks = [KilledAt(at), EarlyStopping("val/average_precision", mode="max", patience=3), best, last]
+    killed = KilledAt(at, sigterm=sigterm)
+    callbacks = [killed, EarlyStopping("val/average_precision", mode="max", patience=3), best, last]
     trainer = L.Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, deterministic=True,
         callbacks=[*callbacks, *([EMAWeightAveraging(decay=0.9)] if ema else [])], num_sanity_val_steps=0,
@@ -144,3 +151,17 @@ def assert_same(tmp_path: Path, kills: Iterable[int], settings: dict[str, Any]) 
             fit(folder, at, **settings)
         state, _ = fit(folder, **settings)
         assert differences(expected, compared(state)) == [], f"killed before batch {at}"
+
+
+@pytest.mark.parametrize("settings", [{"limit_train_batches": 1}, {"limit_train_batches": 2, "val_check_interval": 1}])
+def test_sigterm_ends_a_fit_whose_epochs_have_no_place_to_save(settings: dict[str, Any], tmp_path: Path) -> None:
+    last = LastCheckpoint()
+    with pytest.raises(SystemExit):
+        fit(tmp_path, BATCHES, last=last, sigterm=True, model=DROPOUT, **settings)
+    assert last.stopped
+    best = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    assert best["epoch"] <= 1
+    assert newest_whole(tmp_path) is None
+    state, last = fit(tmp_path, 3 * BATCHES, sigterm=True, model=DROPOUT, **settings)
+    assert state["global_step"] == 4 * settings["limit_train_batches"]
+    assert last.stopped

@@ -25,6 +25,7 @@ def test_is_found_again_unless_something_changes(tmp_path: Path) -> None:
     ]
     assert len({table.path for table in [first, *others]}) == 4
     assert len({table.fingerprint for table in [first, *others]}) == 4
+    assert len({table.data_fingerprint for table in [first, *others]}) == 4
 
 
 def test_rows_are_read_by_position(tmp_path: Path) -> None:

@@ -104,6 +104,20 @@ def test_seconds_serve_as_time() -> None:
     assert np.array_equal(by_date.selection_train, by_number.selection_train)
 
 
+def test_rows_without_a_card_are_never_known() -> None:
+    """Whatever the type of the column: a fraud on a row without a card says nothing of other such rows."""
+    label, time, card = table(1000, 40, 300, 1)
+    gaps = card.set(card < 100, None)
+    by_number, by_text = (
+        split_rows(TimeWindowsConfig(**WINDOWS), label, time, c) for c in (gaps, gaps.cast(pl.String))
+    )
+    assert label.to_numpy()[by_number.train][gaps[by_number.train].is_null().to_numpy()].any()
+    day = (time.dt.date() - START).dt.total_days()
+    assert gaps[by_number.test].null_count() == gaps.filter(day.is_between(28, 30)).null_count() > 0
+    for part in ("selection_train", "validation", "train", "test"):
+        assert np.array_equal(getattr(by_number, part), getattr(by_text, part))
+
+
 WINDOWS = {"train_start": "2020-01-20", "train_days": 7, "delay_days": 2, "test_days": 3, "validation_shift_days": 5}
 
 

@@ -15,7 +15,7 @@ from polars.exceptions import PolarsError
 
 from fraudlab.atomic import make_once
 from fraudlab.config import IEEECISConfig
-from fraudlab.data.sources import Source, fingerprint_of
+from fraudlab.data.sources import Source, contents_of, fingerprint_of
 from fraudlab.data.sources.ieee_cis_columns import ADDR1_LIMIT, CLIENT, REQUIRED, SIMULATED, table_schema
 from fraudlab.data.sources.ieee_cis_files import Folder, Part, TableFile, damaged, listed, table_file, unpacked
 from fraudlab.errors import UserError
@@ -40,8 +40,9 @@ def load(config: IEEECISConfig, cache_dir: Path) -> Source:
             does not suit its column; TransactionID is doubled in a file; an id, time, amount, card1 or label is
             missing, or the label is not 0 or 1.
     """
-    path, fingerprint, simulated, held = _joined(config, cache_dir, "train")
-    return Source(pl.scan_parquet(path, glob=False), table_schema(config.name, simulated), fingerprint, held)
+    path, fingerprint, data_fingerprint, simulated, held = _joined(config, cache_dir, "train")
+    schema = table_schema(config.name, simulated)
+    return Source(pl.scan_parquet(path, glob=False), schema, fingerprint, held, data_fingerprint)
 
 
 def load_test(config: IEEECISConfig, cache_dir: Path) -> pl.LazyFrame:
@@ -53,33 +54,38 @@ def load_test(config: IEEECISConfig, cache_dir: Path) -> pl.LazyFrame:
     return pl.scan_parquet(_joined(config, cache_dir, "test")[0], glob=False)
 
 
-def _joined(config: IEEECISConfig, cache_dir: Path, part: Part) -> tuple[Path, str, bool, pl.DataFrame | None]:
-    """The cached table of one part, its fingerprint, whether it was simulated, and the table if just read and small."""
+def _joined(config: IEEECISConfig, cache_dir: Path, part: Part) -> tuple[Path, str, str, bool, pl.DataFrame | None]:
+    """The cached table of one part, both its fingerprints, whether simulated, and the table if just read and small."""
     folder = Folder(config.raw_dir)
     names = {kind: folder.find(f"{part}_{kind}") for kind in ("transaction", "identity")}
     simulated = SIMULATED in folder.names
     facts = [part, VERSION, simulated, [folder.facts(name) for name in names.values()]]
     fingerprint = fingerprint_of({"ieee_cis": facts})
     path = cache_dir / f"{config.name}_{fingerprint}.parquet"
+    contents = path.with_suffix(".json")
     held: pl.DataFrame | None = None
 
-    def write(aside: Path) -> None:
+    def write(aside: Path, scratch: Path) -> None:
         nonlocal held
         log.info("reading %s from %s", " and ".join(dict.fromkeys(names.values())), config.raw_dir)
-        with TemporaryDirectory(prefix=".ieee_cis_", dir=cache_dir) as scratch:
-            transaction, identity = (
-                table_file(
-                    unpacked(folder.fetch(name, Path(scratch)), f"{part}_{kind}", Path(scratch)),
-                    part,
-                    kind,
-                    f"{config.raw_dir}/{name}",
-                )
-                for kind, name in names.items()
+        transaction, identity = (
+            table_file(
+                unpacked(folder.fetch(name, scratch), f"{part}_{kind}", scratch), part, kind, f"{config.raw_dir}/{name}"
             )
-            held = _write(transaction, identity, aside, Path(scratch))
+            for kind, name in names.items()
+        )
+        held = _write(transaction, identity, aside, scratch)
 
-    make_once(path, write)
-    return path, fingerprint, simulated, held
+    def write_contents(aside: Path, scratch: Path) -> None:
+        aside.write_text(contents_of(folder.fetch(name, scratch) for name in dict.fromkeys(names.values())))
+
+    if not (path.exists() and contents.exists()):
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".ieee_cis_", dir=cache_dir) as scratch:
+            make_once(path, lambda aside: write(aside, Path(scratch)))
+            make_once(contents, lambda aside: write_contents(aside, Path(scratch)))
+    data_fingerprint = fingerprint_of({"ieee_cis": [part, VERSION, simulated, contents.read_text()]})
+    return path, fingerprint, data_fingerprint, simulated, held
 
 
 def _write(transaction: TableFile, identity: TableFile, aside: Path, scratch: Path) -> pl.DataFrame | None:

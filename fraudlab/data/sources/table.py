@@ -11,7 +11,7 @@ from polars.exceptions import InvalidOperationError, NoDataError, PolarsError
 
 from fraudlab.atomic import make_once
 from fraudlab.config import TableConfig
-from fraudlab.data.sources import Source, fingerprint_of
+from fraudlab.data.sources import Source, contents_of, fingerprint_of
 from fraudlab.errors import UserError
 from fraudlab.schema import Column, ColumnType, Role, TableSchema
 
@@ -33,7 +33,8 @@ def load(config: TableConfig, cache_dir: Path) -> Source:
     Raises:
         UserError: there is no such file; a file cannot be read or has other columns than the first; the table is empty;
             a column is missing, is given two roles or does not suit its role; an id is doubled; an id, a time or a
-            label is missing; a label is not 0 or 1; a value of a numeric column is no number.
+            label is missing; a label is not 0 or 1; a value of a numeric column is no number; a time or an amount
+            is infinite.
     """
     files = _files(config.path)
     raw = _derived(_scan(files, config), config)
@@ -58,7 +59,15 @@ def load(config: TableConfig, cache_dir: Path) -> Source:
     fingerprint = fingerprint_of({**asdict(config), "files": stats, "version": VERSION})
     path = cache_dir / f"{config.name}_{fingerprint}.parquet"
     make_once(path, lambda aside: frame.sink_parquet(aside, compression="lz4"))
-    return Source(pl.scan_parquet(path, glob=False), TableSchema(config.name, tuple(columns)), fingerprint)
+    contents = path.with_suffix(".json")
+    make_once(contents, lambda aside: aside.write_text(contents_of(files)))
+    made_of = {**asdict(config), "path": None, "files": contents.read_text(), "version": VERSION}
+    return Source(
+        pl.scan_parquet(path, glob=False),
+        TableSchema(config.name, tuple(columns)),
+        fingerprint,
+        data_fingerprint=fingerprint_of(made_of),
+    )
 
 
 def _files(path: str) -> list[Path]:
@@ -224,6 +233,9 @@ def _check(
     parsed = [label, *(name for name, dtype in raw.collect_schema().items() if _is_text(dtype))]
     parsed = [name for name in roles if name in parsed and roles[name] in ("label", "time", "numeric", "amount")]
     unread = (pl.col(name).filter(pl.col(name).is_not_null() & settled[name].is_null()).first() for name in parsed)
+    types = raw.select(value.alias(name) for name, value in settled.items()).collect_schema()
+    finite = [name for name in roles if roles[name] in ("time", "amount") and types[name].is_float()]
+    infinite = (pl.when(settled[name].is_infinite().any()).then(pl.lit(name)) for name in finite)
     query = raw.select(
         rows=pl.len(),
         missing=pl.struct(value.null_count().alias(name) for name, value in settled.items()),
@@ -231,6 +243,7 @@ def _check(
         labels=pl.col(label).cast(pl.String).drop_nulls().unique().sort().head(10).implode(),
         frauds=settled[label].sum(),
         doubled=pl.col(id_).filter(pl.col(id_).is_duplicated()).first(),
+        infinite=pl.coalesce(*infinite, pl.lit(None, pl.String)),
     )
     try:
         facts = query.collect(engine="streaming").row(0, named=True)
@@ -259,6 +272,11 @@ def _check(
         raise UserError(
             f"column {name} is {roles[name]} but holds {value!r}, which is no number; if that means missing, add it to "
             "data.missing_values, else give the column another role"
+        )
+    if (name := facts["infinite"]) is not None:
+        raise UserError(
+            f"data.{roles[name]}={name} holds infinite values; correct or drop these rows, or derive a column that "
+            "has none with data.derive"
         )
     missing: dict[str, int] = facts["missing"]
     for key, required in (("label", label), ("id", id_), ("time", config.time)):

@@ -68,7 +68,7 @@ def test_the_cache_is_used_again_until_a_file_changes(tmp_path: Path, monkeypatc
     assert again.fingerprint == first.fingerprint
     assert_frame_equal(again.frame.collect(), first.frame.collect())
 
-    prints = {first.fingerprint}
+    prints, known = {first.fingerprint}, {first.data_fingerprint}
     file = folder / "train_transaction.csv"
     before = file.stat()
     file.write_bytes(file.read_bytes().replace(b"68.55", b"68.56"))
@@ -76,12 +76,17 @@ def test_the_cache_is_used_again_until_a_file_changes(tmp_path: Path, monkeypatc
     changed = load(folder, cache)
     assert changed.frame.collect()["TransactionAmt"].unique().to_list() == [68.56]
     prints.add(changed.fingerprint)
+    known.add(changed.data_fingerprint)
     os.utime(folder / "train_identity.csv", ns=(0, 1))
-    prints.add(load(folder, cache).fingerprint)
+    touched = load(folder, cache)
+    prints.add(touched.fingerprint)
+    assert touched.data_fingerprint == changed.data_fingerprint
     with monkeypatch.context() as patch:
         patch.setattr(ieee_cis, "VERSION", ieee_cis.VERSION + 1)
-        prints.add(load(folder, cache).fingerprint)
-    assert len(prints) == 4
+        newer = load(folder, cache)
+        prints.add(newer.fingerprint)
+        known.add(newer.data_fingerprint)
+    assert (len(prints), len(known)) == (4, 3)
 
 
 @pytest.mark.parametrize("most_held", [1 << 30, 0])

@@ -22,7 +22,10 @@ def test_it_is_made_once_and_says_what_it_is(tmp_path: Path) -> None:
     again = load(IEEECISSimulatedConfig(rows=500), tmp_path)
     assert again.fingerprint == source.fingerprint
     assert written.stat().st_mtime_ns == before
-    assert load(IEEECISSimulatedConfig(rows=500, seed=1), tmp_path).fingerprint != source.fingerprint
+    other = load(IEEECISSimulatedConfig(rows=500, seed=1), tmp_path)
+    elsewhere = load(IEEECISSimulatedConfig(rows=500), tmp_path / "elsewhere")
+    assert source.fingerprint not in (other.fingerprint, elsewhere.fingerprint)
+    assert source.data_fingerprint == elsewhere.data_fingerprint != other.data_fingerprint
 
 
 def test_files_of_a_run_that_was_cut_off_are_made_again(tmp_path: Path) -> None:

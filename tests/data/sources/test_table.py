@@ -1,5 +1,7 @@
 import datetime
 import gzip
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +251,27 @@ def test_the_fingerprint_follows_settings_and_file(tmp_path: Path) -> None:
     assert load(path).fingerprint != before
 
 
+def test_data_are_known_again_where_they_were_copied_or_touched(tmp_path: Path) -> None:
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    write(parts / "a.csv", ROWS)
+    write(parts / "b.csv", {**ROWS, "number": [1, 2, 3, 4]})
+    first = load(parts / "*.csv")
+    moved = tmp_path / "moved"
+    shutil.copytree(parts, moved, ignore=shutil.ignore_patterns("cache"))
+    for file in moved.iterdir():
+        os.utime(file, ns=(0, 1))
+    copied = load(moved / "*.csv")
+    assert copied.fingerprint != first.fingerprint
+    assert copied.data_fingerprint == first.data_fingerprint
+    (moved / "a.csv").rename(moved / "c.csv")  # the rows are numbered in the order of the files
+    changed = {copied.data_fingerprint, load(moved / "*.csv").data_fingerprint}
+    changed.add(load(parts / "*.csv", card="who").data_fingerprint)
+    write(parts / "b.csv", {**ROWS, "number": [1, 2, 3, 5]})
+    changed.add(load(parts / "*.csv").data_fingerprint)
+    assert len(changed) == 4
+
+
 values = st.one_of(
     st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=5, max_size=5),
     st.lists(st.none() | st.integers(-(2**53), 2**53), min_size=5, max_size=5),
@@ -362,6 +385,8 @@ def test_an_empty_parquet(tmp_path: Path) -> None:
         ({"time": "when", "missing_values": ["2020-01-03"]}, "data.time=when is missing in 1 rows"),
         ({"numeric": ["kind"]}, "column kind is numeric but holds 'a', .* data.missing_values"),
         ({"amount": "who"}, "column who is amount but holds 'ann'"),
+        ({"amount": "more", "derive": {"more": "paid / (paid - 2)"}}, "data.amount=more holds infinite values"),
+        ({"time": "more", "derive": {"more": "LN(paid - 0.25)"}}, "data.time=more holds infinite values"),
         ({"derive": {"more": "payed * 2"}}, "data.derive.more: .*payed"),
         ({"derive": {"more": "paid *"}}, "data.derive.more: "),
         ({"derive": {"day": "STRPTIME(who, '%Y-%m-%d')"}}, "data.derive: .* failed"),
