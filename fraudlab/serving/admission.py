@@ -30,7 +30,8 @@ class Admission:
     """How many requests may be in work so that the last of them is answered within ``wait`` seconds.
 
     By Little's law that is the rate of answers times ``wait``. The rate tells what the server can do only while it has
-    more to do than it can: so the limit follows the rate while requests are refused, and rises again otherwise.
+    more to do than it can: so the limit follows the rate while requests are refused, and rises again otherwise. A
+    window that ends with nothing in work has counted time in which there was nothing to do: it counts for nothing.
 
     Args:
         wait: seconds that an accepted request should take at most.
@@ -52,6 +53,8 @@ class Admission:
 
     def admits(self, in_work: int) -> bool:
         """Whether one more may join ``in_work`` requests, of which some may still be read."""
+        if in_work <= self.reading and time.monotonic() - self._since >= _WINDOW:
+            self._rise()
         if in_work - self.reading < self.limit:
             return True
         self._refused = True
@@ -66,8 +69,15 @@ class Admission:
         if self._refused:
             fitting = self._answers / seconds * self._wait
             self.limit = max(min(_LEAST, self._most), min(self._most, round((self.limit + fitting) / 2)))
+            self._begin_window()
         else:
-            self.limit = min(self._most, 2 * self.limit)
+            self._rise()
+
+    def _rise(self) -> None:
+        self.limit = min(self._most, 2 * self.limit)
+        self._begin_window()
+
+    def _begin_window(self) -> None:
         self._answers, self._refused, self._since = 0, False, time.monotonic()
 
 
