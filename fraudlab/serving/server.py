@@ -125,7 +125,7 @@ def _server(
 ) -> tuple[litserve.LitServer, Callable[..., Protocol]]:
     """LitServe's server, and how its connections are made."""
     keys = Keys.read(settings.api_key_file)
-    api = FraudAPI(str(loaded.path), settings.history, line)
+    api = FraudAPI(str(loaded.path), loaded.version, settings.history, line)
     server = litserve.LitServer(
         api,
         accelerator="cpu",

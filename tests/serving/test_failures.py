@@ -1,6 +1,7 @@
 """What breaks under a running server, one thing after the other: its disk, its processes."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import psutil
 import pytest
 
 from fraudlab import bundle as bundles
+from fraudlab.bundle import manifest
 from tests.serving.server import Server
 
 
@@ -26,7 +28,8 @@ def records(exported: tuple[Path, Path]) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def server(exported: tuple[Path, Path], folder: Path) -> Iterator[Server]:
-    with Server(exported[1], folder, f"serving.record_to={folder}/record", "serving.record_rows=50") as started:
+    bundle = shutil.copytree(exported[1], folder / "bundle")
+    with Server(bundle, folder, f"serving.record_to={folder}/record", "serving.record_rows=50") as started:
         yield started
 
 
@@ -56,16 +59,32 @@ def test_a_record_that_cannot_be_written_is_counted_and_the_next_one_is_written(
     assert _unrecorded(server) == len(records)
 
 
-def test_a_dead_writer_is_counted_and_holds_up_no_end(server: Server, records: list[dict[str, Any]]) -> None:
-    scores = server.worker().pid
-    family = psutil.Process(server.process.pid).children(recursive=True)
-    (writer,) = (each for each in family if "--multiprocessing-fork" in each.cmdline() and each.pid != scores)
-    before = _unrecorded(server)
-    writer.suspend()
-    for _ in range(4):  # more than a pipe holds: some of it stays with the sender
-        assert server.predict(records).status == 200
-    assert len(json.dumps(records)) * 4 > 100_000
-    assert _unrecorded(server) == before
-    writer.kill()
-    _until(lambda: server.predict(records).status == 200 and _unrecorded(server) > before)
-    assert server.end() == 0
+def test_a_dead_writer_is_counted_and_holds_up_no_end(
+    exported: tuple[Path, Path], tmp_path: Path, records: list[dict[str, Any]]
+) -> None:
+    with Server(exported[1], tmp_path, "serving.record_to=record") as server:
+        scores = server.worker().pid
+        family = psutil.Process(server.process.pid).children(recursive=True)
+        (writer,) = (each for each in family if "--multiprocessing-fork" in each.cmdline() and each.pid != scores)
+        writer.suspend()
+        for _ in range(4):
+            assert server.predict(records).status == 200
+        assert 4 * len(json.dumps(records)) > 100_000  # more than a pipe holds: some of it stays with the sender
+        assert _unrecorded(server) == 0
+        writer.kill()
+        _until(lambda: server.predict(records).status == 200 and _unrecorded(server) > 0)
+        assert server.end() == 0
+        assert "Forcibly killing" not in server.log.read_text()
+
+
+def test_a_new_worker_does_not_score_with_a_bundle_that_took_the_others_place(server: Server, folder: Path) -> None:
+    served = server.ask("/info").said["bundle_version"]
+    facts = json.loads((folder / "bundle" / manifest.NAME).read_text())
+    decision = json.loads((folder / "bundle" / "decision.json").read_text())
+    (folder / "bundle" / "decision.json").write_text(json.dumps({**decision, "budget": {"medium": 1, "high": 1}}))
+    manifest.write(folder / "bundle", {key: value for key, value in facts.items() if key not in ("files", "format")})
+    now = bundles.load(folder / "bundle").version
+    assert now != served
+    server.worker().kill()
+    _until(lambda: f"was replaced: it is version {now}" in server.log.read_text())
+    assert not server.ready()
