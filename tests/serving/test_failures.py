@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -88,3 +89,18 @@ def test_a_new_worker_does_not_score_with_a_bundle_that_took_the_others_place(se
     server.worker().kill()
     _until(lambda: f"was replaced: it is version {now}" in server.log.read_text())
     assert not server.ready()
+
+
+def test_the_server_ends_where_the_process_that_answers_dies(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        ends = {client.getsockname()[1]}
+        children = psutil.Process(server.process.pid).children()
+        (answers,) = (
+            each
+            for each in children
+            if any(line.raddr and line.raddr.port in ends for line in each.net_connections("tcp"))
+        )
+        answers.kill()
+        assert server.process.wait(20) == 1
+    assert "the process that answers HTTP died" in server.log.read_text().splitlines()[-1]
+    assert psutil.wait_procs(children, timeout=20)[1] == []
