@@ -195,6 +195,7 @@ def test_the_end_loses_no_request(exported: tuple[Path, Path], record: dict[str,
     assert code == 0
     assert len(statuses) > 20
     assert set(statuses) == {200}
+    assert "CancelledError" not in server.log.read_text()
 
 
 def test_mistakes_are_told(door: Any, exported: tuple[Path, Path], tmp_path: Path) -> None:
