@@ -110,10 +110,11 @@ class Protocol(HttpToolsProtocol):
         self._closing = closing
         self._crowded = False
         self._in_head = False
+        self._in_body = False
         self._refusing = False
         self._close_after = False
         self._thrown_away = 0
-        self._slow_head: asyncio.TimerHandle | None = None
+        self._slow: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
@@ -123,29 +124,36 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
-        self._head_came()
+        self._came()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._in_head and self._slow_head is None:  # neither silent nor done: give it a while, once
-            self._slow_head = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+        if (self._in_head or self._in_unread_body()) and self._slow is None:
+            # Neither silent nor done: give it a while, once.
+            self._slow = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+
+    def _in_unread_body(self) -> bool:
+        return self._in_body and (self._refusing or self.cycle.response_complete)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._unset_keepalive_if_required()
         self._in_head = True
 
-    def _head_came(self) -> None:
-        self._in_head = False
-        if self._slow_head is not None:
-            self._slow_head.cancel()
-            self._slow_head = None
+    def _came(self) -> None:
+        """The part of a request that was waited for is whole, or its connection is gone."""
+        self._in_head = self._in_body = False
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
 
     def _wait_for_request(self) -> None:
         """A client that says nothing must not hold its connection for ever."""
+        self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def on_headers_complete(self) -> None:
-        self._head_came()
+        self._came()
         pipelined = self.cycle is not None and not self.cycle.response_complete
         if pipelined:  # answers must keep the order of the requests
             super().on_headers_complete()
@@ -160,6 +168,7 @@ class Protocol(HttpToolsProtocol):
             self._refuse(429, b"429 Too Many Requests", _BUSY, close=close)
         else:
             super().on_headers_complete()
+        self._in_body = True
 
     def _refuse(self, status: int, line: bytes, says: bytes, *, close: bool) -> None:
         self._refusing, self._close_after, self._thrown_away = True, close, 0
@@ -179,7 +188,10 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def on_message_complete(self) -> None:
+        self._came()
         if not self._refusing:
+            if self.cycle.response_complete:
+                self._wait_for_request()
             super().on_message_complete()
             return
         self._refusing = False
