@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 REQUEST_ID = re.compile(rb"[\w.-]{1,64}")  # what a client may call its request
@@ -127,10 +128,35 @@ class Protocol(HttpToolsProtocol):
         self._came()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        rest = memoryview(data)
+        try:
+            while rest:
+                try:
+                    self.parser.feed_data(rest)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:
+                    rest = rest[upgrade.args[0] :]
+                    self.parser.feed_data(self._head_without_upgrade())
+        except httptools.HttpParserError:
+            says = "Invalid HTTP request received."
+            self.logger.warning(says)
+            self.send_400_response(says)
         if (self._in_head or self._in_unread_body()) and self._slow is None:
             # Neither silent nor done: give it a while, once.
             self._slow = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+
+    def _head_without_upgrade(self) -> bytes:
+        """The request's head again without its offer of another protocol, which HTTP/1.1 lets a server ignore.
+
+        The parser takes what follows an offer for the other protocol, not for a body.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            raise httptools.HttpParserError("a tunnel is demanded, not offered")
+        line = b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())
+        kept = (b"%b: %b" % header for header in self.headers if header[0] != b"upgrade")
+        return b"\r\n".join([line, *kept, b"", b""])
 
     def _in_unread_body(self) -> bool:
         return self._in_body and (self._refusing or self.cycle.response_complete)
@@ -154,6 +180,8 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._came()
+        if self.parser.should_upgrade():
+            return  # it comes again without
         pipelined = self.cycle is not None and not self.cycle.response_complete
         if pipelined:  # answers must keep the order of the requests
             super().on_headers_complete()
@@ -188,6 +216,8 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._came()
         if not self._refusing:
             if self.cycle.response_complete:

@@ -85,9 +85,6 @@ class Face:
                 if self._parts.recorder is not None:
                     self._parts.recorder.flush()
             return
-        if scope["type"] != "http":  # no websockets here
-            await send({"type": "websocket.close", "code": 1000})
-            return
         started = time.perf_counter()
         path = scope["path"]
         headers = dict(scope["headers"])

@@ -78,6 +78,7 @@ def run(path: str, settings: ServingConfig) -> None:
             server_header=False,
             proxy_headers=False,  # nothing here asks who the client is
             http=protocol,
+            ws="none",
             loop="uvloop",
         )
     except RuntimeError as error:

@@ -13,10 +13,12 @@ from uvicorn.server import ServerState
 from fraudlab.serving.admission import Admission, Protocol
 
 KEEP_ALIVE = 0.3
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
+WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
 
 
-def head(path: bytes, length: int) -> bytes:
-    return b"POST %b HTTP/1.1\r\nHost: server\r\nContent-Length: %d\r\n\r\n" % (path, length)
+def head(path: bytes, length: int, more: bytes = b"") -> bytes:
+    return b"POST %b HTTP/1.1\r\nHost: server\r\n%bContent-Length: %d\r\n\r\n" % (path, more, length)
 
 
 class Client:
@@ -104,6 +106,46 @@ def test_the_limit_follows_the_rate_under_more_than_can_be_answered() -> None:
         time.sleep(0.001)
         admission.answered()
     assert 8 <= admission.limit <= 1000
+
+
+@pytest.mark.parametrize("offer", [H2C, WEBSOCKET], ids=["h2c", "websocket"])
+@pytest.mark.parametrize("split", [True, False])
+def test_an_offer_of_another_protocol_is_ignored_and_the_body_stays_a_body(offer: bytes, split: bool) -> None:
+    body = b"GET /inner HTTP/1.1\r\nHost: server\r\n\r\n"
+    request = head(b"/predict", len(body), offer)
+
+    async def story() -> None:
+        door = Door()
+        async with door.opens() as client:
+            parts = [request, body] if split else [request + body + head(b"/predict", 4) + b"next"]
+            asks = await client(*parts)
+            assert await asks.answer() == (200, body)
+            if split:
+                asks.writer.write(head(b"/predict", 4) + b"next")
+            assert await asks.answer() == (200, b"next")
+        assert door.bodies == [body, b"next"]
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+
+
+def test_many_offers_in_one_piece_are_ignored_one_by_one() -> None:
+    async def story() -> None:
+        async with Door().opens() as client:
+            asks = await client((head(b"/predict", 1, H2C) + b"x") * 1500)
+            for _ in range(1500):
+                assert await asks.answer() == (200, b"x")
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+
+
+def test_a_tunnel_is_refused() -> None:
+    async def story() -> None:
+        async with Door().opens() as client:
+            asks = await client(b"CONNECT elsewhere:1 HTTP/1.1\r\nHost: elsewhere\r\n\r\n")
+            assert (await asks.answer())[0] == 400
+            await asks.is_shown_out()
+
+    asyncio.run(asyncio.wait_for(story(), 20))
 
 
 @pytest.mark.parametrize("drip", [b"", b"x"])
