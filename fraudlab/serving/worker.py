@@ -137,7 +137,7 @@ class FraudAPI(litserve.LitAPI):
         assert self._history is not None
         features = self._history.features(record)
         self._history.add(record)
-        return {**features, **record}
+        return {**record, **{name: value for name, value in features.items() if record.get(name) is None}}
 
     def _answers(self, jobs: Sequence[tuple[int, list[dict[str, Any]]]]) -> dict[str, Any]:
         started = time.perf_counter()
