@@ -16,6 +16,7 @@ Array = NDArray[Any]
 
 TABLE = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)  # alerts per 1,000 of the operating points
 _ROUNDS = 100  # of Newton's method; a handful is enough where the curve can be fitted at all
+_STILL = 1e-10  # a step that changes no score
 _EDGE = 1e-7  # probabilities 0 and 1 have no finite log-odds
 
 
@@ -52,7 +53,8 @@ class Decision:
             calibrate: fit Platt scaling (Platt 1999, with his smoothed targets).
 
         Raises:
-            UserError: to calibrate there are not both frauds and genuine rows, or scores that rise with fraud.
+            UserError: to calibrate there are not both frauds and genuine rows, scores that rise with fraud, and a curve
+                that fits them.
         """
         fitted = _platt(label, probability) if calibrate else None
         ranking = Ranking(label, _calibrated(fitted, probability))
@@ -125,7 +127,11 @@ def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _platt(label: Array, probability: Array) -> dict[str, float]:
-    """Slope and intercept of most likelihood, by Newton's method."""
+    """Slope and intercept of most likelihood, by Newton's method.
+
+    A whole step diverges where scores all but separate the classes, so it is halved while the loss rises (Lin, Lin and
+    Weng 2007).
+    """
     fraud = np.asarray(label) == 1
     frauds, genuine = int(fraud.sum()), int((~fraud).sum())
     if not frauds or not genuine:
@@ -134,13 +140,22 @@ def _platt(label: Array, probability: Array) -> dict[str, float]:
     odds = _log_odds(np.asarray(probability, np.float64))
     inputs = np.stack([odds, np.ones_like(odds)])
     weights = np.array([0.0, math.log((frauds + 1) / (genuine + 1))])
+
+    def loss(weights: Array) -> float:
+        z = weights @ inputs
+        return float((np.logaddexp(0, z) - target * z).sum())
+
     for _ in range(_ROUNDS):
         p = _sigmoid(weights @ inputs)
         curvature = (inputs * (p * (1 - p))) @ inputs.T + 1e-9 * np.eye(2)
         step = np.linalg.solve(curvature, inputs @ (p - target))
+        while np.abs(step).max() >= _STILL and loss(weights - step) > loss(weights):
+            step /= 2
         weights = weights - step
-        if np.abs(step).max() < 1e-10:
+        if np.abs(step).max() < _STILL:
             break
-    if not (np.isfinite(weights).all() and weights[0] > 0):
+    else:
+        raise UserError("calibration=platt: no curve fits the validation scores; use calibration=none")
+    if weights[0] <= 0:
         raise UserError("calibration=platt: scores do not rise with fraud on validation; use calibration=none")
     return {"slope": float(weights[0]), "intercept": float(weights[1])}

@@ -45,3 +45,20 @@ def test_calibration_is_a_logistic_regression_on_the_log_odds() -> None:
     assert decision.calibrate(probability) == pytest.approx(expected, abs=2e-3)
     with pytest.raises(UserError):
         Decision.from_scores(np.zeros(10), probability[:10], medium=50, high=10, calibrate=True)
+
+
+def test_calibration_finds_the_optimum_where_scores_all_but_separate_the_classes() -> None:
+    draw = np.random.default_rng(0)
+    label = (draw.random(4000) < 0.02).astype(np.int8)
+    caught = (label == 1) & (draw.random(4000) > 0.02)
+    log_odds = np.where(caught, draw.normal(12, 1, 4000), draw.normal(-6, 0.5, 4000))
+    decision = Decision.from_scores(label, 1 / (1 + np.exp(-log_odds)), medium=50, high=10, calibrate=True)
+    # Platt's targets as weights: each row counts as so much fraud and the rest genuine.
+    frauds = int(label.sum())
+    target = np.where(label == 1, (frauds + 1) / (frauds + 2), 1 / (4000 - frauds + 2))
+    model = LogisticRegression(C=1e12, tol=1e-10, max_iter=10_000).fit(
+        np.tile(log_odds, 2)[:, None], np.repeat([1, 0], 4000), np.concatenate([target, 1 - target])
+    )
+    assert decision.calibration is not None
+    assert decision.calibration["slope"] == pytest.approx(model.coef_[0, 0], rel=1e-4)
+    assert decision.calibration["intercept"] == pytest.approx(model.intercept_[0], rel=1e-4)

@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,9 +20,10 @@ _ENDINGS = (".csv", ".parquet")
 
 
 def score_file(bundle: Bundle, source: Path, target: Path, threads: int = 1) -> pl.LazyFrame:
-    """Write ``target``: a row for each of ``source``, in its order, with its id (or ``row``, from 0), score and level.
+    """Write ``target``: a row for each of ``source``, in its order, with its id, score and level.
 
-    Columns as the bundle's schema names them; others are left aside, and optional ones may lack.
+    Where no row has an id, they have ``row``, from 0. Columns as the bundle's schema names them; others are left aside,
+    and optional ones may lack.
 
     Args:
         bundle: what to score with.
@@ -44,14 +44,16 @@ def score_file(bundle: Bundle, source: Path, target: Path, threads: int = 1) -> 
         raise UserError(f"input={source} does not exist ({source.absolute()})")
     try:
         frame = _scan(bundle, source)
-        rows = frame.select(pl.len()).collect(engine="streaming").item()
+        key = next((field["name"] for field in bundle.schema["fields"] if field["role"] == "id"), None)
+        ids = pl.lit(0) if key is None else pl.col(key).count()
+        rows, known = frame.select(pl.len(), ids.alias("known")).collect(engine="streaming").row(0)
         target.parent.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as parts,
             replacing(target) as aside,
             tqdm(total=rows, unit=" rows", desc="scoring", unit_scale=True) as bar,
         ):
-            for number, scored in enumerate(_scores(bundle, frame, threads)):
+            for number, scored in enumerate(_scores(bundle, frame, key if known else None, threads)):
                 scored.write_parquet(Path(parts, f"{number:09}.parquet"))
                 bar.update(len(scored))
             written = pl.scan_parquet(Path(parts))
@@ -89,29 +91,23 @@ def _blocks(frame: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
         start += len(block)
 
 
-def _scores(bundle: Bundle, frame: pl.LazyFrame, threads: int) -> Iterator[pl.DataFrame]:
+def _scores(bundle: Bundle, frame: pl.LazyFrame, key: str | None, threads: int) -> Iterator[pl.DataFrame]:
     """The table's rows scored in order; a few blocks are read ahead of the threads, never more."""
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[pl.DataFrame]] = deque()
         for start, block in _blocks(frame):
-            waiting.append(pool.submit(_scored, bundle, block, start))
+            waiting.append(pool.submit(_scored, bundle, block, start, key))
             if len(waiting) > 2 * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _scored(bundle: Bundle, block: pl.DataFrame, start: int) -> pl.DataFrame:
+def _scored(bundle: Bundle, block: pl.DataFrame, start: int, key: str | None) -> pl.DataFrame:
     columns = bundle.features.of_records(block, bundle.look_ups)
     score = bundle.score(bundle.encoder.transform(columns))
-    return pl.DataFrame({**_names(bundle, block, start), "score": score, "risk_level": bundle.decision.levels(score)})
-
-
-def _names(bundle: Bundle, block: pl.DataFrame, start: int) -> dict[str, Any]:
-    key = next((field["name"] for field in bundle.schema["fields"] if field["role"] == "id"), None)
-    if key is None or block[key].null_count() == len(block):
-        return {"row": np.arange(start, start + len(block))}
-    return {key: block[key]}
+    name = {"row": np.arange(start, start + len(block))} if key is None else {key: block[key]}
+    return pl.DataFrame({**name, "score": score, "risk_level": bundle.decision.levels(score)})
 
 
 def score_table(bundle: Bundle, scored: pl.LazyFrame) -> str:

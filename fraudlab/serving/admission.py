@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 REQUEST_ID = re.compile(rb"[\w.-]{1,64}")  # what a client may call its request
@@ -30,7 +31,8 @@ class Admission:
     """How many requests may be in work so that the last of them is answered within ``wait`` seconds.
 
     By Little's law that is the rate of answers times ``wait``. The rate tells what the server can do only while it has
-    more to do than it can: so the limit follows the rate while requests are refused, and rises again otherwise.
+    more to do than it can: so the limit follows the rate while requests are refused, and rises again otherwise. A
+    window that ends with nothing in work has counted time in which there was nothing to do: it counts for nothing.
 
     Args:
         wait: seconds that an accepted request should take at most.
@@ -52,6 +54,8 @@ class Admission:
 
     def admits(self, in_work: int) -> bool:
         """Whether one more may join ``in_work`` requests, of which some may still be read."""
+        if in_work <= self.reading and time.monotonic() - self._since >= _WINDOW:
+            self._rise()
         if in_work - self.reading < self.limit:
             return True
         self._refused = True
@@ -66,8 +70,15 @@ class Admission:
         if self._refused:
             fitting = self._answers / seconds * self._wait
             self.limit = max(min(_LEAST, self._most), min(self._most, round((self.limit + fitting) / 2)))
+            self._begin_window()
         else:
-            self.limit = min(self._most, 2 * self.limit)
+            self._rise()
+
+    def _rise(self) -> None:
+        self.limit = min(self._most, 2 * self.limit)
+        self._begin_window()
+
+    def _begin_window(self) -> None:
         self._answers, self._refused, self._since = 0, False, time.monotonic()
 
 
@@ -100,10 +111,11 @@ class Protocol(HttpToolsProtocol):
         self._closing = closing
         self._crowded = False
         self._in_head = False
+        self._in_body = False
         self._refusing = False
         self._close_after = False
         self._thrown_away = 0
-        self._slow_head: asyncio.TimerHandle | None = None
+        self._slow: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
@@ -113,29 +125,63 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
-        self._head_came()
+        self._came()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._in_head and self._slow_head is None:  # neither silent nor done: give it a while, once
-            self._slow_head = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+        self._unset_keepalive_if_required()
+        rest = memoryview(data)
+        try:
+            while rest:
+                try:
+                    self.parser.feed_data(rest)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:
+                    rest = rest[upgrade.args[0] :]
+                    self.parser.feed_data(self._head_without_upgrade())
+        except httptools.HttpParserError:
+            says = "Invalid HTTP request received."
+            self.logger.warning(says)
+            self.send_400_response(says)
+        if (self._in_head or self._in_unread_body()) and self._slow is None:
+            # Neither silent nor done: give it a while, once.
+            self._slow = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+
+    def _head_without_upgrade(self) -> bytes:
+        """The request's head again without its offer of another protocol, which HTTP/1.1 lets a server ignore.
+
+        The parser takes what follows an offer for the other protocol, not for a body.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            raise httptools.HttpParserError("a tunnel is demanded, not offered")
+        line = b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())
+        kept = (b"%b: %b" % header for header in self.headers if header[0] != b"upgrade")
+        return b"\r\n".join([line, *kept, b"", b""])
+
+    def _in_unread_body(self) -> bool:
+        return self._in_body and (self._refusing or self.cycle.response_complete)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._unset_keepalive_if_required()
         self._in_head = True
 
-    def _head_came(self) -> None:
-        self._in_head = False
-        if self._slow_head is not None:
-            self._slow_head.cancel()
-            self._slow_head = None
+    def _came(self) -> None:
+        """The part of a request that was waited for is whole, or its connection is gone."""
+        self._in_head = self._in_body = False
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
 
     def _wait_for_request(self) -> None:
         """A client that says nothing must not hold its connection for ever."""
+        self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
 
     def on_headers_complete(self) -> None:
-        self._head_came()
+        self._came()
+        if self.parser.should_upgrade():
+            return  # it comes again without
         pipelined = self.cycle is not None and not self.cycle.response_complete
         if pipelined:  # answers must keep the order of the requests
             super().on_headers_complete()
@@ -150,6 +196,7 @@ class Protocol(HttpToolsProtocol):
             self._refuse(429, b"429 Too Many Requests", _BUSY, close=close)
         else:
             super().on_headers_complete()
+        self._in_body = True
 
     def _refuse(self, status: int, line: bytes, says: bytes, *, close: bool) -> None:
         self._refusing, self._close_after, self._thrown_away = True, close, 0
@@ -169,7 +216,12 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
+        self._came()
         if not self._refusing:
+            if self.cycle.response_complete:
+                self._wait_for_request()
             super().on_message_complete()
             return
         self._refusing = False

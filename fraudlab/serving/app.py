@@ -78,11 +78,12 @@ class Face:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            async with self._parts.lifecycle.running():
-                await self._app(scope, receive, send)
-            return
-        if scope["type"] != "http":  # no websockets here
-            await send({"type": "websocket.close", "code": 1000})
+            try:
+                async with self._parts.lifecycle.running():
+                    await self._app(scope, receive, send)
+            finally:
+                if self._parts.recorder is not None:
+                    self._parts.recorder.flush()
             return
         started = time.perf_counter()
         path = scope["path"]
@@ -157,7 +158,7 @@ class Face:
             raise _Stop(422, "contract", answers)
         parts.telemetry.scored([answer["risk_level"] for answer in answers], checked.missing)
         if parts.recorder is not None and not parts.recorder.put(request_id, checked.records, answers):
-            parts.telemetry.unrecorded.inc()
+            parts.telemetry.unrecorded.inc(len(answers))
         about = {"bundle_version": parts.version, "request_id": request_id}
         said = {"predictions": answers, **about} if checked.is_list else {**answers[0], **about}
         return 200, orjson.dumps(said), _JSON
@@ -216,6 +217,8 @@ class Face:
         telemetry.queue.set(self._parts.dispatcher.waiting_records)
         telemetry.limit.set(self._parts.admission.limit)
         telemetry.ready.set(self._parts.lifecycle.ready)
+        if self._parts.recorder is not None:
+            telemetry.unrecorded.inc(self._parts.recorder.newly_lost())
         return 200, telemetry.page(), b"text/plain; version=0.0.4; charset=utf-8"
 
 

@@ -127,6 +127,8 @@ class Dispatcher:
             self._on_failure()
             self._put_back(worker.out)
             self._send_more()
+        except asyncio.CancelledError:
+            pass  # the loop ends and all is answered; asyncio's streams would log it as an error
         finally:
             writer.close()
 

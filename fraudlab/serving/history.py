@@ -96,8 +96,8 @@ class History:
         """The features by name of a transaction that need not be in the store yet.
 
         Args:
-            record: the fields ``RAW``; ids are integers, the time a naive ``datetime`` or ISO 8601 text, the amount in
-                whole cents (up to 1e9). Other fields are not read.
+            record: the fields ``RAW``; ids are integers (15.0 is one), the time a naive ``datetime`` or ISO 8601 text,
+                the amount in whole cents (up to 1e9). Other fields are not read.
 
         Raises:
             UserError: a field is missing or not of that kind.
@@ -206,6 +206,8 @@ def _transaction(record: Mapping[str, Any]) -> _Transaction:
 
 def _integer(record: Mapping[str, Any], name: str) -> int:
     value = record.get(name)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON knows one kind of number
     if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
         raise UserError(f"{name} is {value!r}; give an integer of 64 bits")
     return value

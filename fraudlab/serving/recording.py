@@ -1,14 +1,16 @@
 """The record: inputs and answers in Parquet files, written by a process of its own.
 
-Putting a row in never waits. Where the writer cannot keep up, rows are left out and counted.
+Putting a row in never waits. Where the writer cannot keep up, is dead or cannot write, rows are left out and counted.
 """
 
 import hmac
+import logging
 import multiprocessing
 import os
 import queue
 import random
 import re
+import select
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -19,9 +21,11 @@ from typing import Any
 from fraudlab.atomic import replacing
 from fraudlab.errors import UserError
 
+_log = logging.getLogger(__name__)
 _VARIABLE = "FRAUDLAB_HASH_KEY"
 _CARD = re.compile(r"card\d*", re.IGNORECASE)
-_MOST_WAITING = 1000  # requests
+_MOST_WAITING = 5000  # records: some 200 MB of IEEE-CIS's
+_PATIENCE = 10.0  # seconds for the writer to finish
 _MOST_SECONDS = 60.0  # a file is written at least so often
 _DTYPES = {"integer": "Int64", "number": "Float64", "string": "String", "boolean": "Boolean", "datetime": "String"}
 
@@ -86,30 +90,63 @@ class Recorder:
         self._share = share
         # Spawned: the process that answers HTTP is a fork, where Polars must not run.
         context = multiprocessing.get_context("spawn")
-        self._queue: Any = context.Queue(_MOST_WAITING)
+        self._queue: Any = context.Queue()
+        self._given = 0
+        self._told = 0
+        # Records that the writer has taken out, and those of them that it could not write. It alone counts, so no lock
+        # is needed, which it could take to its grave.
+        self._taken: Any = context.Value("q", 0, lock=False)
+        self._lost: Any = context.Value("q", 0, lock=False)
         self._writer = context.Process(
-            target=write, args=(self._queue, folder, schema, version, hashed, key, rows, files), name="record"
+            target=write,
+            args=(self._queue, self._taken, self._lost, folder, schema, version, hashed, key, rows, files),
+            name="record",
         )
         self._writer.start()
+        self._death = select.poll()  # what tells of it in the fork too, whose child the writer is not
+        self._death.register(self._writer.sentinel)
 
     def put(self, request_id: str, records: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> bool:
-        """Hand over a request's records, if it is among those to be written; False where there was no room."""
+        """Hand over a request's records, if it is among those to be written.
+
+        Returns:
+            False where there was no room, or nobody who writes.
+        """
         if random.random() >= self._share:  # noqa: S311 - a sample, not a secret
             return True
-        try:
-            self._queue.put_nowait((time.time(), request_id, records, answers))
-        except queue.Full:
+        if self._given - self._taken.value >= _MOST_WAITING or self._death.poll(0):
             return False
+        self._given += len(records)
+        self._queue.put((time.time(), request_id, records, answers))
         return True
 
+    def newly_lost(self) -> int:
+        """Records that were handed over and could not be written, since the last call."""
+        lost = self._lost.value
+        self._told, new = lost, lost - self._told
+        return new
+
+    def flush(self) -> None:
+        """Wait until the writer has all, but not for ever; for the process that put it in, before it ends."""
+        until = time.monotonic() + _PATIENCE
+        while self._given > self._taken.value and not self._death.poll(0) and time.monotonic() < until:
+            time.sleep(0.01)
+        self._queue.cancel_join_thread()  # which waits for ever for a dead reader
+
     def close(self) -> None:
-        """Wait until all is written; for the process that made it, once nobody puts rows in any more."""
+        """Wait until all is written, but not for ever; for the process that made it, once nobody puts rows in."""
         self._queue.put(None)
-        self._writer.join()
+        self._writer.join(_PATIENCE)
+        self._queue.cancel_join_thread()
+        if self._writer.exitcode != 0:
+            _log.error("serving.record_to: the writer did not end in order; its last records are lost")
+            self._writer.kill()
 
 
 def write(
     rows_in: Any,
+    taken: Any,
+    lost: Any,
     folder: Path,
     schema: Mapping[str, Any],
     version: str,
@@ -133,6 +170,7 @@ def write(
             came = ()
         if came:
             at, request_id, records, answers = came
+            taken.value += len(records)
             for record, answer in zip(records, answers, strict=True):
                 fields = {name: record.get(name) for name in names}
                 for name in hashed:
@@ -142,9 +180,13 @@ def write(
                 collected.append({**about, "bundle_version": version, **_of(answer), **fields})
         over = time.monotonic() - since >= _MOST_SECONDS
         if collected and (came is None or over or len(collected) >= rows):
-            _write_file(folder, schema, hashed, collected)
-            for old in sorted(folder.glob("*.parquet"))[:-files]:
-                old.unlink()
+            try:
+                _write_file(folder, schema, hashed, collected)
+                for old in sorted(folder.glob("*.parquet"))[:-files]:
+                    old.unlink()
+            except Exception as error:  # a disk that is full now may have room for the next file
+                lost.value += len(collected)
+                _log.error("serving.record_to: %d records are lost: %s", len(collected), error)
             collected = []
         if over or not collected:
             since = time.monotonic()

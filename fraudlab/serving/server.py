@@ -6,12 +6,15 @@ import os
 import resource
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
+from typing import Any
 
 import litserve
 import orjson
@@ -57,10 +60,13 @@ def run(path: str, settings: ServingConfig) -> None:
     own = os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if os.getpid() == own:  # forked processes inherit this and have their own way to end
+        # Forked processes inherit this and have their own way to end; a second signal must not break off the end.
+        if os.getpid() == own and not server.stopping:
+            server.stopping = True
             raise KeyboardInterrupt  # LitServe's only orderly way out
 
-    signal.signal(signal.SIGTERM, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     try:
         server.run(
             host=settings.host,
@@ -72,6 +78,7 @@ def run(path: str, settings: ServingConfig) -> None:
             server_header=False,
             proxy_headers=False,  # nothing here asks who the client is
             http=protocol,
+            ws="none",
             loop="uvloop",
         )
     except RuntimeError as error:
@@ -81,11 +88,37 @@ def run(path: str, settings: ServingConfig) -> None:
     except KeyboardInterrupt:
         pass  # told to stop before it ran
     finally:
+        server.stopping = True
         folder.cleanup()
         if recorder is not None:
             recorder.close()
         for process in multiprocessing.active_children():
             process.terminate()
+    if server.died:
+        raise UserError("the process that answers HTTP died; the log above may say why, or the system's log")
+
+
+class _Server(litserve.LitServer):
+    """LitServe's server, which looks after its workers alone: this one ends where the process that answers HTTP dies.
+
+    Attributes:
+        stopping: whether the end has begun.
+        died: whether it was that process that began it.
+    """
+
+    stopping = False
+    died = False
+
+    def _start_server(self, *args: Any, **options: Any) -> dict[int, Any]:
+        processes: dict[int, Any] = super()._start_server(*args, **options)
+        threading.Thread(target=self._watch, args=(processes[0].sentinel,), daemon=True).start()
+        return processes
+
+    def _watch(self, sentinel: int) -> None:
+        wait([sentinel])
+        if not self.stopping:
+            self.died = True
+            os.kill(os.getpid(), signal.SIGTERM)  # interrupts the main thread, which LitServe lets wait
 
 
 def _allow_files(connections: int) -> None:
@@ -122,11 +155,11 @@ def _server(
     settings: ServingConfig,
     line: Path,
     listener: socket.socket,
-) -> tuple[litserve.LitServer, Callable[..., Protocol]]:
+) -> tuple[_Server, Callable[..., Protocol]]:
     """LitServe's server, and how its connections are made."""
     keys = Keys.read(settings.api_key_file)
-    api = FraudAPI(str(loaded.path), settings.history, line)
-    server = litserve.LitServer(
+    api = FraudAPI(str(loaded.path), loaded.version, settings.history, line)
+    server = _Server(
         api,
         accelerator="cpu",
         workers_per_device=settings.workers,

@@ -76,19 +76,26 @@ class FraudAPI(litserve.LitAPI):
 
     Args:
         bundle: where it lies.
+        version: that the server answers under; what has taken the bundle's place since then is not served.
         history: store of the past, where records do not carry theirs.
         line: address of the Unix socket that the batches come from.
     """
 
-    def __init__(self, bundle: str, history: str | None, line: Path) -> None:
+    def __init__(self, bundle: str, version: str, history: str | None, line: Path) -> None:
         super().__init__(api_path="/predict", loop=_LineLoop(line))
         self._path = bundle
+        self._version = version
         self._history_path = history
 
     def setup(self, device: str) -> None:
         from fraudlab import bundle
 
         self._bundle: Bundle = bundle.load(self._path)
+        if self._bundle.version != self._version:
+            raise UserError(
+                f"the bundle {self._path} was replaced: it is version {self._bundle.version}, and the server answers "
+                f"under {self._version}; restart the server"
+            )
         self._bundle.check()
         self._history = None if self._history_path is None else open_history(self._history_path, self._bundle)
 
@@ -130,7 +137,7 @@ class FraudAPI(litserve.LitAPI):
         assert self._history is not None
         features = self._history.features(record)
         self._history.add(record)
-        return {**features, **record}
+        return {**record, **{name: value for name, value in features.items() if record.get(name) is None}}
 
     def _answers(self, jobs: Sequence[tuple[int, list[dict[str, Any]]]]) -> dict[str, Any]:
         started = time.perf_counter()

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from fraudlab import bundle as bundles
 from fraudlab.bundle import Bundle, parity
+from fraudlab.bundle.scoring import score_file
 from fraudlab.errors import UserError
 from tests.conftest import Command
 
@@ -204,6 +205,16 @@ def test_files_are_scored_as_records_are(
     assert done.returncode == 1
     assert "TransactionAmt" in done.stderr
     assert not (tmp_path / "o.csv").exists()
+
+
+def test_rows_are_named_by_id_where_any_row_of_the_file_has_one(bundle: Bundle, records: list, tmp_path: Path) -> None:
+    needed = ("TransactionID", "TransactionDT", "TransactionAmt", "card1")
+    rows = pl.DataFrame([{name: records[0][name] for name in needed}] * 20_000)  # more than a block
+    ids = [None] * 19_000 + list(range(1000))
+    for name, column, expected in (("TransactionID", ids, ids), ("row", [None] * 20_000, list(range(20_000)))):
+        rows.with_columns(TransactionID=pl.Series(column, dtype=pl.Int64)).write_parquet(tmp_path / "in.parquet")
+        found = score_file(bundle, tmp_path / "in.parquet", tmp_path / "out.parquet").collect()
+        assert found[name].to_list() == expected
 
 
 @pytest.fixture

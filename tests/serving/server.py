@@ -82,7 +82,8 @@ class Server:
         return next(
             process
             for process in family
-            if "--multiprocessing-fork" in process.cmdline()
+            if process.status() != psutil.STATUS_ZOMBIE  # nobody has asked for its exit status yet
+            and "--multiprocessing-fork" in process.cmdline()
             and any("onnxruntime" in each.path for each in process.memory_maps())
         )
 

@@ -139,6 +139,7 @@ def test_the_same_transaction_twice_counts_once(tmp_path: Path) -> None:
         ({"CUSTOMER_ID": None}, "CUSTOMER_ID is None"),
         ({"TERMINAL_ID": 2**63}, "TERMINAL_ID is 9223372036854775808"),
         ({"CUSTOMER_ID": True}, "CUSTOMER_ID is True"),
+        ({"CUSTOMER_ID": 1.5}, "CUSTOMER_ID is 1.5"),
         ({"TX_AMOUNT": 12.345}, "TX_AMOUNT is 12.345"),
         ({"TX_AMOUNT": float("nan")}, "TX_AMOUNT is nan"),
         ({"TX_AMOUNT": 10**400}, "TX_AMOUNT is 1"),
@@ -154,6 +155,13 @@ def test_fields_of_another_kind_are_named(tmp_path: Path, change: dict, said: st
         with pytest.raises(UserError, match=said):
             call({**RECORD, **change})
     assert store.features({**RECORD, "TRANSACTION_ID": 9})["CUSTOMER_ID_NB_TX_1DAY_WINDOW"] == 1.0
+
+
+def test_an_id_may_be_a_whole_float(tmp_path: Path) -> None:
+    store = empty(tmp_path / "history.sqlite")
+    store.add({**RECORD, "TRANSACTION_ID": 7.0, "CUSTOMER_ID": 1.0})
+    store.add(RECORD)  # the same transaction
+    assert store.features({**RECORD, "TRANSACTION_ID": 9})["CUSTOMER_ID_NB_TX_1DAY_WINDOW"] == 2.0
 
 
 def test_labels_are_checked(tmp_path: Path) -> None:
