@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 
@@ -63,13 +63,20 @@ def _alone(path: Path) -> Iterator[None]:
     while True:
         with lock.open("w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)  # the kernel lets go of it if this process dies
-            if not (lock.exists() and lock.stat().st_ino == os.fstat(held.fileno()).st_ino):
+            if not _lies_at(lock, held):
                 continue  # the one before took the file away, and others may hold a new one
             try:
                 yield
             finally:
                 lock.unlink()
             return
+
+
+def _lies_at(path: Path, file: IO[str]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 from fraudlab.cli import choices, command, door, overrides
 from fraudlab.config import SelectConfig
@@ -22,10 +23,12 @@ def main(config: SelectConfig) -> None:
     limits = {key: getattr(config, key) for key in ("days", "least_auc", "correlation", "among")}
     selection = select(table, table.split(config.split).selection_train, **limits)
 
-    settings = {"features": {"leave_out": selection.leave_out}}
+    # With what was left out before, which train is told by the file alone.
+    settings = {"features": {"leave_out": [*dict.fromkeys([*_left_out(config.features), *selection.leave_out])]}}
     leave_out = run.path / "local" / "leave_out.yaml"
     write_text(leave_out, "# @package _global_\n" + yaml.safe_dump(settings, sort_keys=False))
-    same = shlex.join(overrides("data", "features", "split"))
+    given = overrides("data", "features", "split")
+    same = shlex.join(setting for setting in given if not setting.lstrip("+").startswith("features.leave_out="))
     use = f"python -m fraudlab.train --config-dir {shlex.quote(str(run.path))} {same} local={leave_out.stem}"
     simulated = table.schema.simulated
     chosen = {group: choices()[group] for group in ("data", "features", "split")}
@@ -36,6 +39,10 @@ def main(config: SelectConfig) -> None:
     write_json(run.path / "selection.json", {"simulated": simulated, **limits, **selection.to_dict()})
     print(selection_table(selection, simulated=simulated))
     print(f"\nreport     {page}\nsettings   {leave_out}\nuse        {use}")
+
+
+def _left_out(features: Any) -> list[str]:
+    return list(getattr(features, "leave_out", []))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def main(config: SweepConfig) -> None:
     from fraudlab.data.prepared import prepared_table
     from fraudlab.reporting.sweep import candidates_table, trials_table, write_sweep_page
     from fraudlab.tuning.search import Stop, Stopped
-    from fraudlab.tuning.stages import Sweep
+    from fraudlab.tuning.stages import Sweep, is_first_start
     from fraudlab.tuning.storage import hidden, open_storage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -62,7 +62,8 @@ def main(config: SweepConfig) -> None:
             print(f"\npage: {page}\nbest: python -m fraudlab.train --config-dir {folder / 'best'} experiment={name}")
             if config.test_best:
                 asked = [trial for trial in trials if trial.number == best.trial]
-                asked += [trial for trial in finalists if trial.user_attrs.get("start") == 0 and trial not in asked]
+                finished = [trial for trial in trials if trial.state == optuna.trial.TrialState.COMPLETE]
+                asked += [trial for trial in finished if is_first_start(trial) and trial not in asked]
                 tested = sweep.repeat("test", asked, ["test.average_precision"], stop, "test=true")
                 print("\n" + candidates_table(tested, definition, best, simulated=simulated, tested=True))
                 print(f"\nside by side: python -m fraudlab.compare runs=[{folder}/test/*]")

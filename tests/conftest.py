@@ -76,6 +76,16 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Command:
 
 
 @pytest.fixture(scope="session")
+def small_data(door: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder that holds the small simulated table."""
+    folder = tmp_path_factory.mktemp("small_data")
+    settings = [item for item in SMALL if item.startswith("data.")]
+    done = door("prepare", *settings, f"paths.data_dir={folder}")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
 def exported(door: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A run on simulated IEEE-CIS rows and the bundle exported from it."""
     folder = tmp_path_factory.mktemp("exported")

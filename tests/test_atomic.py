@@ -1,6 +1,6 @@
 """A path holds the old content or the whole new one, never half of it."""
 
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -66,6 +66,16 @@ def test_of_several_processes_one_makes_it(tmp_path: Path) -> None:
         assert sum(pool.map(make, [path] * 8)) == 1
     assert len(list(path.iterdir())) == 200
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_many_who_wait_for_one_file_all_find_it(tmp_path: Path) -> None:
+    def rounds(_: int) -> None:
+        for number in range(300):
+            make_once(tmp_path / str(number), lambda aside: aside.write_text("whole"))
+
+    with ThreadPoolExecutor(16) as pool:  # each opens the lock by itself, as processes do
+        list(pool.map(rounds, range(16)))
+    assert {path.name for path in tmp_path.iterdir()} == {str(number) for number in range(300)}
 
 
 def test_what_failed_is_made_by_the_next(tmp_path: Path) -> None:

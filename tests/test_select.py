@@ -1,7 +1,7 @@
 """select finds what does not last and what repeats others, from training rows alone, and its settings can be used."""
 
 import json
-from dataclasses import fields
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 import yaml
 
-from fraudlab.config import SCHEMAS
 from tests.conftest import Command
 
 DAYS, A_DAY = 100, 60
@@ -86,23 +85,30 @@ def test_later_rows_have_no_influence(found: dict, door: Command, tmp_path: Path
         assert again[each] == found[each]
 
 
+def left_out_by(found: dict, door: Command) -> list[str]:
+    """By the training that the printed command starts."""
+    command = found["printed"].strip().splitlines()[-1]
+    words = shlex.split(command[command.index("--config-dir") :])
+    done = door("train", "--cfg", "job", *words)
+    assert done.returncode == 0, done.stderr
+    return yaml.safe_load(done.stdout)["features"]["leave_out"]
+
+
 def test_only_columns_asked_for_repeat_others(door: Command, tmp_path: Path) -> None:
-    found = select(door, tmp_path / "among", table(turns=False), "among=turns|signal")
+    """And what the command left out before stays out."""
+    given = ("among=turns|signal", "features.leave_out=[word]")
+    found = select(door, tmp_path / "among", table(turns=False), *given)
     assert found["leave_out"] == []
     assert [group["kept"] for group in found["groups"]] == [{"signal": [], "turns": []}]
+    assert left_out_by(found, door) == ["word"]
+    again = select(door, tmp_path / "again", table(), *given[1:])
+    assert left_out_by(again, door) == ["word", "rounded", "turns"]
 
 
-def test_settings_are_used_by_a_training(found: dict, door: Command, tmp_path: Path) -> None:
-    folder = found["folder"] / "run"
-    settings = yaml.safe_load((folder / "local" / "leave_out.yaml").read_text())
+def test_settings_are_used_by_a_training(found: dict, door: Command) -> None:
+    settings = yaml.safe_load((found["folder"] / "run" / "local" / "leave_out.yaml").read_text())
     assert settings == {"features": {"leave_out": ["rounded", "turns"]}}
-    if "leave_out" not in {field.name for field in fields(SCHEMAS["features"]["columns"])}:
-        pytest.skip("features=columns has no leave_out")
-    command = found["printed"].strip().splitlines()[-1]
-    words = command[command.index("--config-dir") :].split()
-    done = door("train", "--cfg", "job", *words, f"hydra.run.dir={tmp_path}")
-    assert done.returncode == 0, done.stderr
-    assert yaml.safe_load(done.stdout)["features"]["leave_out"] == ["rounded", "turns"]
+    assert left_out_by(found, door) == ["rounded", "turns"]
 
 
 def test_tables_that_cannot_be_judged_are_refused(door: Command, tmp_path: Path) -> None:

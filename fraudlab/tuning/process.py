@@ -19,6 +19,9 @@ from fraudlab.tuning.channel import PRUNED, VARIABLE
 OUTPUT = "output.txt"
 """What a trial printed, in its folder."""
 _ASKED_TO_END = 20  # seconds that a trial gets to end by itself
+_LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS")
+"""What a launcher told the search of its place among others: a trial is no part of them."""
+_SIGNALS = {number.value: number.name for number in signal.Signals}
 
 OnPoint = Callable[[int, float], bool]
 """Called with each point of the curve; True to prune."""
@@ -46,16 +49,16 @@ class TrialProcess:
 
     Args:
         overrides: the settings of ``python -m fraudlab.train``.
-        folder: becomes its run folder.
+        folder: becomes its run folder; exists.
         threads: that its libraries may use.
     """
 
     def __init__(self, overrides: Sequence[str], folder: Path, threads: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._ours, theirs = socket.socketpair()
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
-        environment = {**os.environ, **{name: str(threads) for name in names}, VARIABLE: str(theirs.fileno())}
+        environment = {name: value for name, value in os.environ.items() if name not in _LAUNCHERS}
+        environment |= {**{name: str(threads) for name in names}, VARIABLE: str(theirs.fileno())}
         command = [sys.executable, "-m", "fraudlab.train", *overrides, f"hydra.run.dir={folder}"]
         with theirs, (folder / OUTPUT).open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603
@@ -82,8 +85,8 @@ class TrialProcess:
         if pruned or status == PRUNED:
             return Ended("pruned")
         killed_by = -status if status < 0 else status - 128  # by itself, or as a shell would say it
-        if killed_by > 0:
-            return Ended("died", f"killed by {signal.Signals(killed_by).name}")
+        if killed_by in _SIGNALS:
+            return Ended("died", f"killed by {_SIGNALS[killed_by]}")
         return Ended("failed", self._reason(status))
 
     def end(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from optuna import Trial
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from fraudlab.errors import UserError
@@ -21,6 +22,7 @@ from fraudlab.tuning.worklist import WorkList
 log = logging.getLogger(__name__)
 
 _FAILURES_IN_A_ROW = 3  # after so many, a search stops: the cause is not in the points
+_OWNER = "worker"  # in a trial's folder: the work list that ran it
 _TELLS = 5  # attempts to tell how a trial ended, a few seconds apart
 
 Overrides = Callable[[FrozenTrial, Mapping[str, Value]], Sequence[str]]
@@ -51,7 +53,8 @@ class Stop:
             self.event.set()
 
         names = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {name: signal.signal(name, stop) for name in names}
+        # nohup has SIGHUP ignored.
+        before = {name: signal.signal(name, stop) for name in names if signal.getsignal(name) != signal.SIG_IGN}
         try:
             yield self
         finally:
@@ -176,14 +179,18 @@ class _Crew:
         self._work.live()
         self.tell_what_finished()
         for trial in self._work.bury():
-            log.warning("trial %d: the process that ran it died; it is put back", trial.number)
-            self._work.put_back(trial, "the process that ran it died")
+            if self._work.put_back(trial, "the process that ran it died"):
+                log.warning("trial %d: the process that ran it died; it is put back", trial.number)
 
     def tell_what_finished(self) -> None:
         """Tell of trials that finished here while the search that ran them died."""
         for trial in self._work.others_running():
+            folder = self._folder / str(trial.number)
+            owner = folder / _OWNER
+            if not owner.is_file() or owner.read_text(encoding="utf-8") != trial.user_attrs.get("worker"):
+                continue  # it runs on another machine, or another study left this folder
             with contextlib.suppress(KeyError):
-                values = values_of(self._folder / str(trial.number), self._metrics)
+                values = values_of(folder, self._metrics)
                 if values is not None:
                     self._work.finish(trial.number, values)
 
@@ -206,25 +213,38 @@ class _Crew:
                 if self._stop.event.is_set():
                     self._work.put_back(frozen, "the search was stopped", its_fault=False)
                     return
+                folder.mkdir(parents=True)
+                (folder / _OWNER).write_text(self._work.me, encoding="utf-8")
                 process = TrialProcess(self._overrides(frozen, drawn), folder, self._threads)
                 self._running[trial.number] = process
+        except FileExistsError as error:
+            self._work.put_back(frozen, f"{folder} was there before", its_fault=False)
+            raise UserError(
+                f"{folder} is a run of another study. Remove {folder.parent}, or choose another folder for this sweep "
+                "by hydra.run.dir=..."
+            ) from error
         except OSError as error:  # no room for its folder, no memory for its process
             self._tell(frozen, Ended("failed", f"cannot be started: {error.strerror}"))
             return
-        ended = process.follow(lambda step, value: self._point(trial, step, value))
+        # The first start is held against the best at the end: it runs to its own.
+        prunes = self._prunes and frozen.user_attrs.get("start") != 0
+        ended = process.follow(lambda step, value: self._point(trial, step, value, prunes))
         with self._lock:
             del self._running[trial.number]
         self._tell(frozen, ended)
 
-    def _point(self, trial: Trial, step: int, value: float) -> bool:
+    def _point(self, trial: Trial, step: int, value: float, prunes: bool) -> bool:
         """Store a point; True, and the trial is told as pruned, where the others say so."""
         if not self._prunes:
             return False
         try:
             trial.report(value, step)
-            if not trial.should_prune():
+            if not prunes or not trial.should_prune():
                 return False
             self._work.prune(trial.number)
+        except UpdateFinishedTrialError:
+            log.warning("trial %d: another process took this one for dead and put it back; it ends here", trial.number)
+            return True
         except ERRORS as error:  # the trial is worth more than a point of its curve
             log.warning("trial %d: a point of its curve was not stored: %s", trial.number, first_line(error))
             return False

@@ -1,6 +1,7 @@
 """The stages of a sweep: the search itself, the best again over seeds, and, if asked, the best on the test window."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from fraudlab.tuning.samplers import make_pruner, make_sampler
 from fraudlab.tuning.search import Stop, work_off
 from fraudlab.tuning.space import Value
 from fraudlab.tuning.worklist import WorkList, open_study
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,6 @@ class Sweep:
         self._metrics = [metric.name for metric in definition.metrics]
         self.study = self._open(definition.name, search=True)
         self._work = self._list(self.study, search=True)
-        if not self.study.get_trials(deepcopy=False) and (self.folder / "trials").exists():
-            raise UserError(
-                f"{self.folder / 'trials'} holds trials, but the study {definition.name} has none: they are another "
-                "study's. Remove that folder, or choose another by hydra.run.dir=..."
-            )
 
     def search(self, stop: Stop) -> list[FrozenTrial]:
         """Run the search to its end; gives all trials that count, those of other processes too."""
@@ -108,16 +106,18 @@ class Sweep:
             UserError: no trial finished.
         """
         finished = self._work.trials(TrialState.COMPLETE)
-        if len(self.definition.metrics) > 1:
-            finished = [trial for trial in finished if trial.number in {t.number for t in self.study.best_trials}]
         if not finished:
             raise UserError("no trial finished, so there is no best one; their reasons stand above")
+        front = finished
+        if len(self.definition.metrics) > 1:
+            numbers = {trial.number for trial in self.study.best_trials}
+            front = [trial for trial in finished if trial.number in numbers]
         sign = -1 if self.definition.metrics[0].direction == "maximize" else 1
-        best = sorted(finished, key=lambda trial: (sign * trial.values[0], trial.number))
+        best = sorted(front, key=lambda trial: (sign * trial.values[0], trial.number))
         if not self.definition.finalists:
             return best[:1]
         best = best[: self.definition.finalists]
-        return best + [trial for trial in finished if trial.user_attrs.get("start") == 0 and trial not in best]
+        return best + [trial for trial in finished if is_first_start(trial) and trial not in best]
 
     def once(self, trial: FrozenTrial) -> Candidate:
         """A trial as the search ran it."""
@@ -146,7 +146,10 @@ class Sweep:
         for trial in trials:
             for seed in self.definition.seeds:
                 facts = {"finalist": trial.number, "seed": seed}
-                work.put(f"trial {trial.number} seed {seed}", {}, facts)
+                before = [known for known in work.trials() if facts.items() <= known.user_attrs.items()]
+                if all(known.state == TrialState.FAIL for known in before):  # none yet, or started again since
+                    tries = f" try {len(before) + 1}" if before else ""
+                    work.put(f"trial {trial.number} seed {seed}{tries}", {}, facts)
 
         def overrides(trial: FrozenTrial, _: Mapping[str, Value]) -> list[str]:
             number, seed = trial.user_attrs["finalist"], trial.user_attrs["seed"]
@@ -161,10 +164,12 @@ class Sweep:
             (trial.user_attrs["finalist"], trial.user_attrs["seed"]): trial.values
             for trial in work.trials(TrialState.COMPLETE)
         }
+        whole = [number for number in points if all((number, seed) in values for seed in self.definition.seeds)]
+        for number in points.keys() - whole:
+            log.warning("trial %d is left out of %s: it did not run to its end with every seed", number, stage)
         return [
-            Candidate(number, drawn, np.array([values[number, seed] for seed in self.definition.seeds]))
-            for number, drawn in points.items()
-            if all((number, seed) in values for seed in self.definition.seeds)
+            Candidate(number, points[number], np.array([values[number, seed] for seed in self.definition.seeds]))
+            for number in whole
         ]
 
     def best(self, candidates: Sequence[Candidate]) -> Candidate:
@@ -233,6 +238,11 @@ class Sweep:
             stop=stop,
             on_end=on_end,
         )
+
+
+def is_first_start(trial: FrozenTrial) -> bool:
+    """Whether a trial is the first point that the search started from: the recipe that others are held against."""
+    return trial.user_attrs.get("start") == 0
 
 
 def most_steps(base: TrainConfig) -> int:

@@ -1,5 +1,6 @@
 """Where a study lies: an SQLite file, a PostgreSQL server or a journal file, each for many processes at once."""
 
+import os
 import re
 import sqlite3
 import time
@@ -10,7 +11,7 @@ from typing import TypeVar
 
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -61,11 +62,39 @@ def _open(url: str) -> optuna.storages.BaseStorage:
     if url.startswith("journal:"):
         path = Path(url.removeprefix("journal:"))
         path.parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(path)))
+        return JournalStorage(JournalFileBackend(str(path), _WholeLines(path)))
     if url.startswith("sqlite:"):
         return _sqlite(url)
     url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)  # the driver's name, as SQLAlchemy wants it
     return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+
+
+class _WholeLines(JournalFileSymlinkLock):
+    """The lock that writers of a journal take in turn, which clears away the line that a writer left unfinished.
+
+    A disk that is full, or a kill, cuts a line short; the next one would go on in it, and no reader get past them.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        super().__init__(str(journal))
+        self._journal = journal
+
+    def acquire(self) -> bool:
+        acquired = super().acquire()
+        try:
+            self._cut_off()
+        except OSError:
+            self.release()
+            raise
+        return acquired
+
+    def _cut_off(self) -> None:
+        with self._journal.open("r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            if size and file.read() != b"\n":
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def hidden(url: str) -> str:

@@ -48,7 +48,8 @@ class WorkList:
         self._budget = budget
         self._retries = retries
         self._grace = grace
-        self._me = uuid.uuid4().hex[:12]
+        self.me = uuid.uuid4().hex[:12]
+        """Names this list among those of all processes and stages."""
         self._beats = 0
         self._seen: dict[str, tuple[Any, float]] = {}
         self._lock = threading.RLock()
@@ -78,7 +79,7 @@ class WorkList:
                 if not waiting and (self._space is None or len(self.trials()) >= self._budget):
                     return None
                 trial = self.study.ask()
-                trial.set_user_attr("worker", self._me)
+                trial.set_user_attr("worker", self.me)
                 drawn = {} if self._space is None else self._space.draw(trial)
                 earlier = [other for other in self._all() if other.number < trial.number]
                 if why := self._surplus(trial, drawn, earlier, redraws < _REDRAWS):
@@ -112,6 +113,9 @@ class WorkList:
         Returns:
             Whether it was put back.
         """
+        if "surplus" in trial.user_attrs:  # its process died before it ended what does not count
+            self._end(trial.number, TrialState.FAIL)
+            return False
         tries = trial.user_attrs.get("died", 0) + its_fault
         if tries > self._retries:
             self.fail(trial, f"{reason}, {tries} times")
@@ -128,7 +132,7 @@ class WorkList:
     def live(self) -> None:
         """Give a sign of life; call it every few seconds."""
         self._beats += 1
-        self.study.set_user_attr(_WORKER + self._me, self._beats)
+        self.study.set_user_attr(_WORKER + self.me, self._beats)
 
     def bury(self) -> list[FrozenTrial]:
         """The running trials of processes that died by now; call it every few seconds."""
@@ -137,7 +141,7 @@ class WorkList:
         dead = []
         for trial in self._all():
             owner = trial.user_attrs.get("worker")
-            if trial.state != TrialState.RUNNING or owner == self._me:
+            if trial.state != TrialState.RUNNING or owner == self.me:
                 continue
             # A process may die between taking a trial and signing it: then the trial itself is watched.
             watched = f"trial {trial.number}" if owner is None else owner
@@ -150,7 +154,7 @@ class WorkList:
 
     def others_running(self) -> list[FrozenTrial]:
         """Trials that other processes run, or ran when they died."""
-        return [trial for trial in self.trials(TrialState.RUNNING) if trial.user_attrs.get("worker") != self._me]
+        return [trial for trial in self.trials(TrialState.RUNNING) if trial.user_attrs.get("worker") != self.me]
 
     def done(self) -> bool:
         """Whether nothing is left to do for anybody."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fraudlab.tuning.channel import PRUNED
-from fraudlab.tuning.process import Ended, TrialProcess, values_of
+from fraudlab.tuning.process import OUTPUT, Ended, TrialProcess, values_of
 from tests.conftest import SMALL, Command
 
 DATA = [item for item in SMALL if item.startswith(("data.", "split."))]
@@ -20,6 +20,7 @@ def trial(door: Command, tmp_path_factory: pytest.TempPathFactory):
     assert done.returncode == 0, done.stderr
 
     def start(folder: Path, *overrides: str) -> TrialProcess:
+        folder.mkdir()
         quiet = ("test=false", "report=false", "logger=none", "trainer.enable_progress_bar=false")
         return TrialProcess([*DATA, *quiet, *overrides, f"paths.data_dir={cache}"], folder, threads=1)
 
@@ -62,6 +63,22 @@ def test_ends_are_told_apart(trial, tmp_path: Path) -> None:
     assert ended.how == "failed"
     assert ended.reason.startswith("model=logistic_regression learns by loss=cross_entropy")
     assert not ended.diverged
+
+
+def test_a_trial_is_no_part_of_what_a_launcher_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And an exit status beyond 128 that no signal explains is a failure, told as it is."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nenv\nexit 255\n")
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    process = TrialProcess([], tmp_path, threads=3)
+    ended = process.follow(lambda *_: False)
+    assert ended.how == "failed"
+    assert ended.reason.startswith("exit status 255")
+    printed = (tmp_path / OUTPUT).read_text()
+    assert "OMP_NUM_THREADS=3" in printed
+    assert "SLURM_PROCID" not in printed
 
 
 def test_a_figure_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:

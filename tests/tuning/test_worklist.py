@@ -83,6 +83,18 @@ def test_three_processes_share_a_journal(tmp_path: Path) -> None:
     share(f"journal:{tmp_path}/study.log", processes=3, budget=24)
 
 
+def test_a_line_of_a_journal_that_a_full_disk_cut_short_harms_nothing(tmp_path: Path) -> None:
+    url = f"journal:{tmp_path}/study.log"
+    study = open_study(open_storage(url), "one", ["maximize"], "same")
+    study.tell(study.ask(), 1.0)
+    with (tmp_path / "study.log").open("ab") as journal:
+        journal.write(b'{"op_code":6,"worker_id":"e581')
+    study.tell(study.ask(), 2.0)
+    again = open_study(open_storage(url), "one", ["maximize"], "same")
+    again.tell(again.ask(), 3.0)
+    assert [trial.value for trial in again.trials] == [1.0, 2.0, 3.0]
+
+
 def work_list(path: Path, budget: int = 3, **settings) -> WorkList:
     study = open_study(
         open_storage(f"sqlite:///{path}/study.db"), "one", ["maximize"], "same", make_sampler({"name": "random"}, 0)
@@ -124,6 +136,21 @@ def test_a_process_that_dies_before_it_signs_a_trial_is_noticed(tmp_path: Path) 
     time.sleep(0.1)
     (dead,) = alive.bury()
     assert dead.number == number
+
+
+def test_a_surplus_trial_of_a_dead_process_does_not_come_back(tmp_path: Path) -> None:
+    work_list(tmp_path, budget=1).put("start 0", {"x": 0.5, "n": 1})
+    alive = work_list(tmp_path, budget=1)
+    alive.finish(alive.take()[0].number, [1.0])
+    surplus = alive.study.ask()  # killed between marking it and ending it
+    surplus.set_user_attr("worker", "dead")
+    surplus.set_user_attr("surplus", "beyond the budget")
+    assert alive.bury() == []
+    time.sleep(0.1)
+    (dead,) = alive.bury()
+    assert not alive.put_back(dead, "its process died")
+    assert alive.take() is None
+    assert alive.done()
 
 
 def test_a_trial_that_ended_after_all_is_not_run_again(tmp_path: Path) -> None:

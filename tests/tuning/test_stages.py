@@ -1,0 +1,67 @@
+"""What comes after the search: which trials are finalists, and that one which failed is tried again."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+
+from fraudlab.config import SweepConfig
+from fraudlab.config.doors import PathsConfig
+from fraudlab.tuning.composition import check
+from fraudlab.tuning.definition import load_definition
+from fraudlab.tuning.search import Stop
+from fraudlab.tuning.stages import Sweep
+from fraudlab.tuning.storage import open_storage
+from tests.end_to_end.sweeping import NETWORK, written
+
+pytestmark = pytest.mark.usefixtures("hydra_conf")
+
+LR = FloatDistribution(0.0001, 0.1, log=True)
+
+
+def sweep(folder: Path, data: Path, **changes) -> Sweep:
+    raw = {"fixed": NETWORK, "space": {"optimizer.lr": {"float": [0.0001, 0.1], "log": True}}, "jobs": 1, **changes}
+    paths = PathsConfig(data_dir=str(data), output_dir=str(folder))
+    config = SweepConfig(sweep=written(folder, **raw), paths=paths)
+    definition = load_definition(config)
+    return Sweep(definition, config, check(definition), open_storage(f"sqlite:///{folder}/study.db"), None)
+
+
+def test_the_start_is_not_pruned_and_a_finalist_that_failed_is_tried_again(tmp_path: Path, small_data: Path) -> None:
+    made = sweep(
+        tmp_path, small_data, pruner={"name": "median", "n_startup_trials": 1, "n_warmup_steps": 0},
+        trials=2, start=[{"optimizer.lr": 0.0001}], finalists=1, seeds=[1],
+    )  # fmt: skip
+    better = dict.fromkeys((1, 2, 3), 0.99)
+    made.study.add_trial(
+        create_trial(value=0.99, params={"optimizer.lr": 0.05}, distributions={"optimizer.lr": LR},
+                     intermediate_values=better)
+    )  # fmt: skip
+    made.search(Stop())
+    best, start = made.finalists()
+    assert (best.value, start.params["optimizer.lr"]) == (0.99, 0.0001)
+    assert start.intermediate_values.keys() == better.keys()
+
+    metric = "val.average_precision"
+    assert made.repeat("finalists", [start], [metric], Stop(), "test=false", "model.hiden=[4]") == []
+    again = sweep(
+        tmp_path, small_data, pruner={"name": "median", "n_startup_trials": 1, "n_warmup_steps": 0},
+        trials=2, start=[{"optimizer.lr": 0.0001}], finalists=1, seeds=[1],
+    )  # fmt: skip
+    (candidate,) = again.repeat("finalists", [start], [metric], Stop(), "test=false")
+    assert 0 < candidate.mean() < 1
+    study = optuna.load_study(study_name="mine finalists", storage=f"sqlite:///{tmp_path}/study.db")
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
+
+
+def test_the_start_is_a_finalist_beside_the_front(tmp_path: Path) -> None:
+    metrics = ["val.average_precision", "val.roc_auc"]
+    made = sweep(tmp_path, tmp_path, metrics=metrics, pruner="none", start=[{"optimizer.lr": 0.01}], finalists=1)
+    for lr, values, facts in ((0.01, [0.1, 0.1], {"start": 0}), (0.02, [0.3, 0.2], {}), (0.03, [0.2, 0.3], {})):
+        made.study.add_trial(
+            create_trial(values=values, params={"optimizer.lr": lr}, distributions={"optimizer.lr": LR},
+                         user_attrs=facts)
+        )  # fmt: skip
+    assert [trial.params["optimizer.lr"] for trial in made.finalists()] == [0.02, 0.01]
