@@ -13,9 +13,10 @@ from fraudlab.atomic import make_once
 from fraudlab.config import TableConfig
 from fraudlab.data.sources import Source, contents_of, fingerprint_of
 from fraudlab.errors import UserError
+from fraudlab.features.missing import MissingValues
 from fraudlab.schema import Column, ColumnType, Role, TableSchema
 
-VERSION = 1  # of the reading: raised with any change that gives other data from the same file
+VERSION = 2  # of the reading: raised with any change that gives other data from the same file
 
 ROW_ID = "row_id"
 _PARQUET, _CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
@@ -116,11 +117,16 @@ def _scan(files: list[Path], config: TableConfig) -> pl.LazyFrame:
                     "narrow data.path down to files of one table"
                 )
             frame = frame.select(first)
-        frames.append(frame)
-    table = pl.concat(frames, how="vertical_relaxed")
-    text = [name for name, dtype in table.collect_schema().items() if _is_text(dtype)]
-    missing = pl.col(text).cast(pl.String).is_in(config.missing_values)
-    return table.with_columns(pl.when(~missing).then(pl.col(text))) if text and config.missing_values else table
+        frames.append(_without_missing(frame, config))
+    return pl.concat(frames, how="vertical_relaxed")
+
+
+def _without_missing(frame: pl.LazyFrame, config: TableConfig) -> pl.LazyFrame:
+    """Null for ``data.missing_values``, but in a label of numbers: where 0 means missing, it is an answer there."""
+    types = frame.collect_schema()
+    names = [name for name, dtype in types.items() if name != config.label or _is_text(dtype)]
+    numeric = [name for name in (*config.numeric, config.amount) if name is not None]
+    return MissingValues(config.missing_values, names, numeric).out_of_rows(frame)
 
 
 def _derived(frame: pl.LazyFrame, config: TableConfig) -> pl.LazyFrame:

@@ -162,6 +162,39 @@ def test_missing_marks_do_not_make_a_csv_column_text(tmp_path: Path) -> None:
     assert roles(load(path, missing_values=["?"]))["size"] == "numeric"
 
 
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+def test_a_missing_number_is_missing_however_it_is_written(name: str, tmp_path: Path) -> None:
+    columns = {
+        "whole": [-999, 5, 0],
+        "real": [-999.0, 0.5, 0.0],
+        "as_text": [" -999.00", "3", " 0.5"],
+        "code": ["-999", "-999.0", "0"],
+        "derived": [1, 2, 3],
+        "fraud": [0, 1, 0],
+    }
+    path = write(tmp_path / name, columns)
+    if name == "t.parquet":
+        pl.read_parquet(path).with_columns(pl.col("real").cast(pl.Float32)).write_parquet(path)
+    source = load(
+        path,
+        missing_values=["?", "-999"],
+        numeric=["as_text"],
+        categorical=["code"],
+        derive={"derived": "whole - 1004"},
+    )
+    frame = source.frame.collect()
+    assert frame["whole"].to_list() == [None, 5, 0]
+    assert frame["real"].to_list() == [None, 0.5, 0.0]
+    assert frame["as_text"].to_list() == [None, 3.0, 0.5]
+    assert frame["code"].null_count() == (1 if name == "t.parquet" else 2)  # text tells codes apart, numbers do not
+    assert frame["derived"].to_list() == [None, -999, -1004]
+
+
+def test_a_label_of_numbers_holds_no_missing_values(tmp_path: Path) -> None:
+    frame = load(write(tmp_path / "t.parquet", {"size": [0, 3], "fraud": [0, 1]}), missing_values=["0"]).frame.collect()
+    assert frame.select("size", "fraud").rows() == [(None, 0), (3, 1)]
+
+
 def test_a_late_decimal_makes_a_csv_column_real(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", {"size": ["1"] * 5000 + ["0.5"], "fraud": [0] * 5000 + [1]})
     assert load(path).frame.collect()["size"].sum() == 5000.5
