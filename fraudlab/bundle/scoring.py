@@ -4,6 +4,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,15 @@ def _scan(bundle: Bundle, source: Path) -> pl.LazyFrame:
     types = {name: _TYPES[field["type"]] for name, field in fields.items()}
     if source.suffix == ".csv":
         header = pl.scan_csv(source, infer_schema=False).collect_schema().names()
-        frame = pl.scan_csv(source, infer_schema=False, schema_overrides={n: types.get(n, pl.String) for n in header})
+        scan = partial(pl.scan_csv, source, infer_schema=False)
+        known = [name for name in header if name in bundle.missing.columns]
+        others = [name for name in header if name not in known]
+        # What stands for a missing number may be no number, and may be a value of other columns.
+        frame = scan(schema_overrides={n: pl.String if n in known else types.get(n, pl.String) for n in header})
+        if known:
+            nulls = sorted(bundle.missing.words)
+            read = scan(schema_overrides={name: types[name] for name in known}, null_values=nulls).select(known)
+            frame = pl.concat([read, frame.select(others)], how="horizontal") if others else read
     else:
         frame = pl.scan_parquet(source, glob=False)
         header = frame.collect_schema().names()
@@ -102,7 +111,7 @@ def _scores(bundle: Bundle, frame: pl.LazyFrame, threads: int) -> Iterator[pl.Da
 
 
 def _scored(bundle: Bundle, block: pl.DataFrame, start: int) -> pl.DataFrame:
-    columns = bundle.features.of_records(block, bundle.look_ups)
+    columns = bundle.features.of_records(bundle.missing.out_of_rows(block), bundle.look_ups)
     score = bundle.score(bundle.encoder.transform(columns))
     return pl.DataFrame({**_names(bundle, block, start), "score": score, "risk_level": bundle.decision.levels(score)})
 

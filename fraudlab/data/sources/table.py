@@ -52,8 +52,10 @@ def load(config: TableConfig, cache_dir: Path) -> Source:
     order = [name for role in ("time", "id") for name, has in roles.items() if has == role]
     if order != [ROW_ID]:
         frame = frame.sort(order)
+    marked = set(roles) - {config.label, config.id or ROW_ID, *config.derive}
+    words = dict.fromkeys(marked, tuple(config.missing_values))
     columns = (
-        Column(name, _column_type(dtype), roles[name], nullable=nulls[name] > 0)
+        Column(name, _column_type(dtype), roles[name], nullable=nulls[name] > 0, missing_values=words.get(name, ()))
         for name, dtype in frame.collect_schema().items()
     )
     stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
