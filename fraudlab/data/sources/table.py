@@ -120,7 +120,23 @@ def _scan(files: list[Path], config: TableConfig) -> pl.LazyFrame:
                 )
             frame = frame.select(first)
         frames.append(_without_missing(frame, config))
-    return pl.concat(frames, how="vertical_relaxed")
+    return pl.concat(_numbers_as_text(frames), how="vertical_relaxed")
+
+
+def _numbers_as_text(frames: list[pl.LazyFrame]) -> list[pl.LazyFrame]:
+    """Where a column is text in some file, 150.0 of another is 150: pandas makes whole numbers with gaps decimals."""
+    types = [frame.collect_schema() for frame in frames]
+    text = {name for schema in types for name, dtype in schema.items() if _is_text(dtype)}
+    return [
+        frame.with_columns(_as_text(pl.col(name)) for name in text if schema[name].is_float())
+        for frame, schema in zip(frames, types, strict=True)
+    ]
+
+
+def _as_text(number: pl.Expr) -> pl.Expr:
+    known = number.fill_nan(None)
+    whole = known.cast(pl.Int128, strict=False)
+    return pl.when(known == whole.cast(pl.Float64)).then(whole.cast(pl.String)).otherwise(known.cast(pl.String))
 
 
 def _without_missing(frame: pl.LazyFrame, config: TableConfig) -> pl.LazyFrame:

@@ -211,6 +211,14 @@ def test_several_files_are_one_table(given: str, tmp_path: Path) -> None:
     assert frame.select("row_id", "size", "fraud").rows() == [(0, 1.0, 0), (1, 2.0, 0), (2, 2.5, 1)]
 
 
+def test_a_code_is_the_same_in_a_file_of_numbers_and_a_file_of_text(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", {"code": [150.0, None, float("nan"), 0.5, -7.0], "fraud": [0] * 5})
+    write(tmp_path / "b.parquet", {"code": ["150", "X"], "fraud": [0, 1]})
+    write(tmp_path / "c.parquet", {"code": [150], "fraud": [0]})
+    codes = load(tmp_path / "*.parquet").frame.collect()["code"].to_list()
+    assert codes == ["150", None, None, "0.5", "-7", "150", "X", "150"]
+
+
 def test_a_path_with_glob_marks_is_a_file_first(tmp_path: Path) -> None:
     assert load(write(tmp_path / "t[1].csv", ROWS)).frame.collect().height == 4
 
