@@ -18,6 +18,7 @@ from fraudlab.errors import UserError
 
 _BLOCK = 16_384
 _TYPES = {"integer": pl.Int64, "number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "datetime": pl.String}
+_BEYOND_INT64 = (pl.UInt64, pl.Int128, pl.UInt128)
 _ENDINGS = (".csv", ".parquet")
 
 
@@ -82,7 +83,10 @@ def _scan(bundle: Bundle, source: Path) -> pl.LazyFrame:
             frame = pl.concat([read, frame.select(others)], how="horizontal") if others else read
     else:
         frame = pl.scan_parquet(source, glob=False)
-        header = frame.collect_schema().names()
+        have = frame.collect_schema()
+        header = have.names()
+        wide = [name for name in header if name in fields and have[name] in _BEYOND_INT64]
+        frame = frame.with_columns(pl.col(name).cast(types[name]) for name in wide)
     lacking = [name for name in fields if name not in header]
     if required := [name for name in lacking if fields[name]["required"]]:
         raise UserError(f"input={source} lacks the columns {', '.join(required)}; it has: {', '.join(header)}")

@@ -200,6 +200,24 @@ def test_a_late_decimal_makes_a_csv_column_real(tmp_path: Path) -> None:
     assert load(path).frame.collect()["size"].sum() == 5000.5
 
 
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+def test_whole_numbers_beyond_64_bits_have_a_type_that_a_record_can_have(name: str, tmp_path: Path) -> None:
+    large = [2**64 - 1, 12_345_678_901_234_567_890, 7]
+    rows = pl.DataFrame({"key": large, "card": large, "shop": large, "size": large}, schema_overrides=dict.fromkeys(
+        ("key", "card", "shop", "size"), pl.UInt64
+    )).with_columns(small=pl.Series([1, 2, None], dtype=pl.UInt64), fraud=pl.Series([0, 1, 0]))  # fmt: skip
+    rows.write_parquet(tmp_path / name) if name == "t.parquet" else rows.write_csv(tmp_path / name)
+    source = load(tmp_path / name, id="key", card="card", categorical=["shop"])
+    types = {column.name: column.type for column in source.schema.columns}
+    assert types == {
+        **dict.fromkeys(("key", "card", "shop"), "string"), "size": "number", "small": "integer", "fraud": "integer"
+    }  # fmt: skip
+    frame = source.frame.collect().sort("size", descending=True)
+    assert frame.select("key", "card", "shop").rows() == [(str(number),) * 3 for number in large]
+    assert frame["size"].to_list() == [float(number) for number in large]
+    assert frame["small"].to_list() == [1, 2, None]
+
+
 @pytest.mark.parametrize("given", ["folder", "glob"])
 def test_several_files_are_one_table(given: str, tmp_path: Path) -> None:
     folder = tmp_path / "parts"

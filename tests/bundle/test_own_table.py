@@ -1,4 +1,4 @@
-"""What ``data.missing_values`` made missing in training is missing wherever a score is asked for."""
+"""A bundle of ``data=table`` reads files and records as the training read its table."""
 
 import json
 from pathlib import Path
@@ -17,6 +17,7 @@ from fraudlab.data.sources import table
 from fraudlab.decision import Decision
 from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.features.registry import make
+from fraudlab.serving.contract import Contract
 
 # What a file holds: data.derive made "later" of "hour", and its -999 is a number like another.
 CSV = """key,shop,age,flag,code,hour,later,fraud
@@ -51,26 +52,23 @@ sum (int64[rows, columns] categorical, float[rows, numbers] numeric) => (float[r
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Arrays]:
-    """A bundle that sums what it is given, and the arrays that its encoder was fitted on."""
     folder = tmp_path_factory.mktemp("missing")
     (folder / "t.csv").write_text(CSV)
-    source = table.load(
-        TableConfig(
-            path=str(folder / "t.csv"),
-            label="fraud",
-            id="key",
-            categorical=["code"],
-            missing_values=["?", "-999"],
-            derive={"later": "hour - 1004"},
-        ),
-        folder / "cache",
-    )
+    marked: dict[str, Any] = {"missing_values": ["?", "-999"], "derive": {"later": "hour - 1004"}}
+    path = str(folder / "t.csv")
+    return train(folder, TableConfig(path=path, label="fraud", id="key", categorical=["code"], **marked))
+
+
+def train(folder: Path, config: TableConfig) -> tuple[Bundle, Arrays]:
+    """A bundle that sums what it is given, and the arrays that its encoder was fitted on."""
+    source = table.load(config, folder / "cache")
     features = make({"name": "columns"}, source.schema)
     frame = source.frame.collect()
     encoder = TableEncoder.fit(frame, features.categorical, features.numeric)
     bundle = folder / "bundle"
     encoder.save(bundle)
-    np.save(_folder(bundle / "look_ups") / "narrow.npy", features.look_ups(source.frame)["narrow"])
+    (bundle / "look_ups").mkdir()
+    np.save(bundle / "look_ups" / "narrow.npy", features.look_ups(source.frame)["narrow"])
     onnx.save(onnx.parser.parse_model(SUM), bundle / "model.onnx")
     decision = Decision.from_scores(np.array([0, 1]), np.array([0.1, 0.9]), medium=500, high=100)
     for name, content in {
@@ -81,11 +79,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Arrays]:
     }.items():
         (bundle / f"{name}.json").write_text(json.dumps(content))
     return Bundle(bundle, {}, ""), encoder.transform(frame)
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir()
-    return path
 
 
 def _same(one: Arrays, other: Arrays) -> bool:
@@ -129,3 +122,25 @@ def test_a_bundle_without_the_words_takes_values_as_they_are(trained: tuple[Bund
             (tmp_path / file.name).symlink_to(file)
     bundle = Bundle(tmp_path, {}, "")
     assert bundle.columns({"shop": "?", "age": -999}) == {"shop": "?", "age": -999}
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+def test_whole_numbers_beyond_64_bits_are_scored_as_they_were_learnt(name: str, tmp_path: Path) -> None:
+    large = [2**64 - 1, 12_345_678_901_234_567_890, 7]
+    rows = pl.DataFrame({"key": large, "shop": large, "size": large, "fraud": [0, 1, 0]}, strict=False)
+    rows = rows.with_columns(pl.col("key", "shop", "size").cast(pl.UInt64))
+    path = tmp_path / name
+    rows.write_parquet(path) if name == "t.parquet" else rows.write_csv(path)
+    config = TableConfig(path=str(path), label="fraud", id="key", categorical=["shop"])
+    bundle, learnt = train(tmp_path, config)
+    learnt_keys = table.load(config, tmp_path / "cache").frame.collect()["key"].to_list()
+
+    scored = score_file(bundle, path, tmp_path / "scores.parquet").collect()
+    assert scored["key"].to_list() == [str(number) for number in large]
+    by_key = dict(zip(learnt_keys, bundle.score(learnt).tolist(), strict=True))
+    assert scored["score"].to_list() == [by_key[str(number)] for number in large]
+    assert len(set(scored["score"])) == 3
+    asked = [{"key": str(number), "shop": str(number), "size": float(number)} for number in large]
+    assert bundle.predict(asked).tolist() == scored["score"].to_list()
+    checked = Contract(bundle.schema, max_records=3, refuse_unknown=True).check(json.dumps(asked).encode())
+    assert checked.records == asked
