@@ -18,7 +18,8 @@ class Column:
 
     ``role`` is ``id``, ``time``, ``card`` (who pays), ``amount`` or ``label`` (1 = fraud; one column each),
     ``categorical`` or ``numeric`` (a possible input of a model), or ``carried`` (kept, never an input).
-    ``nullable`` says whether a value may be missing; ``minimum`` and ``maximum`` are inclusive limits.
+    ``nullable`` says whether a value may be missing; ``minimum`` and ``maximum`` are inclusive limits;
+    ``missing_values`` stand for a missing value.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Column:
     nullable: bool = False
     minimum: float | None = None
     maximum: float | None = None
+    missing_values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,10 @@ class TableSchema:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "TableSchema":
         """The schema that ``to_dict`` wrote."""
-        columns = tuple(Column(**column) for column in plain["columns"])
+        columns = tuple(
+            Column(**{**column, "missing_values": tuple(column.get("missing_values", ()))})
+            for column in plain["columns"]
+        )
         for column in columns:
             if column.type not in get_args(ColumnType) or column.role not in get_args(Role):
                 raise UserError(f"schema {plain['name']}: column {column.name} has unknown type or role")

@@ -49,6 +49,7 @@ def _field(column: Column, required: bool, examples: Sequence[Mapping[str, Any]]
         "nullable": not required,
         "minimum": column.minimum,
         "maximum": column.maximum,
+        "missing_values": list(column.missing_values),
         "role": column.role,
         "example": next(known, None),
     }

@@ -14,6 +14,7 @@ from fraudlab.decision import Decision
 from fraudlab.errors import UserError
 from fraudlab.features import registry
 from fraudlab.features.encoder import Arrays, TableEncoder
+from fraudlab.features.missing import MissingValues
 from fraudlab.schema import TableSchema
 
 GOLDEN_TOLERANCE = 1e-6
@@ -37,6 +38,7 @@ class Bundle:
         version: names its content: the first 12 hexadecimal digits of its manifest's SHA-256.
         manifest, schema, metrics: content of the JSON files of these names.
         decision: calibration and risk levels.
+        missing: which values of a record stand for a missing one, as they did in training.
         features, look_ups: what turns a record into the encoder's columns.
         encoder: what turns those into arrays.
     """
@@ -48,6 +50,7 @@ class Bundle:
         self.schema: dict[str, Any] = self._json("schema.json")
         self.metrics: dict[str, Any] = self._json("metrics.json")
         self.decision = Decision.from_dict(self._json("decision.json"))
+        self.missing = _missing_values(self.schema["fields"])
         features = self._json("features.json")
         self.features = registry.make(features["settings"], TableSchema.from_dict(features["schema"]))
         self.look_ups = {
@@ -64,7 +67,7 @@ class Bundle:
 
     def columns(self, record: Record) -> dict[str, Any]:
         """The columns that the encoder reads, of a raw record."""
-        return self.features.of_record(record, self.look_ups)
+        return self.features.of_record(self.missing.out_of_record(record), self.look_ups)
 
     def encode(self, records: Sequence[Record]) -> Arrays:
         """The arrays of raw records: ``categorical`` int64 [n, C], ``numeric`` float32 [n, N].
@@ -159,6 +162,13 @@ class Bundle:
     def _json(self, name: str) -> dict[str, Any]:
         read: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
         return read
+
+
+def _missing_values(fields: Sequence[Mapping[str, Any]]) -> MissingValues:
+    words = {field["name"]: field.get("missing_values") for field in fields}  # bundles of old have none
+    columns = [name for name, given in words.items() if given]
+    numeric = [field["name"] for field in fields if field["role"] in ("numeric", "amount")]
+    return MissingValues({word for name in columns for word in words[name] or ()}, columns, numeric)
 
 
 def load(path: str | Path, *, threads: int = 1) -> Bundle:

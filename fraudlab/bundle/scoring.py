@@ -4,6 +4,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from fraudlab.errors import UserError
 
 _BLOCK = 16_384
 _TYPES = {"integer": pl.Int64, "number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "datetime": pl.String}
+_BEYOND_INT64 = (pl.UInt64, pl.Int128, pl.UInt128)
 _ENDINGS = (".csv", ".parquet")
 
 
@@ -72,10 +74,21 @@ def _scan(bundle: Bundle, source: Path) -> pl.LazyFrame:
     types = {name: _TYPES[field["type"]] for name, field in fields.items()}
     if source.suffix == ".csv":
         header = pl.scan_csv(source, infer_schema=False).collect_schema().names()
-        frame = pl.scan_csv(source, infer_schema=False, schema_overrides={n: types.get(n, pl.String) for n in header})
+        scan = partial(pl.scan_csv, source, infer_schema=False)
+        known = [name for name in header if name in bundle.missing.columns]
+        others = [name for name in header if name not in known]
+        # What stands for a missing number may be no number, and may be a value of other columns.
+        frame = scan(schema_overrides={n: pl.String if n in known else types.get(n, pl.String) for n in header})
+        if known:
+            nulls = sorted(bundle.missing.words)
+            read = scan(schema_overrides={name: types[name] for name in known}, null_values=nulls).select(known)
+            frame = pl.concat([read, frame.select(others)], how="horizontal") if others else read
     else:
         frame = pl.scan_parquet(source, glob=False)
-        header = frame.collect_schema().names()
+        have = frame.collect_schema()
+        header = have.names()
+        wide = [name for name in header if name in fields and have[name] in _BEYOND_INT64]
+        frame = frame.with_columns(pl.col(name).cast(types[name]) for name in wide)
     lacking = [name for name in fields if name not in header]
     if required := [name for name in lacking if fields[name]["required"]]:
         raise UserError(f"input={source} lacks the columns {', '.join(required)}; it has: {', '.join(header)}")
@@ -104,7 +117,7 @@ def _scores(bundle: Bundle, frame: pl.LazyFrame, key: str | None, threads: int) 
 
 
 def _scored(bundle: Bundle, block: pl.DataFrame, start: int, key: str | None) -> pl.DataFrame:
-    columns = bundle.features.of_records(block, bundle.look_ups)
+    columns = bundle.features.of_records(bundle.missing.out_of_rows(block), bundle.look_ups)
     score = bundle.score(bundle.encoder.transform(columns))
     name = {"row": np.arange(start, start + len(block))} if key is None else {key: block[key]}
     return pl.DataFrame({**name, "score": score, "risk_level": bundle.decision.levels(score)})

@@ -52,7 +52,7 @@ class TableConfig:
     categorical: list[str] = field(default_factory=list)
     numeric: list[str] = field(default_factory=list)
     carried: list[str] = field(default_factory=list)  # kept in the frame, never an input
-    missing_values: list[str] = field(default_factory=list)  # e.g. ["?"]
+    missing_values: list[str] = field(default_factory=list)  # e.g. ["?", "-999"]; in training and in use
     derive: dict[str, str] = field(default_factory=dict)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from polars.datatypes import DataTypeClass
@@ -13,12 +14,14 @@ from fraudlab.atomic import make_once
 from fraudlab.config import TableConfig
 from fraudlab.data.sources import Source, contents_of, fingerprint_of
 from fraudlab.errors import UserError
+from fraudlab.features.missing import MissingValues
 from fraudlab.schema import Column, ColumnType, Role, TableSchema
 
-VERSION = 1  # of the reading: raised with any change that gives other data from the same file
+VERSION = 2  # of the reading: raised with any change that gives other data from the same file
 
 ROW_ID = "row_id"
 _PARQUET, _CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
+_BEYOND_INT64 = (pl.UInt64, pl.Int128, pl.UInt128)
 _DType = pl.DataType | DataTypeClass
 
 
@@ -28,7 +31,8 @@ def load(config: TableConfig, cache_dir: Path) -> Source:
     All columns are read once here, to check them and to learn which of them have missing values. Columns without a
     role become ``numeric`` or ``categorical`` by their type; dates become ``carried``. Text in ``data.numeric`` or
     ``data.amount`` is turned into Float64, a date or ISO text in ``data.time`` into Datetime (microseconds; with a time
-    zone: in UTC), NaN into null. Without ``data.id``, the row's number in the file is the id ``row_id`` (Int64).
+    zone: in UTC), NaN into null, whole numbers beyond 64 bits into Float64 or, of an id, a card or a category, into
+    text. Without ``data.id``, the row's number in the file is the id ``row_id`` (Int64).
 
     Raises:
         UserError: there is no such file; a file cannot be read or has other columns than the first; the table is empty;
@@ -37,7 +41,7 @@ def load(config: TableConfig, cache_dir: Path) -> Source:
             is infinite.
     """
     files = _files(config.path)
-    raw = _derived(_scan(files, config), config)
+    raw = _as_int64_where_it_fits(_derived(_scan(files, config), config), config)
     if config.id is None:
         if ROW_ID in raw.collect_schema():
             raise UserError(f"the table has a column {ROW_ID} already: say data.id={ROW_ID}, or name the id column")
@@ -51,8 +55,10 @@ def load(config: TableConfig, cache_dir: Path) -> Source:
     order = [name for role in ("time", "id") for name, has in roles.items() if has == role]
     if order != [ROW_ID]:
         frame = frame.sort(order)
+    marked = set(roles) - {config.label, config.id or ROW_ID, *config.derive}
+    words = dict.fromkeys(marked, tuple(config.missing_values))
     columns = (
-        Column(name, _column_type(dtype), roles[name], nullable=nulls[name] > 0)
+        Column(name, _column_type(dtype), roles[name], nullable=nulls[name] > 0, missing_values=words.get(name, ()))
         for name, dtype in frame.collect_schema().items()
     )
     stats = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
@@ -116,11 +122,32 @@ def _scan(files: list[Path], config: TableConfig) -> pl.LazyFrame:
                     "narrow data.path down to files of one table"
                 )
             frame = frame.select(first)
-        frames.append(frame)
-    table = pl.concat(frames, how="vertical_relaxed")
-    text = [name for name, dtype in table.collect_schema().items() if _is_text(dtype)]
-    missing = pl.col(text).cast(pl.String).is_in(config.missing_values)
-    return table.with_columns(pl.when(~missing).then(pl.col(text))) if text and config.missing_values else table
+        frames.append(_without_missing(frame, config))
+    return pl.concat(_numbers_as_text(frames), how="vertical_relaxed")
+
+
+def _numbers_as_text(frames: list[pl.LazyFrame]) -> list[pl.LazyFrame]:
+    """Where a column is text in some file, 150.0 of another is 150: pandas makes whole numbers with gaps decimals."""
+    types = [frame.collect_schema() for frame in frames]
+    text = {name for schema in types for name, dtype in schema.items() if _is_text(dtype)}
+    return [
+        frame.with_columns(_as_text(pl.col(name)) for name in text if schema[name].is_float())
+        for frame, schema in zip(frames, types, strict=True)
+    ]
+
+
+def _as_text(number: pl.Expr) -> pl.Expr:
+    known = number.fill_nan(None)
+    whole = known.cast(pl.Int128, strict=False)
+    return pl.when(known == whole.cast(pl.Float64)).then(whole.cast(pl.String)).otherwise(known.cast(pl.String))
+
+
+def _without_missing(frame: pl.LazyFrame, config: TableConfig) -> pl.LazyFrame:
+    """Null for ``data.missing_values``, but in a label of numbers: where 0 means missing, it is an answer there."""
+    types = frame.collect_schema()
+    names = [name for name, dtype in types.items() if name != config.label or _is_text(dtype)]
+    numeric = [name for name in (*config.numeric, config.amount) if name is not None]
+    return MissingValues(config.missing_values, names, numeric).out_of_rows(frame)
 
 
 def _derived(frame: pl.LazyFrame, config: TableConfig) -> pl.LazyFrame:
@@ -134,6 +161,25 @@ def _derived(frame: pl.LazyFrame, config: TableConfig) -> pl.LazyFrame:
                 f"data.derive.{name}: {_first_line(error)}; give a SQL expression over the columns {', '.join(have)}"
             ) from error
     return frame
+
+
+def _as_int64_where_it_fits(frame: pl.LazyFrame, config: TableConfig) -> pl.LazyFrame:
+    wide = [name for name, dtype in frame.collect_schema().items() if dtype in _BEYOND_INT64]
+    if not wide:
+        return frame
+    value = pl.col(wide)
+    facts = _facts(frame.select((value.cast(pl.Int64, strict=False).is_not_null() | value.is_null()).all()), config)
+    return frame.with_columns(pl.col(name).cast(pl.Int64) for name, fits in facts.items() if fits)
+
+
+def _facts(query: pl.LazyFrame, config: TableConfig) -> dict[str, Any]:
+    """The one row of ``query``."""
+    try:
+        return query.collect(engine="streaming").row(0, named=True)
+    except (PolarsError, OSError) as error:
+        if isinstance(error, InvalidOperationError) and config.derive:
+            raise UserError(f"data.derive: {_first_line(error)}; mend the expression") from error
+        raise _unreadable(config.path, error) from error
 
 
 def _roles(config: TableConfig, types: pl.Schema) -> dict[str, Role]:
@@ -198,7 +244,9 @@ def _settled(name: str, dtype: pl.DataType, role: Role, config: TableConfig) -> 
         value, dtype = value.cast(pl.Datetime("us")), pl.Datetime("us")
     elif dtype == pl.Null or _is_text(dtype):
         value, dtype = value.cast(pl.String), pl.String()
-    elif isinstance(dtype, pl.Decimal):
+    elif dtype in _BEYOND_INT64 and role in ("id", "card", "categorical", "carried"):
+        value, dtype = value.cast(pl.String), pl.String()  # as a record and a file to be scored can have it
+    elif isinstance(dtype, pl.Decimal) or dtype in _BEYOND_INT64:
         value, dtype = value.cast(pl.Float64), pl.Float64()
 
     if not (dtype.is_numeric() or dtype in (pl.Boolean, pl.String, pl.Datetime)):
@@ -245,13 +293,7 @@ def _check(
         doubled=pl.col(id_).filter(pl.col(id_).is_duplicated()).first(),
         infinite=pl.coalesce(*infinite, pl.lit(None, pl.String)),
     )
-    try:
-        facts = query.collect(engine="streaming").row(0, named=True)
-    except (PolarsError, OSError) as error:
-        if isinstance(error, InvalidOperationError) and config.derive:
-            raise UserError(f"data.derive: {_first_line(error)}; mend the expression") from error
-        raise _unreadable(config.path, error) from error
-
+    facts = _facts(query, config)
     if not facts["rows"]:
         raise UserError(f"data.path={config.path} has no rows")
     labels = ", ".join(facts["labels"])

@@ -162,9 +162,60 @@ def test_missing_marks_do_not_make_a_csv_column_text(tmp_path: Path) -> None:
     assert roles(load(path, missing_values=["?"]))["size"] == "numeric"
 
 
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+def test_a_missing_number_is_missing_however_it_is_written(name: str, tmp_path: Path) -> None:
+    columns = {
+        "whole": [-999, 5, 0],
+        "real": [-999.0, 0.5, 0.0],
+        "as_text": [" -999.00", "3", " 0.5"],
+        "code": ["-999", "-999.0", "0"],
+        "derived": [1, 2, 3],
+        "fraud": [0, 1, 0],
+    }
+    path = write(tmp_path / name, columns)
+    if name == "t.parquet":
+        pl.read_parquet(path).with_columns(pl.col("real").cast(pl.Float32)).write_parquet(path)
+    source = load(
+        path,
+        missing_values=["?", "-999"],
+        numeric=["as_text"],
+        categorical=["code"],
+        derive={"derived": "whole - 1004"},
+    )
+    frame = source.frame.collect()
+    assert frame["whole"].to_list() == [None, 5, 0]
+    assert frame["real"].to_list() == [None, 0.5, 0.0]
+    assert frame["as_text"].to_list() == [None, 3.0, 0.5]
+    assert frame["code"].null_count() == (1 if name == "t.parquet" else 2)  # text tells codes apart, numbers do not
+    assert frame["derived"].to_list() == [None, -999, -1004]
+
+
+def test_a_label_of_numbers_holds_no_missing_values(tmp_path: Path) -> None:
+    frame = load(write(tmp_path / "t.parquet", {"size": [0, 3], "fraud": [0, 1]}), missing_values=["0"]).frame.collect()
+    assert frame.select("size", "fraud").rows() == [(None, 0), (3, 1)]
+
+
 def test_a_late_decimal_makes_a_csv_column_real(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", {"size": ["1"] * 5000 + ["0.5"], "fraud": [0] * 5000 + [1]})
     assert load(path).frame.collect()["size"].sum() == 5000.5
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+def test_whole_numbers_beyond_64_bits_have_a_type_that_a_record_can_have(name: str, tmp_path: Path) -> None:
+    large = [2**64 - 1, 12_345_678_901_234_567_890, 7]
+    rows = pl.DataFrame({"key": large, "card": large, "shop": large, "size": large}, schema_overrides=dict.fromkeys(
+        ("key", "card", "shop", "size"), pl.UInt64
+    )).with_columns(small=pl.Series([1, 2, None], dtype=pl.UInt64), fraud=pl.Series([0, 1, 0]))  # fmt: skip
+    rows.write_parquet(tmp_path / name) if name == "t.parquet" else rows.write_csv(tmp_path / name)
+    source = load(tmp_path / name, id="key", card="card", categorical=["shop"])
+    types = {column.name: column.type for column in source.schema.columns}
+    assert types == {
+        **dict.fromkeys(("key", "card", "shop"), "string"), "size": "number", "small": "integer", "fraud": "integer"
+    }  # fmt: skip
+    frame = source.frame.collect().sort("size", descending=True)
+    assert frame.select("key", "card", "shop").rows() == [(str(number),) * 3 for number in large]
+    assert frame["size"].to_list() == [float(number) for number in large]
+    assert frame["small"].to_list() == [1, 2, None]
 
 
 @pytest.mark.parametrize("given", ["folder", "glob"])
@@ -176,6 +227,14 @@ def test_several_files_are_one_table(given: str, tmp_path: Path) -> None:
     (folder / "README.txt").write_text("no table")
     frame = load(folder if given == "folder" else folder / "*.csv").frame.collect()
     assert frame.select("row_id", "size", "fraud").rows() == [(0, 1.0, 0), (1, 2.0, 0), (2, 2.5, 1)]
+
+
+def test_a_code_is_the_same_in_a_file_of_numbers_and_a_file_of_text(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", {"code": [150.0, None, float("nan"), 0.5, -7.0], "fraud": [0] * 5})
+    write(tmp_path / "b.parquet", {"code": ["150", "X"], "fraud": [0, 1]})
+    write(tmp_path / "c.parquet", {"code": [150], "fraud": [0]})
+    codes = load(tmp_path / "*.parquet").frame.collect()["code"].to_list()
+    assert codes == ["150", None, None, "0.5", "-7", "150", "X", "150"]
 
 
 def test_a_path_with_glob_marks_is_a_file_first(tmp_path: Path) -> None:

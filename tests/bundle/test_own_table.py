@@ -1,0 +1,146 @@
+"""A bundle of ``data=table`` reads files and records as the training read its table."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx.parser
+import polars as pl
+import pytest
+
+from fraudlab.bundle import Bundle
+from fraudlab.bundle.contract import contract
+from fraudlab.bundle.scoring import score_file
+from fraudlab.config import TableConfig
+from fraudlab.data.sources import table
+from fraudlab.decision import Decision
+from fraudlab.features.encoder import Arrays, TableEncoder
+from fraudlab.features.registry import make
+from fraudlab.serving.contract import Contract
+
+# What a file holds: data.derive made "later" of "hour", and its -999 is a number like another.
+CSV = """key,shop,age,flag,code,hour,later,fraud
+1,a,30,true,7,0,-1004,0
+2,?,-999,?,-999,5,-999,1
+3,b,-999.0,false,8,3,-1001,0
+4,a,?,true,7,-999,,1
+"""
+MEANT: dict[str, list[Any]] = {
+    "shop": ["a", None, "b", "a"],
+    "age": [30.0, None, None, None],
+    "flag": [True, None, False, True],
+    "code": [7, None, 8, 7],
+    "hour": [0, 5, 3, None],
+    "later": [-1004, -999, -1001, None],
+}
+AS_RECORDS = [  # JSON has true, false and null, and no word where a number belongs
+    {"key": 1, "shop": "a", "age": 30, "flag": True, "code": 7, "hour": 0, "later": -1004},
+    {"key": 2, "shop": "?", "age": -999, "flag": None, "code": -999.0, "hour": 5, "later": -999},
+    {"key": 3, "shop": "b", "age": -999.0, "flag": False, "code": 8, "hour": 3, "later": -1001},
+    {"key": 4, "shop": "a", "age": None, "flag": True, "code": 7, "hour": -999, "later": None},
+]
+SUM = """<ir_version: 8, opset_import: ["": 12]>
+sum (int64[rows, columns] categorical, float[rows, numbers] numeric) => (float[rows] score) {
+    ids = Cast <to = 1> (categorical)
+    whole = ReduceSum <axes = [1], keepdims = 0> (ids)
+    real = ReduceSum <axes = [1], keepdims = 0> (numeric)
+    sum = Add (whole, real)
+    score = Sigmoid (sum)
+}"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Arrays]:
+    folder = tmp_path_factory.mktemp("missing")
+    (folder / "t.csv").write_text(CSV)
+    marked: dict[str, Any] = {"missing_values": ["?", "-999"], "derive": {"later": "hour - 1004"}}
+    path = str(folder / "t.csv")
+    return train(folder, TableConfig(path=path, label="fraud", id="key", categorical=["code"], **marked))
+
+
+def train(folder: Path, config: TableConfig) -> tuple[Bundle, Arrays]:
+    """A bundle that sums what it is given, and the arrays that its encoder was fitted on."""
+    source = table.load(config, folder / "cache")
+    features = make({"name": "columns"}, source.schema)
+    frame = source.frame.collect()
+    encoder = TableEncoder.fit(frame, features.categorical, features.numeric)
+    bundle = folder / "bundle"
+    encoder.save(bundle)
+    (bundle / "look_ups").mkdir()
+    np.save(bundle / "look_ups" / "narrow.npy", features.look_ups(source.frame)["narrow"])
+    onnx.save(onnx.parser.parse_model(SUM), bundle / "model.onnx")
+    decision = Decision.from_scores(np.array([0, 1]), np.array([0.1, 0.9]), medium=500, high=100)
+    for name, content in {
+        "schema": contract(source.schema, features, []),
+        "features": {"settings": {"name": "columns"}, "schema": source.schema.to_dict()},
+        "decision": decision.to_dict(),
+        "metrics": {},
+    }.items():
+        (bundle / f"{name}.json").write_text(json.dumps(content))
+    return Bundle(bundle, {}, ""), encoder.transform(frame)
+
+
+def _same(one: Arrays, other: Arrays) -> bool:
+    """Bit for bit."""
+    return np.array_equal(one.categorical, other.categorical) and one.numeric.tobytes() == other.numeric.tobytes()
+
+
+def test_the_rows_learnt_from_and_their_records_are_encoded_alike(trained: tuple[Bundle, Arrays]) -> None:
+    bundle, learnt = trained
+    assert _same(learnt, bundle.encoder.transform(pl.DataFrame(MEANT)))
+    assert _same(learnt, bundle.encode(AS_RECORDS))
+    assert bundle.columns({"shop": "?", "later": -999, "flag": True}) == {"shop": None, "later": -999, "flag": True}
+
+
+@pytest.mark.parametrize("kind", ["csv", "csv without derived columns or id", "parquet"])
+def test_a_file_is_scored_as_it_was_learnt_from(kind: str, trained: tuple[Bundle, Arrays], tmp_path: Path) -> None:
+    bundle, learnt = trained
+    path = tmp_path / ("t.parquet" if kind == "parquet" else "t.csv")
+    if kind == "parquet":
+        types = {"flag": pl.Boolean, "age": pl.Float64}
+        pl.DataFrame(AS_RECORDS, schema_overrides=types, strict=False).write_parquet(path)
+    elif kind == "csv":
+        path.write_text(CSV)
+    else:
+        pl.read_csv(CSV.encode(), infer_schema=False).drop("key", "later", "fraud").write_csv(path)
+        nowhere = pl.DataFrame(MEANT).with_columns(later=pl.lit(None, pl.Float64))
+        learnt = bundle.encoder.transform(nowhere)
+    scored = score_file(bundle, path, tmp_path / "scores.parquet").collect()
+    assert scored["score"].to_list() == bundle.score(learnt).tolist()
+    assert len(set(scored["score"])) == 4
+
+
+def test_a_bundle_without_the_words_takes_values_as_they_are(trained: tuple[Bundle, Arrays], tmp_path: Path) -> None:
+    for name in ("schema", "features"):
+        plain = json.loads((trained[0].path / f"{name}.json").read_text())
+        for column in plain["fields"] if name == "schema" else plain["schema"]["columns"]:
+            del column["missing_values"]
+        (tmp_path / f"{name}.json").write_text(json.dumps(plain))
+    for file in trained[0].path.iterdir():
+        if not (tmp_path / file.name).exists():
+            (tmp_path / file.name).symlink_to(file)
+    bundle = Bundle(tmp_path, {}, "")
+    assert bundle.columns({"shop": "?", "age": -999}) == {"shop": "?", "age": -999}
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+def test_whole_numbers_beyond_64_bits_are_scored_as_they_were_learnt(name: str, tmp_path: Path) -> None:
+    large = [2**64 - 1, 12_345_678_901_234_567_890, 7]
+    rows = pl.DataFrame({"key": large, "shop": large, "size": large, "fraud": [0, 1, 0]}, strict=False)
+    rows = rows.with_columns(pl.col("key", "shop", "size").cast(pl.UInt64))
+    path = tmp_path / name
+    rows.write_parquet(path) if name == "t.parquet" else rows.write_csv(path)
+    config = TableConfig(path=str(path), label="fraud", id="key", categorical=["shop"])
+    bundle, learnt = train(tmp_path, config)
+    learnt_keys = table.load(config, tmp_path / "cache").frame.collect()["key"].to_list()
+
+    scored = score_file(bundle, path, tmp_path / "scores.parquet").collect()
+    assert scored["key"].to_list() == [str(number) for number in large]
+    by_key = dict(zip(learnt_keys, bundle.score(learnt).tolist(), strict=True))
+    assert scored["score"].to_list() == [by_key[str(number)] for number in large]
+    assert len(set(scored["score"])) == 3
+    asked = [{"key": str(number), "shop": str(number), "size": float(number)} for number in large]
+    assert bundle.predict(asked).tolist() == scored["score"].to_list()
+    checked = Contract(bundle.schema, max_records=3, refuse_unknown=True).check(json.dumps(asked).encode())
+    assert checked.records == asked
