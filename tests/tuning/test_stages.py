@@ -45,7 +45,7 @@ def test_the_start_is_not_pruned_and_a_finalist_that_failed_is_tried_again(tmp_p
     assert start.intermediate_values.keys() == better.keys()
 
     metric = "val.average_precision"
-    assert made.repeat("finalists", [start], [metric], Stop(), "test=false", "model.hiden=[4]") == []
+    assert made.repeat("finalists", [start], [metric], Stop(), "test=false", "model.layers=[4]") == []
     again = sweep(
         tmp_path, small_data, pruner={"name": "median", "n_startup_trials": 1, "n_warmup_steps": 0},
         trials=2, start=[{"optimizer.lr": 0.0001}], finalists=1, seeds=[1],
