@@ -40,7 +40,7 @@ SMALL = [
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=8, help="of the overhead's measurement, each side")
+    parser.add_argument("--trials", type=int, default=20, help="of the overhead's measurement, each side")
     parser.add_argument("--kills", type=int, default=0, help="kill a sweep so often instead")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of killing")
     given = parser.parse_args()
