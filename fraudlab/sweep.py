@@ -29,8 +29,9 @@ def main(config: SweepConfig) -> None:
     from fraudlab.data.prepared import prepared_table
     from fraudlab.reporting.sweep import candidates_table, trials_table, write_sweep_page
     from fraudlab.tuning.search import Stop, Stopped
-    from fraudlab.tuning.stages import Sweep, is_first_start
+    from fraudlab.tuning.stages import Sweep
     from fraudlab.tuning.storage import hidden, open_storage
+    from fraudlab.tuning.worklist import is_first_start
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     base = check(definition)

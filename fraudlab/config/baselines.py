@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from fraudlab.config.checks import at_least, within
-from fraudlab.errors import UserError
+from fraudlab.config.checks import above, at_least, within
 
 UNUSED = ("optimizer", "scheduler", "trainer", "callbacks", "batch_size", "eval_batch_size", "keep_on_device")
 """Settings of a training that do nothing to a baseline."""
@@ -25,8 +24,7 @@ class LogisticRegressionConfig(BaselineConfig):
     max_iter: int = 1000
 
     def __post_init__(self) -> None:
-        if not self.C > 0:
-            raise UserError(f"model.C={self.C} must be above 0")
+        above("model.C", self.C, 0.0)
         at_least("model.max_iter", self.max_iter, 1)
 
 

@@ -17,7 +17,7 @@ from fraudlab.errors import UserError
 from fraudlab.tuning.process import Ended, TrialProcess, values_of
 from fraudlab.tuning.space import Value
 from fraudlab.tuning.storage import ERRORS, first_line
-from fraudlab.tuning.worklist import WorkList
+from fraudlab.tuning.worklist import WorkList, is_first_start
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +227,7 @@ class _Crew:
             self._tell(frozen, Ended("failed", f"cannot be started: {error.strerror}"))
             return
         # The first start is held against the best at the end: it runs to its own.
-        prunes = self._prunes and frozen.user_attrs.get("start") != 0
+        prunes = self._prunes and not is_first_start(frozen)
         ended = process.follow(lambda step, value: self._point(trial, step, value, prunes))
         with self._lock:
             del self._running[trial.number]

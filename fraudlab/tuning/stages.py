@@ -22,7 +22,7 @@ from fraudlab.tuning.progress import Progress
 from fraudlab.tuning.samplers import make_pruner, make_sampler
 from fraudlab.tuning.search import Stop, work_off
 from fraudlab.tuning.space import Value
-from fraudlab.tuning.worklist import WorkList, open_study
+from fraudlab.tuning.worklist import WorkList, is_first_start, open_study
 
 log = logging.getLogger(__name__)
 
@@ -238,11 +238,6 @@ class Sweep:
             stop=stop,
             on_end=on_end,
         )
-
-
-def is_first_start(trial: FrozenTrial) -> bool:
-    """Whether a trial is the first point that the search started from: the recipe that others are held against."""
-    return trial.user_attrs.get("start") == 0
 
 
 def most_steps(base: TrainConfig) -> int:

@@ -200,6 +200,11 @@ def _counts(trial: FrozenTrial) -> bool:
     return "surplus" not in trial.user_attrs and "put_back" not in trial.user_attrs
 
 
+def is_first_start(trial: FrozenTrial) -> bool:
+    """Whether a trial is the first point that the search started from: the recipe that others are held against."""
+    return trial.user_attrs.get("start") == 0
+
+
 def open_study(
     storage: optuna.storages.BaseStorage,
     name: str,

@@ -34,13 +34,15 @@ WORKER = textwrap.dedent("""
     work = WorkList(study, space, budget, retries=2, grace=60)
     for number in range(3):
         work.put(f"start {number}", {"x": number / 4, "n": number + 1})
+    print("ready", flush=True)
+    sys.stdin.readline()
     while not work.done():
         taken = work.take()
         if taken is None:
             time.sleep(0.05)
             continue
         trial, drawn = taken
-        time.sleep(random.random() / 100)
+        time.sleep(random.random() / 10)  # long enough for the others to come to the lock
         print(json.dumps([trial.number, drawn["x"]]), flush=True)
         work.finish(trial.number, [drawn["x"]])
 """)
@@ -49,10 +51,19 @@ WORKER = textwrap.dedent("""
 def share(url: str, processes: int, budget: int) -> None:
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, url, str(budget)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WORKER, url, str(budget)],
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for _ in range(processes)
     ]
+    for process in running:  # all begin together: none may find the work done while it still starts
+        assert process.stdout.readline() == "ready\n"
+    for process in running:
+        process.stdin.write("go\n")
+        process.stdin.flush()
     done = []
     for process in running:
         printed, _ = process.communicate(timeout=240)
