@@ -19,7 +19,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, ProgressBar
 from torch import nn
 
-from fraudlab import baseline_fitting, build, distributed
+from fraudlab import baseline_fitting, build
 from fraudlab.atomic import write_json
 from fraudlab.callbacks import LastCheckpoint, StopAfter, TrialReport
 from fraudlab.checkpoint_files import KEEP_PREVIOUS, LAST, CheckpointFiles, newest_whole
@@ -88,11 +88,8 @@ def check_plumbing(config: FitConfig) -> None:
             f"trainer.precision={precision}: TabNet's masks and statistics need single precision; "
             f"use trainer.precision={mixed}"
         )
-    if config.trainer["strategy"] == distributed.NAME and (accelerator != "cpu" or config.trainer["num_nodes"] > 1):
-        raise UserError(
-            f"trainer.strategy={distributed.NAME} is for the CPU of one machine; use trainer.strategy=ddp, "
-            "or trainer.accelerator=cpu trainer.num_nodes=1"
-        )
+    if config.trainer["strategy"] == "ddp_shared_memory":
+        raise UserError("trainer.strategy=ddp_shared_memory was removed; use trainer.strategy=ddp")
 
 
 def fit(
@@ -232,6 +229,13 @@ def _fit(
         trainer.fit(learner, datamodule=datamodule, ckpt_path=before, weights_only=True)
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
+    except RuntimeError as error:
+        if "gloo/transport" not in str(error):
+            raise
+        raise UserError(
+            "another process of this fit has ended; its own message stands above. Go on from the last checkpoint with "
+            f"resume={config.paths.output_dir}"
+        ) from error
     except SystemExit:
         if not (trainer.received_sigterm or (last is not None and last.stopped)):
             raise

@@ -159,6 +159,7 @@ def load_config(path: Path, door: str = "train") -> Any:
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
         plain = _replaced(plain, _OUTPUT_DIR, str(path.parent))
+        plain = _replaced(plain, "ddp_shared_memory", "ddp")  # a strategy that older runs used: the same steps
         for group, options in SCHEMAS.items():
             if group not in {field.name for field in fields(DOORS[door])}:
                 continue

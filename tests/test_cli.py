@@ -17,7 +17,7 @@ from tests.conftest import Command
         ("+optimizer.lrr=3", "optimizer.lr"),
         ("optimizer._target_=os.system", "not allowed"),
         ("trainer=gpu", "no CUDA device"),
-        ("trainer.strategy=ddp_shared_memory", "is for the CPU of one machine; use trainer.strategy=ddp"),
+        ("trainer.strategy=ddp_shared_memory", "use trainer.strategy=ddp"),
         ("trainer.precision=bf16-true", "use trainer.precision=bf16-mixed"),
         ("experiment=handbok", "handbook"),
         ("experiment=null", "experiment=none"),

@@ -119,13 +119,9 @@ def two_processes(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_shared_memory_trains_as_gloo_does(data: Path, two_processes: Path, tmp_path: Path) -> None:
-    """PyTorch's own exchange between processes leads to the very same weights and running statistics.
-
-    So it does where the second process has no memory free: how rows are shuffled is the first one's choice.
-    """
-    run = (*SETTINGS, "trainer=ddp_sim", "trainer.strategy=ddp", f"hydra.run.dir={tmp_path}/run")
-    done = start(data, *run, FULL="1")
+def test_how_rows_are_shuffled_is_the_first_process_choice(data: Path, two_processes: Path, tmp_path: Path) -> None:
+    """Where the second process has no memory free, it would shuffle blocks by itself."""
+    done = start(data, *SETTINGS, "trainer=ddp_sim", f"hydra.run.dir={tmp_path}/run", FULL="1")
     assert done.returncode == 0, done.stderr
     assert_same(two_processes, tmp_path / "run")
 
