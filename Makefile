@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test serve load-test pipeline results wandb-sweep bench-tabnet bench-prepare lint format typecheck check-conf clean distclean
+.PHONY: help setup train test serve load-test pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint format typecheck check-conf clean distclean
 
 PYTHON ?= python3
 VENV := .venv
@@ -35,6 +35,11 @@ serve: $(READY) ## serve the newest bundle on 127.0.0.1:8000; trains and exports
 
 pipeline: $(READY) ## prepare, train, evaluate, export by DVC, as far as anything changed; then commit dvc.lock
 	PATH="$(abspath $(BIN)):$$PATH" dvc repro $(ARGS)
+
+check-pipeline: $(READY) ## say whether dvc.lock is of this code and these settings; make pipeline makes it anew
+	@status=$$(PATH="$(abspath $(BIN)):$$PATH" dvc status) || exit 1; \
+	if printf '%s\n' "$$status" | grep -qE 'changed command|modified:|new:'; then printf '%s\n' "$$status"; \
+	echo "dvc.lock is out of date: run make pipeline and commit dvc.lock"; exit 1; fi
 
 load-test: $(READY) ## Locust's users against a server of its own, with a report; ARGS="--users 200 --seconds 60"
 	@$(SOME_BUNDLE)
