@@ -9,12 +9,26 @@ from zipfile import ZipFile
 from tests.conftest import REPOSITORY
 
 
+def files_of(*folders: str) -> list[str]:
+    """Files of the repository's folders, without what is never committed."""
+    files = (path for folder in folders for path in (REPOSITORY / folder).rglob("*") if path.is_file())
+    return [
+        str(path.relative_to(REPOSITORY))
+        for path in files
+        if "__pycache__" not in path.parts and path.parent != REPOSITORY / "conf" / "local"
+    ]
+
+
 def test_a_wheel_works_from_any_folder(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
     subprocess.run([*build, str(REPOSITORY)], check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     ZipFile(wheel).extractall(tmp_path / "site")
-    assert (tmp_path / "site" / "fraudlab" / "sweeps" / "tabnet_handbook.yaml").is_file()
+    inside = set(ZipFile(wheel).namelist())
+    assert {f"fraudlab/{path}" for path in files_of("conf", "sweeps")} <= inside
+    package = set(files_of("fraudlab"))
+    assert {Path(path).suffix for path in package} >= {".py", ".c", ".jinja", ".css"}
+    assert package <= inside
     done = subprocess.run(
         [sys.executable, "-m", "fraudlab.train", "--cfg", "job", "model=mlp"],
         cwd=tmp_path,
