@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from fraudlab.bundle import formats
 from fraudlab.digest import sha256_of
 from fraudlab.errors import UserError
 
-FORMAT = 1
 NAME = "manifest.json"
 REQUIRED = (
     "schema.json", "features.json", "encoder.json", "encoder.safetensors", "model.onnx", "decision.json",
@@ -25,7 +25,7 @@ def write(folder: Path, facts: Mapping[str, Any]) -> None:
     files = {
         name: {"sha256": sha256_of(path), "bytes": path.stat().st_size} for name, path in sorted(_files(folder).items())
     }
-    text = json.dumps({"format": FORMAT, **facts, "files": files}, indent=2, allow_nan=False)
+    text = json.dumps({"format": formats.FORMAT, **facts, "files": files}, indent=2, allow_nan=False)
     (folder / NAME).write_text(text + "\n", encoding="utf-8")
 
 
@@ -45,8 +45,11 @@ def verify(folder: Path) -> dict[str, Any]:
         expected = {name: (fact["sha256"], fact["bytes"]) for name, fact in manifest["files"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is no manifest of a bundle ({error}); export again") from error
-    if found != FORMAT:
-        raise UserError(f"{folder}: bundle format {found} is not known here (known: {FORMAT}); export again")
+    if found not in range(1, formats.FORMAT + 1):
+        raise UserError(
+            f"{folder}: bundle format {found} is not known here (known: up to {formats.FORMAT}); "
+            "install the fraudlab that wrote it, or export again with this one"
+        )
     there = _files(folder)
     missing = sorted({*expected, *REQUIRED} - there.keys())
     extra = sorted(there.keys() - expected.keys())
@@ -61,7 +64,7 @@ def verify(folder: Path) -> dict[str, Any]:
             raise UserError(f"bundle {folder}: {name} was changed after its export; export or copy it again")
         if name.endswith(".npy"):
             _refuse_objects(file)
-    return manifest
+    return dict(formats.upgraded(NAME, manifest, found))
 
 
 def version(folder: Path) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from fraudlab.bundle import manifest
+from fraudlab.bundle import formats, manifest
 from fraudlab.decision import Decision
 from fraudlab.errors import UserError
 from fraudlab.features import registry
@@ -160,8 +160,9 @@ class Bundle:
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
     def _json(self, name: str) -> dict[str, Any]:
-        read: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
-        return read
+        read = json.loads((self.path / name).read_text(encoding="utf-8"))
+        written = self.manifest.get("format", formats.FORMAT)  # a bundle that is being exported has no manifest yet
+        return dict(formats.upgraded(name, read, written))
 
 
 def _missing_values(fields: Sequence[Mapping[str, Any]]) -> MissingValues:

@@ -1,0 +1,17 @@
+"""Formats of a bundle: the JSON that earlier versions exported, in the form that this one reads."""
+
+from collections.abc import Callable
+from typing import Any
+
+Upgrade = Callable[[str, Any], Any]
+UPGRADES: tuple[Upgrade, ...] = ()
+"""One function a version: the first takes a file's name and content from format 1 to 2, the next from 2 to 3."""
+FORMAT = 1 + len(UPGRADES)
+"""The one that is written; every one up to it is read."""
+
+
+def upgraded(name: str, content: Any, written: int) -> Any:
+    """The content of a bundle's JSON file ``name``, written in format ``written``, as format :data:`FORMAT` has it."""
+    for upgrade in UPGRADES[written - 1 :]:
+        content = upgrade(name, content)
+    return content
