@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fraudlab import config as schemas
+from fraudlab.config.renamed import RENAMED
 from fraudlab.errors import UserError
 
 HYDRA_VERSION_BASE = "1.3"
@@ -161,16 +162,19 @@ def _describe(error: BaseException) -> str:
 def explain(error: Exception, name: str, arguments: Sequence[str]) -> str:
     """The nearest key or option to each one that does not exist, or else what Hydra said."""
     said = [_describe(error)] + ([_describe(error.__cause__)] if error.__cause__ is not None else [])
-    lines = list(_nearest(name, arguments)) or list(dict.fromkeys(said))
+    keys = re.findall(r"full_key: (\S+)", "\n".join(said))  # as OmegaConf names what it cannot set
+    lines = list(_nearest(name, arguments, keys)) or list(dict.fromkeys(said))
     if any("'hydra/launcher/" in line for line in lines):
         lines.append("The launchers joblib, submitit_local, submitit_slurm come with: pip install 'fraudlab[launch]'")
     return "\n".join([*lines, f"See python -m fraudlab.{name} --help; HYDRA_FULL_ERROR=1 shows the traceback."])
 
 
-def _nearest(name: str, arguments: Sequence[str]) -> Iterator[str]:
-    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+def _nearest(name: str, arguments: Sequence[str], refused: Sequence[str]) -> Iterator[str]:
+    """What does not exist of ``arguments`` and of the keys ``refused``, which may stand in the user's own YAML."""
+    overrides = [word for word in arguments if ("=" in word or word.startswith("~")) and not word.startswith("-")]
     groups = {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in conf_dir().iterdir()}
-    wanted = [override.lstrip("+~").split("=", 1) for override in overrides]
+    wanted = [override.lstrip("+~").partition("=")[::2] for override in overrides]
+    wanted += [(key, "") for key in refused if key not in dict(wanted)]
     valid = [f"{key}={value}" for key, value in wanted if value in groups.get(key, ())]
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(conf_dir()), version_base=HYDRA_VERSION_BASE):
@@ -181,7 +185,11 @@ def _nearest(name: str, arguments: Sequence[str]) -> Iterator[str]:
     known = list(_keys(OmegaConf.to_container(composed)))
     for key, value in wanted:
         options = value.strip("[]").split(",")  # several of a list, or one after the other with --multirun
-        if key in groups and groups[key] and not set(options) <= set(groups[key]):
+        if key in RENAMED:
+            yield f"{key} is called {RENAMED[key]} now."
+            continue
+        # Where a key is refused, Hydra has found every option, those in the user's own --config-dir too.
+        if not refused and key in groups and groups[key] and not set(options) <= set(groups[key]):
             kind = f"{key}={value} does not exist; there are: {', '.join(groups[key])}"
             given, candidates = value, groups[key]
         elif re.split("[./]", key)[0] != "hydra" and key not in known and key not in groups:

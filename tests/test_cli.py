@@ -1,7 +1,16 @@
 """Doors answer mistakes with one message, status 1 and no traceback."""
 
-import pytest
+from pathlib import Path
 
+import hydra
+import pytest
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from fraudlab import config
+from fraudlab.cli import _keys, explain
+from fraudlab.config.renamed import RENAMED
 from tests.conftest import Command
 
 
@@ -58,3 +67,28 @@ def test_an_unwritable_run_folder_is_one_message(door: Command, tmp_path) -> Non
     assert done.returncode == 1
     assert "cannot read or write" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_key_in_a_users_own_yaml_is_named(door: Command, tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nmodel:\n  gama: 1.5\n")
+    done = door("train", "--config-dir", str(tmp_path), "experiment=mine")
+    assert done.returncode == 1
+    assert "model.gama is no setting. Did you mean model.gamma" in done.stderr
+    assert "does not exist" not in done.stderr
+
+
+@pytest.mark.usefixtures("hydra_conf")
+@pytest.mark.parametrize("typed", ["model.width=3", "+model.width=3", "~model.width"])
+def test_a_renamed_key_is_refused_with_the_new_one(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+    monkeypatch.setitem(RENAMED, "model.width", "model.n_d")
+    with pytest.raises((HydraException, OmegaConfBaseException)) as refused:
+        config.typed("train", hydra.compose("train", [typed, "paths.output_dir=out"]))
+    assert "model.width is called model.n_d now." in explain(refused.value, "train", [typed])
+
+
+@pytest.mark.usefixtures("hydra_conf")
+def test_every_renamed_key_is_gone_and_its_new_one_there() -> None:
+    keys = [key for name in config.DOORS for key in _keys(OmegaConf.to_container(hydra.compose(name)))]
+    assert not set(RENAMED) & set(keys)
+    assert set(RENAMED.values()) <= set(keys)
