@@ -325,7 +325,7 @@ def _back_to_normal(server: servers.Server, requests: list[bytes]) -> float | No
 
 def _session(path: Path) -> Callable[[Any], Any]:
     """A model as a bundle runs it."""
-    import onnxruntime
+    from fraudlab.bundle.ort import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 from scipy.sparse import csr_matrix, hstack
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
@@ -67,7 +67,8 @@ class Model:
         return expit(logit).astype(np.float32)
 
     def save(self, path: Path) -> None:
-        save_file({name: np.ascontiguousarray(array) for name, array in self._state.items()}, path)
+        # save_file() would keep it from other users, whatever the umask says.
+        path.write_bytes(save({name: np.ascontiguousarray(array) for name, array in self._state.items()}))
 
     @classmethod
     def load(cls, path: Path) -> "Model":

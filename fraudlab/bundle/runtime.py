@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from fraudlab.bundle import formats, manifest
+from fraudlab.bundle.ort import onnxruntime
 from fraudlab.decision import Decision
 from fraudlab.errors import UserError
 from fraudlab.features import registry

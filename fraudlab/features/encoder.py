@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from fraudlab.atomic import replacing
 from fraudlab.errors import UserError
@@ -247,7 +247,7 @@ class TableEncoder:
         with replacing(folder) as aside:
             aside.mkdir()
             (aside / "encoder.json").write_text(self._plain(), encoding="utf-8")
-            save_file(dict(self._state), aside / "encoder.safetensors")
+            (aside / "encoder.safetensors").write_bytes(save(dict(self._state)))  # save_file() would make it 0600
 
     @classmethod
     def load(cls, folder: Path) -> "TableEncoder":

@@ -16,11 +16,12 @@ from uuid import uuid4
 import orjson
 
 from fraudlab.config.serve import ServingConfig
-from fraudlab.serving.admission import REQUEST_ID, Admission
+from fraudlab.serving.admission import Admission
 from fraudlab.serving.contract import Checked, Contract, Refused
 from fraudlab.serving.dispatch import Dispatcher, Overloaded, WorkerFailed
 from fraudlab.serving.keys import Keys
 from fraudlab.serving.lifecycle import Lifecycle
+from fraudlab.serving.protocol import REQUEST_ID
 from fraudlab.serving.recording import Recorder
 from fraudlab.serving.telemetry import Telemetry
 

@@ -23,12 +23,13 @@ from fraudlab import __version__, bundle
 from fraudlab.config.serve import ServingConfig
 from fraudlab.errors import UserError
 from fraudlab.serving import openapi, recording
-from fraudlab.serving.admission import Admission, Protocol
+from fraudlab.serving.admission import Admission
 from fraudlab.serving.app import Face, Parts
 from fraudlab.serving.contract import Contract
 from fraudlab.serving.dispatch import Dispatcher
 from fraudlab.serving.keys import Keys
 from fraudlab.serving.lifecycle import Lifecycle
+from fraudlab.serving.protocol import Connections, Reader
 from fraudlab.serving.telemetry import Telemetry
 from fraudlab.serving.worker import FraudAPI, open_history
 
@@ -42,7 +43,7 @@ def run(path: str, settings: ServingConfig) -> None:
     Raises:
         UserError: bundle, key or history cannot be used, or the bundle does not give its golden scores.
     """
-    _allow_files(settings.max_connections)
+    _allow_files(settings.max_connections + settings.probe_connections)
     loaded = bundle.load(path)
     loaded.check()  # each worker does it again; here it can be told in one line
     if settings.history is not None:
@@ -155,7 +156,7 @@ def _server(
     settings: ServingConfig,
     line: Path,
     listener: socket.socket,
-) -> tuple[_Server, Callable[..., Protocol]]:
+) -> tuple[_Server, Callable[..., Reader]]:
     """LitServe's server, and how its connections are made."""
     keys = Keys.read(settings.api_key_file)
     api = FraudAPI(str(loaded.path), loaded.version, settings.history, line)
@@ -208,11 +209,5 @@ def _server(
     described = openapi.document(loaded.schema, settings, loaded.version, keyed=keys.needed)
     server.app.openapi = lambda: described
     server.app.add_middleware(Face, parts=parts)
-    return server, partial(
-        Protocol,
-        admission,
-        settings.max_connections,
-        settings.max_body_bytes,
-        telemetry.refused,
-        lambda: lifecycle.draining,
-    )
+    connections = Connections(settings, admission, telemetry.refused, lambda: lifecycle.draining)
+    return server, partial(Reader, connections)

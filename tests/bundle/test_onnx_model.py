@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 from pytorch_tabnet.utils import create_explain_matrix
@@ -14,6 +13,7 @@ from torch import nn
 
 from fraudlab.bundle.onnx_masks import MASKS
 from fraudlab.bundle.onnx_model import write_onnx
+from fraudlab.bundle.ort import onnxruntime
 from fraudlab.data.batches import Batch
 from fraudlab.learner import score
 from fraudlab.models.ensemble import Ensemble

@@ -1,0 +1,459 @@
+"""HTTP/1.1 from the socket to the app: bounds on what a client makes the server hold, refusals, and time limits.
+
+A refusal must cost next to nothing, since under overload there are many for each request that is answered: it is
+decided when a request's headers are there, before the body is read and before a task or a scope is made for it.
+"""
+
+import asyncio
+import itertools
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import httptools
+import orjson
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from fraudlab.config.serve import ServingConfig
+from fraudlab.serving.admission import Admission
+
+REQUEST_ID = re.compile(rb"[\w.-]{1,64}")  # what a client may call its request
+TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
+PROBES = (b"/health/live", b"/health/ready", b"/metrics")
+_HOST = re.compile(rb"[\w.~!$&'()*+,;=%:\[\]-]*")
+_NUMBERS = itertools.count(1)  # of refusals: a random id for each would take a call of the system
+_START = b"%x" % time.time_ns()
+_END_OF_HEAD = b"\r\n\r\n"  # of a chunked body too
+_READ = 16 * 1024  # bytes of a connection that are read at a time, and at most kept unparsed
+_UNREAD = 16 * 1024  # bytes of answers that may wait for a client to read them before it is answered no more
+
+
+class _Dismissed(Exception):
+    """Stops the parser: the connection has been refused."""
+
+
+class _Flow(FlowControl):
+    """Leaves it to ``then`` to read on: what was read already comes first."""
+
+    def __init__(self, transport: asyncio.Transport, then: Callable[[], object]) -> None:
+        super().__init__(transport)
+        self._then = then
+
+    def resume_reading(self) -> None:
+        if self.read_paused:
+            self.read_paused = False
+            self._then()
+
+
+@dataclass
+class Connections:
+    """What all connections share.
+
+    Attributes:
+        settings: of the server.
+        admission: asked before each ``POST /predict``.
+        on_refusal: told the status of each refusal.
+        closing: whether connections are to end with the next answer.
+        inflight_bytes: of bodies whose request is not answered.
+        idle: connections that wait for a further request, and since when; the longest idle first.
+        silent_probes: connections in the places for probes that have asked nothing, the oldest first.
+    """
+
+    settings: ServingConfig
+    admission: Admission
+    on_refusal: Callable[[int], None]
+    closing: Callable[[], bool]
+    inflight_bytes: int = 0
+    idle: "dict[Protocol, float]" = field(default_factory=dict)
+    silent_probes: "dict[Protocol, None]" = field(default_factory=dict)
+
+    def close_one_idle(self, before: float) -> bool:
+        """Close the connection that is idle for longest, if it was before this time of the loop's clock."""
+        longest = next(iter(self.idle), None)
+        if longest is None or self.idle[longest] > before:
+            return False
+        del self.idle[longest]
+        longest.transport.close()
+        return True
+
+
+class Reader(asyncio.BufferedProtocol):
+    """A connection as uvloop sees it: reads 16 KiB at a time, whatever the client sends, for a :class:`Protocol`."""
+
+    _buffer = memoryview(bytearray(_READ))  # of all connections: what was read is taken out at once
+
+    def __init__(self, connections: Connections, **uvicorn: Any) -> None:
+        self._protocol = Protocol(connections, **uvicorn)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._protocol.connection_made(transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._protocol.data_received(bytes(self._buffer[:nbytes]))
+
+    def eof_received(self) -> None:
+        self._protocol.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._protocol.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1 protocol with bounds.
+
+    The parser is given one request at a time: the next one is begun when the one before is answered, and until then
+    reading stops. So answers keep the order of the requests, and refusals too.
+
+    Args:
+        connections: what all of them share.
+        uvicorn: what uvicorn gives its protocol.
+    """
+
+    def __init__(self, connections: Connections, **uvicorn: Any) -> None:
+        super().__init__(**uvicorn)
+        self._shared = connections
+        self._settings = connections.settings
+        self.timeout_keep_alive = connections.settings.client_timeout  # type: ignore[assignment]
+        self._backlog = b""  # read and not yet parsed
+        self._tail = b""  # the last bytes that were parsed: the end of a head may have come in two pieces
+        self._unfinished = 0  # bytes that were parsed since the last part of a message was whole
+        self._in_head = self._in_body = False
+        self._left: int | None = None  # bytes of the body still to come; None where it is chunked
+        self._inflight = 0  # bytes of this request's body
+        self._refusing = self._close_after = self._dismissed = self._probes_only = False
+        self._thrown_away = 0
+        self._slow: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self.transport.set_write_buffer_limits(_UNREAD)
+        self.flow = _Flow(self.transport, lambda: self.loop.call_soon(self._feed))
+        self._wait_for_request()
+        settings, shared = self._settings, self._shared
+        if len(self.connections) <= settings.max_connections or shared.close_one_idle(
+            self.loop.time() - settings.client_timeout
+        ):
+            return
+        self._probes_only = True
+        shared.silent_probes[self] = None
+        if len(self.connections) > settings.max_connections + settings.probe_connections:
+            oldest = next(iter(shared.silent_probes))
+            oldest._dismiss(503, "too many connections are open; try again later", linger=False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+        self._came()
+        self._release()
+        self._shared.idle.pop(self, None)
+        self._shared.silent_probes.pop(self, None)
+        if self._unread is not None:
+            self._unread.cancel()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread = self.loop.call_later(self._settings.client_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+        self.flow.resume_reading()
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.transport.abort()
+
+    def _wait_for_request(self) -> None:
+        """A client that says nothing must not hold its connection for ever."""
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+    def _wait_for_next(self) -> None:
+        self.timeout_keep_alive = self._settings.keep_alive  # type: ignore[assignment]
+        self._wait_for_request()
+        self._shared.idle[self] = self.loop.time()
+
+    # What comes in
+
+    def data_received(self, data: bytes) -> None:
+        if self._dismissed:
+            self._throw_away(len(data))
+            return
+        self._backlog += data
+        self._feed()
+
+    def _feed(self) -> None:
+        """Parse what has come, up to the end of a request that is still to be answered."""
+        while self._backlog and not (self._dismissed or self.flow.read_paused or self.transport.is_closing()):
+            if self.flow.write_paused or self._unanswered():
+                self.flow.pause_reading()
+                return
+            end = self._end_of_piece()
+            piece, self._backlog = self._backlog[:end], self._backlog[end:]
+            self._tail = (self._tail + piece[-3:])[-3:]
+            self._parse(piece)
+        if not (self.flow.read_paused or self.transport.is_closing() or self.transport.is_reading()):
+            self.transport.resume_reading()
+        if self._in_head or (self._in_body and (self._refusing or self.cycle.response_complete)):
+            self._limit_time()
+
+    def _unanswered(self) -> bool:
+        between = not (self._in_head or self._in_body)
+        return between and self.cycle is not None and not self.cycle.response_complete
+
+    def _end_of_piece(self) -> int:
+        """How many bytes of the backlog belong to the same request for sure."""
+        if self._in_body and self._left is not None:
+            return self._left
+        end = (self._tail + self._backlog).find(_END_OF_HEAD)
+        return len(self._backlog) if end < 0 else end + len(_END_OF_HEAD) - len(self._tail)
+
+    def _parse(self, piece: bytes) -> None:
+        self._unfinished += len(piece)
+        try:
+            while piece:
+                try:
+                    self.parser.feed_data(piece)
+                    break
+                except httptools.HttpParserUpgrade as upgrade:
+                    piece = piece[upgrade.args[0] :]
+                    self.parser.feed_data(self._head_without_upgrade())
+        except httptools.HttpParserError as error:
+            if not self._dismissed:
+                known = isinstance(error, httptools.HttpParserCallbackError)
+                says = "its address cannot be read" if known else str(error)
+                other_version = "HTTP version" in says or "PRI" in says
+                self._dismiss(505 if other_version else 400, f"this is no HTTP/1.1 request: {says}")
+            return
+        if self._unfinished > self._settings.max_head_bytes:
+            self._dismiss(431, self._too_long)
+
+    @property
+    def _too_long(self) -> str:
+        return f"a head, a chunk's head or a trailer has at most {self._settings.max_head_bytes} bytes"
+
+    def _head_without_upgrade(self) -> bytes:
+        """The request's head again without its offer of another protocol, which HTTP/1.1 lets a server ignore.
+
+        The parser takes what follows an offer for the other protocol, not for a body.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            raise httptools.HttpParserError("a tunnel is demanded, not offered")
+        line = b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())
+        kept = (b"%b: %b" % header for header in self.headers if header[0] != b"upgrade")
+        return b"\r\n".join([line, *kept, b"", b""])
+
+    def _came(self) -> None:
+        """The part of a request that was waited for is whole, or its connection is gone."""
+        self._in_head = self._in_body = False
+        self._unfinished = 0
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
+
+    def _limit_time(self) -> None:
+        """Neither silent nor done: give it a while, once."""
+        if self._slow is None:
+            self._slow = self.loop.call_later(self._settings.client_timeout, self.transport.abort)
+
+    # What the parser finds
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._unset_keepalive_if_required()
+        self._shared.idle.pop(self, None)
+        self._in_head = True
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > self._settings.max_url_bytes:
+            self._stop(414, f"an address has at most {self._settings.max_url_bytes} bytes")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            return  # a trailer: nothing here needs one, and it must not pass for a header
+        super().on_header(name, value)
+        if len(self.headers) > self._settings.max_headers:
+            self._stop(431, f"a request has at most {self._settings.max_headers} headers")
+
+    def on_headers_complete(self) -> None:
+        if self._unfinished > self._settings.max_head_bytes:
+            self._stop(431, self._too_long)
+        if self.parser.should_upgrade():
+            self._came()
+            return  # it comes again without
+        body = self._check_head()
+        self._came()
+        path = self._path()
+        settings, shared = self._settings, self._shared
+        close = shared.closing() or not self.parser.should_keep_alive() or self.expect_100_continue
+        shared.silent_probes.pop(self, None)
+        if self._probes_only and path not in PROBES:
+            self._refuse(503, "too many connections are open; try again later", close=True)
+        elif shared.inflight_bytes + min(body, settings.max_body_bytes) > settings.max_inflight_bytes:
+            self._refuse(429, "too many bytes of requests are in work; try again later", close=close)
+        elif (
+            path.startswith(b"/predict")
+            and self.parser.get_method() == b"POST"
+            and not shared.admission.admits(len(self.tasks))
+        ):
+            self._refuse(429, "too many requests wait; try again later", close=close)
+        else:
+            super().on_headers_complete()
+            if self._probes_only:
+                self.cycle.keep_alive = False
+            elif self.cycle.keep_alive and not shared.closing():
+                self.cycle.default_headers = [*self.cycle.default_headers, (b"keep-alive", self._timeout)]
+        self._in_body = True
+
+    @property
+    def _timeout(self) -> bytes:
+        return b"timeout=%d" % self._settings.keep_alive
+
+    def _check_head(self) -> int:
+        """The declared bytes of the body, 0 where it is chunked; stops at a head that HTTP/1.1 has no answer for."""
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            self._stop(505, "this server speaks HTTP/1.1")
+        hosts, chunked, body = [], False, 0
+        for name, value in self.headers:
+            if name == b"host":
+                hosts.append(value)
+            elif name == b"content-length":
+                body = int(value)  # the parser has read it as a number
+            elif name == b"transfer-encoding":
+                chunked = True
+                if value.lower() != b"chunked":
+                    self._stop(501, "of the transfer codings this server knows chunked alone")
+        if len(hosts) > 1 or (not hosts and version == "1.1") or not all(map(_HOST.fullmatch, hosts)):
+            self._stop(400, "a request names its host once, in the header Host")
+        if chunked and version == "1.0":
+            self._stop(400, "HTTP/1.0 has no chunked bodies")
+        self._left = None if chunked else body
+        return body
+
+    def _path(self) -> bytes:
+        """The path that is asked for, as the app will see it; an address with a host is made one without."""
+        if not self.url.startswith((b"/", b"*")):
+            parsed = httptools.parse_url(self.url)
+            self.url = (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
+        path = unquote_to_bytes(self.url.partition(b"?")[0])
+        return path.removeprefix(self._settings.root_path.encode())
+
+    def on_body(self, body: bytes) -> None:
+        self._unfinished = 0
+        if self._left is not None:
+            self._left -= len(body)
+        if self._refusing or self.cycle.response_complete:
+            self._throw_away(len(body))
+        elif self._shared.inflight_bytes + len(body) > self._settings.max_inflight_bytes:
+            self._stop(429, "too many bytes of requests are in work; try again later")
+        else:
+            self._inflight += len(body)
+            self._shared.inflight_bytes += len(body)
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
+        self._came()
+        if not self._refusing:
+            if self.cycle.response_complete:
+                self._wait_for_next()
+            super().on_message_complete()
+            return
+        self._refusing = False
+        if self._close_after:
+            self.transport.close()
+        else:
+            self._wait_for_next()
+
+    def on_response_complete(self) -> None:
+        self._release()
+        super().on_response_complete()
+        if self._in_body:
+            self._limit_time()
+        elif not self.transport.is_closing():
+            self._wait_for_next()
+
+    def _release(self) -> None:
+        self._shared.inflight_bytes -= self._inflight
+        self._inflight = 0
+
+    def _throw_away(self, count: int) -> None:
+        self._thrown_away += count
+        if self._thrown_away > self._settings.max_body_bytes:
+            self.transport.abort()
+
+    # Refusals
+
+    def _refuse(self, status: int, says: str, *, close: bool) -> None:
+        """Answer a request in place of the app, and throw its body away."""
+        self._refusing, self._close_after, self._thrown_away = True, close, 0
+        self._answer(status, says, close=close)
+
+    def _stop(self, status: int, says: str) -> None:
+        """:meth:`_dismiss` from within the parser."""
+        self._dismiss(status, says)
+        raise _Dismissed
+
+    def _dismiss(self, status: int, says: str, *, linger: bool = True) -> None:
+        """Refuse the connection: answer, and parse no more of it.
+
+        Where the client may still send, closing at once would let its kernel throw the answer away unread: so what
+        comes is read for a while and thrown away.
+        """
+        self._dismissed, self._backlog, self._thrown_away = True, b"", 0
+        answered = self._in_body and (self._refusing or self.cycle.response_started)
+        if self._in_body and not self._refusing:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._came()
+        self._unset_keepalive_if_required()
+        self._release()
+        self._shared.silent_probes.pop(self, None)
+        if not answered:
+            self._answer(status, says, close=True)
+        if linger:
+            self.flow.resume_reading()
+            self.transport.write_eof()
+            self._limit_time()
+        else:
+            self.transport.close()
+
+    def _answer(self, status: int, says: str, *, close: bool) -> None:
+        given = {name: value for name, value in self.headers or () if name in (b"x-request-id", b"traceparent")}
+        request_id = given.get(b"x-request-id", b"")
+        if not REQUEST_ID.fullmatch(request_id):
+            request_id = b"refused-%b-%x" % (_START, next(_NUMBERS))
+        body = orjson.dumps({"error": says, "request_id": request_id.decode()})
+        lines = [
+            STATUS_LINE[status] + b"content-type: application/json",
+            b"content-length: %d" % len(body),
+            b"x-request-id: " + request_id,
+            b"connection: close" if close else b"keep-alive: " + self._timeout,
+        ]
+        if status in (429, 503):
+            lines.append(b"retry-after: 1")
+        if TRACEPARENT.fullmatch(trace := given.get(b"traceparent", b"")):
+            lines.append(b"traceparent: " + trace)
+        self.transport.write(b"\r\n".join([*lines, b"", body]))
+        self._shared.on_refusal(status)
