@@ -194,7 +194,9 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._dismissed:
-            self._throw_away(len(data))
+            self._thrown_away += len(data)
+            if self._thrown_away > self._settings.max_body_bytes:
+                self.transport.abort()
             return
         self._backlog += data
         self._feed()
@@ -363,13 +365,12 @@ class Protocol(HttpToolsProtocol):
         if self._left is not None:
             self._left -= len(body)
         if self._refusing or self.cycle.response_complete:
-            self._throw_away(len(body))
-        elif self._shared.inflight_bytes + len(body) > self._settings.max_inflight_bytes:
+            return  # a client may send its body before it reads that nobody wants it
+        if self._shared.inflight_bytes + len(body) > self._settings.max_inflight_bytes:
             self._stop(429, "too many bytes of requests are in work; try again later")
-        else:
-            self._inflight += len(body)
-            self._shared.inflight_bytes += len(body)
-            super().on_body(body)
+        self._inflight += len(body)
+        self._shared.inflight_bytes += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
@@ -398,16 +399,11 @@ class Protocol(HttpToolsProtocol):
         self._shared.inflight_bytes -= self._inflight
         self._inflight = 0
 
-    def _throw_away(self, count: int) -> None:
-        self._thrown_away += count
-        if self._thrown_away > self._settings.max_body_bytes:
-            self.transport.abort()
-
     # Refusals
 
     def _refuse(self, status: int, says: str, *, close: bool) -> None:
         """Answer a request in place of the app, and throw its body away."""
-        self._refusing, self._close_after, self._thrown_away = True, close, 0
+        self._refusing, self._close_after = True, close
         self._answer(status, says, close=close)
 
     def _stop(self, status: int, says: str) -> None:
@@ -421,7 +417,7 @@ class Protocol(HttpToolsProtocol):
         Where the client may still send, closing at once would let its kernel throw the answer away unread: so what
         comes is read for a while and thrown away.
         """
-        self._dismissed, self._backlog, self._thrown_away = True, b"", 0
+        self._dismissed, self._backlog = True, b""
         answered = self._in_body and (self._refusing or self.cycle.response_started)
         if self._in_body and not self._refusing:
             self.cycle.disconnected = True

@@ -450,3 +450,15 @@ def test_a_trace_is_passed_on_in_a_refusal() -> None:
             assert asks.headers["traceparent"] == trace.decode()
 
     run(story)
+
+
+@pytest.mark.parametrize(("path", "status"), [(b"/closed", 401), (b"/predict", 429)])
+def test_a_large_body_that_nobody_wants_does_not_hide_the_answer(path: bytes, status: int) -> None:
+    async def story() -> None:
+        async with Server(most=0, client_timeout=5).opens() as client:
+            asks = await client()
+            await _send(asks, head(path, 10**7) + b"x" * 10**7 + LIVE)
+            assert (await asks.answer())[0] == status
+            assert (await asks.answer())[0] == 200
+
+    run(story)
