@@ -32,7 +32,7 @@ from fraudlab.data.prepared import PreparedTable, prepared_table
 from fraudlab.data.simulators.ieee_cis import simulate
 from fraudlab.data.sources.ieee_cis_columns import table_schema
 from fraudlab.features.ieee_cis import IEEECISFeatures
-from fraudlab.runs import peak_memory_bytes
+from fraudlab.runs.provenance import peak_memory_bytes
 
 ROWS, FULL = 100_000, 590_540
 FITTED = 0.7  # share of the rows that the encoder is fitted on

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from fraudlab.atomic import write_json
+from fraudlab.files import write_json
 from fraudlab.models.tabnet.native import compile as native
 
 RESULTS = Path("benchmarks/results")

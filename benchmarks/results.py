@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from fraudlab.atomic import write_json
+from fraudlab.files import write_json
 
 EXPERIMENTS = {
     "handbook_book": ["experiment=handbook_book"],

@@ -28,7 +28,7 @@ from pathlib import Path
 import optuna
 import yaml
 
-from fraudlab.atomic import write_json
+from fraudlab.files import write_json
 
 RESULTS = Path("benchmarks/results/sweep.json")
 SMALL = [

@@ -1,7 +1,7 @@
 """``python -m benchmarks.tabnet_predict``: how fast TabNet scores, against pytorch-tabnet 4.1.0 in the same process.
 
-Ours is ``fraudlab.learner.score``, theirs ``TabNetClassifier.predict_proba``, with the same weights, table and batch
-size. Both are checked to give the same probabilities before anything is timed. Each case has a line for the whole
+Ours is ``fraudlab.training.scoring.score``, theirs ``TabNetClassifier.predict_proba``, with the same weights, table and
+batch size. Both are checked to give the same probabilities before anything is timed. Each case has a line for the whole
 table and one for a single row.
 """
 
@@ -18,8 +18,8 @@ from benchmarks.records import Line
 from benchmarks.tabnet_shapes import SHAPES, one_table
 from benchmarks.timing import by_turns, speed
 from fraudlab.data.batches import Batch
-from fraudlab.learner import score
 from fraudlab.models.tabnet import TabNet
+from fraudlab.training.scoring import score
 
 ROWS = {"ieee": 100_000, "handbook_23": 200_000}
 MOST_APART = 1e-3  # in a probability, of 200,000 rows: single precision leaves up to 2e-4 on either side

@@ -236,8 +236,8 @@ def epoch(arguments: argparse.Namespace) -> list[Line]:
     """An epoch of the Trainer that ``fraudlab.train`` builds, without validation, against the bare loop."""
     from benchmarks.trainers import trainer_of  # Lightning: only where it is measured
     from fraudlab.data.datamodule import FraudDataModule
-    from fraudlab.learner import FraudLearner
-    from fraudlab.losses import CrossEntropy
+    from fraudlab.training.learner import FraudLearner
+    from fraudlab.training.losses import CrossEntropy
 
     shape = sized(IEEE, arguments)
     rows = shape.rows(arguments.rows)

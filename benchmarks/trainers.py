@@ -9,8 +9,9 @@ import hydra
 import lightning.pytorch as L
 import torch
 
-from fraudlab import config, fitting
+from fraudlab import config
 from fraudlab.cli import HYDRA_VERSION_BASE, conf_dir
+from fraudlab.training.trainer import make_trainer, quiet_lightning
 
 
 class Clock(L.Callback):
@@ -42,8 +43,8 @@ def trainer_of(settings: Mapping[str, Any], folder: Path) -> tuple[L.Trainer, Cl
     with hydra.initialize_config_dir(str(conf_dir()), version_base=HYDRA_VERSION_BASE):
         typed = config.typed("train", hydra.compose("train", [f"{key}={value}" for key, value in settings.items()]))
     typed.callbacks = {"last": (typed.callbacks or {})["last_checkpoint"]}  # others watch a validation: there is none
-    fitting._quieten_lightning()
-    trainer: Any = fitting._trainer(typed, folder, None, with_validation=True, stop_after=None)  # True: for its logger
+    quiet_lightning()
+    trainer: Any = make_trainer(typed, folder, None, with_validation=True, stop_after=None)  # True: for its logger
     clock = Clock()
     trainer.callbacks.append(clock)
     return trainer, clock

@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -24,9 +25,6 @@ from fraudlab.config.renamed import RENAMED
 from fraudlab.errors import UserError
 
 HYDRA_VERSION_BASE = "1.3"
-
-ending = ExitStack()
-"""What ``main`` opens here is closed when it ends, however it ends, and before the next job of a multirun begins."""
 
 
 def conf_dir() -> Path:
@@ -87,7 +85,7 @@ def _job(name: str, main: Callable[[Any], None], composed: DictConfig, full_erro
     alone = HydraConfig.get().mode == RunMode.RUN
     if alone and not full_error:
         os.environ.pop("HYDRA_FULL_ERROR", None)
-    with _one_message(name, full_error) if alone else nullcontext(), ending:
+    with _one_message(name, full_error) if alone else nullcontext():
         main(schemas.typed(name, composed))
 
 
@@ -205,3 +203,10 @@ def _keys(node: Any, prefix: str = "") -> Iterator[str]:
         for key, child in node.items():
             yield f"{prefix}{key}"
             yield from _keys(child, f"{prefix}{key}.")
+
+
+class SayHowToCompare(Callback):
+    """Names the command that puts the runs side by side; of ``hydra.callbacks``."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        print(f"\nside by side: python -m fraudlab.compare runs={config.hydra.sweep.dir}")

@@ -8,9 +8,9 @@ from fraudlab.config import CompareConfig
 
 @door("compare")
 def main(config: CompareConfig) -> None:
-    from fraudlab.atomic import write_json
-    from fraudlab.comparison import differences, find_runs, models
+    from fraudlab.files import write_json
     from fraudlab.reporting.comparison import comparison_table, to_json, write_comparison_page
+    from fraudlab.runs.comparison import differences, find_runs, models
 
     compared = models(find_runs(config.runs), config.part)
     apart = differences(compared, config.resamples, config.confidence, config.seed)

@@ -9,14 +9,15 @@ from fraudlab.errors import UserError
 
 @door("evaluate")
 def main(config: EvaluateConfig) -> None:
-    from fraudlab import fitting
-    from fraudlab.atomic import write_json
     from fraudlab.data.prepared import prepared_table
-    from fraudlab.predictions import predictions_frame, split_figures
+    from fraudlab.files import write_json
     from fraudlab.reporting.published import benchmark_for
     from fraudlab.reporting.ranking_curve import write_curve
     from fraudlab.reporting.table import figures_table
-    from fraudlab.runs import RunFolder, load_config
+    from fraudlab.runs.folder import RunFolder
+    from fraudlab.runs.predictions import predictions_frame, split_figures
+    from fraudlab.runs.settings import load_config
+    from fraudlab.training.scoring import score_rows
 
     run = RunFolder.find(Path(config.run))
     trained = load_config(run.config_path)
@@ -27,7 +28,7 @@ def main(config: EvaluateConfig) -> None:
     recorded = run.metrics()
     scored = {"val": (split.validation, folder), "test": (split.test, run.final)}
     predictions = {
-        part: predictions_frame(table, rows, fitting.score_rows(trained, table, rows, where))
+        part: predictions_frame(table, rows, score_rows(trained, table, rows, where))
         for part, (rows, where) in scored.items()
         if part in recorded  # a run with test=false has no figures of the test window, and gets none
     }

@@ -8,16 +8,18 @@ from fraudlab.config import ExportConfig
 
 @door("export")
 def main(config: ExportConfig) -> None:
-    from fraudlab import tracking
     from fraudlab.bundle.summary import summary
-    from fraudlab.bundle.writer import export
-    from fraudlab.runs import RunFolder, load_config
+    from fraudlab.exporter.writer import export
+    from fraudlab.runs.folder import RunFolder
+    from fraudlab.runs.settings import load_config
+    from fraudlab.training import tracking
 
     run = RunFolder.find(Path(config.run))
     bundle = export(config, run, Path(config.out) if config.out else run.path / "bundle")
     print(summary(bundle))
     print(f"\nbundle: {bundle.path}")
-    tracking.go_on(load_config(run.config_path).logger, run).artifact("bundle", bundle.path)
+    with tracking.go_on(load_config(run.config_path).logger, run) as tracked:
+        tracked.artifact("bundle", bundle.path)
 
 
 if __name__ == "__main__":

@@ -11,74 +11,78 @@ from fraudlab.config import PretrainConfig
 def main(config: PretrainConfig) -> None:
     started = time.perf_counter()
     # Heavy: only now, so that --help and config errors answer at once.
-    from fraudlab import fitting, resuming, tracking
-    from fraudlab.atomic import write_json
     from fraudlab.data.encoded import encode
     from fraudlab.data.prepared import prepared_table
     from fraudlab.features.encoder import TableEncoder
-    from fraudlab.learner import load_checkpoint
-    from fraudlab.pretraining_learner import measure, pretraining_network
-    from fraudlab.runs import RunFolder, config_yaml, peak_memory_bytes, rank
+    from fraudlab.files import write_json
+    from fraudlab.runs.folder import RunFolder, rank
+    from fraudlab.runs.provenance import peak_memory_bytes
+    from fraudlab.runs.settings import config_yaml
+    from fraudlab.training import resume, tracking
+    from fraudlab.training.checkpoints import load_checkpoint
+    from fraudlab.training.checks import check_settings
+    from fraudlab.training.fit import pretrain
+    from fraudlab.training.pretraining import measure, pretraining_network
 
     run = None
     if config.resume:
-        run, config = resuming.settings(config, "pretrain", overrides())
+        run, config = resume.settings(config, "pretrain", overrides())
         if run.metrics_path.is_file():
             print(f"the run in {run.path} has ended; train from it: model.pretrained={run.path}")
             return
-    fitting.check_plumbing(config)
+    check_settings(config)
     if run is None:
         run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
-    tracked = tracking.begin(config.logger, run)
-    # It alone looks at labels: which cards are known, whether each part has frauds.
-    split = table.split(config.split)
-    parts = {"train": split.selection_train, "val": split.validation, "test": split.test}
-    facts = {
-        "experiment": choices().get("experiment"),
-        "model": config.model.name,
-        "data": config.data.name,
-        "data_dir": str(Path(config.paths.data_dir).absolute()),
-        "simulated": table.schema.simulated,
-        "data_fingerprint": table.data_fingerprint,
-        "split_rows": {part: len(rows) for part, rows in parts.items()},
-        "seed": config.seed,
-        "device": config.trainer["accelerator"],
-        "command": command(),
-    }
-    facts = resuming.begin(run, facts, resumed=bool(config.resume))
-    # Never split.train, the later rows of the tested model: a training from here is chosen on the validation.
-    fit = fitting.pretrain(config, table, split.selection_train, split.validation, run.final)
-    if rank() > 0:
-        return
+    with tracking.begin(config.logger, run) as tracked:
+        # It alone looks at labels: which cards are known, whether each part has frauds.
+        split = table.split(config.split)
+        parts = {"train": split.selection_train, "val": split.validation, "test": split.test}
+        facts = {
+            "experiment": choices().get("experiment"),
+            "model": config.model.name,
+            "data": config.data.name,
+            "data_dir": str(Path(config.paths.data_dir).absolute()),
+            "simulated": table.schema.simulated,
+            "data_fingerprint": table.data_fingerprint,
+            "split_rows": {part: len(rows) for part, rows in parts.items()},
+            "seed": config.seed,
+            "device": config.trainer["accelerator"],
+            "command": command(),
+        }
+        facts = resume.begin(run, facts, resumed=bool(config.resume))
+        # Never split.train, the later rows of the tested model: a training from here is chosen on the validation.
+        fit = pretrain(config, table, split.selection_train, split.validation, run.final)
+        if rank() > 0:
+            return
 
-    encoder = TableEncoder.load(run.final / "encoder")
-    rebuild, weights = load_checkpoint(run.final / "checkpoints" / "best.ckpt")
-    network = pretraining_network(rebuild)
-    network.load_state_dict(weights)
-    metrics = {}
-    for part, rows in parts.items():
-        total = measure(network, encode(table, rows, encoder), config.eval_batch_size)
-        metrics[part] = {"reconstruction_loss": total.loss, "baseline": total.baseline, "rows": total.rows}
-    metrics["train"] |= {
-        "seconds": fit.seconds,
-        "epochs": fit.epochs,
-        "best_epoch": fit.best_epoch,
-        "rows_per_second": fit.rows * fit.epochs / fit.seconds,
-        "peak_memory_bytes": peak_memory_bytes(),
-    }
-    run.write_provenance({**facts, "wall_seconds": time.perf_counter() - started})
-    write_json(run.metrics_path, metrics)
-    tracked.figures(metrics)
-    tracked.artifact("model", run.path, "checkpoints", "encoder", "config.yaml", "metrics.json")
-    print("\nMean squared error of the reconstructed columns, each in units of its variance, nothing hidden:")
-    print("1 is no better than each column's mean, 0 is perfect; constant columns lower the former\n")
-    print(f"{'':5}  {'rows':>10}  {'reconstruction':>14}  {'column means':>12}")
-    for part, figures in metrics.items():
-        loss, baseline = figures["reconstruction_loss"], figures["baseline"]
-        print(f"{part:5}  {figures['rows']:10,}  {loss:14.4f}  {baseline:12.4f}")
-    print(f"\nrun folder: {run.path}")
-    print(f"train from it: python -m fraudlab.train model.pretrained={run.path}")
+        encoder = TableEncoder.load(run.final / "encoder")
+        rebuild, weights = load_checkpoint(run.final / "checkpoints" / "best.ckpt")
+        network = pretraining_network(rebuild)
+        network.load_state_dict(weights)
+        metrics = {}
+        for part, rows in parts.items():
+            total = measure(network, encode(table, rows, encoder), config.eval_batch_size)
+            metrics[part] = {"reconstruction_loss": total.loss, "baseline": total.baseline, "rows": total.rows}
+        metrics["train"] |= {
+            "seconds": fit.seconds,
+            "epochs": fit.epochs,
+            "best_epoch": fit.best_epoch,
+            "rows_per_second": fit.rows * fit.epochs / fit.seconds,
+            "peak_memory_bytes": peak_memory_bytes(),
+        }
+        run.write_provenance({**facts, "wall_seconds": time.perf_counter() - started})
+        write_json(run.metrics_path, metrics)
+        tracked.figures(metrics)
+        tracked.artifact("model", run.path, "checkpoints", "encoder", "config.yaml", "metrics.json")
+        print("\nMean squared error of the reconstructed columns, each in units of its variance, nothing hidden:")
+        print("1 is no better than each column's mean, 0 is perfect; constant columns lower the former\n")
+        print(f"{'':5}  {'rows':>10}  {'reconstruction':>14}  {'column means':>12}")
+        for part, figures in metrics.items():
+            loss, baseline = figures["reconstruction_loss"], figures["baseline"]
+            print(f"{part:5}  {figures['rows']:10,}  {loss:14.4f}  {baseline:12.4f}")
+        print(f"\nrun folder: {run.path}")
+        print(f"train from it: python -m fraudlab.train model.pretrained={run.path}")
 
 
 if __name__ == "__main__":

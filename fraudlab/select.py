@@ -12,11 +12,12 @@ from fraudlab.config import SelectConfig
 def main(config: SelectConfig) -> None:
     import yaml
 
-    from fraudlab.atomic import write_json, write_text
     from fraudlab.data.prepared import prepared_table
+    from fraudlab.feature_selection.selection import select
+    from fraudlab.files import write_json, write_text
     from fraudlab.reporting.selection import selection_table, write_selection_report
-    from fraudlab.runs import RunFolder, config_yaml
-    from fraudlab.selection.selection import select
+    from fraudlab.runs.folder import RunFolder
+    from fraudlab.runs.settings import config_yaml
 
     run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))

@@ -25,8 +25,8 @@ def main(config: SweepConfig) -> None:
         from fraudlab.errors import UserError
 
         raise UserError("a sweep needs Optuna; pip install 'fraudlab[tune]'") from error
-    from fraudlab.atomic import write_text
     from fraudlab.data.prepared import prepared_table
+    from fraudlab.files import write_text
     from fraudlab.reporting.sweep import candidates_table, trials_table, write_sweep_page
     from fraudlab.tuning.search import Stop, Stopped
     from fraudlab.tuning.stages import Sweep

@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 from fraudlab.cli import choices, command, door, overrides
-from fraudlab.config import BaselineConfig, TrainConfig
-from fraudlab.config.baselines import UNUSED
+from fraudlab.config import EstimatorConfig, TrainConfig
+from fraudlab.config.estimator import UNUSED
 
 log = logging.getLogger(__name__)
 
@@ -15,91 +15,95 @@ log = logging.getLogger(__name__)
 def main(config: TrainConfig) -> None:
     started = time.perf_counter()
     # Heavy: only now, so that --help and config errors answer at once.
-    from fraudlab import baseline_fitting, fitting, resuming, tracking
-    from fraudlab.atomic import write_json
     from fraudlab.data.prepared import prepared_table
-    from fraudlab.predictions import predictions_frame, split_figures
-    from fraudlab.pretrained import Pretrained
+    from fraudlab.files import write_json
     from fraudlab.reporting.published import benchmark_for
     from fraudlab.reporting.report import write_report
     from fraudlab.reporting.table import figures_table
-    from fraudlab.runs import RunFolder, config_yaml, peak_memory_bytes, rank
-    from fraudlab.tuning import channel
+    from fraudlab.runs.folder import RunFolder, rank
+    from fraudlab.runs.predictions import predictions_frame, split_figures
+    from fraudlab.runs.provenance import peak_memory_bytes
+    from fraudlab.runs.settings import config_yaml
+    from fraudlab.training import fit_baseline, resume, tracking, trial
+    from fraudlab.training.checks import check_settings
+    from fraudlab.training.fit import fit
+    from fraudlab.training.pretrained import Pretrained
+    from fraudlab.training.scoring import score_rows
 
-    channel.connect()
+    trial.connect()
     run = None
     if config.resume:
-        run, config = resuming.settings(config, "train", overrides())
+        run, config = resume.settings(config, "train", overrides())
         if run.metrics_path.is_file():
             if config.report and not (run.path / "report.html").is_file():
                 write_report(run.path)
             print(f"the run in {run.path} has ended; its figures: python -m fraudlab.evaluate run={run.path}")
             return
-    fitting.check_plumbing(config)
-    baseline_fitting.warn_of_unused(config, overrides(*UNUSED))
+    check_settings(config)
+    fit_baseline.warn_of_unused(config, overrides(*UNUSED))
     pretrained = Pretrained.load(config)
     if run is None:
         run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
     if pretrained:
         pretrained.check_columns(table)
-    tracked = tracking.begin(config.logger, run)
-    schema = table.schema
-    split = table.split(config.split)
-    refit = split.refit and config.refit and config.test
-    facts = {
-        "experiment": choices().get("experiment"),
-        "model": config.model.name,
-        "data": config.data.name,
-        "data_dir": str(Path(config.paths.data_dir).absolute()),
-        "simulated": schema.simulated,
-        "published": config.published if benchmark_for(config.published, config.data) else None,
-        "data_fingerprint": table.data_fingerprint,
-        "split_rows": {"train": len(split.train), "val": len(split.validation), "test": len(split.test)},
-        "seed": config.seed,
-        "device": "cpu" if isinstance(config.model, BaselineConfig) else config.trainer["accelerator"],
-        "command": command(),
-    }
-    facts = resuming.begin(run, facts, resumed=bool(config.resume))
+    with tracking.begin(config.logger, run) as tracked:
+        schema = table.schema
+        split = table.split(config.split)
+        refit = split.refit and config.refit and config.test
+        facts = {
+            "experiment": choices().get("experiment"),
+            "model": config.model.name,
+            "data": config.data.name,
+            "data_dir": str(Path(config.paths.data_dir).absolute()),
+            "simulated": schema.simulated,
+            "published": config.published if benchmark_for(config.published, config.data) else None,
+            "data_fingerprint": table.data_fingerprint,
+            "split_rows": {"train": len(split.train), "val": len(split.validation), "test": len(split.test)},
+            "seed": config.seed,
+            "device": "cpu" if isinstance(config.model, EstimatorConfig) else config.trainer["accelerator"],
+            "command": command(),
+        }
+        facts = resume.begin(run, facts, resumed=bool(config.resume))
 
-    folder = run.selection if refit else run.final
-    selection = fits = fitting.fit(
-        config, table, split.selection_train, split.validation, folder, pretrained=pretrained
-    )
-    if refit:
-        log.info("fitting the tested model on %d rows for %d epochs or rounds", len(split.train), selection.best_epoch)
-        fits = fitting.fit(config, table, split.train, None, run.final, selection.best_epoch, pretrained)
-    if rank() > 0:
-        return
+        folder = run.selection if refit else run.final
+        selection = fits = fit(config, table, split.selection_train, split.validation, folder, pretrained=pretrained)
+        if refit:
+            log.info(
+                "fitting the tested model on %d rows for %d epochs or rounds", len(split.train), selection.best_epoch
+            )
+            fits = fit(config, table, split.train, None, run.final, selection.best_epoch, pretrained)
+        if rank() > 0:
+            return
 
-    scored = {"val": (split.validation, folder), **({"test": (split.test, run.final)} if config.test else {})}
-    for part, (rows, where) in scored.items():
-        began = time.perf_counter()
-        scores = fitting.score_rows(config, table, rows, where)
-        rows_scored_per_second = len(rows) / (time.perf_counter() - began)
-        run.write_predictions(part, predictions_frame(table, rows, scores))
-    figures = split_figures({part: run.predictions(part) for part in scored})
-    metrics = {
-        **figures,
-        "train": {
-            "seconds": selection.seconds + (fits.seconds if refit else 0.0),
-            "epochs": fits.epochs,
-            "best_epoch": selection.best_epoch,
-            "rows": fits.rows,
-            "rows_per_second": fits.rows * fits.epochs / fits.seconds,
-            "rows_scored_per_second": rows_scored_per_second,  # encoding included
-            "peak_memory_bytes": peak_memory_bytes(),
-        },
-    }
-    run.write_provenance({**facts, "wall_seconds": time.perf_counter() - started})
-    write_json(run.metrics_path, metrics)
-    tracked.figures(metrics)
-    tracked.artifact("model", run.path, "checkpoints", "encoder", "config.yaml", "metrics.json")
-    if config.report:
-        write_report(run.path)
-    print()
-    print(figures_table(metrics, benchmark_for(config.published, config.data), simulated=schema.simulated))
-    print(f"\nrun folder: {run.path}")
+        scored = {"val": (split.validation, folder), **({"test": (split.test, run.final)} if config.test else {})}
+        for part, (rows, where) in scored.items():
+            began = time.perf_counter()
+            scores = score_rows(config, table, rows, where)
+            rows_scored_per_second = len(rows) / (time.perf_counter() - began)
+            run.write_predictions(part, predictions_frame(table, rows, scores))
+        figures = split_figures({part: run.predictions(part) for part in scored})
+        metrics = {
+            **figures,
+            "train": {
+                "seconds": selection.seconds + (fits.seconds if refit else 0.0),
+                "epochs": fits.epochs,
+                "best_epoch": selection.best_epoch,
+                "rows": fits.rows,
+                "rows_per_second": fits.rows * fits.epochs / fits.seconds,
+                "rows_scored_per_second": rows_scored_per_second,  # encoding included
+                "peak_memory_bytes": peak_memory_bytes(),
+            },
+        }
+        run.write_provenance({**facts, "wall_seconds": time.perf_counter() - started})
+        write_json(run.metrics_path, metrics)
+        tracked.figures(metrics)
+        tracked.artifact("model", run.path, "checkpoints", "encoder", "config.yaml", "metrics.json")
+        if config.report:
+            write_report(run.path)
+        print()
+        print(figures_table(metrics, benchmark_for(config.published, config.data), simulated=schema.simulated))
+        print(f"\nrun folder: {run.path}")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,20 @@
 """Every YAML in conf/ composes, has its types, and builds; wrong keys are named."""
 
 import dataclasses
+from importlib.util import find_spec
 from pathlib import Path
 
 import hydra
 import pytest
 import yaml
 
-from fraudlab import build, config
+from fraudlab import config
 from fraudlab.cli import conf_dir
+from fraudlab.config.plumbing import check_plumbing
 from fraudlab.errors import UserError
+from fraudlab.models.registry import ESTIMATORS, NETWORKS, estimator_class, make_network
+from fraudlab.training.losses import make_loss
+from fraudlab.training.optimizers import make_optimizer, make_scheduler
 from tests.conftest import REPOSITORY
 
 PLUMBING = ("optimizer", "scheduler", "trainer", "callbacks", "logger")
@@ -46,15 +51,15 @@ def test_every_option_composes_types_and_builds(group: str, option: str) -> None
         settings = dict(getattr(typed, plumbing) or {})
         if plumbing == "scheduler":
             settings = {key: value for key, value in settings.items() if key not in ("interval", "monitor")}
-        build.check_plumbing(plumbing, settings)
-    build.loss(typed.loss)
-    if isinstance(typed.model, config.BaselineConfig):
-        assert build.baseline(typed.model.name).FILE
+        check_plumbing(plumbing, settings)
+    make_loss(typed.loss)
+    if isinstance(typed.model, config.EstimatorConfig):
+        assert estimator_class(typed.model.name).FILE
         return
     rebuild = {"model": dataclasses.asdict(typed.model), "cardinalities": [5], "num_numeric": 3}
-    parameters = list(build.network(rebuild).parameters())
-    optimizer = build.optimizer(typed.optimizer)(parameters)
-    made = build.scheduler(typed.scheduler)
+    parameters = list(make_network(rebuild).parameters())
+    optimizer = make_optimizer(typed.optimizer)(parameters)
+    made = make_scheduler(typed.scheduler)
     assert made is not None
     assert made(optimizer, 100)["scheduler"].optimizer is optimizer
 
@@ -89,13 +94,11 @@ def test_registry_names_are_modules_with_tests() -> None:
     for name in config.SCHEMAS["features"]:
         assert (package / "features" / f"{name}.py").is_file() or (package / "features" / name).is_dir()
         assert (tests / "features" / f"test_{name}.py").is_file()
-    for name, schema in config.SCHEMAS["model"].items():
-        if issubclass(schema, config.BaselineConfig):
-            assert (package / "baselines" / f"{name}.py").is_file()
-            assert (tests / "baselines" / f"test_{name}.py").is_file()
-            continue
-        assert (package / "models" / name / "network.py").is_file()
-        assert (tests / "models" / f"test_{name}.py").is_file() or (tests / "models" / name).is_dir()
+    assert set(NETWORKS) | set(ESTIMATORS) == set(config.SCHEMAS["model"])
+    for name, module in {**NETWORKS, **ESTIMATORS}.items():
+        place = Path(*module.split(".")[1:-1])
+        assert find_spec(module) is not None
+        assert (tests / place / f"test_{name}.py").is_file() or (tests / place / name).is_dir()
 
 
 @pytest.mark.parametrize("recipe", sorted(file.stem for file in (conf_dir() / "recipe").glob("*.yaml")))
@@ -104,7 +107,7 @@ def test_every_recipe_is_that_of_its_experiment_and_model(recipe: str) -> None:
     plain = compose("train", f"experiment={experiment}", f"model={model}")
     typed = config.typed("train", plain)
     chosen = yaml.safe_load((conf_dir() / "recipe" / f"{recipe}.yaml").read_text())
-    if not isinstance(typed.model, config.BaselineConfig):
+    if not isinstance(typed.model, config.EstimatorConfig):
         assert typed.batch_size == chosen["batch_size"]
         assert typed.trainer["max_epochs"] == chosen["trainer"]["max_epochs"]
     assert dataclasses.asdict(typed.model).items() >= chosen["model"].items()
@@ -153,13 +156,13 @@ def test_a_value_out_of_range_is_refused(override: str, said: str) -> None:
 )
 def test_plumbing_is_checked(settings: dict, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        build.check_plumbing("optimizer", settings)
+        check_plumbing("optimizer", settings)
 
 
 def test_a_refused_argument_names_its_class() -> None:
     with pytest.raises(UserError, match=r"torch\.optim\.AdamW.*[Ii]nvalid learning rate"):
-        build.optimizer({"_target_": "torch.optim.AdamW", "lr": -1.0})(
-            build.network({"model": {"name": "mlp"}, "cardinalities": [], "num_numeric": 2}).parameters()
+        make_optimizer({"_target_": "torch.optim.AdamW", "lr": -1.0})(
+            make_network({"model": {"name": "mlp"}, "cardinalities": [], "num_numeric": 2}).parameters()
         )
 
 

@@ -65,7 +65,7 @@ def model(material: Material, effort: Effort) -> list[Line]:
     from benchmarks.tabnet_predict import same_network
     from benchmarks.tabnet_shapes import SHAPES, one_table
     from fraudlab import bundle
-    from fraudlab.bundle.onnx_model import write_onnx
+    from fraudlab.exporter.onnx_model import write_onnx
     from fraudlab.features.encoder import Arrays
 
     torch.set_num_threads(1)

@@ -13,8 +13,8 @@ import polars as pl
 from tqdm import tqdm
 
 from benchmarks.serving.load import post
-from fraudlab import build
 from fraudlab.config import IEEECISSimulatedConfig
+from fraudlab.data.sources.registry import load_source
 
 ROWS = 20_000
 RECORDS = 2_000
@@ -76,7 +76,7 @@ def records_of(frame: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def _table(data: Path, rows: int) -> pl.DataFrame:
-    return build.source(IEEECISSimulatedConfig(rows=rows), data).frame.collect()
+    return load_source(IEEECISSimulatedConfig(rows=rows), data).frame.collect()
 
 
 def _fields(folder: Path) -> dict[str, str]:

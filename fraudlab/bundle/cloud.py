@@ -4,9 +4,9 @@ import hashlib
 import os
 from pathlib import Path, PurePosixPath
 
-from fraudlab.atomic import replacing
 from fraudlab.bundle import manifest
 from fraudlab.errors import UserError
+from fraudlab.files import replacing
 
 
 def download(address: str) -> Path:

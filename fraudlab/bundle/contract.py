@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fraudlab.features.contract import Features
 from fraudlab.features.handbook import HandbookFeatures
-from fraudlab.features.registry import Features
 from fraudlab.schema import Column, TableSchema
 
 _ROLES = ("id", "time", "card", "amount", "categorical", "numeric")

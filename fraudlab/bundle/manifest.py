@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fraudlab.bundle import formats
-from fraudlab.digest import sha256_of
 from fraudlab.errors import UserError
+from fraudlab.files import sha256_of
 
 NAME = "manifest.json"
 REQUIRED = (

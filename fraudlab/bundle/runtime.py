@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.bundle import formats, manifest
+from fraudlab.bundle.decision import Decision
 from fraudlab.bundle.ort import onnxruntime
-from fraudlab.decision import Decision
 from fraudlab.errors import UserError
 from fraudlab.features import registry
 from fraudlab.features.encoder import Arrays, TableEncoder

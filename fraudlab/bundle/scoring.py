@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from fraudlab.atomic import replacing
 from fraudlab.bundle.runtime import Bundle
 from fraudlab.errors import UserError
+from fraudlab.files import replacing
 
 _BLOCK = 16_384
 _TYPES = {"integer": pl.Int64, "number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "datetime": pl.String}

@@ -1,9 +1,9 @@
 """Typed settings: one dataclass for every product option, one for every door.
 
 Product groups (``data features split model loss``) decide what a score is. They are plain data: they go into
-checkpoints as JSON and rebuild the object through :mod:`fraudlab.build` without Hydra. Plumbing groups
+checkpoints as JSON and rebuild the object through the registries without Hydra. Plumbing groups
 (``optimizer scheduler trainer callbacks logger``) hold keyword arguments of third-party classes and are checked
-against those classes' signatures by :mod:`fraudlab.build`.
+against those classes' signatures by :mod:`fraudlab.config.plumbing`.
 
 ``SCHEMAS`` is the single table of what exists. Each product YAML ``conf/<group>/<option>.yaml`` extends its schema
 through ``defaults: [base_<name>, _self_]``.
@@ -12,12 +12,14 @@ through ``defaults: [base_<name>, _self_]``.
 from pathlib import Path
 from typing import Any
 
-from fraudlab.config.baselines import (
-    BaselineConfig,
-    CatBoostConfig,
-    LightGBMConfig,
-    LogisticRegressionConfig,
-    XGBoostConfig,
+from fraudlab.config.boosting import CatBoostConfig, LightGBMConfig, XGBoostConfig
+from fraudlab.config.commands import (
+    EvaluateConfig,
+    FitConfig,
+    PrepareConfig,
+    PretrainConfig,
+    SimulateConfig,
+    TrainConfig,
 )
 from fraudlab.config.compare import CompareConfig
 from fraudlab.config.data import (
@@ -27,14 +29,7 @@ from fraudlab.config.data import (
     IEEECISSimulatedConfig,
     TableConfig,
 )
-from fraudlab.config.doors import (
-    EvaluateConfig,
-    FitConfig,
-    PrepareConfig,
-    PretrainConfig,
-    SimulateConfig,
-    TrainConfig,
-)
+from fraudlab.config.estimator import EstimatorConfig
 from fraudlab.config.export import ExportConfig, PredictConfig
 from fraudlab.config.features import (
     ColumnsFeaturesConfig,
@@ -43,6 +38,7 @@ from fraudlab.config.features import (
     IEEECISFeaturesConfig,
 )
 from fraudlab.config.history import HistoryConfig
+from fraudlab.config.linear import LogisticRegressionConfig
 from fraudlab.config.loss import (
     CrossEntropyConfig,
     FocalConfig,
@@ -69,12 +65,12 @@ __all__ = [
     "DOORS",
     "GOES_WITH",
     "SCHEMAS",
-    "BaselineConfig",
     "CatBoostConfig",
     "ColumnsFeaturesConfig",
     "CompareConfig",
     "CrossEntropyConfig",
     "EncoderConfig",
+    "EstimatorConfig",
     "EvaluateConfig",
     "ExportConfig",
     "FDBConfig",

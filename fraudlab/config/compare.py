@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fraudlab.config.checks import at_least, one_of, within
-from fraudlab.config.doors import PathsConfig
+from fraudlab.config.commands import PathsConfig
 from fraudlab.errors import UserError
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from fraudlab.config.checks import MISSING
-from fraudlab.config.doors import PathsConfig
+from fraudlab.config.commands import PathsConfig
 
 
 @dataclass

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fraudlab.config.checks import MISSING, at_least, within
-from fraudlab.config.doors import PathsConfig
+from fraudlab.config.commands import PathsConfig
 from fraudlab.errors import UserError
 
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 
 from fraudlab.config.checks import at_least, one_of, within
-from fraudlab.config.doors import PathsConfig
+from fraudlab.config.commands import PathsConfig
 from fraudlab.errors import UserError
 
 

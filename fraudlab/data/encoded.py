@@ -14,11 +14,11 @@ import torch
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from tqdm import tqdm
 
-from fraudlab.atomic import make_once
 from fraudlab.data.batches import Batch
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits import Rows
 from fraudlab.features.encoder import Arrays, TableEncoder
+from fraudlab.files import make_once
 
 _BLOCK = 65_536  # rows encoded at once
 

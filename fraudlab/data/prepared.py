@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from fraudlab import build
-from fraudlab.atomic import make_once
-from fraudlab.data.sources import Source
+from fraudlab.data.sources.contract import Source
+from fraudlab.data.sources.registry import load_source
 from fraudlab.data.splits import Split, split_rows
 from fraudlab.features import registry
-from fraudlab.features.registry import Features
+from fraudlab.features.contract import Features
+from fraudlab.files import make_once
 
 _WIDTH = 32  # columns of one file at least
 _AHEAD = 32  # columns read at once where they are asked for one by one
@@ -166,6 +166,6 @@ def _wide(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 def prepared_table(data: Any, features: Any, data_dir: Path) -> PreparedTable:
     """The prepared table of typed settings: made, or found under ``data_dir``."""
-    source = build.source(data, data_dir)
+    source = load_source(data, data_dir)
     settings = registry.settings_of(features)
     return prepare(source, registry.make(settings, source.schema), settings, data_dir)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from fraudlab.features.contract import Lookups
 from fraudlab.features.narrow import NARROW, narrow_columns, narrowed, narrowed_rows
-from fraudlab.features.registry import LookUps
 from fraudlab.schema import TableSchema
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ class TableColumns:
         """Which columns are narrow."""
         return {NARROW: narrow_columns(frame)}
 
-    def of_record(self, record: Mapping[str, Any], look_ups: LookUps) -> dict[str, Any]:
+    def of_record(self, record: Mapping[str, Any], look_ups: Lookups) -> dict[str, Any]:
         """The record itself."""
         return narrowed(record, look_ups)
 
-    def of_records(self, records: "pl.DataFrame", look_ups: LookUps) -> "pl.DataFrame":
+    def of_records(self, records: "pl.DataFrame", look_ups: Lookups) -> "pl.DataFrame":
         """The records themselves."""
         return narrowed_rows(records, look_ups)

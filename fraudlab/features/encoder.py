@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from fraudlab.atomic import replacing
 from fraudlab.errors import UserError
 from fraudlab.features.categories import FIRST, Categories, vocabulary
 from fraudlab.features.numbers import Curves, as_number, as_numbers, log1p, normal_quantiles
 from fraudlab.features.threads import in_threads
+from fraudlab.files import replacing
 
 if TYPE_CHECKING:  # a record is encoded without it
     import polars as pl

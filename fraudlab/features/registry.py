@@ -1,53 +1,18 @@
 """Feature steps by name, from plain settings: the same door for training and for serving."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from fraudlab.errors import UserError
+from fraudlab.features.contract import Features
 from fraudlab.schema import TableSchema
 
 if TYPE_CHECKING:
-    import polars as pl
+    pass
 
 log = logging.getLogger(__name__)
-
-LookUps = Mapping[str, NDArray[Any]]
-
-
-class Features(Protocol):
-    """What turns a table's raw columns into the columns that an encoder reads."""
-
-    categorical: tuple[str, ...]
-    numeric: tuple[str, ...]
-    version: int  # raised whenever the same settings give other values
-
-    def parts(self, frame: "pl.LazyFrame") -> "Iterator[pl.DataFrame]":
-        """The columns to be added to a frame in order of time, a few at a time, so that a large table fits."""
-        ...
-
-    def look_ups(self, frame: "pl.LazyFrame") -> dict[str, NDArray[Any]]:
-        """What :meth:`of_record` has to know of the rows of ``frame``; empty where features are of the row alone."""
-        ...
-
-    def of_record(self, record: Mapping[str, Any], look_ups: LookUps) -> dict[str, Any]:
-        """The columns of one record, as the row that follows the rows of ``look_ups`` would have them."""
-        ...
-
-    def of_records(self, records: "pl.DataFrame", look_ups: LookUps) -> "pl.DataFrame":
-        """The columns of many records, a row each, with the values that :meth:`of_record` finds one by one."""
-        ...
-
-
-def with_features(features: Features, frame: "pl.LazyFrame") -> "pl.DataFrame":
-    """``frame``, in order of time, with the features' columns added."""
-    whole = frame.collect()
-    for part in features.parts(whole.lazy()):
-        whole = whole.hstack(part)
-    return whole
 
 
 def settings_of(config: Any) -> dict[str, Any]:

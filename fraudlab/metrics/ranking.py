@@ -2,7 +2,7 @@
 
 Every function takes ``label`` (0 or 1, any dtype, ``[N]``) and ``score`` (any finite reals, ``[N]``, higher = more
 suspicious). Rows with equal scores form one tie group: no figure depends on the order of the rows. The arrays are
-not checked here; :func:`fraudlab.metrics.figures.figures` does that once.
+not checked here; :func:`fraudlab.metrics.metrics.figures` does that once.
 """
 
 from functools import cached_property

@@ -10,13 +10,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fraudlab.atomic import write_text
-from fraudlab.comparison import Difference, Model
+from fraudlab.files import write_text
 from fraudlab.metrics.bootstrap import FIGURES
 from fraudlab.metrics.ranking import Ranking
 from fraudlab.reporting.svg import FIRST, MUTED, SECOND, STYLE, Plot, draw
 from fraudlab.reporting.table import COLUMNS
 from fraudlab.reporting.template import environment
+from fraudlab.runs.comparison import Difference, Model
 
 Differences = Sequence[Mapping[str, Difference] | None]
 

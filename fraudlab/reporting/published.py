@@ -8,7 +8,7 @@ from fraudlab.config import HandbookConfig
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """One model's figures as printed in its source; ``figures`` is keyed like :mod:`fraudlab.metrics.figures`.
+    """One model's figures as printed in its source; ``figures`` is keyed like :mod:`fraudlab.metrics.metrics`.
 
     ``source`` is the place within the benchmark's publication, ``url`` its page.
     """

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from fraudlab.atomic import replacing
+from fraudlab.files import replacing
 from fraudlab.metrics.ranking import Ranking
 
 _POINTS = 200

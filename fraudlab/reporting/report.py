@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fraudlab.atomic import write_text
 from fraudlab.errors import UserError
+from fraudlab.files import write_text
 from fraudlab.reporting.plots import Split, draw_plots
 from fraudlab.reporting.published import BENCHMARKS
 from fraudlab.reporting.table import COLUMNS

@@ -8,11 +8,11 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from fraudlab.atomic import write_text
+from fraudlab.feature_selection.redundancy import MOST_ROWS
+from fraudlab.feature_selection.selection import Selection
+from fraudlab.files import write_text
 from fraudlab.reporting.svg import FIRST, MUTED, SECOND, STYLE, Plot, draw
 from fraudlab.reporting.template import environment
-from fraudlab.selection.redundancy import MOST_ROWS
-from fraudlab.selection.selection import Selection
 
 _MOST_PRINTED = 15
 

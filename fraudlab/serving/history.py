@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from fraudlab.atomic import replacing
 from fraudlab.errors import UserError
 from fraudlab.features.handbook import DAY, WINDOWS, HandbookFeatures, Past, check, in_cents, in_numbers
+from fraudlab.files import replacing
 
 if TYPE_CHECKING:
     import polars as pl

@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fraudlab.atomic import replacing
 from fraudlab.errors import UserError
+from fraudlab.files import replacing
 
 _log = logging.getLogger(__name__)
 _VARIABLE = "FRAUDLAB_HASH_KEY"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudlab.errors import DIVERGED
-from fraudlab.tuning.channel import PRUNED, VARIABLE
+from fraudlab.training.trial import PRUNED, VARIABLE
 
 OUTPUT = "output.txt"
 """What a trial printed, in its folder."""

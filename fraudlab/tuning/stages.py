@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import ttest_ind
 
 from fraudlab.config import SweepConfig, TrainConfig
-from fraudlab.config.baselines import BoostingConfig
+from fraudlab.config.boosting import BoostingConfig
 from fraudlab.errors import UserError
 from fraudlab.tuning.definition import Definition
 from fraudlab.tuning.process import Ended

@@ -19,9 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudlab import bundle as bundles
-from fraudlab.bundle import Bundle, parity
+from fraudlab.bundle import Bundle
 from fraudlab.bundle.scoring import score_file
 from fraudlab.errors import UserError
+from fraudlab.exporter import parity
 from tests.conftest import Command
 
 
@@ -42,8 +43,7 @@ def copy(exported: tuple[Path, Path], tmp_path: Path) -> Path:
 
 def test_scores_are_those_of_the_checkpoint(exported: tuple[Path, Path], bundle: Bundle, records: list) -> None:
     from fraudlab.data.batches import Batch
-    from fraudlab.fitting import load_network
-    from fraudlab.learner import score
+    from fraudlab.training.scoring import load_network, score
 
     network = load_network(exported[0] / "checkpoints" / "best.ckpt").double()
     arrays = bundle.encode(records)

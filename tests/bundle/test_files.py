@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from fraudlab.baselines.logistic_regression import Model
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from fraudlab.bundle import Bundle
 from fraudlab.bundle.contract import contract
+from fraudlab.bundle.decision import Decision
 from fraudlab.bundle.scoring import score_file
 from fraudlab.config import TableConfig
 from fraudlab.data.sources import table
-from fraudlab.decision import Decision
 from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.features.registry import make
 from fraudlab.serving.contract import Contract

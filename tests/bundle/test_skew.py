@@ -14,9 +14,8 @@ from fraudlab import bundle as bundles
 from fraudlab.bundle import Bundle
 from fraudlab.data.batches import Batch
 from fraudlab.features.encoder import Arrays
-from fraudlab.fitting import load_network
-from fraudlab.learner import score
 from fraudlab.serving.contract import Contract
+from fraudlab.training.scoring import load_network, score
 
 _TEXT = st.one_of(
     st.none(),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fraudlab.learner import load_checkpoint
+from fraudlab.training.checkpoints import load_checkpoint
 from tests.conftest import SMALL, Command
 
 

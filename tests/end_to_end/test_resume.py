@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 import torch
 
-from tests.callbacks.test_last_checkpoint import compared, differences
 from tests.conftest import REPOSITORY, SMALL, Command
+from tests.training.callbacks.test_last_checkpoint import compared, differences
 
 KILLED = str(Path(__file__).with_name("killed.py"))
 SETTINGS = (*SMALL, "batch_size=256", "callbacks.last_checkpoint.every_n_steps=2", "report=false")

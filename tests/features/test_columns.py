@@ -5,7 +5,8 @@ import pytest
 
 from fraudlab.errors import UserError
 from fraudlab.features.columns import TableColumns
-from fraudlab.features.registry import make, with_features
+from fraudlab.features.contract import with_features
+from fraudlab.features.registry import make
 from fraudlab.schema import Column, TableSchema
 
 

@@ -14,10 +14,10 @@ from fraudlab.data.sources import ieee_cis
 from fraudlab.data.sources.ieee_cis_columns import IDENTITY, TRANSACTION, table_schema
 from fraudlab.errors import UserError
 from fraudlab.features import registry
+from fraudlab.features.contract import with_features
 from fraudlab.features.encoder import TableEncoder
 from fraudlab.features.ieee_cis import IEEECISFeatures
-from fraudlab.features.ieee_cis.recipe import PUBLISHED_V
-from fraudlab.features.registry import with_features
+from fraudlab.features.ieee_cis.columns import PUBLISHED_V
 from fraudlab.schema import Column, TableSchema
 
 SCHEMA = table_schema("ieee_cis", simulated=False)

@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
-from fraudlab import build
 from fraudlab.config import HandbookConfig
 from fraudlab.data.batches import Batch, Batches
+from fraudlab.data.sources.registry import load_source
 from fraudlab.features.encoder import TableEncoder
 from fraudlab.features.handbook import HandbookFeatures
-from fraudlab.learner import fraud_probability
-from fraudlab.losses import CrossEntropy
+from fraudlab.models.registry import make_network
+from fraudlab.training.losses import CrossEntropy
+from fraudlab.training.scoring import fraud_probability
 
 FOLDER = Path(__file__).parent
 STEPS = 20
@@ -24,7 +25,7 @@ STEPS = 20
 
 def golden(cache_dir: Path) -> dict[str, Any]:
     """Features of ten rows, a 20-step loss curve of each network and its predictions afterwards."""
-    source = build.source(HandbookConfig(customers=60, terminals=300, days=60, radius=15.0), cache_dir)
+    source = load_source(HandbookConfig(customers=60, terminals=300, days=60, radius=15.0), cache_dir)
     features = HandbookFeatures(extended=True)
     frame = features.apply(source.frame).collect()
     encoder = TableEncoder.fit(frame, features.categorical, features.numeric, log1p=True)
@@ -39,7 +40,7 @@ def golden(cache_dir: Path) -> dict[str, Any]:
         settings: dict[str, Any] = {"name": model} | (
             {"virtual_batch_size": 64} if model == "tabnet" else {"dropout": 0.0}
         )
-        network = build.network({"model": settings, "cardinalities": [], "num_numeric": encoder.num_numeric}).double()
+        network = make_network({"model": settings, "cardinalities": [], "num_numeric": encoder.num_numeric}).double()
         optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
         loss_of, losses = CrossEntropy(), []
         for batch, _ in zip(Batches(rows, 256, shuffle=True), range(STEPS), strict=False):

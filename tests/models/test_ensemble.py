@@ -2,15 +2,15 @@
 
 import torch
 
-from fraudlab import build
-from fraudlab.learner import fraud_probability
-from fraudlab.losses import CrossEntropy, Focal
+from fraudlab.models.registry import make_network
+from fraudlab.training.losses import CrossEntropy, Focal
+from fraudlab.training.scoring import fraud_probability
 
 REBUILD = {"model": {"name": "tabnet", "members": 3, "virtual_batch_size": 8}, "cardinalities": [], "num_numeric": 4}
 
 
 def test_members_differ_and_average() -> None:
-    ensemble = build.network(REBUILD).eval()
+    ensemble = make_network(REBUILD).eval()
     categorical, numeric = torch.zeros(10, 0, dtype=torch.int64), torch.randn(10, 4)
     output = ensemble(categorical, numeric)
     alone = [member(categorical, numeric) for member in ensemble.members]

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from fraudlab.errors import UserError
-from fraudlab.metrics.figures import figures
+from fraudlab.metrics.metrics import figures
 from fraudlab.reporting.report import write_report
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fraudlab.tuning.channel import PRUNED
+from fraudlab.training.trial import PRUNED
 from fraudlab.tuning.process import OUTPUT, Ended, TrialProcess, values_of
 from tests.conftest import SMALL, Command
 

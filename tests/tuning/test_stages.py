@@ -8,7 +8,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from fraudlab.config import SweepConfig
-from fraudlab.config.doors import PathsConfig
+from fraudlab.config.commands import PathsConfig
 from fraudlab.tuning.composition import check
 from fraudlab.tuning.definition import load_definition
 from fraudlab.tuning.search import Stop

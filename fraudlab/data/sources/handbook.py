@@ -19,10 +19,10 @@ import polars as pl
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fraudlab.atomic import make_once
 from fraudlab.config import HandbookConfig
-from fraudlab.data.sources import Source, fingerprint_of
+from fraudlab.data.sources.contract import Source, fingerprint_of
 from fraudlab.errors import UserError
+from fraudlab.files import make_once
 from fraudlab.schema import Column, TableSchema
 
 VERSION = 1  # of the generator: raised with any change that gives other data, so that no old cache is read

@@ -19,9 +19,8 @@ import polars as pl
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fraudlab.atomic import make_once
 from fraudlab.config import HandbookScaledConfig
-from fraudlab.data.sources import Source, fingerprint_of
+from fraudlab.data.sources.contract import Source, fingerprint_of
 from fraudlab.data.sources.handbook import (
     CUSTOMER_DAYS,
     CUSTOMER_FACTOR,
@@ -39,6 +38,7 @@ from fraudlab.data.sources.handbook import (
     transactions_frame,
 )
 from fraudlab.errors import UserError
+from fraudlab.files import make_once
 
 VERSION = 1  # of the generator: raised with any change that gives other data, so that no old cache is read
 

@@ -13,12 +13,12 @@ from typing import TypeVar
 import polars as pl
 from polars.exceptions import PolarsError
 
-from fraudlab.atomic import make_once
 from fraudlab.config import IEEECISConfig
-from fraudlab.data.sources import Source, contents_of, fingerprint_of
+from fraudlab.data.sources.contract import Source, contents_of, fingerprint_of
 from fraudlab.data.sources.ieee_cis_columns import ADDR1_LIMIT, CLIENT, REQUIRED, SIMULATED, table_schema
 from fraudlab.data.sources.ieee_cis_files import Folder, Part, TableFile, damaged, listed, table_file, unpacked
 from fraudlab.errors import UserError
+from fraudlab.files import make_once
 
 log = logging.getLogger(__name__)
 

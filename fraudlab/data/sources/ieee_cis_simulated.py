@@ -4,10 +4,11 @@ import logging
 import shutil
 from pathlib import Path
 
-from fraudlab.atomic import make_once
 from fraudlab.config import IEEECISConfig, IEEECISSimulatedConfig
 from fraudlab.data.simulators import ieee_cis as simulator
-from fraudlab.data.sources import Source, ieee_cis
+from fraudlab.data.sources import ieee_cis
+from fraudlab.data.sources.contract import Source
+from fraudlab.files import make_once
 
 log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 from polars.exceptions import InvalidOperationError, NoDataError, PolarsError
 
-from fraudlab.atomic import make_once
 from fraudlab.config import TableConfig
-from fraudlab.data.sources import Source, contents_of, fingerprint_of
+from fraudlab.data.sources.contract import Source, contents_of, fingerprint_of
 from fraudlab.errors import UserError
 from fraudlab.features.missing import MissingValues
+from fraudlab.files import make_once
 from fraudlab.schema import Column, ColumnType, Role, TableSchema
 
 VERSION = 2  # of the reading: raised with any change that gives other data from the same file

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from fraudlab.errors import UserError
+from fraudlab.features.contract import Lookups
 from fraudlab.features.ieee_cis import record as of_one
-from fraudlab.features.ieee_cis.recipe import DRIFTING, PAST, PUBLISHED_V, ROW_CATEGORICAL, ROW_NUMERIC
+from fraudlab.features.ieee_cis.columns import DRIFTING, PAST, PUBLISHED_V, ROW_CATEGORICAL, ROW_NUMERIC
 from fraudlab.features.narrow import NARROW, narrow_columns, narrowed, narrowed_rows
-from fraudlab.features.registry import LookUps
 from fraudlab.schema import TableSchema
 
 if TYPE_CHECKING:
@@ -66,12 +66,12 @@ class IEEECISFeatures:
 
         return {NARROW: narrow_columns(frame), **past.look_ups(frame)}
 
-    def of_record(self, record: Mapping[str, Any], look_ups: LookUps) -> dict[str, Any]:
+    def of_record(self, record: Mapping[str, Any], look_ups: Lookups) -> dict[str, Any]:
         """The record with the features' columns added."""
         record = narrowed(record, look_ups)
         return {**record, **of_one.of_row(record), **of_one.of_past(record, look_ups)}
 
-    def of_records(self, records: "pl.DataFrame", look_ups: LookUps) -> "pl.DataFrame":
+    def of_records(self, records: "pl.DataFrame", look_ups: Lookups) -> "pl.DataFrame":
         """The records with the features' columns added."""
         from fraudlab.features.ieee_cis import records as of_many
 

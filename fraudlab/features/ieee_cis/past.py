@@ -12,8 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraudlab.features.ieee_cis.groups import Array, Groups
-from fraudlab.features.ieee_cis.recipe import (
+from fraudlab.features.ieee_cis.columns import (
     CLIENT,
     COUNTED,
     DAY,
@@ -28,6 +27,7 @@ from fraudlab.features.ieee_cis.recipe import (
     MOMENTS,
     MONTH,
 )
+from fraudlab.features.ieee_cis.groups import Array, Groups
 from fraudlab.features.ieee_cis.row import EXPRESSIONS
 from fraudlab.features.numbers import as_numbers
 from fraudlab.features.threads import in_threads

@@ -5,7 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from fraudlab.features.ieee_cis.recipe import (
+from fraudlab.features.contract import Lookups
+from fraudlab.features.ieee_cis.columns import (
     CLIENT,
     COUNTED,
     DAY,
@@ -18,7 +19,6 @@ from fraudlab.features.ieee_cis.recipe import (
     ROW_NUMERIC,
     names_by,
 )
-from fraudlab.features.registry import LookUps
 
 _FIRST_PART, _LAST_PART = re.compile(r"^([^.]+)"), re.compile(r"([^.]+)\Z")
 _WIDTH, _HEIGHT = re.compile(r"^([0-9]+)x"), re.compile(r"x([0-9]+)\Z")
@@ -56,7 +56,7 @@ def of_row(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**dict(zip(ROW_NUMERIC, numbers, strict=True)), **dict(zip(ROW_CATEGORICAL, words, strict=True))}
 
 
-def of_past(record: Mapping[str, Any], look_ups: LookUps) -> dict[str, float | None]:
+def of_past(record: Mapping[str, Any], look_ups: Lookups) -> dict[str, float | None]:
     """Features of the rows that ``look_ups`` (of :func:`fraudlab.features.ieee_cis.past.look_ups`) were taken of."""
     seen = max(float(look_ups["seen"][0]), 1.0)
     found: dict[str, float | None] = {}
@@ -81,7 +81,7 @@ def of_past(record: Mapping[str, Any], look_ups: LookUps) -> dict[str, float | N
     return {**found, "amount_unlike_account": unlike}
 
 
-def keys(record: Mapping[str, Any], look_ups: LookUps) -> dict[str, int]:
+def keys(record: Mapping[str, Any], look_ups: Lookups) -> dict[str, int]:
     """The numbers by which ``past`` groups the record's row; one that no row has where a domain is new."""
     cards = {name: record.get(name) for name in ("addr1", "card1", "card2", "card3")}
     number = {name: int((-1.0 if value is None else float(value)) * FRACTION) for name, value in cards.items()}

@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from fraudlab.features.ieee_cis.recipe import CLIENT, COUNTED, DAY, DETAIL, EMAILS, FRACTION, KEYS, names_by
+from fraudlab.features.contract import Lookups
+from fraudlab.features.ieee_cis.columns import CLIENT, COUNTED, DAY, DETAIL, EMAILS, FRACTION, KEYS, names_by
 from fraudlab.features.ieee_cis.row import EXPRESSIONS
-from fraudlab.features.registry import LookUps
 
 _NOWHERE = -(2**63)  # a number that no key has
 _MOST = 2**31  # of a card's or an address's number, that clients' numbers stay within 64 bits
@@ -19,7 +19,7 @@ def of_rows(records: pl.DataFrame) -> pl.DataFrame:
     return texts.select(expression.alias(name) for name, expression in EXPRESSIONS.items())
 
 
-def of_past(records: pl.DataFrame, look_ups: LookUps) -> pl.DataFrame:
+def of_past(records: pl.DataFrame, look_ups: Lookups) -> pl.DataFrame:
     """Features of the rows that ``look_ups`` (of :func:`fraudlab.features.ieee_cis.past.look_ups`) were taken of."""
     seen = max(float(look_ups["seen"][0]), 1.0)
     found: dict[str, NDArray[np.float64]] = {}
@@ -38,7 +38,7 @@ def of_past(records: pl.DataFrame, look_ups: LookUps) -> pl.DataFrame:
     return pl.DataFrame({**found, "amount_unlike_account": (amount - mean) / (deviation + 1)}).fill_nan(None)
 
 
-def keys(records: pl.DataFrame, look_ups: LookUps) -> dict[str, NDArray[np.int64]]:
+def keys(records: pl.DataFrame, look_ups: Lookups) -> dict[str, NDArray[np.int64]]:
     """``[rows]`` of each key: the numbers by which ``past`` groups the records' rows."""
     number = {name: records[name].cast(pl.Float64) for name in ("addr1", "card1", "card2", "card3")}
     # Beyond 64 bits is no key of any row.

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from fraudlab.features.ieee_cis.recipe import DAY, DRIFTING, ROW_CATEGORICAL, ROW_NUMERIC
+from fraudlab.features.ieee_cis.columns import DAY, DRIFTING, ROW_CATEGORICAL, ROW_NUMERIC
 
 _AMOUNT, _TIME = pl.col("TransactionAmt"), pl.col("TransactionDT")
 

@@ -70,3 +70,9 @@ class Grouping(nn.Module):
         """From a mask over groups [..., G] to one over the input columns [..., F]; a column's parts are added."""
         over_columns = mask[..., self.group] * self.share
         return mask.new_zeros(*mask.shape[:-1], self.num_inputs).index_add_(-1, self.column, over_columns)
+
+
+def group_matrix(inputs: int, feature_groups: Sequence[Sequence[int]] | None) -> Tensor:
+    """What pytorch-tabnet calls the group matrix: each group's shares of the inputs, [G, inputs]."""
+    grouping = Grouping([1] * inputs, feature_groups)
+    return grouping.to_columns(torch.eye(grouping.num_groups))

@@ -5,7 +5,7 @@ import json
 import pickle
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ import torch
 from pytorch_tabnet import tab_network  # not tab_model, nor utils: both import pandas
 from torch import Tensor, nn
 
-from fraudlab.atomic import replacing
 from fraudlab.errors import UserError
-from fraudlab.models.tabnet.grouping import Grouping
+from fraudlab.files import replacing
+from fraudlab.models.tabnet.grouping import Grouping, group_matrix
 from fraudlab.models.tabnet.network import TabNet
 
 # The init_params of a file that shape its network, by the name that tab_network.TabNet has for them too.
@@ -260,12 +260,6 @@ class _Layout:
         ):
             raise ValueError("the network's groups of columns overlap or share out a mask's entry unevenly")
         return order
-
-
-def group_matrix(inputs: int, feature_groups: Sequence[Sequence[int]] | None) -> Tensor:
-    """What pytorch-tabnet calls the group matrix: each group's shares of the inputs, [G, inputs]."""
-    grouping = Grouping([1] * inputs, feature_groups)
-    return grouping.to_columns(torch.eye(grouping.num_groups))
 
 
 def _refuse_tasks(outputs: int | list[int]) -> None:

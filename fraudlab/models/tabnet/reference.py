@@ -8,7 +8,7 @@ from pytorch_tabnet import tab_network  # not tab_model, which imports pandas
 from torch import Tensor, nn
 
 from fraudlab.models.contract import NetworkOutput
-from fraudlab.models.tabnet.interop import group_matrix
+from fraudlab.models.tabnet.grouping import group_matrix
 
 
 class ReferenceTabNet(nn.Module):

@@ -6,7 +6,8 @@ import zipfile
 from pathlib import Path
 
 from fraudlab.config import IEEECISConfig
-from fraudlab.data.sources import Source, ieee_cis
+from fraudlab.data.sources import ieee_cis
+from fraudlab.data.sources.contract import Source
 from fraudlab.data.sources.ieee_cis_columns import IDENTITY, TRANSACTION
 
 IDS = (10, 11, 12, 13)

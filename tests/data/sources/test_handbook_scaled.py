@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from fraudlab.config import HandbookConfig, HandbookScaledConfig
-from fraudlab.data.sources import Source, handbook, handbook_scaled
+from fraudlab.data.sources import handbook, handbook_scaled
+from fraudlab.data.sources.contract import Source
 from fraudlab.errors import UserError
 
 SIZE = {"customers": 1000, "terminals": 2000, "days": 60, "radius": 11.0}

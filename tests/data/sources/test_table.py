@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudlab.config import TableConfig
-from fraudlab.data.sources import Source, table
+from fraudlab.data.sources import table
+from fraudlab.data.sources.contract import Source
 from fraudlab.errors import UserError
 
 ROWS: dict[str, list[Any]] = {

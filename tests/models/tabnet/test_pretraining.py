@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fraudlab.models.tabnet import TabNet
 from fraudlab.models.tabnet.pretraining import Reconstruction, TabNetPretraining, reconstruction_loss
-from fraudlab.pretraining_learner import SplitLoss
+from fraudlab.training.pretraining import SplitLoss
 
 NUMERIC, ROWS = 5, 50
 SHAPES = {

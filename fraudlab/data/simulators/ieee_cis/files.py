@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
-from fraudlab.atomic import replacing
 from fraudlab.config.data import check_simulated_ieee_cis
 from fraudlab.data.simulators.ieee_cis.clients import PRODUCTS
 from fraudlab.data.simulators.ieee_cis.identity_columns import identities
@@ -20,6 +19,7 @@ from fraudlab.data.simulators.ieee_cis.transaction_columns import add_clients, a
 from fraudlab.data.simulators.ieee_cis.v_columns import add_v
 from fraudlab.data.sources.ieee_cis_columns import IDENTITY, SIMULATED, TRANSACTION
 from fraudlab.errors import UserError
+from fraudlab.files import replacing
 
 TRANSACTIONS, IDENTITIES, MARK = "train_transaction.csv", "train_identity.csv", SIMULATED
 FIRST_ID = 2_987_000

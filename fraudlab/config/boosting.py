@@ -1,0 +1,71 @@
+"""``model=<name>``: what networks are held against."""
+
+from dataclasses import dataclass
+
+from fraudlab.config.checks import at_least, within
+from fraudlab.config.estimator import EstimatorConfig
+
+
+@dataclass
+class BoostingConfig(EstimatorConfig):
+    """What the libraries of boosted trees have in common."""
+
+    n_estimators: int = 2000  # the most trees
+    early_stopping_rounds: int = 100  # trees without a better average precision on validation, after which it ends
+    learning_rate: float = 0.05
+    subsample: float = 0.8  # share of the rows that a tree sees
+    colsample: float = 0.8  # share of the columns that a tree (CatBoost: a split) sees
+    threads: int = 0  # 0: one a core
+
+    def __post_init__(self) -> None:
+        for key in ("n_estimators", "early_stopping_rounds"):
+            at_least(f"model.{key}", getattr(self, key), 1)
+        for key in ("learning_rate", "subsample", "colsample"):
+            within(f"model.{key}", getattr(self, key), 1e-4, 1.0)
+        at_least("model.threads", self.threads, 0)
+
+
+@dataclass
+class LightGBMConfig(BoostingConfig):
+    """``model=lightgbm`` (Ke et al. 2017)."""
+
+    name: str = "lightgbm"
+    num_leaves: int = 31
+    min_child_samples: int = 20
+    l2: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least("model.num_leaves", self.num_leaves, 2)
+        for key in ("min_child_samples", "l2"):
+            at_least(f"model.{key}", getattr(self, key), 0)
+
+
+@dataclass
+class XGBoostConfig(BoostingConfig):
+    """``model=xgboost`` (Chen and Guestrin 2016, arXiv:1603.02754)."""
+
+    name: str = "xgboost"
+    max_depth: int = 6
+    min_child_weight: float = 1.0
+    l2: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        within("model.max_depth", self.max_depth, 1, 30)
+        for key in ("min_child_weight", "l2"):
+            at_least(f"model.{key}", getattr(self, key), 0)
+
+
+@dataclass
+class CatBoostConfig(BoostingConfig):
+    """``model=catboost`` (Prokhorenkova et al. 2018, arXiv:1706.09516)."""
+
+    name: str = "catboost"
+    max_depth: int = 6
+    l2: float = 3.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        within("model.max_depth", self.max_depth, 1, 16)
+        at_least("model.l2", self.l2, 0)

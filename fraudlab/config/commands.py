@@ -1,0 +1,114 @@
+"""One dataclass a door: ``python -m fraudlab.<door>``."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fraudlab.config.checks import MISSING, at_least, one_of
+from fraudlab.config.data import check_simulated_ieee_cis
+from fraudlab.config.estimator import EstimatorConfig
+from fraudlab.config.model import MLPConfig, TabNetConfig
+from fraudlab.errors import UserError
+
+
+@dataclass
+class PathsConfig:
+    """Where things lie; relative paths count from the folder the command was started in."""
+
+    data_dir: str = "data"
+    output_dir: str = MISSING
+
+
+@dataclass
+class FitConfig:
+    """What every door that fits a network has; experiments and recipes set these."""
+
+    data: Any = MISSING
+    features: Any = MISSING
+    split: Any = MISSING
+    model: Any = MISSING
+    optimizer: Any = None
+    scheduler: Any = None
+    trainer: Any = None
+    callbacks: Any = None
+    logger: Any = None
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    seed: int = 0
+    batch_size: int = 2048  # rows of one optimiser step, over all devices
+    eval_batch_size: int = 16384
+    shuffle: str = "auto"  # rows | blocks, for data larger than memory | auto
+    keep_on_device: str = "auto"  # auto | always | never: arrays live on the accelerator
+    published: str | None = None  # whose published figures stand beside ours
+    resume: str | None = None  # folder of a run that was killed; it goes on with its own settings
+    tried: str | None = None  # what else was tried when this recipe was chosen; goes into the run folder
+
+    def __post_init__(self) -> None:
+        one_of("shuffle", self.shuffle, ("auto", "rows", "blocks"))
+        one_of("keep_on_device", self.keep_on_device, ("auto", "always", "never"))
+        at_least("batch_size", self.batch_size, 2)
+        at_least("eval_batch_size", self.eval_batch_size, 1)
+        at_least("seed", self.seed, 0)
+
+
+@dataclass
+class TrainConfig(FitConfig):
+    """``python -m fraudlab.train``."""
+
+    loss: Any = MISSING
+    refit: bool = True  # where the split has later training rows for the tested model, fit it on those
+    test: bool = True  # score the test window; false: neither that nor the second fit, as in a search
+    report: bool = True  # write report.html
+
+
+@dataclass
+class PretrainConfig(FitConfig):
+    """``python -m fraudlab.pretrain``; names as in pytorch-tabnet."""
+
+    pretraining_ratio: float = 0.2  # probability that a column is hidden
+    n_shared_decoder: int = 1
+    n_independent_decoder: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.model, (MLPConfig, EstimatorConfig)):
+            raise UserError(f"model={self.model.name} cannot be pretrained; use model=tabnet")
+        if isinstance(self.model, TabNetConfig) and (self.model.pretrained, self.model.backend) != (None, "fast"):
+            raise UserError("pretraining needs model.backend=fast and model.pretrained=null: it starts from nothing")
+        if not 0 < self.pretraining_ratio < 1:
+            raise UserError(f"pretraining_ratio={self.pretraining_ratio} must lie between 0 and 1, both excluded")
+        for key in ("n_shared_decoder", "n_independent_decoder"):
+            at_least(key, getattr(self, key), 0)
+
+
+@dataclass
+class PrepareConfig:
+    """``python -m fraudlab.prepare``."""
+
+    data: Any = MISSING
+    features: Any = MISSING
+    split: Any = None  # whose rows to encode, if any
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+@dataclass
+class EvaluateConfig:
+    """``python -m fraudlab.evaluate``."""
+
+    run: str = MISSING
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+@dataclass
+class SimulateConfig:
+    """``python -m fraudlab.simulate``."""
+
+    dataset: str = "ieee_cis"  # whose form the files have
+    rows: int = 590_540
+    out: str = MISSING  # folder, made if it is not there
+    seed: int = 0
+    identity_share: float = 0.244  # of the transactions, with a row in train_identity.csv
+    days: int = 182
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+    def __post_init__(self) -> None:
+        one_of("dataset", self.dataset, ("ieee_cis",))
+        check_simulated_ieee_cis("", self.rows, self.seed, self.identity_share, self.days)

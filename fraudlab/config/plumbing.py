@@ -1,0 +1,63 @@
+"""Settings of third-party classes: checked against allowed modules and the classes' signatures, then built."""
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from fraudlab.errors import UserError
+
+# Plumbing may come from here and nowhere else, whatever a config says.
+ALLOWED_TARGETS = (
+    "lightning.pytorch.",
+    "torch.optim.",
+    "torch.profiler.",
+    "fraudlab.training.callbacks.",
+)
+
+
+def check_plumbing(where: str, config: Any) -> None:
+    """Check, without building anything, that every ``_target_`` is allowed and takes the keys it is given.
+
+    Raises:
+        UserError: a target outside :data:`ALLOWED_TARGETS` or not found, or an argument that does not exist.
+    """
+    if not isinstance(config, Mapping):
+        return
+    for key, value in config.items():
+        check_plumbing(f"{where}.{key}", value)
+    if "_target_" not in config:
+        return
+    name = config["_target_"]
+    if not name.startswith(ALLOWED_TARGETS):
+        raise UserError(f"{where}._target_={name} is not allowed; it must start with: {', '.join(ALLOWED_TARGETS)}")
+    module, _, attribute = name.rpartition(".")
+    try:
+        parameters = inspect.signature(getattr(importlib.import_module(module), attribute)).parameters
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{where}._target_={name} cannot be imported: {error}") from error
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for key in config:
+        if not key.startswith("_") and key not in parameters:
+            near = difflib.get_close_matches(key, parameters, n=3, cutoff=0.5)
+            hint = f" Did you mean {' or '.join(f'{where}.{k}' for k in near)}?" if near else ""
+            raise UserError(f"{where}.{key} is no argument of {name}.{hint}")
+
+
+def plumbing(config: Mapping[str, Any], **objects: Any) -> Any:
+    """Build a third-party object from a config that :func:`check_plumbing` passed, with ``objects`` added.
+
+    Raises:
+        UserError: the class refuses its arguments.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+    try:
+        # Through a partial, so that Hydra does not turn the objects into config nodes.
+        return instantiate({**config, "_partial_": True, "_convert_": "all"})(**objects)
+    except (InstantiationException, MisconfigurationException, TypeError, ValueError) as error:
+        raise UserError(f"{config['_target_']}: {error}") from error

@@ -1,0 +1,132 @@
+"""A trained network as an ONNX model that gives the probability of fraud and, of TabNet, what it rests on."""
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from fraudlab.models.ensemble import Ensemble
+from fraudlab.models.tabnet import TabNet
+from fraudlab.models.tabnet.export import ExportedTabNet
+from fraudlab.models.tabnet.interop import from_reference
+from fraudlab.models.tabnet.reference import ReferenceTabNet
+
+
+def write_onnx(
+    network: nn.Module, num_categorical: int, num_numeric: int, path: Path, *, dtype: torch.dtype = torch.float64
+) -> None:
+    """Write ``network`` as ONNX with any number of rows.
+
+    Inputs ``categorical`` int64 [n, C] and ``numeric`` float32 [n, N], one of width 0 left out; outputs ``score``
+    float32 [n] and, of a TabNet, ``importance`` float32 [n, C + N]: its masks summed over the steps,
+    weighted as :meth:`fraudlab.models.tabnet.TabNet.explain` has it, and averaged over an ensemble's members.
+
+    Args:
+        network: keeps the contract of :mod:`fraudlab.models.contract`; is left as it is.
+        num_categorical: C.
+        num_numeric: N; not both are 0.
+        path: the file to write.
+        dtype: what the model computes in. In single precision a score depends on the order of its sums, by up to some
+            1e-4 where an input is a hundred deviations out; in double, by less than its last digit.
+    """
+    scoring = _Scoring(network, dtype).eval()
+    widths = {"categorical": num_categorical, "numeric": num_numeric}
+    dtypes = {"categorical": torch.int64, "numeric": torch.float32}
+    inputs = {name: torch.zeros(2, width, dtype=dtypes[name]) for name, width in widths.items() if width}
+    rows = torch.export.Dim("rows")
+    with _quiet():
+        program = torch.onnx.export(
+            scoring,
+            kwargs=inputs,
+            dynamo=True,
+            dynamic_shapes={name: {0: rows} for name in inputs},
+            output_names=["score", "importance"] if scoring.has_masks else ["score"],
+            verbose=False,
+        )
+    assert program is not None
+    onnx.save(program.model_proto, path)
+
+
+def quantize_int8(path: Path) -> None:
+    """Turn the weights of a model's matrix products to int8; their inputs are quantised row by row in use."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: TID251 - fraudlab.bundle came first
+
+    quantize_dynamic(path, path, weight_type=QuantType.QInt8)
+
+
+def store_fp16(path: Path) -> None:
+    """Keep a model's float32 weights in half precision; it computes in float32, as CPUs do that faster."""
+    model = onnx.load(path)
+    casts = []
+    for i, weight in enumerate(model.graph.initializer):
+        if weight.data_type == TensorProto.FLOAT and len(weight.dims) >= 2:
+            half = numpy_helper.to_array(weight).astype("float16")
+            casts.append(helper.make_node("Cast", [f"{weight.name}_fp16"], [weight.name], to=TensorProto.FLOAT))
+            model.graph.initializer[i].CopyFrom(numpy_helper.from_array(half, f"{weight.name}_fp16"))
+    for cast in reversed(casts):
+        model.graph.node.insert(0, cast)
+    onnx.save(model, path)
+
+
+class _Scoring(nn.Module):
+    """What is exported: the network in evaluation with its batch norms folded, from arrays to score and importance."""
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        members = network.members if isinstance(network, Ensemble) else [network]
+        # Folded in double precision, whatever it then computes in.
+        self.members = nn.ModuleList(_exported(copy.deepcopy(member).double()) for member in members).to(dtype)
+        self.has_masks = isinstance(self.members[0], ExportedTabNet)
+        self.dtype = dtype
+
+    def forward(
+        self, categorical: Tensor | None = None, numeric: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        given = numeric if numeric is not None else categorical
+        assert given is not None
+        if categorical is None:
+            categorical = given[:, :0].long()
+        numeric = given[:, :0].to(self.dtype) if numeric is None else numeric.to(self.dtype)
+        if not self.has_masks:
+            return _probability([member(categorical, numeric).logits for member in self.members])
+        explained = [member(categorical, numeric) for member in self.members]
+        importance = explained[0][1]
+        for _, other in explained[1:]:
+            importance = importance + other
+        importance = importance if len(explained) == 1 else importance / len(explained)
+        return _probability([logits for logits, _ in explained]), importance.float()
+
+
+def _probability(logits: list[Tensor]) -> Tensor:
+    """As :func:`fraudlab.training.scoring.fraud_probability` has it, [B] of each member's [B, 2]."""
+    each = torch.stack([torch.softmax(one, dim=-1)[:, 1] for one in logits])
+    return each.mean(dim=0).float()
+
+
+def _exported(member: nn.Module) -> nn.Module:
+    if isinstance(member, ReferenceTabNet):
+        member = from_reference(member.reference, member.sparsity)
+    return ExportedTabNet(member) if isinstance(member, TabNet) else member
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says of packages and deprecations that are its own affair."""
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)

@@ -1,0 +1,201 @@
+"""From a finished run to its bundle: all that scoring needs, checked against the checkpoint before it appears."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import nn
+
+from fraudlab.bundle import manifest
+from fraudlab.bundle.contract import computed, contract, raw_columns
+from fraudlab.bundle.decision import Decision
+from fraudlab.bundle.runtime import Bundle
+from fraudlab.config import EstimatorConfig, ExportConfig
+from fraudlab.data.batches import Batch
+from fraudlab.data.encoded import encode
+from fraudlab.data.prepared import PreparedTable, prepared_table
+from fraudlab.data.splits import Split
+from fraudlab.errors import UserError
+from fraudlab.exporter import parity
+from fraudlab.exporter.golden import golden_rows, records_of, write_golden
+from fraudlab.exporter.onnx_model import quantize_int8, store_fp16, write_onnx
+from fraudlab.exporter.reference import reference
+from fraudlab.features.encoder import Arrays, TableEncoder
+from fraudlab.features.registry import settings_of
+from fraudlab.files import replacing, write_json
+from fraudlab.runs.folder import RunFolder
+from fraudlab.runs.provenance import git_commit, versions
+from fraudlab.runs.settings import load_config
+from fraudlab.training.scoring import load_network, score
+
+log = logging.getLogger(__name__)
+
+_PACKAGES = ("fraudlab", "torch", "onnx", "onnxruntime", "numpy", "polars", "safetensors")
+_TRANSDUCTIVE = (
+    "features.scope=transductive: the model learnt from aggregates over rows after the one judged, which cannot be had "
+    "in use; its figures do not hold there. Train with features.scope=point_in_time to serve"
+)
+
+
+def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
+    """Write the tested model of ``run`` to the folder ``out``, whole or not at all.
+
+    Thresholds and calibration come from the run's scores of the validation split, which are of a model that has not
+    learnt from it: after a refit, not of the tested one.
+
+    Raises:
+        UserError: ``out`` holds something else than a bundle; the data changed since the run; or the bundle does not
+            score as the checkpoint does.
+    """
+    if out.exists() and not (out / manifest.NAME).is_file():
+        raise UserError(f"out={out} is there already and no bundle; give another folder or remove it")
+    trained = _Trained.by(run, Path(config.paths.data_dir))
+    facts = _facts(config, trained)
+    with replacing(out) as aside:
+        records = _write_input(trained, aside)
+        _write_decision(config, trained, aside)
+        _write_model(config, trained, aside / "model.onnx")
+        _prove(config, trained, records, Bundle(aside, {}, ""))
+        manifest.write(aside, facts)
+        parity.check_in_a_fresh_process(aside)
+    return Bundle(out, manifest.verify(out), manifest.version(out))
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A finished run, with the table that it was trained on."""
+
+    run: RunFolder
+    config: Any
+    table: PreparedTable
+    split: Split
+    encoder: TableEncoder
+    network: nn.Module  # in double precision
+
+    @classmethod
+    def by(cls, run: RunFolder, data_dir: Path) -> "_Trained":
+        config = load_config(run.config_path)
+        if isinstance(config.model, EstimatorConfig):
+            raise UserError(f"model={config.model.name} has no bundle; export a run of model=tabnet or model=mlp")
+        table = prepared_table(config.data, config.features, data_dir)
+        if table.data_fingerprint != run.provenance()["data_fingerprint"]:
+            raise UserError(f"data={config.data.name} is not what {run.path} was trained on; train again, then export")
+        return cls(
+            run,
+            config,
+            table,
+            table.split(config.split),
+            TableEncoder.load(run.final / "encoder"),
+            load_network(run.final / "checkpoints" / "best.ckpt").double(),
+        )
+
+    @property
+    def inputs(self) -> list[str]:
+        """Columns that the encoder reads."""
+        return list(dict.fromkeys([*self.table.categorical, *self.table.numeric]))
+
+    @property
+    def golden_rows(self) -> np.ndarray:
+        return golden_rows(self.split.validation, self.table.label)
+
+    def score(self, batch: Batch) -> np.ndarray:
+        """The checkpoint's probabilities, as the run's own figures were taken of."""
+        return score(self.network, batch, self.config.eval_batch_size)
+
+
+def _facts(config: ExportConfig, trained: _Trained) -> dict[str, Any]:
+    """What the manifest says besides its list of files."""
+    provenance = trained.run.provenance()
+    warned = [_TRANSDUCTIVE] if getattr(trained.config.features, "scope", None) == "transductive" else []
+    for warning in warned:
+        log.warning(warning)
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "model": trained.config.model.name,
+        "precision": config.precision,
+        "quantize": config.quantize,
+        "git_commit": git_commit(),
+        "run": {key: provenance[key] for key in ("experiment", "git_commit", "data", "simulated", "seed")},
+        "data_fingerprint": trained.table.data_fingerprint,
+        "versions": versions(_PACKAGES),
+        "warnings": warned,
+    }
+
+
+def _write_input(trained: _Trained, folder: Path) -> list[dict[str, Any]]:
+    """Write what leads from a raw record to arrays; returns the golden records."""
+    table, features = trained.table, trained.table.features
+    names = [column.name for column in raw_columns(table.schema, features)] + computed(features)
+    records = records_of(table, trained.golden_rows, names)
+    trained.encoder.save(folder)
+    settings = settings_of(trained.config.features)
+    write_json(folder / "schema.json", contract(table.schema, features, records))
+    write_json(folder / "features.json", {"settings": settings, "schema": table.schema.to_dict()})
+    _save_look_ups(folder / "look_ups", features.look_ups(table.source))
+    return records
+
+
+def _save_look_ups(folder: Path, look_ups: Mapping[str, np.ndarray]) -> None:
+    if look_ups:
+        folder.mkdir()
+    for name, array in look_ups.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+
+
+def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> None:
+    """Write how scores are read, what they rest on and how good they are."""
+    validation: pl.DataFrame = trained.run.predictions("val")
+    probability = validation["score"].to_numpy()
+    decision = Decision.from_scores(
+        validation["label"].to_numpy(),
+        probability,
+        medium=config.medium_per_1000,
+        high=config.high_per_1000,
+        calibrate=config.calibration == "platt",
+    )
+    write_json(folder / "decision.json", decision.to_dict())
+    write_json(folder / "metrics.json", trained.run.metrics())
+    table = trained.table
+    learnt = table.rows(trained.split.train, trained.inputs)
+    scores = decision.calibrate(probability)
+    write_json(folder / "reference.json", reference(learnt, table.categorical, table.numeric, scores))
+
+
+def _write_model(config: ExportConfig, trained: _Trained, path: Path) -> None:
+    exact = config.precision == "fp64" and config.quantize == "none"
+    widths = len(trained.encoder.cardinalities), trained.encoder.num_numeric
+    write_onnx(trained.network, *widths, path, dtype=torch.float64 if exact else torch.float32)
+    if config.precision == "fp16":
+        store_fp16(path)
+    if config.quantize == "int8":
+        quantize_int8(path)
+
+
+def _prove(config: ExportConfig, trained: _Trained, records: list[dict[str, Any]], bundle: Bundle) -> None:
+    """Hold the bundle against the checkpoint, then write ``parity.json`` and the golden records."""
+    whole = config.precision != "fp16" and config.quantize == "none"  # weights as they were trained
+    batch = encode(trained.table, trained.split.validation, trained.encoder)
+    theirs, label = trained.score(batch), batch.label.numpy()
+    ours = bundle.probability(Arrays(batch.categorical.numpy(), batch.numeric.numpy()))
+    encoded = bundle.encode(records)
+    if not bundle.look_ups:  # with them, a record stands after the table's last row
+        parity.check_skew(encoded, trained.encoder.transform(trained.table.rows(trained.golden_rows, trained.inputs)))
+    of_records = trained.score(Batch.of(*encoded, np.zeros(len(records))))
+    found = {
+        "rows": len(label),
+        "max_difference": parity.difference(ours, theirs, "validation", limited=whole),
+        "limit": parity.MOST_DIFFERENCE if whole else None,
+        "average_precision": parity.precision(ours, theirs, label, limited=not whole),
+        "records": len(records),
+        "records_max_difference": parity.difference(
+            bundle.probability(encoded), of_records, "raw records", limited=whole
+        ),
+    }
+    write_json(bundle.path / "parity.json", found)
+    write_golden(bundle.path / "golden.jsonl", records, bundle.score(encoded))

@@ -1,0 +1,101 @@
+"""Write aside, then rename: a path holds either nothing, the old content or the whole new one."""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+from uuid import uuid4
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a sibling of ``path`` to write a file or a folder to; it takes the place of ``path`` on success.
+
+    On any error the sibling is removed and ``path`` stays as it was. A folder must not exist yet, or be
+    one that may be replaced whole.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial")
+    try:
+        yield aside
+        if aside.is_dir():
+            if path.exists():
+                shutil.rmtree(path)
+        else:
+            with aside.open("rb") as written:
+                os.fsync(written.fileno())
+        aside.replace(path)
+    except BaseException as error:
+        if aside.is_dir():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.unlink(missing_ok=True)
+        # Polars and safetensors tell of a failing disk in exceptions of their own.
+        if not isinstance(error, OSError) and (code := re.search(r"\(os error (\d+)\)", str(error))):
+            number = int(code.group(1))
+            raise OSError(number, os.strerror(number), str(path)) from error
+        raise
+
+
+def make_once(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` make a file or folder that takes the place of ``path``, unless there is one.
+
+    Of several processes that ask at the same time one makes it and the others wait.
+    """
+    if path.exists():
+        return
+    with _alone(path):
+        if not path.exists():
+            with replacing(path) as aside:
+                write(aside)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold other processes that come here with the same ``path`` until this one leaves."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    while True:
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)  # the kernel lets go of it if this process dies
+            if not _lies_at(lock, held):
+                continue  # the one before took the file away, and others may hold a new one
+            try:
+                yield
+            finally:
+                lock.unlink()
+            return
+
+
+def _lies_at(path: Path, file: IO[str]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` (UTF-8) to ``path`` in one step."""
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` to ``path`` as indented JSON in one step; NaN and infinity are refused.
+
+    Raises:
+        ValueError: ``value`` holds NaN or an infinity, which JSON cannot carry.
+    """
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, 64 hex digits; read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,26 @@
+"""Operating points: what alerting from a threshold on gives."""
+
+import numpy as np
+
+from fraudlab.metrics.ranking import Ranking
+
+ALERTS_PER_1000 = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)  # alerts per 1,000 of the operating points
+
+
+def threshold_for_budget(ranking: Ranking, per_1000: float) -> float:
+    """The lowest score whose alerts stay within the budget; above the top score where a tie there exceeds it."""
+    within = np.flatnonzero(ranking.alerts[1:] <= per_1000 / 1000 * ranking.rows)
+    return float(ranking.threshold[within[-1]]) if len(within) else float(np.nextafter(ranking.threshold[0], 2.0))
+
+
+def operating_point(ranking: Ranking, threshold: float) -> dict[str, float | None]:
+    at = int(np.searchsorted(-ranking.threshold, -threshold, side="right"))
+    alerts, caught = int(ranking.alerts[at]), int(ranking.caught[at])
+    genuine = ranking.rows - ranking.frauds
+    return {
+        "threshold": threshold,
+        "precision": caught / alerts,
+        "recall": caught / ranking.frauds if ranking.frauds else None,
+        "fpr": (alerts - caught) / genuine if genuine else None,
+        "alerts_per_1000": 1000 * alerts / ranking.rows,
+    }

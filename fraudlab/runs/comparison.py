@@ -1,0 +1,210 @@
+"""Runs side by side: which of them are one model over several seeds, and how far apart models are."""
+
+import glob
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import yaml
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from fraudlab.config import SCHEMAS, EstimatorConfig
+from fraudlab.config.estimator import UNUSED
+from fraudlab.errors import UserError
+from fraudlab.metrics.bootstrap import FIGURES, Resampled, paired
+from fraudlab.runs.folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+# What two runs of one model over two seeds may differ in.
+_NOT_THE_MODEL = ("seed", "test", "logger", "report", "tried")
+_MOST_NAMED = 3  # settings in a model's name
+
+
+@dataclass(frozen=True)
+class Model:
+    """Runs that differ by their seed only.
+
+    Attributes:
+        name: what tells it from the other models of the comparison.
+        runs: one or more.
+        seeds: of the runs.
+        figures: of each run, its ``metrics.json`` of the part compared.
+        rows: the rows scored, ``transaction_id, time, card_id, amount, label``, the same in each run.
+        scores: ``[runs, rows]``.
+        simulated: whether the data were.
+    """
+
+    name: str
+    runs: Sequence[RunFolder]
+    seeds: Sequence[int]
+    figures: Sequence[Mapping[str, float | None]]
+    rows: pl.DataFrame
+    scores: NDArray[np.float32]
+    simulated: bool
+
+    def mean(self, figure: str) -> float | None:
+        """Mean over the runs; None where one has no such figure."""
+        values = self.values(figure)
+        return float(np.mean(values)) if values else None
+
+    def std(self, figure: str) -> float | None:
+        """Standard deviation over the runs (n - 1); None for a single one."""
+        values = self.values(figure)
+        return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+    def values(self, figure: str) -> list[float]:
+        """Of each run; none at all where one has no such figure."""
+        values = [run.get(figure) for run in self.figures]
+        return [value for value in values if value is not None] if None not in values else []
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A model's figure less the first model's, and the interval in which resamples of the rows leave it."""
+
+    difference: float
+    low: float
+    high: float
+
+
+def find_runs(patterns: Sequence[str]) -> list[RunFolder]:
+    """The finished runs that paths and glob patterns name, each once; a folder of runs names all beneath it.
+
+    A run beneath a folder or matched by a pattern that did not finish is left out with a warning.
+
+    Raises:
+        UserError: a path names no run, or one that did not finish, or there are fewer than two.
+    """
+    found: dict[Path, RunFolder] = {}
+    for pattern in patterns:
+        matches = [Path(match) for match in glob.glob(pattern, recursive=True) if Path(match).is_dir()]  # noqa: PTH207
+        beneath = [config.parent for match in matches for config in match.rglob("config.yaml")]
+        if not beneath or beneath == [Path(pattern)]:
+            beneath = [RunFolder.find(Path(pattern)).path]
+        for path in sorted(set(beneath), key=_by_number):
+            run = RunFolder(path)
+            if run.metrics_path.is_file():
+                found[path.resolve()] = run
+            else:
+                log.warning("%s is left out: it did not finish", path)
+    if len(found) < 2:
+        raise UserError(f"runs={list(patterns)} names {len(found)} finished run; a comparison needs two or more")
+    return list(found.values())
+
+
+def models(runs: Sequence[RunFolder], part: str) -> list[Model]:
+    """The runs as models, in the order in which each first occurs.
+
+    Runs are one model where their settings but the seed, and the rows that they scored, are the same.
+
+    Raises:
+        UserError: a run has no predictions of ``part``.
+    """
+    groups: list[tuple[dict[str, Any], pl.DataFrame, list[RunFolder], list[pl.Series]]] = []
+    for run in tqdm(runs, desc="runs", leave=False):
+        config = yaml.safe_load(run.config_path.read_text(encoding="utf-8"))
+        is_baseline = issubclass(SCHEMAS["model"][config["model"]["name"]], EstimatorConfig)
+        without = {*_NOT_THE_MODEL, *(UNUSED if is_baseline else ())}
+        settings = {key: value for key, value in _flat(config).items() if key.split(".")[0] not in without}
+        rows, score = _predictions(run, part)
+        for known, theirs, members, scores in groups:
+            if known == settings and theirs.equals(rows):
+                members.append(run)
+                scores.append(score)
+                break
+        else:
+            groups.append((settings, rows, [run], [score]))
+    names = _names([settings for settings, *_ in groups], [members[0] for _, _, members, _ in groups])
+    return [
+        Model(
+            name,
+            members,
+            [run.provenance()["seed"] for run in members],
+            [run.metrics()[part] for run in members],
+            rows,
+            np.stack([score.to_numpy() for score in scores]),
+            any(run.provenance()["simulated"] for run in members),
+        )
+        for name, (_, rows, members, scores) in zip(names, groups, strict=True)
+    ]
+
+
+def differences(
+    compared: Sequence[Model], resamples: int, confidence: float, seed: int
+) -> list[dict[str, Difference] | None]:
+    """Each further model against the first: roc_auc and average_precision; None for one that scored other rows.
+
+    A model's figure is the mean over its runs. Rows are drawn again with replacement, the same draws for every model;
+    an interval tells how far another sample of such rows might move the difference, not another seed.
+
+    Args:
+        compared: two or more.
+        resamples: how many.
+        confidence: share of the resamples within the interval.
+        seed: of the draws.
+
+    Raises:
+        UserError: the rows are all of one class.
+    """
+    first = compared[0]
+    label = first.rows["label"].to_numpy()
+    if len(np.unique(label)) < 2:
+        raise UserError(f"the {len(label)} rows of {first.name} are all of one class: nothing to rank; use part=val")
+    paired_with = [model for model in compared if model.rows.equals(first.rows)]
+    scores = [model.scores for model in paired_with]
+    whole = np.ones(len(label), np.int64)
+    figures = np.array([np.mean([Resampled(label, run)(whole) for run in runs], axis=0) for runs in scores])
+    drawn = np.stack(list(tqdm(paired(label, scores, resamples, seed), "resamples", resamples, leave=False)))
+    low, high = np.nanquantile(drawn - drawn[:, :1], [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    values = np.stack([figures - figures[0], low, high], axis=-1).tolist()
+    of_model = {
+        id(model): {figure: Difference(*value) for figure, value in zip(FIGURES, rows, strict=True)}
+        for model, rows in zip(paired_with, values, strict=True)
+    }
+    return [of_model.get(id(model)) for model in compared[1:]]
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Order in which the tenth job of a multirun comes after the ninth."""
+    return [(int(word), "") if word.isdigit() else (-1, word) for word in re.split(r"(\d+)", str(path))]
+
+
+def _predictions(run: RunFolder, part: str) -> tuple[pl.DataFrame, pl.Series]:
+    """Rows and scores of a run, by transaction where transactions have ids, else in the order of the table."""
+    path = run.predictions_path(part)
+    if not path.is_file():
+        raise UserError(f"{run.path} has no predictions of {part} ({path}); use part=val or train it with test=true")
+    predictions = run.predictions(part)
+    if not predictions["transaction_id"].null_count():
+        predictions = predictions.sort("transaction_id")
+    return predictions.drop("score"), predictions["score"]
+
+
+def _names(settings: Sequence[Mapping[str, Any]], runs: Sequence[RunFolder]) -> list[str]:
+    """Experiment and model, and what else it takes to tell each from the others."""
+    plain = [str(mine["model.name"]) for mine in settings]
+    experiments = [str(run.provenance()["experiment"]) for run in runs]
+    if len(set(experiments)) > 1:
+        plain = [f"{experiment} {model}" for experiment, model in zip(experiments, plain, strict=True)]
+    names = []
+    for mine, name in zip(settings, plain, strict=True):
+        alike = [theirs for theirs, other in zip(settings, plain, strict=True) if other == name]
+        varied = [key for key in mine if any(theirs.get(key) != mine[key] for theirs in alike)]
+        names.append(" ".join([name, *(f"{key}={mine[key]}" for key in varied[:_MOST_NAMED])]))
+    return [
+        name if names.count(name) == 1 else f"{name} ({run.path.name})" for name, run in zip(names, runs, strict=True)
+    ]
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= _flat(inner, f"{prefix}{key}.") if isinstance(inner, Mapping) else {f"{prefix}{key}": inner}
+    return flat

@@ -1,0 +1,129 @@
+"""The run folder: where everything of a run lies, written whole or not at all."""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from fraudlab.errors import UserError
+from fraudlab.files import replacing, write_json, write_text
+from fraudlab.runs.provenance import PACKAGES, git_commit, versions
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder and the paths inside it."""
+
+    path: Path
+
+    @classmethod
+    def start(cls, path: Path, config_yaml: str) -> "RunFolder":
+        """Begin a run in ``path``.
+
+        Raises:
+            UserError: another run lies there already, or what a fit left and would take for its own.
+        """
+        run = cls(path)
+        if rank() > 0:  # the first process of a distributed run has begun it
+            return run
+        if any((path / name).exists() for name in ("config.yaml", "fit.json", "checkpoints", "selection")):
+            raise UserError(
+                f"{path} holds a run already; give this one another folder (hydra.run.dir=...) or remove that one"
+            )
+        write_text(run.config_path, config_yaml)
+        return run
+
+    @classmethod
+    def begun(cls, path: Path) -> "RunFolder":
+        """A run, finished or not.
+
+        Raises:
+            UserError: there is no run in ``path``.
+        """
+        run = cls(path)
+        if not run.config_path.is_file():
+            near = sorted(folder.parent for folder in Path("outputs").glob("*/*/config.yaml"))[-3:]
+            hint = f"; the latest runs here are: {', '.join(map(str, near))}" if near else ""
+            raise UserError(f"{path} is no run folder (it has no config.yaml){hint}")
+        return run
+
+    @classmethod
+    def find(cls, path: Path) -> "RunFolder":
+        """A finished run.
+
+        Raises:
+            UserError: there is no run in ``path``, or it did not finish.
+        """
+        run = cls.begun(path)
+        if not run.metrics_path.is_file():
+            raise UserError(
+                f"the run in {path} did not finish (it has no metrics.json); python -m fraudlab.train resume={path} "
+                "goes on with it"
+            )
+        return run
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def final(self) -> Path:
+        """Folder of the tested model: ``checkpoints/`` and ``encoder/`` lie in it."""
+        return self.path
+
+    @property
+    def selection(self) -> Path:
+        """Folder of the model that was scored on validation, where that is another one than the tested model."""
+        return self.path / "selection"
+
+    def predictions_path(self, part: str) -> Path:
+        """Parquet of the predictions of ``val`` or ``test``."""
+        return self.path / "predictions" / f"{part}.parquet"
+
+    def metrics(self) -> dict[str, Any]:
+        """Content of ``metrics.json``."""
+        read: dict[str, Any] = json.loads(self.metrics_path.read_text(encoding="utf-8"))
+        return read
+
+    def provenance(self) -> dict[str, Any]:
+        """Content of ``run.json``."""
+        read: dict[str, Any] = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        return read
+
+    def predictions(self, part: str) -> pl.DataFrame:
+        """The predictions of ``val`` or ``test`` as they were written."""
+        return pl.read_parquet(self.predictions_path(part))
+
+    def write_predictions(self, part: str, predictions: pl.DataFrame) -> None:
+        with replacing(self.predictions_path(part)) as aside:
+            predictions.write_parquet(aside)
+
+    def write_provenance(self, facts: Mapping[str, Any]) -> None:
+        """Write ``run.json``: ``facts`` and what is known of code, packages and machine."""
+        write_json(
+            self.path / "run.json",
+            {
+                "command": " ".join([Path(sys.executable).name, *sys.orig_argv[1:]]),
+                "git_commit": git_commit(),
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+                "cpus": os.cpu_count(),
+                "versions": versions(PACKAGES),
+                **facts,
+            },
+        )
+
+
+def rank() -> int:
+    """Number of this process among those of a distributed run, as launchers tell it; 0 for the only one."""
+    return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or 0)

@@ -1,0 +1,52 @@
+"""The settings of a run as YAML, and back."""
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fraudlab.config import DOORS, SCHEMAS, EncoderConfig, FitConfig, SelectConfig
+from fraudlab.errors import UserError
+
+_OUTPUT_DIR = "${paths.output_dir}"  # as conf/logger says it
+
+
+def config_yaml(config: FitConfig | SelectConfig) -> str:
+    """The resolved settings of a run as YAML, without what names its folder or says whether it goes on."""
+    plain = asdict(config)
+    output_dir = plain.pop("paths")["output_dir"]
+    plain.pop("resume", None)
+    # Loggers write to the run folder, wherever it is moved.
+    return yaml.safe_dump(_replaced(plain, output_dir, _OUTPUT_DIR), sort_keys=False)
+
+
+def load_config(path: Path, door: str = "train") -> Any:
+    """The settings that :func:`config_yaml` wrote, typed again: the dataclass of ``door``.
+
+    Raises:
+        UserError: the file is no config of a run of this version of fraudlab.
+    """
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = _replaced(plain, _OUTPUT_DIR, str(path.parent))
+        plain = _replaced(plain, "ddp_shared_memory", "ddp")  # a strategy that older runs used: the same steps
+        for group, options in SCHEMAS.items():
+            if group not in {field.name for field in fields(DOORS[door])}:
+                continue
+            settings = plain[group]
+            if group == "features":
+                settings["encoder"] = EncoderConfig(**settings["encoder"])
+            plain[group] = options[settings["name"]](**settings)
+        return DOORS[door](**plain)
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is no config of a run that this version of fraudlab.{door} can read: {error}"
+        ) from error
+
+
+def _replaced(node: Any, old: str, new: str) -> Any:
+    """Plain data with every value ``old`` replaced."""
+    if isinstance(node, dict):
+        return {key: _replaced(value, old, new) for key, value in node.items()}
+    return new if node == old else node

@@ -1,0 +1,1 @@
+"""Training: fits, losses, optimizers, callbacks."""

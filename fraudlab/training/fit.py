@@ -1,0 +1,237 @@
+"""One fit: rows of a prepared table in, a folder with the trained network and its encoder out."""
+
+import difflib
+import json
+import logging
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import lightning.pytorch as L
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from fraudlab.config import EstimatorConfig, FitConfig, PretrainConfig, TrainConfig
+from fraudlab.data.batches import Batch
+from fraudlab.data.datamodule import FraudDataModule
+from fraudlab.data.encoded import encode, fit_encoder
+from fraudlab.data.prepared import PreparedTable
+from fraudlab.data.splits import Rows
+from fraudlab.errors import UserError
+from fraudlab.features.encoder import TableEncoder
+from fraudlab.files import write_json
+from fraudlab.models.registry import make_network
+from fraudlab.runs.folder import rank
+from fraudlab.training import fit_baseline
+from fraudlab.training.callbacks import LastCheckpoint
+from fraudlab.training.checkpoints import KEEP_PREVIOUS, LAST, newest_whole
+from fraudlab.training.learner import FraudLearner, Learner
+from fraudlab.training.losses import make_loss
+from fraudlab.training.optimizers import make_optimizer, make_scheduler
+from fraudlab.training.pretrained import Pretrained, shape
+from fraudlab.training.pretraining import PretrainingLearner, pretraining_network
+from fraudlab.training.trainer import make_trainer, quiet_lightning
+
+_FIT = "fit.json"
+EXIT_SIGTERM = 128 + 15
+"""Status of a process that SIGTERM ended, as shells give it."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit gave: seconds of training, epochs done, rows learnt from per epoch, the epoch that was best."""
+
+    seconds: float
+    epochs: int
+    best_epoch: int
+    rows: int
+
+    @classmethod
+    def done(cls, folder: Path) -> "Fit | None":
+        """What a fit that ended gave, as it left it in ``folder``; None where none ended there."""
+        path = folder / _FIT
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+
+def fit(
+    config: TrainConfig,
+    table: PreparedTable,
+    train: Rows,
+    validation: Rows | None,
+    folder: Path,
+    stop_after: int | None = None,
+    pretrained: Pretrained | None = None,
+) -> Fit:
+    """Fit the encoder and the network on ``train`` and leave both in ``folder``.
+
+    A fit that was killed there goes on from its last checkpoint; one that ended there is not done again.
+
+    Args:
+        config: the whole run's settings.
+        table: where rows lie.
+        train: rows to learn from.
+        validation: rows to choose the best epoch on; None to take the last one.
+        folder: gets ``encoder/``, ``checkpoints/best.ckpt`` and, at the end, ``fit.json``.
+        stop_after: end after so many epochs of the schedule.
+        pretrained: encoder and weights to start from; None to fit the one and draw the others.
+
+    Raises:
+        SystemExit: SIGTERM came; what the fit needs to go on is saved.
+    """
+    _begin(config)
+    if found := Fit.done(folder):
+        return found
+    encoder = pretrained.encoder if pretrained else fit_encoder(table, train, config.features.encoder)
+    batches = _encoded(table, encoder, train, validation, folder)
+    if isinstance(config.model, EstimatorConfig):
+        started = time.perf_counter()
+        done, best = fit_baseline.fit(config, *batches, encoder.cardinalities, folder, stop_after)
+        return _ended(Fit(time.perf_counter() - started, done, best, len(train)), folder)
+    rebuild = _rebuild(config.model, encoder)
+    network = make_network(rebuild)
+    if pretrained:
+        pretrained.start(network)
+    if config.model.compile:
+        # An epoch's batches have two sizes at most; for any size, ghost batches keep the compiler busy for minutes.
+        network.compile(dynamic=False)
+    learner = FraudLearner(
+        network,
+        make_loss(config.loss),
+        make_optimizer(config.optimizer),
+        make_scheduler(config.scheduler),
+        rebuild,
+    )
+    return _fit(config, learner, *batches, folder, stop_after)
+
+
+def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validation: Rows, folder: Path) -> Fit:
+    """Fit the encoder and pretrain a TabNet on ``train``, and leave both in ``folder``; arguments as :func:`fit`'s."""
+    _begin(config)
+    if found := Fit.done(folder):
+        return found
+    encoder = fit_encoder(table, train, config.features.encoder)
+    batches = _encoded(table, encoder, train, validation, folder)
+    settings = ("pretraining_ratio", "n_shared_decoder", "n_independent_decoder")
+    rebuild = {
+        **_rebuild(replace(config.model, members=1), encoder),
+        "pretraining": {key: getattr(config, key) for key in settings},
+        "shape": shape(config.model, config.features.encoder),
+        "split": asdict(config.split),
+    }
+    learner = PretrainingLearner(
+        pretraining_network(rebuild), make_optimizer(config.optimizer), make_scheduler(config.scheduler), rebuild
+    )
+    return _fit(config, learner, *batches, folder)
+
+
+def _encoded(
+    table: PreparedTable, encoder: TableEncoder, train: Rows, validation: Rows | None, folder: Path
+) -> tuple[Batch, Batch | None]:
+    """Both splits as the encoder gives them; the encoder stays in ``folder``."""
+    if rank() == 0:
+        encoder.save(folder / "encoder")
+    return encode(table, train, encoder), None if validation is None else encode(table, validation, encoder)
+
+
+def _begin(config: FitConfig) -> None:
+    quiet_lightning()
+    if rank() > 0:
+        logging.getLogger().setLevel(logging.ERROR)  # the first process speaks for all
+    L.seed_everything(config.seed, verbose=False)
+
+
+def _rebuild(model: Any, encoder: TableEncoder) -> dict[str, Any]:
+    settings = asdict(model)
+    settings.pop("pretrained", None)  # a checkpoint stands for itself, whatever it started from
+    if settings.get("feature_groups"):
+        settings["feature_groups"] = _numbered(settings["feature_groups"], encoder)
+    return {"model": settings, "cardinalities": list(encoder.cardinalities), "num_numeric": encoder.num_numeric}
+
+
+def _numbered(groups: list[list[str]], encoder: TableEncoder) -> list[list[int]]:
+    """Groups of column names as the network numbers its columns.
+
+    Raises:
+        UserError: there is no such column.
+    """
+    names = [*encoder.categorical, *encoder.numeric_names]
+    for name in (name for group in groups for name in group if name not in names):
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:10]
+        raise UserError(f"model.feature_groups: there is no column {name}; did you mean {' or '.join(near)}?")
+    return [[names.index(name) for name in group] for group in groups]
+
+
+def _fit(
+    config: FitConfig,
+    learner: Learner,
+    train: Batch,
+    validation: Batch | None,
+    folder: Path,
+    stop_after: int | None = None,
+) -> Fit:
+    if rank() > 0:
+        # The network is drawn by now, the same on all ranks; what training draws differs.
+        L.seed_everything(config.seed + rank(), verbose=False)
+    checkpoints = folder / "checkpoints"
+    before = newest_whole(checkpoints)
+    trainer = make_trainer(config, folder, before, with_validation=validation is not None, stop_after=stop_after)
+    datamodule = FraudDataModule(
+        train,
+        validation,
+        batch_size=config.batch_size,
+        eval_batch_size=config.eval_batch_size,
+        seed=config.seed,
+        shuffle=config.shuffle,
+        keep_on_device=config.keep_on_device,
+    )
+    last = next((c for c in trainer.checkpoint_callbacks if isinstance(c, LastCheckpoint)), None)
+    started = time.perf_counter()
+    try:
+        trainer.fit(learner, datamodule=datamodule, ckpt_path=before, weights_only=True)
+    except MisconfigurationException as error:
+        raise UserError(str(error)) from error
+    except RuntimeError as error:
+        if "gloo/transport" not in str(error):
+            raise
+        raise UserError(
+            "another process of this fit has ended; its own message stands above. Go on from the last checkpoint with "
+            f"resume={config.paths.output_dir}"
+        ) from error
+    except SystemExit:
+        if not (trainer.received_sigterm or (last is not None and last.stopped)):
+            raise
+        _leave(config)
+    seconds = last.seconds if last else time.perf_counter() - started
+    best_epoch = trainer.current_epoch
+    checkpoint = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)), None)
+    if validation is not None and checkpoint is not None:
+        saved = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
+        best_epoch = int(saved["epoch"]) + 1
+    else:
+        trainer.save_checkpoint(checkpoints / "best.ckpt")
+    fit = _ended(Fit(seconds, trainer.current_epoch, best_epoch, len(train.label)), folder)
+    if last is not None and validation is not None:
+        trainer.save_checkpoint(checkpoints / LAST, storage_options=KEEP_PREVIOUS)  # the network as training left it
+    if last is not None and last.stopped:
+        _leave(config)
+    return fit
+
+
+def _ended(fit: Fit, folder: Path) -> Fit:
+    if rank() == 0:
+        write_json(folder / _FIT, asdict(fit))
+    return fit
+
+
+def _leave(config: FitConfig) -> NoReturn:
+    """End this process as SIGTERM asks."""
+    if rank() > 0:
+        raise SystemExit(0)  # a status of its own would make a launcher kill the first process before it has spoken
+    door = "pretrain" if isinstance(config, PretrainConfig) else "train"
+    print(
+        f"stopped by SIGTERM; go on with: python -m fraudlab.{door} resume={config.paths.output_dir}", file=sys.stderr
+    )
+    raise SystemExit(EXIT_SIGTERM)

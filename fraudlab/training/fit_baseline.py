@@ -1,0 +1,133 @@
+"""One fit of a baseline: batches in, a folder with its file out; and scores from that file."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from fraudlab.config import CrossEntropyConfig, EstimatorConfig, TrainConfig
+from fraudlab.config.boosting import BoostingConfig
+from fraudlab.config.plumbing import plumbing
+from fraudlab.data.batches import Batch
+from fraudlab.errors import UserError
+from fraudlab.files import replacing, sha256_of, write_text
+from fraudlab.models.estimator import Examples
+from fraudlab.models.registry import estimator_class
+from fraudlab.training.trial import Pruned, should_prune
+
+log = logging.getLogger(__name__)
+
+REPORTS = 50
+"""So often at most does a trial of a sweep report its curve: asking each round would take longer than the round."""
+_SHA256 = "best.sha256"  # of the model's file
+
+
+def warn_of_unused(config: TrainConfig, given: Sequence[str]) -> None:
+    """Warn of each of the overrides ``given``, which do nothing to a baseline, where the run's model is one.
+
+    Raises:
+        UserError: the loss is one that no baseline learns by.
+    """
+    if not isinstance(config.model, EstimatorConfig):
+        return
+    if not isinstance(config.loss, CrossEntropyConfig):
+        raise UserError(f"model={config.model.name} learns by loss=cross_entropy, not by loss={config.loss.name}")
+    for setting in given:
+        if not setting.startswith("trainer.enable_progress_bar="):
+            log.warning("%s has no effect: model=%s is not trained by Lightning", setting, config.model.name)
+
+
+def fit(
+    config: TrainConfig,
+    train: Batch,
+    validation: Batch | None,
+    cardinalities: Sequence[int],
+    folder: Path,
+    rounds: int | None,
+) -> tuple[int, int]:
+    """Fit the baseline that ``config.model`` names and leave it in ``folder/checkpoints``.
+
+    Args:
+        config: the whole run's settings.
+        train: rows to learn from.
+        validation: rows to choose the best round on; None to take the last one.
+        cardinalities: number of ids of each categorical column.
+        folder: gets ``checkpoints/best.<what the library writes>`` and ``checkpoints/best.sha256``.
+        rounds: how many rounds to boost; None for the setting's. Without a meaning where there are no rounds.
+
+    Returns:
+        Rounds done, and the best one.
+
+    Raises:
+        UserError: the library is not installed, or ``train`` holds one class only.
+    """
+    if len(train.label.unique()) < 2:
+        raise UserError(f"the {len(train.label)} training rows are all of one class; choose split= so that both occur")
+    model = estimator_class(config.model.name)
+    settings = config.model
+    if rounds is not None and isinstance(settings, BoostingConfig):
+        settings = replace(settings, n_estimators=rounds)
+    curve: list[float] = []
+    silent = not config.trainer["enable_progress_bar"]
+    most = getattr(settings, "n_estimators", None)
+    every = max(1, (most or 0) // REPORTS)
+    with tqdm(total=most, desc=settings.name, unit="round", disable=silent) as progress:
+
+        def on_round(figure: float) -> None:
+            curve.append(figure)
+            progress.set_postfix_str(f"val/average_precision={figure:.4f}", refresh=False)
+            progress.update()
+            if len(curve) % every == 0 and should_prune(len(curve), figure):
+                raise Pruned
+
+        fitted = model.fit(
+            _examples(train),
+            None if validation is None else _examples(validation),
+            cardinalities,
+            settings,
+            fraud_weight=config.loss.fraud_weight,
+            seed=config.seed,
+            on_round=on_round,
+        )
+    with replacing(folder / "checkpoints" / model.FILE) as aside:
+        fitted.save(aside)
+        # Ahead of the model itself, so that no crash between the two leaves a model that cannot be checked.
+        write_text(folder / "checkpoints" / _SHA256, sha256_of(aside))
+    if curve:
+        _log(config, curve)
+    return len(curve) or fitted.rounds, fitted.rounds
+
+
+def score(name: str, rows: Batch, folder: Path) -> np.ndarray:
+    """Fraud probability of every row, float32 [rows], from what :func:`fit` left in ``folder``.
+
+    Raises:
+        UserError: the file is missing or broken.
+    """
+    model = estimator_class(name)
+    path = folder / "checkpoints" / model.FILE
+    expected = folder / "checkpoints" / _SHA256
+    if not (path.is_file() and expected.is_file()):
+        raise UserError(f"there is no model {path} with its {_SHA256}; train again")
+    if sha256_of(path) != expected.read_text(encoding="utf-8"):
+        # Not left to the libraries: some end the whole process on a broken file.
+        raise UserError(f"{path} is not the file that was saved: it is broken or changed; copy it again or train again")
+    return model.load(path).score(rows.categorical.numpy(), rows.numeric.numpy())
+
+
+def _examples(batch: Batch) -> Examples:
+    return Examples(batch.categorical.numpy(), batch.numeric.numpy(), batch.label.numpy())
+
+
+def _log(config: TrainConfig, curve: Sequence[float]) -> None:
+    """Write the curve to the loggers that networks write theirs to; a round stands where they have an epoch."""
+    for settings in (config.logger or {}).values():
+        if settings:
+            logger = plumbing(settings)
+            for step, figure in enumerate(curve):
+                logger.log_metrics({"epoch": step, "val/average_precision": figure}, step=step)
+            logger.save()
+            logger.finalize("success")

@@ -1,0 +1,64 @@
+"""Losses over logits: ``forward(logits [B, K] or [B, M, K], label int64 [B], weight float32 [B]) -> []``.
+
+Of an ensemble's M members each learns from its own loss; what comes back is their mean.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class CrossEntropy(nn.Module):
+    """Mean cross-entropy; a fraud (label > 0) weighs ``fraud_weight`` times a genuine transaction."""
+
+    def __init__(self, fraud_weight: float = 1.0) -> None:
+        super().__init__()
+        self.fraud_weight = fraud_weight
+
+    def forward(self, logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+        """Loss [] of ``logits``; the mean runs over rows, not over weights."""
+        return _mean_over_rows(-_log_p(logits, label), label, weight, self.fraud_weight)
+
+
+class Focal(nn.Module):
+    """Focal loss (Lin et al. 2017, arXiv:1708.02002, eq. 4): (1 - p)^focusing * -log p of the true class."""
+
+    def __init__(self, focusing: float = 2.0, fraud_weight: float = 1.0) -> None:
+        super().__init__()
+        self.focusing = focusing
+        self.fraud_weight = fraud_weight
+
+    def forward(self, logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+        """Loss [] of ``logits``; the mean runs over rows, not over weights."""
+        log_p = _log_p(logits, label)
+        # Above 0, where a power below 1 has no slope: a row that is surely right would turn all weights to NaN.
+        wrong = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)
+        return _mean_over_rows(wrong**self.focusing * -log_p, label, weight, self.fraud_weight)
+
+
+def _log_p(logits: Tensor, label: Tensor) -> Tensor:
+    """Logarithm of the true class's probability, [B, M] (M = 1 for a single network)."""
+    logits = at_least_float32(logits).reshape(len(label), -1, logits.shape[-1])
+    index = label[:, None, None].expand(-1, logits.shape[1], 1)
+    return torch.log_softmax(logits, dim=-1).gather(-1, index)[..., 0]
+
+
+def at_least_float32(logits: Tensor) -> Tensor:
+    """Logits of 16 bits as float32; others as they are."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _mean_over_rows(loss: Tensor, label: Tensor, weight: Tensor, fraud_weight: float) -> Tensor:
+    weight = torch.where(label > 0, weight * fraud_weight, weight)
+    return (weight[:, None] * loss).mean()
+
+
+def make_loss(config: Any) -> nn.Module:
+    """The loss that ``loss=<name>`` stands for."""
+    settings = asdict(config)
+    return LOSSES[settings.pop("name")](**settings)
+
+
+LOSSES: dict[str, type[nn.Module]] = {"cross_entropy": CrossEntropy, "focal": Focal}

@@ -1,0 +1,103 @@
+"""PretrainingLearner: trains :class:`fraudlab.models.tabnet.pretraining.TabNetPretraining`, without labels."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fraudlab.data.batches import Batch, Batches
+from fraudlab.errors import DIVERGED, UserError
+from fraudlab.models.registry import make_network
+from fraudlab.models.tabnet import TabNet
+from fraudlab.models.tabnet.pretraining import Reconstruction, TabNetPretraining, column_scale, reconstruction_loss
+from fraudlab.training.learner import Learner
+
+
+class PretrainingLearner(Learner):
+    """Learns to reconstruct hidden columns.
+
+    Logs, computed once over the whole split, ``val/reconstruction_loss``, with nothing hidden and every column counted
+    as in pytorch-tabnet; over several ranks, the mean of theirs. Arguments as
+    :class:`fraudlab.training.learner.Learner` has them, with a ``rebuild`` of :func:`pretraining_network`.
+    """
+
+    _validation: "SplitLoss | None" = None
+
+    def training_loss(self, batch: Batch) -> Tensor:
+        return reconstruction_loss(*self.network(batch.categorical, batch.numeric))
+
+    def on_validation_epoch_start(self) -> None:
+        self._validation = SplitLoss()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        assert self._validation is not None
+        self._validation.add(self.network(batch.categorical, batch.numeric))
+
+    def on_validation_epoch_end(self) -> None:
+        assert self._validation is not None
+        loss = torch.tensor(self._validation.loss, dtype=torch.float32, device=self.device)
+        loss = self.trainer.strategy.reduce(loss, reduce_op="mean")
+        if not torch.isfinite(loss):  # on all ranks, so that none waits for another
+            raise UserError(
+                f"{DIVERGED} in epoch {self.trainer.current_epoch + 1}: reconstructions are no numbers any more; "
+                "lower optimizer.lr or set trainer.gradient_clip_val=1"
+            )
+        # Every rank has the same figure; the mean over ranks only tells Lightning so.
+        self.log("val/reconstruction_loss", loss, prog_bar=True, sync_dist=self.trainer.world_size > 1)
+
+
+class SplitLoss:
+    """The reconstruction loss of all rows of a split, which no cut into batches changes."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._mean = self._deviations = self._errors = torch.zeros((), dtype=torch.float64)
+
+    def add(self, output: Reconstruction) -> None:
+        """Count a batch, every column of it."""
+        # On the host, since Apple's GPUs have no double precision.
+        embedded, reconstruction = output.embedded.cpu().double(), output.reconstruction.cpu().double()
+        rows = len(embedded)
+        variance, mean = torch.var_mean(embedded, dim=0, correction=0)
+        shift, share = mean - self._mean, rows / (self.rows + rows)
+        self._deviations = self._deviations + variance * rows + shift**2 * self.rows * share
+        self._mean = self._mean + shift * share
+        self._errors = self._errors + ((reconstruction - embedded) ** 2).sum(dim=0)
+        self.rows += rows
+
+    @property
+    def loss(self) -> float:
+        """The reconstruction loss."""
+        return self._in_variances(self._errors)
+
+    @property
+    def baseline(self) -> float:
+        """The loss of predicting each column's mean: 1, less by the share of columns that are constant."""
+        return self._in_variances(self._deviations)
+
+    def _in_variances(self, squares: Tensor) -> float:
+        scale = column_scale(self._mean, self._deviations / max(self.rows - 1, 1))
+        return float((squares / self.rows / scale).mean())
+
+
+@torch.inference_mode()
+def measure(network: TabNetPretraining, rows: Batch, batch_size: int) -> SplitLoss:
+    """The reconstruction loss of ``rows``, on the host."""
+    network.eval()
+    total = SplitLoss()
+    for batch in Batches(rows, batch_size):
+        total.add(network(batch.categorical, batch.numeric))
+    return total
+
+
+def pretraining_network(rebuild: Mapping[str, Any]) -> TabNetPretraining:
+    """A freshly initialised network from plain data.
+
+    Args:
+        rebuild: what :func:`fraudlab.models.registry.make_network` takes, and under ``pretraining`` the arguments of
+            :class:`fraudlab.models.tabnet.pretraining.TabNetPretraining`.
+    """
+    network = make_network(rebuild)
+    assert isinstance(network, TabNet)
+    return TabNetPretraining(network, **rebuild["pretraining"])

@@ -1,0 +1,90 @@
+"""``resume=<run folder>``: a run that was killed goes on with its own settings, on the same data."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from fraudlab.config import FitConfig
+from fraudlab.errors import UserError
+from fraudlab.runs.folder import RunFolder, rank
+from fraudlab.runs.provenance import PACKAGES, versions
+from fraudlab.runs.settings import load_config
+
+Config = TypeVar("Config", bound=FitConfig)
+log = logging.getLogger(__name__)
+
+ALLOWED = (
+    "resume",
+    "paths.",
+    "trainer.enable_progress_bar",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+)
+"""What a command may say besides; everything else a run has settled."""
+
+
+def settings(config: Config, door: str, given: Sequence[str]) -> tuple[RunFolder, Config]:
+    """The run that ``config.resume`` names and its settings.
+
+    Args:
+        config: settings of this command.
+        door: which command that is.
+        given: its overrides, as it says them.
+
+    Raises:
+        UserError: there is no run, it is another version's or another door's, or the command gives it other settings.
+    """
+    run = RunFolder.begun(Path(str(config.resume)))
+    if other := [override for override in given if not override.lstrip("+").startswith(ALLOWED)]:
+        raise UserError(f"a resumed run keeps its own settings: leave out {' '.join(other)}, or resume= for a new run")
+    own = load_config(run.config_path, door)
+    trainer = dict(own.trainer)
+    for override in given:
+        key, _, _ = override.lstrip("+").partition("=")
+        if key.startswith("trainer."):
+            name = key.removeprefix("trainer.")
+            trainer[name] = config.trainer[name]
+    facts = _facts(run)
+    data_dir = config.paths.data_dir
+    if not any(override.startswith("paths.data_dir=") for override in given):
+        data_dir = facts.get("data_dir", data_dir)
+    paths = replace(config.paths, data_dir=data_dir, output_dir=str(run.path))
+    return run, replace(own, trainer=trainer, paths=paths, resume=config.resume)
+
+
+def begin(run: RunFolder, facts: Mapping[str, Any], *, resumed: bool) -> dict[str, Any]:
+    """Record what a run begins with in ``run.json``, or hold a resumed run to it; gives what to record at the end.
+
+    Args:
+        run: the run.
+        facts: what this process found; ``data_fingerprint`` among them.
+        resumed: whether the run began earlier.
+
+    Raises:
+        UserError: the data have changed since the run began.
+    """
+    now = {**facts, "threads": torch.get_num_threads(), "versions": versions(PACKAGES)}
+    before = _facts(run) if resumed else {}
+    if (fingerprint := before.get("data_fingerprint", now["data_fingerprint"])) != now["data_fingerprint"]:
+        raise UserError(
+            f"the data of the run in {run.path} have changed since it began (fingerprint {fingerprint}, now "
+            f"{now['data_fingerprint']}); put them back, or start a new run"
+        )
+    for what in ("versions", "threads"):
+        if before.get(what, now[what]) != now[what]:
+            log.warning("other %s than when the run began: it may not end bit for bit as it would have", what)
+    if resumed:
+        now |= {key: before[key] for key in ("command", "experiment") if key in before}
+        now["resumed"] = before.get("resumed", 0) + 1
+    if rank() == 0:
+        run.write_provenance(now)
+    return now
+
+
+def _facts(run: RunFolder) -> dict[str, Any]:
+    return run.provenance() if (run.path / "run.json").is_file() else {}
