@@ -65,7 +65,7 @@ lint: $(READY) ## ruff, codespell, import rules
 	$(BIN)/codespell
 	$(BIN)/lint-imports
 
-format: $(READY) ## let ruff mend what it can
+format: $(READY) ## let ruff fix what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -1,1 +1,1 @@
-"""Measurements: figures over several seeds, and speed against named peers."""
+"""Measurements: metrics over several seeds, and speed against named peers."""

@@ -52,7 +52,7 @@ def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
-    """Threads as asked for; end with one line where the device is not there or the figures would be no figures."""
+    """Threads as asked for; end with one line where the device is not there or the metrics would be no metrics."""
     if arguments.quick and arguments.out.parent == RESULTS and not arguments.memory_of:
         sys.exit(f"error: --quick measures nothing that belongs into {arguments.out}; name another file with --out")
     if arguments.device == "cuda" and not torch.cuda.is_available():
@@ -72,7 +72,7 @@ def measure(arguments: argparse.Namespace, cases: dict[str, Case]) -> None:
 
 
 def machine(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Where, when and how a figure was measured."""
+    """Where, when and how a metric was measured."""
     facts = {
         "cpu": _cpu(),
         "cores": os.cpu_count(),

@@ -1,7 +1,7 @@
 """``python -m benchmarks.results``: every experiment of the README's table over three seeds, as mean and deviation.
 
 Each run is the command a user would type. Runs that are finished already (outputs/results/<name>/seed<n>) are kept,
-so the table can be made again from its run folders. Writes benchmarks/results/figures.json and prints the table.
+so the table can be made again from its run folders. Writes benchmarks/results/metrics.json and prints the table.
 """
 
 import json
@@ -22,7 +22,7 @@ EXPERIMENTS = {
     "handbook": ["experiment=handbook"],
 }
 SEEDS = (0, 1, 2)
-FIGURES = ("average_precision", "roc_auc", "card_precision_at_100", "recall_at_fpr_0.01")
+METRICS = ("average_precision", "roc_auc", "card_precision_at_100", "recall_at_fpr_0.01")
 OUTPUT = Path("outputs/results")
 
 
@@ -40,17 +40,17 @@ def main() -> None:
             subprocess.run([sys.executable, "-m", "fraudlab.train", *command], check=True, stdout=subprocess.DEVNULL)
     results = {name: summary(name) for name in EXPERIMENTS}
     machine = {"cpus": os.cpu_count(), "platform": platform.platform()}
-    write_json(Path("benchmarks/results/figures.json"), {"machine": machine, "seeds": SEEDS, "results": results})
+    write_json(Path("benchmarks/results/metrics.json"), {"machine": machine, "seeds": SEEDS, "results": results})
     for name, result in results.items():
         print(f"\n{name}  (python -m fraudlab.train {' '.join(EXPERIMENTS[name])})")
         for part in ("val", "test"):
-            cells = [f"{key} {result[part][key]['mean']:.4f} ± {result[part][key]['std']:.4f}" for key in FIGURES]
+            cells = [f"{key} {result[part][key]['mean']:.4f} ± {result[part][key]['std']:.4f}" for key in METRICS]
             print(f"  {part:4s} " + "   ".join(cells))
         print(f"  training {result['train_seconds']['mean']:.0f} s")
 
 
 def summary(name: str) -> dict[str, object]:
-    """Mean and standard deviation (n - 1) over the seeds of an experiment's figures."""
+    """Mean and standard deviation (n - 1) over the seeds of an experiment's metrics."""
     metrics = [json.loads((OUTPUT / name / f"seed{seed}" / "metrics.json").read_text()) for seed in SEEDS]
     facts = json.loads((OUTPUT / name / f"seed{SEEDS[0]}" / "run.json").read_text())
 
@@ -61,7 +61,7 @@ def summary(name: str) -> dict[str, object]:
         "command": f"python -m fraudlab.train {' '.join(EXPERIMENTS[name])}",
         "simulated": facts["simulated"],
         "data_fingerprint": facts["data_fingerprint"],
-        **{part: {key: spread([m[part][key] for m in metrics]) for key in FIGURES} for part in ("val", "test")},
+        **{part: {key: spread([m[part][key] for m in metrics]) for key in METRICS} for part in ("val", "test")},
         "train_seconds": spread([m["train"]["seconds"] for m in metrics]),
     }
 

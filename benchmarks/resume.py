@@ -2,7 +2,7 @@
 
 Each of the runs, on a small simulated table, is killed by SIGKILL and resumed until it has been killed often enough;
 batches of training, of validation and of scoring count alike. Prints each kill, and at the end how many runs end with
-the same weights, optimiser states, predictions, figures and curves, to the bit.
+the same weights, optimiser states, predictions, metrics and curves, to the bit.
 """
 
 import argparse

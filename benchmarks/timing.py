@@ -52,8 +52,8 @@ def synchronize(device: str) -> None:
 def speed(seconds: list[float], rows: int, steps: int | None = None) -> dict[str, Any]:
     """Median rate of rounds of so many rows, and the median time of one of their steps."""
     median = statistics.median(seconds)
-    figures: dict[str, Any] = {"rows": rows, "seconds": seconds, "rows_per_s": rows / median}
-    return figures if steps is None else {**figures, "steps": steps, "ms_per_step": 1000 * median / steps}
+    metrics: dict[str, Any] = {"rows": rows, "seconds": seconds, "rows_per_s": rows / median}
+    return metrics if steps is None else {**metrics, "steps": steps, "ms_per_step": 1000 * median / steps}
 
 
 def peak_memory(run: Callable[[], Any], device: str) -> dict[str, float]:

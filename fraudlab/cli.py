@@ -1,4 +1,4 @@
-"""How a door opens: Hydra composes the config, errors come out as one message, heavy imports come last."""
+"""How a command runs: Hydra composes the config, errors come out as one message, heavy imports come last."""
 
 import difflib
 import io
@@ -34,7 +34,7 @@ def conf_dir() -> Path:
     return checkout if (checkout / "train.yaml").is_file() else package / "conf"
 
 
-def door(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
+def command(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
     """Make ``main(config)`` the command ``python -m fraudlab.<name>``.
 
     ``main`` gets the typed config. A mistake of the user's, in the config or in ``main``, ends the command with one
@@ -42,7 +42,7 @@ def door(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
     """
 
     def decorate(main: Callable[[Any], None]) -> Callable[[], None]:
-        def command() -> None:
+        def run() -> None:
             full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
             os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise, so that the message is ours to write
 
@@ -60,7 +60,7 @@ def door(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
                 # Schemas stand beside the options they type; only the options are for users.
                 print(re.sub(r"\bbase_\w+(, |$)", "", printed.getvalue(), flags=re.MULTILINE), end="")
 
-        return command
+        return run
 
     return decorate
 
@@ -68,7 +68,7 @@ def door(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
 def goes_with_the_data(name: str, arguments: Sequence[str]) -> list[str]:
     """Overrides that ``data=<option>`` stands for besides, where the arguments name nothing else in their place.
 
-    A door that has experiments takes the data's experiment; one that has none, its features and split.
+    A command that has experiments takes the data's experiment; one that has none, its features and split.
     """
     given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     goes_with = schemas.GOES_WITH.get(given.get("data", ""))
@@ -134,7 +134,7 @@ def choices() -> dict[str, str]:
     return {group: str(option) for group, option in HydraConfig.get().runtime.choices.items() if option is not None}
 
 
-def command() -> str:
+def command_line() -> str:
     """What to type for this run alone, also where it is one of a multirun, perhaps in a launcher's process."""
     settings = HydraConfig.get()
     if settings.mode == RunMode.RUN:

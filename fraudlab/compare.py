@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from fraudlab.cli import door
+from fraudlab.cli import command
 from fraudlab.config import CompareConfig
 
 
-@door("compare")
+@command("compare")
 def main(config: CompareConfig) -> None:
     from fraudlab.files import write_json
     from fraudlab.reporting.comparison import comparison_table, to_json, write_comparison_page

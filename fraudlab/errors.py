@@ -7,6 +7,6 @@ DIVERGED = "training diverged"
 class UserError(ValueError):
     """Something the user gave cannot work.
 
-    The message names the cause and the mend in one or two sentences. A door prints it without a
+    The message names the cause and the fix in one or two sentences. A command prints it without a
     traceback and exits with status 1 (``HYDRA_FULL_ERROR=1`` shows the traceback).
     """

@@ -1,21 +1,21 @@
-"""``python -m fraudlab.evaluate run=<folder>``: the figures of a run again, from its checkpoints."""
+"""``python -m fraudlab.evaluate run=<folder>``: the metrics of a run again, from its checkpoints."""
 
 from pathlib import Path
 
-from fraudlab.cli import door
+from fraudlab.cli import command
 from fraudlab.config import EvaluateConfig
 from fraudlab.errors import UserError
 
 
-@door("evaluate")
+@command("evaluate")
 def main(config: EvaluateConfig) -> None:
     from fraudlab.data.prepared import prepared_table
     from fraudlab.files import write_json
     from fraudlab.reporting.published import benchmark_for
     from fraudlab.reporting.ranking_curve import write_curve
-    from fraudlab.reporting.table import figures_table
+    from fraudlab.reporting.table import metrics_table
     from fraudlab.runs.folder import RunFolder
-    from fraudlab.runs.predictions import predictions_frame, split_figures
+    from fraudlab.runs.predictions import predictions_frame, split_metrics
     from fraudlab.runs.settings import load_config
     from fraudlab.training.scoring import score_rows
 
@@ -30,23 +30,23 @@ def main(config: EvaluateConfig) -> None:
     predictions = {
         part: predictions_frame(table, rows, score_rows(trained, table, rows, where))
         for part, (rows, where) in scored.items()
-        if part in recorded  # a run with test=false has no figures of the test window, and gets none
+        if part in recorded  # a run with test=false has no metrics of the test window, and gets none
     }
-    figures = split_figures(predictions)
-    print(figures_table(figures, benchmark_for(trained.published, trained.data), simulated=schema.simulated))
+    metrics = split_metrics(predictions)
+    print(metrics_table(metrics, benchmark_for(trained.published, trained.data), simulated=schema.simulated))
     out = Path(config.paths.output_dir)
-    write_json(out / "metrics.json", figures)
+    write_json(out / "metrics.json", metrics)
     for part, predicted in predictions.items():
         write_curve(out / "curves" / f"{part}.csv", predicted)
     differing = [
         f"{part}.{name}: {recorded[part][name]} in metrics.json, {value} now"
-        for part, values in figures.items()
+        for part, values in metrics.items()
         for name, value in values.items()
         if recorded[part][name] != value
     ]
     if differing:
-        raise UserError("figures differ from those of the run:\n  " + "\n  ".join(differing))
-    print(f"\nthe same figures as in {run.metrics_path}; with curves: {out}")
+        raise UserError("metrics differ from those of the run:\n  " + "\n  ".join(differing))
+    print(f"\nthe same metrics as in {run.metrics_path}; with curves: {out}")
 
 
 if __name__ == "__main__":

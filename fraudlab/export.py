@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from fraudlab.cli import door
+from fraudlab.cli import command
 from fraudlab.config import ExportConfig
 
 
-@door("export")
+@command("export")
 def main(config: ExportConfig) -> None:
     from fraudlab.bundle.summary import summary
     from fraudlab.exporter.writer import export

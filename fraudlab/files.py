@@ -62,9 +62,9 @@ def _alone(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")
     while True:
-        with lock.open("w") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)  # the kernel lets go of it if this process dies
-            if not _lies_at(lock, held):
+        with lock.open("w") as locked:
+            fcntl.flock(locked, fcntl.LOCK_EX)  # the kernel lets go of it if this process dies
+            if not _lies_at(lock, locked):
                 continue  # the one before took the file away, and others may hold a new one
             try:
                 yield

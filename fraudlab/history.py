@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from fraudlab.cli import door
+from fraudlab.cli import command
 from fraudlab.config import HistoryConfig
 
 
-@door("history")
+@command("history")
 def main(config: HistoryConfig) -> None:
     import polars as pl
 

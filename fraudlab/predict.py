@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-from fraudlab.cli import door
+from fraudlab.cli import command
 from fraudlab.config import PredictConfig
 
 
-@door("predict")
+@command("predict")
 def main(config: PredictConfig) -> None:
     from fraudlab.bundle import load
     from fraudlab.bundle.scoring import score_file, score_table

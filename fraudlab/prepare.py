@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from fraudlab.cli import door
+from fraudlab.cli import command
 from fraudlab.config import PrepareConfig
 
 
-@door("prepare")
+@command("prepare")
 def main(config: PrepareConfig) -> None:
     from fraudlab.data.encoded import encode, fit_encoder
     from fraudlab.data.prepared import prepared_table

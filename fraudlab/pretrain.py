@@ -3,11 +3,11 @@
 import time
 from pathlib import Path
 
-from fraudlab.cli import choices, command, door, overrides
+from fraudlab.cli import choices, command, command_line, overrides
 from fraudlab.config import PretrainConfig
 
 
-@door("pretrain")
+@command("pretrain")
 def main(config: PretrainConfig) -> None:
     started = time.perf_counter()
     # Heavy: only now, so that --help and config errors answer at once.
@@ -48,7 +48,7 @@ def main(config: PretrainConfig) -> None:
             "split_rows": {part: len(rows) for part, rows in parts.items()},
             "seed": config.seed,
             "device": config.trainer["accelerator"],
-            "command": command(),
+            "command": command_line(),
         }
         facts = resume.begin(run, facts, resumed=bool(config.resume))
         # Never split.train, the later rows of the tested model: a training from here is chosen on the validation.
@@ -73,14 +73,14 @@ def main(config: PretrainConfig) -> None:
         }
         run.write_provenance({**facts, "wall_seconds": time.perf_counter() - started})
         write_json(run.metrics_path, metrics)
-        tracked.figures(metrics)
+        tracked.metrics(metrics)
         tracked.artifact("model", run.path, "checkpoints", "encoder", "config.yaml", "metrics.json")
         print("\nMean squared error of the reconstructed columns, each in units of its variance, nothing hidden:")
         print("1 is no better than each column's mean, 0 is perfect; constant columns lower the former\n")
         print(f"{'':5}  {'rows':>10}  {'reconstruction':>14}  {'column means':>12}")
-        for part, figures in metrics.items():
-            loss, baseline = figures["reconstruction_loss"], figures["baseline"]
-            print(f"{part:5}  {figures['rows']:10,}  {loss:14.4f}  {baseline:12.4f}")
+        for part, values in metrics.items():
+            loss, baseline = values["reconstruction_loss"], values["baseline"]
+            print(f"{part:5}  {values['rows']:10,}  {loss:14.4f}  {baseline:12.4f}")
         print(f"\nrun folder: {run.path}")
         print(f"train from it: python -m fraudlab.train model.pretrained={run.path}")
 

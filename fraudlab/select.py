@@ -4,11 +4,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from fraudlab.cli import choices, command, door, overrides
+from fraudlab.cli import choices, command, command_line, overrides
 from fraudlab.config import SelectConfig
 
 
-@door("select")
+@command("select")
 def main(config: SelectConfig) -> None:
     import yaml
 
@@ -35,7 +35,7 @@ def main(config: SelectConfig) -> None:
     chosen = {group: choices()[group] for group in ("data", "features", "split")}
     page = run.path / "selection.html"
     write_selection_report(page, selection, {**chosen, **limits}, simulated=simulated, use=use)
-    facts = {"simulated": simulated, "data_fingerprint": table.data_fingerprint, "command": command()}
+    facts = {"simulated": simulated, "data_fingerprint": table.data_fingerprint, "command": command_line()}
     run.write_provenance({**chosen, **facts})
     write_json(run.path / "selection.json", {"simulated": simulated, **limits, **selection.to_dict()})
     print(selection_table(selection, simulated=simulated))

@@ -6,12 +6,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from fraudlab.cli import door
+from fraudlab.cli import command
 from fraudlab.config import ServeConfig
 from fraudlab.errors import UserError
 
 
-@door("serve")
+@command("serve")
 def main(config: ServeConfig) -> None:
     bundle = config.bundle or newest_bundle()
     print(f"serving {bundle} at http://{config.serving.host}:{config.serving.port} (/docs, /health/ready)", flush=True)

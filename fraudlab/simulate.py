@@ -3,11 +3,11 @@
 import shlex
 from pathlib import Path
 
-from fraudlab.cli import door
+from fraudlab.cli import command
 from fraudlab.config import SimulateConfig
 
 
-@door("simulate")
+@command("simulate")
 def main(config: SimulateConfig) -> None:
     from fraudlab.data.simulators import ieee_cis
 

@@ -3,11 +3,11 @@
 import signal
 from pathlib import Path
 
-from fraudlab.cli import door
+from fraudlab.cli import command
 from fraudlab.config import SweepConfig
 
 
-@door("sweep")
+@command("sweep")
 def main(config: SweepConfig) -> None:
     from fraudlab.tuning.composition import check, config_dir, experiment
     from fraudlab.tuning.definition import load_definition

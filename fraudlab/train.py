@@ -4,14 +4,14 @@ import logging
 import time
 from pathlib import Path
 
-from fraudlab.cli import choices, command, door, overrides
+from fraudlab.cli import choices, command, command_line, overrides
 from fraudlab.config import EstimatorConfig, TrainConfig
 from fraudlab.config.estimator import UNUSED
 
 log = logging.getLogger(__name__)
 
 
-@door("train")
+@command("train")
 def main(config: TrainConfig) -> None:
     started = time.perf_counter()
     # Heavy: only now, so that --help and config errors answer at once.
@@ -19,9 +19,9 @@ def main(config: TrainConfig) -> None:
     from fraudlab.files import write_json
     from fraudlab.reporting.published import benchmark_for
     from fraudlab.reporting.report import write_report
-    from fraudlab.reporting.table import figures_table
+    from fraudlab.reporting.table import metrics_table
     from fraudlab.runs.folder import RunFolder, rank
-    from fraudlab.runs.predictions import predictions_frame, split_figures
+    from fraudlab.runs.predictions import predictions_frame, split_metrics
     from fraudlab.runs.provenance import peak_memory_bytes
     from fraudlab.runs.settings import config_yaml
     from fraudlab.training import fit_baseline, resume, tracking, trial
@@ -37,7 +37,7 @@ def main(config: TrainConfig) -> None:
         if run.metrics_path.is_file():
             if config.report and not (run.path / "report.html").is_file():
                 write_report(run.path)
-            print(f"the run in {run.path} has ended; its figures: python -m fraudlab.evaluate run={run.path}")
+            print(f"the run in {run.path} has ended; its metrics: python -m fraudlab.evaluate run={run.path}")
             return
     check_settings(config)
     fit_baseline.warn_of_unused(config, overrides(*UNUSED))
@@ -62,7 +62,7 @@ def main(config: TrainConfig) -> None:
             "split_rows": {"train": len(split.train), "val": len(split.validation), "test": len(split.test)},
             "seed": config.seed,
             "device": "cpu" if isinstance(config.model, EstimatorConfig) else config.trainer["accelerator"],
-            "command": command(),
+            "command": command_line(),
         }
         facts = resume.begin(run, facts, resumed=bool(config.resume))
 
@@ -82,9 +82,9 @@ def main(config: TrainConfig) -> None:
             scores = score_rows(config, table, rows, where)
             rows_scored_per_second = len(rows) / (time.perf_counter() - began)
             run.write_predictions(part, predictions_frame(table, rows, scores))
-        figures = split_figures({part: run.predictions(part) for part in scored})
+        metrics = split_metrics({part: run.predictions(part) for part in scored})
         metrics = {
-            **figures,
+            **metrics,
             "train": {
                 "seconds": selection.seconds + (fits.seconds if refit else 0.0),
                 "epochs": fits.epochs,
@@ -97,12 +97,12 @@ def main(config: TrainConfig) -> None:
         }
         run.write_provenance({**facts, "wall_seconds": time.perf_counter() - started})
         write_json(run.metrics_path, metrics)
-        tracked.figures(metrics)
+        tracked.metrics(metrics)
         tracked.artifact("model", run.path, "checkpoints", "encoder", "config.yaml", "metrics.json")
         if config.report:
             write_report(run.path)
         print()
-        print(figures_table(metrics, benchmark_for(config.published, config.data), simulated=schema.simulated))
+        print(metrics_table(metrics, benchmark_for(config.published, config.data), simulated=schema.simulated))
         print(f"\nrun folder: {run.path}")
 
 

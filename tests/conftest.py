@@ -56,7 +56,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Command:
+def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
     """Run ``python -m fraudlab.<name>`` with overrides, as a user does, with one data cache for all tests."""
     cache = tmp_path_factory.mktemp("cache")
 
@@ -76,23 +76,23 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Command:
 
 
 @pytest.fixture(scope="session")
-def small_data(door: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_data(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder that holds the small simulated table."""
     folder = tmp_path_factory.mktemp("small_data")
     settings = [item for item in SMALL if item.startswith("data.")]
-    done = door("prepare", *settings, f"paths.data_dir={folder}")
+    done = command("prepare", *settings, f"paths.data_dir={folder}")
     assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.fixture(scope="session")
-def exported(door: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+def exported(command: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A run on simulated IEEE-CIS rows and the bundle exported from it."""
     folder = tmp_path_factory.mktemp("exported")
     quick = ("trainer.max_epochs=1", "trainer.enable_progress_bar=false", "report=false", "logger=none")
-    done = door("train", "data=ieee_cis_simulated", "data.rows=2000", *quick, f"hydra.run.dir={folder}/run")
+    done = command("train", "data=ieee_cis_simulated", "data.rows=2000", *quick, f"hydra.run.dir={folder}/run")
     assert done.returncode == 0, done.stderr
-    done = door("export", f"run={folder}/run", f"out={folder}/bundle", "calibration=platt")
+    done = command("export", f"run={folder}/run", f"out={folder}/bundle", "calibration=platt")
     assert done.returncode == 0, done.stderr
     assert "simulated" in done.stdout
     return folder / "run", folder / "bundle"

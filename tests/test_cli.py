@@ -1,4 +1,4 @@
-"""Doors answer mistakes with one message, status 1 and no traceback."""
+"""Commands answer mistakes with one message, status 1 and no traceback."""
 
 from pathlib import Path
 
@@ -33,26 +33,26 @@ from tests.conftest import Command
         ("scheduler=plateau", "refit=false"),
     ],
 )
-def test_a_wrong_override_is_named_with_the_nearest_right_one(door: Command, override: str, said: str) -> None:
+def test_a_wrong_override_is_named_with_the_nearest_right_one(command: Command, override: str, said: str) -> None:
     if override == "trainer=gpu":
         torch = pytest.importorskip("torch")
         if torch.cuda.is_available():
             pytest.skip("there is a GPU")
-    done = door("train", override)
+    done = command("train", override)
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_full_error_shows_the_traceback(door: Command) -> None:
-    done = door("train", "model.nd=3", env={"HYDRA_FULL_ERROR": "1"})
+def test_full_error_shows_the_traceback(command: Command) -> None:
+    done = command("train", "model.nd=3", env={"HYDRA_FULL_ERROR": "1"})
     assert done.returncode != 0
     assert "Traceback" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["train", "pretrain", "prepare", "simulate", "evaluate", "sweep"])
-def test_help_shows_groups_and_examples(door: Command, name: str) -> None:
-    done = door(name, "--help")
+def test_help_shows_groups_and_examples(command: Command, name: str) -> None:
+    done = command(name, "--help")
     assert done.returncode == 0, done.stderr
     assert "Examples:" in done.stdout
     assert "base_" not in done.stdout
@@ -61,18 +61,18 @@ def test_help_shows_groups_and_examples(door: Command, name: str) -> None:
         assert done.stdout.count("python -m fraudlab.train ") >= 4
 
 
-def test_an_unwritable_run_folder_is_one_message(door: Command, tmp_path) -> None:
+def test_an_unwritable_run_folder_is_one_message(command: Command, tmp_path) -> None:
     (tmp_path / "file").write_text("")
-    done = door("train", f"hydra.run.dir={tmp_path}/file/run")
+    done = command("train", f"hydra.run.dir={tmp_path}/file/run")
     assert done.returncode == 1
     assert "cannot read or write" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_wrong_key_in_a_users_own_yaml_is_named(door: Command, tmp_path: Path) -> None:
+def test_a_wrong_key_in_a_users_own_yaml_is_named(command: Command, tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nmodel:\n  gama: 1.5\n")
-    done = door("train", "--config-dir", str(tmp_path), "experiment=mine")
+    done = command("train", "--config-dir", str(tmp_path), "experiment=mine")
     assert done.returncode == 1
     assert "model.gama is no setting. Did you mean model.gamma" in done.stderr
     assert "does not exist" not in done.stderr

@@ -28,8 +28,8 @@ OPTIONS = [
 pytestmark = pytest.mark.usefixtures("hydra_conf")
 
 
-def compose(door: str, *overrides: str):
-    return hydra.compose(door, ["paths.output_dir=out", *overrides])
+def compose(command: str, *overrides: str):
+    return hydra.compose(command, ["paths.output_dir=out", *overrides])
 
 
 def required(group: str, option: str) -> list[str]:
@@ -64,8 +64,8 @@ def test_every_option_composes_types_and_builds(group: str, option: str) -> None
     assert made(optimizer, 100)["scheduler"].optimizer is optimizer
 
 
-@pytest.mark.parametrize("door", sorted(config.DOORS))
-def test_every_door_composes(door: str) -> None:
+@pytest.mark.parametrize("command", sorted(config.COMMANDS))
+def test_every_command_composes(command: str) -> None:
     overrides = {
         "evaluate": ["run=x"],
         "simulate": ["out=x"],
@@ -74,8 +74,8 @@ def test_every_door_composes(door: str) -> None:
         "sweep": ["sweep=x"],
         "export": ["run=x"],
         "predict": ["bundle=x", "input=x.csv", "output=y.csv"],
-    }.get(door, [])
-    assert isinstance(config.typed(door, compose(door, *overrides)), config.DOORS[door])
+    }.get(command, [])
+    assert isinstance(config.typed(command, compose(command, *overrides)), config.COMMANDS[command])
 
 
 @pytest.mark.parametrize("group", sorted(config.SCHEMAS))

@@ -43,7 +43,7 @@ def test_a_failure_leaves_the_old_content_and_nothing_else(tmp_path: Path, folde
 
 def test_nan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
-        write_json(tmp_path / "file", {"figure": float("nan")})
+        write_json(tmp_path / "file", {"metric": float("nan")})
     assert not list(tmp_path.iterdir())
 
 

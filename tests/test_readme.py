@@ -20,7 +20,7 @@ def block(kind: str, part: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def own_data(door: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own_data(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The README's claims: its YAML, its command, on a table it describes."""
     folder = tmp_path_factory.mktemp("own")
     draw = np.random.default_rng(0)
@@ -33,8 +33,8 @@ def own_data(door: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "claims.csv").write_text("\n".join(lines) + "\n")
     (folder / "my" / "experiment").mkdir(parents=True)
     (folder / "my" / "experiment" / "claims.yaml").write_text(block("yaml", "claims.csv"))
-    command = block("sh", "--config-dir").strip().removeprefix("python -m fraudlab.train ").split()
-    done = door("train", *command, "batch_size=64", "hydra.run.dir=run", cwd=folder)
+    words = block("sh", "--config-dir").strip().removeprefix("python -m fraudlab.train ").split()
+    done = command("train", *words, "batch_size=64", "hydra.run.dir=run", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
@@ -55,11 +55,11 @@ TRAININGS = [line for line in block("sh", "fraudlab.evaluate").splitlines() if "
 
 
 @pytest.mark.parametrize("line", [line for line in TRAININGS if "resume=" not in line])  # which needs a run
-def test_training_commands_compose(door: Command, line: str) -> None:
-    command = line.split("#")[0].replace("<run>", "run").split()[3:]
-    if "-m" in command:  # the first of its jobs
-        command = [word.split(",")[0] for word in command if word != "-m"]
-    done = door("train", "--cfg", "job", *command)
+def test_training_commands_compose(command: Command, line: str) -> None:
+    words = line.split("#")[0].replace("<run>", "run").split()[3:]
+    if "-m" in words:  # the first of its jobs
+        words = [word.split(",")[0] for word in words if word != "-m"]
+    done = command("train", "--cfg", "job", *words)
     assert done.returncode == 0, done.stderr
     assert "average_precision" in done.stdout
 

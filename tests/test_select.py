@@ -42,10 +42,10 @@ def table(turns: bool = True, later: int = 0) -> pl.DataFrame:
     return frame
 
 
-def select(door: Command, folder: Path, frame: pl.DataFrame, *more: str) -> dict:
+def select(command: Command, folder: Path, frame: pl.DataFrame, *more: str) -> dict:
     folder.mkdir()
     frame.write_csv(folder / "table.csv")
-    done = door(
+    done = command(
         "select",
         *("data=table", f"data.path={folder}/table.csv", "data.label=fraud", "data.time=second", "features=columns"),
         *("split=time_fraction", "days=20", f"hydra.run.dir={folder}/run", *more),
@@ -55,9 +55,9 @@ def select(door: Command, folder: Path, frame: pl.DataFrame, *more: str) -> dict
 
 
 @pytest.fixture(scope="module")
-def found(door: Command, tmp_path_factory: pytest.TempPathFactory) -> dict:
+def found(command: Command, tmp_path_factory: pytest.TempPathFactory) -> dict:
     folder = tmp_path_factory.mktemp("select") / "one"
-    return {"folder": folder, **select(door, folder, table())}
+    return {"folder": folder, **select(command, folder, table())}
 
 
 def test_planted_features_are_found(found: dict) -> None:
@@ -79,44 +79,44 @@ def test_the_page_shows_them(found: dict) -> None:
     assert (found["folder"] / "run" / "run.json").is_file()
 
 
-def test_later_rows_have_no_influence(found: dict, door: Command, tmp_path: Path) -> None:
-    again = select(door, tmp_path / "other", table(later=5))
+def test_later_rows_have_no_influence(found: dict, command: Command, tmp_path: Path) -> None:
+    again = select(command, tmp_path / "other", table(later=5))
     for each in ("rows", "auc", "groups", "leave_out"):
         assert again[each] == found[each]
 
 
-def left_out_by(found: dict, door: Command) -> list[str]:
+def left_out_by(found: dict, command: Command) -> list[str]:
     """By the training that the printed command starts."""
     command = found["printed"].strip().splitlines()[-1]
     words = shlex.split(command[command.index("--config-dir") :])
-    done = door("train", "--cfg", "job", *words)
+    done = command("train", "--cfg", "job", *words)
     assert done.returncode == 0, done.stderr
     return yaml.safe_load(done.stdout)["features"]["leave_out"]
 
 
-def test_only_columns_asked_for_repeat_others(door: Command, tmp_path: Path) -> None:
+def test_only_columns_asked_for_repeat_others(command: Command, tmp_path: Path) -> None:
     """And what the command left out before stays out."""
     given = ("among=turns|signal", "features.leave_out=[word]")
-    found = select(door, tmp_path / "among", table(turns=False), *given)
+    found = select(command, tmp_path / "among", table(turns=False), *given)
     assert found["leave_out"] == []
     assert [group["kept"] for group in found["groups"]] == [{"signal": [], "turns": []}]
-    assert left_out_by(found, door) == ["word"]
-    again = select(door, tmp_path / "again", table(), *given[1:])
-    assert left_out_by(again, door) == ["word", "rounded", "turns"]
+    assert left_out_by(found, command) == ["word"]
+    again = select(command, tmp_path / "again", table(), *given[1:])
+    assert left_out_by(again, command) == ["word", "rounded", "turns"]
 
 
-def test_settings_are_used_by_a_training(found: dict, door: Command) -> None:
+def test_settings_are_used_by_a_training(found: dict, command: Command) -> None:
     settings = yaml.safe_load((found["folder"] / "run" / "local" / "leave_out.yaml").read_text())
     assert settings == {"features": {"leave_out": ["rounded", "turns"]}}
-    assert left_out_by(found, door) == ["rounded", "turns"]
+    assert left_out_by(found, command) == ["rounded", "turns"]
 
 
-def test_tables_that_cannot_be_judged_are_refused(door: Command, tmp_path: Path) -> None:
+def test_tables_that_cannot_be_judged_are_refused(command: Command, tmp_path: Path) -> None:
     table().drop("second").write_csv(tmp_path / "t.csv")
     arguments = ("data=table", f"data.path={tmp_path}/t.csv", "data.label=fraud", "features=columns", "split=random")
-    done = door("select", *arguments, f"hydra.run.dir={tmp_path}/run")
+    done = command("select", *arguments, f"hydra.run.dir={tmp_path}/run")
     assert done.returncode == 1
     assert "data.time=" in done.stderr
-    done = door("select", *arguments, "among=+", f"hydra.run.dir={tmp_path}/run2")
+    done = command("select", *arguments, "among=+", f"hydra.run.dir={tmp_path}/run2")
     assert done.returncode == 1
     assert "no regular expression" in done.stderr

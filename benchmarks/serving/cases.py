@@ -269,7 +269,7 @@ def shutdown(material: Material, effort: Effort) -> list[Line]:
     """Stop the server in the midst of load, again and again.
 
     A request counts as accepted when it was sent before the signal: the server took all it was sent until then. Later
-    ones may find a closed door, but an answer once begun must come whole, which the client would count as lost.
+    ones may find a closed command, but an answer once begun must come whole, which the client would count as lost.
     """
     lost = served = 0
     seconds, statuses = [], []

@@ -58,9 +58,9 @@ def material(folder: Path, rows: int = ROWS) -> Material:
             choice = ["data=ieee_cis_simulated", f"data.rows={rows}", "split=time_fraction"]
             choice += ["features=columns", "features.encoder.clip=10"]
             quiet = ["trainer.max_epochs=2", "trainer.enable_progress_bar=false", "report=false"]
-            _door("train", *choice, *quiet, f"hydra.run.dir={folder}/run", f"paths.data_dir={data}")
+            _command("train", *choice, *quiet, f"hydra.run.dir={folder}/run", f"paths.data_dir={data}")
             progress.update()
-            _door("export", f"run={folder}/run", f"out={folder}/bundle", f"paths.data_dir={data}")
+            _command("export", f"run={folder}/run", f"out={folder}/bundle", f"paths.data_dir={data}")
             progress.update()
             _rival(folder / "plain", _table(data, rows), _fields(folder))
             progress.update()
@@ -110,7 +110,7 @@ def _rival(folder: Path, table: pl.DataFrame, fields: dict[str, str]) -> None:
     plain_app.save(folder, classifier, columns)
 
 
-def _door(name: str, *overrides: str) -> None:
+def _command(name: str, *overrides: str) -> None:
     done = subprocess.run([sys.executable, "-m", f"fraudlab.{name}", *overrides], capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"error: python -m fraudlab.{name} {' '.join(overrides)}\n{done.stdout}{done.stderr}")

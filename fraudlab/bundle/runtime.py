@@ -39,7 +39,7 @@ class Bundle:
         manifest, schema, metrics: content of the JSON files of these names.
         decision: calibration and risk levels.
         missing: which values of a record stand for a missing one, as they did in training.
-        features, look_ups: what turns a record into the encoder's columns.
+        features, lookups: what turns a record into the encoder's columns.
         encoder: what turns those into arrays.
     """
 
@@ -53,7 +53,7 @@ class Bundle:
         self.missing = _missing_values(self.schema["fields"])
         features = self._json("features.json")
         self.features = registry.make(features["settings"], TableSchema.from_dict(features["schema"]))
-        self.look_ups = {
+        self.lookups = {
             path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in folder.glob("look_ups/*.npy")
         }
         self.encoder = TableEncoder.load(folder)
@@ -67,7 +67,7 @@ class Bundle:
 
     def columns(self, record: Record) -> dict[str, Any]:
         """The columns that the encoder reads, of a raw record."""
-        return self.features.of_record(self.missing.out_of_record(record), self.look_ups)
+        return self.features.of_record(self.missing.out_of_record(record), self.lookups)
 
     def encode(self, records: Sequence[Record]) -> Arrays:
         """The arrays of raw records: ``categorical`` int64 [n, C], ``numeric`` float32 [n, N].

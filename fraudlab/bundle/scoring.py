@@ -117,7 +117,7 @@ def _scores(bundle: Bundle, frame: pl.LazyFrame, key: str | None, threads: int) 
 
 
 def _scored(bundle: Bundle, block: pl.DataFrame, start: int, key: str | None) -> pl.DataFrame:
-    columns = bundle.features.of_records(bundle.missing.out_of_rows(block), bundle.look_ups)
+    columns = bundle.features.of_records(bundle.missing.out_of_rows(block), bundle.lookups)
     score = bundle.score(bundle.encoder.transform(columns))
     name = {"row": np.arange(start, start + len(block))} if key is None else {key: block[key]}
     return pl.DataFrame({**name, "score": score, "risk_level": bundle.decision.levels(score)})

@@ -6,7 +6,7 @@ from fraudlab.bundle.runtime import Bundle
 
 
 def summary(bundle: Bundle) -> str:
-    """The bundle's figures as plain text."""
+    """The bundle's metrics as plain text."""
     decision, facts = bundle.decision, bundle.manifest
     level = {decision.thresholds["medium"]: "medium", decision.thresholds["high"]: "high"}
     lines = [

@@ -1,4 +1,4 @@
-"""Typed settings: one dataclass for every product option, one for every door.
+"""Typed settings: one dataclass for every product option, one for every command.
 
 Product groups (``data features split model loss``) decide what a score is. They are plain data: they go into
 checkpoints as JSON and rebuild the object through the registries without Hydra. Plumbing groups
@@ -62,7 +62,7 @@ from fraudlab.config.split import (
 from fraudlab.config.sweep import SweepConfig
 
 __all__ = [
-    "DOORS",
+    "COMMANDS",
     "GOES_WITH",
     "SCHEMAS",
     "CatBoostConfig",
@@ -144,7 +144,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
 # What data=<option> stands for besides, as the default experiment, features and split are the handbook's.
 _WITH_IEEE_CIS = {"experiment": "ieee_cis", "features": "ieee_cis", "split": "four_months_gap"}
 GOES_WITH = {"ieee_cis": _WITH_IEEE_CIS, "ieee_cis_simulated": _WITH_IEEE_CIS}
-DOORS: dict[str, type] = {
+COMMANDS: dict[str, type] = {
     "train": TrainConfig,
     "pretrain": PretrainConfig,
     "prepare": PrepareConfig,
@@ -161,20 +161,20 @@ DOORS: dict[str, type] = {
 
 
 def register() -> None:
-    """Make the schemas known to Hydra under ``<group>/base_<option>`` and ``base_<door>``, and ``${stem:<path>}``."""
+    """Make the schemas known to Hydra as ``<group>/base_<option>`` and ``base_<command>``, and ``${stem:<path>}``."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
     OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
     store = ConfigStore.instance()
-    for door, schema in DOORS.items():
-        store.store(name=f"base_{door}", node=schema)
+    for command, schema in COMMANDS.items():
+        store.store(name=f"base_{command}", node=schema)
     for group, options in SCHEMAS.items():
         for option, schema in options.items():
             store.store(group=group, name=f"base_{option}", node=schema)
 
 
-def typed(door: str, composed: Any) -> Any:
+def typed(command: str, composed: Any) -> Any:
     """The dataclass of a composed config, product groups included, each checked by its ``__post_init__``.
 
     Plumbing groups come out as plain dictionaries. A key that the schema has not is refused here too: Hydra lets
@@ -184,7 +184,7 @@ def typed(door: str, composed: Any) -> Any:
 
     plain = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(plain, dict)
-    settings = OmegaConf.structured(DOORS[door])
+    settings = OmegaConf.structured(COMMANDS[command])
     for group, options in SCHEMAS.items():
         if plain.get(group):
             settings[group] = options[plain[group]["name"]]

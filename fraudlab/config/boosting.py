@@ -1,4 +1,4 @@
-"""``model=<name>``: what networks are held against."""
+"""``model=<name>``: boosted trees."""
 
 from dataclasses import dataclass
 

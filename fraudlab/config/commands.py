@@ -1,4 +1,4 @@
-"""One dataclass a door: ``python -m fraudlab.<door>``."""
+"""One dataclass a command: ``python -m fraudlab.<command>``."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,7 @@ class PathsConfig:
 
 @dataclass
 class FitConfig:
-    """What every door that fits a network has; experiments and recipes set these."""
+    """What every command that fits a network has; experiments and recipes set these."""
 
     data: Any = MISSING
     features: Any = MISSING
@@ -37,7 +37,7 @@ class FitConfig:
     eval_batch_size: int = 16384
     shuffle: str = "auto"  # rows | blocks, for data larger than memory | auto
     keep_on_device: str = "auto"  # auto | always | never: arrays live on the accelerator
-    published: str | None = None  # whose published figures stand beside ours
+    published: str | None = None  # whose published metrics stand beside ours
     resume: str | None = None  # folder of a run that was killed; it goes on with its own settings
     tried: str | None = None  # what else was tried when this recipe was chosen; goes into the run folder
 

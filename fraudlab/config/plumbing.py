@@ -3,10 +3,14 @@
 import difflib
 import importlib
 import inspect
+import logging
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from fraudlab.errors import UserError
+
+log = logging.getLogger(__name__)
 
 # Plumbing may come from here and nowhere else, whatever a config says.
 ALLOWED_TARGETS = (
@@ -15,6 +19,10 @@ ALLOWED_TARGETS = (
     "torch.profiler.",
     "fraudlab.training.callbacks.",
 )
+
+
+_MOVED = {"fraudlab.callbacks.": "fraudlab.training.callbacks."}
+"""Where classes stood in earlier versions, as users' YAML and old run folders name them."""
 
 
 def check_plumbing(where: str, config: Any) -> None:
@@ -29,7 +37,7 @@ def check_plumbing(where: str, config: Any) -> None:
         check_plumbing(f"{where}.{key}", value)
     if "_target_" not in config:
         return
-    name = config["_target_"]
+    name = _target(config)
     if not name.startswith(ALLOWED_TARGETS):
         raise UserError(f"{where}._target_={name} is not allowed; it must start with: {', '.join(ALLOWED_TARGETS)}")
     module, _, attribute = name.rpartition(".")
@@ -58,6 +66,21 @@ def plumbing(config: Mapping[str, Any], **objects: Any) -> Any:
 
     try:
         # Through a partial, so that Hydra does not turn the objects into config nodes.
-        return instantiate({**config, "_partial_": True, "_convert_": "all"})(**objects)
+        return instantiate({**config, "_target_": _target(config), "_partial_": True, "_convert_": "all"})(**objects)
     except (InstantiationException, MisconfigurationException, TypeError, ValueError) as error:
         raise UserError(f"{config['_target_']}: {error}") from error
+
+
+@cache
+def _now_at(name: str) -> str:
+    """The present name of a target that an earlier version had elsewhere; each is warned of once."""
+    for before, now in _MOVED.items():
+        if name.startswith(before):
+            moved = now + name.removeprefix(before)
+            log.warning("_target_: %s has moved to %s; the old name will go", name, moved)
+            return moved
+    return name
+
+
+def _target(config: Mapping[str, Any]) -> str:
+    return _now_at(config["_target_"])

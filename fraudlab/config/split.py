@@ -104,7 +104,7 @@ class FDBConfig(TimeFractionConfig):
 
 @dataclass
 class RandomConfig:
-    """``split=random``: rows drawn at random, with a warning: figures flatter where time matters."""
+    """``split=random``: rows drawn at random, with a warning: metrics flatter where time matters."""
 
     name: str = "random"
     validation: float = 0.15

@@ -1,4 +1,4 @@
-"""Encoded arrays on disk, memory-mapped: made once for an encoder and some rows, and never held in memory whole."""
+"""Encoded arrays on disk, memory-mapped: made once for an encoder and some rows, and never in memory whole."""
 
 import hashlib
 import json

@@ -31,7 +31,7 @@ class PreparedTable:
         features: which columns are inputs.
         fingerprint: changes whenever the content would, and where files were only copied or touched.
         data_fingerprint: changes whenever the content would, and then alone; by it a run knows its data again.
-        held: in memory what the files hold, where it has just been made.
+        in_memory: in memory what the files hold, where it has just been made.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class PreparedTable:
         features: Features,
         fingerprint: str,
         data_fingerprint: str,
-        held: Sequence[pl.DataFrame] = (),
+        in_memory: Sequence[pl.DataFrame] = (),
     ) -> None:
         self.path = path
         self.schema = source.schema
@@ -49,7 +49,7 @@ class PreparedTable:
         self.fingerprint = fingerprint
         self.data_fingerprint = data_fingerprint
         self._on_disk = [source.frame, *(pl.scan_parquet(file, glob=False) for file in sorted(path.glob("*.parquet")))]
-        self._held = {name: frame for frame in held for name in frame.columns}
+        self._in_memory = {name: frame for frame in in_memory for name in frame.columns}
 
     @property
     def categorical(self) -> tuple[str, ...]:
@@ -68,7 +68,11 @@ class PreparedTable:
         """One column of the whole table; None for None."""
         if name is None:
             return None
-        return self._held[name][name] if name in self._held else self._file_of[name].select(name).collect().to_series()
+        return (
+            self._in_memory[name][name]
+            if name in self._in_memory
+            else self._file_of[name].select(name).collect().to_series()
+        )
 
     @property
     def label(self) -> pl.Series:
@@ -84,9 +88,9 @@ class PreparedTable:
     def rows(self, rows: np.ndarray, columns: Sequence[str]) -> pl.DataFrame:
         """The named columns of ``rows``, increasing positions; only the stretch that they span is read."""
         start, stop = int(rows[0]), int(rows[-1]) + 1
-        found = [self._held[name][name].slice(start, stop - start) for name in columns if name in self._held]
+        found = [self._in_memory[name][name].slice(start, stop - start) for name in columns if name in self._in_memory]
         for file in self._on_disk:
-            names = [name for name in columns if name not in self._held and self._file_of[name] is file]
+            names = [name for name in columns if name not in self._in_memory and self._file_of[name] is file]
             if names:
                 found += file.slice(start, stop - start).select(names).collect().get_columns()
         frame = pl.DataFrame(found).select(columns)
@@ -94,7 +98,7 @@ class PreparedTable:
 
     def release(self) -> None:
         """Give back the memory of a table that has just been made; from now on it is read from its files."""
-        self._held = {}
+        self._in_memory = {}
 
     def columns(self, rows: np.ndarray) -> "Columns":
         """The columns of ``rows``, read as they are asked for."""
@@ -135,19 +139,19 @@ def prepare(source: Source, features: Features, settings: dict[str, object], cac
         for known in (source.fingerprint, source.data_fingerprint)
     )
     path = cache_dir / f"{source.schema.name}-{fingerprint}"
-    held = [] if source.held is None else [source.held]
+    in_memory = [] if source.in_memory is None else [source.in_memory]
 
     def write(folder: Path) -> None:
         folder.mkdir()
-        frame = source.frame if source.held is None else source.held.lazy()
+        frame = source.frame if source.in_memory is None else source.in_memory.lazy()
         for number, part in enumerate(_wide(features.parts(frame))):
             # Small row groups: a split reads only the weeks it needs.
             part.write_parquet(folder / f"{number:03}.parquet", compression="lz4", row_group_size=65536)
-            if source.held is not None:
-                held.append(part)
+            if source.in_memory is not None:
+                in_memory.append(part)
 
     make_once(path, write)
-    return PreparedTable(path, source, features, fingerprint, data_fingerprint, held)
+    return PreparedTable(path, source, features, fingerprint, data_fingerprint, in_memory)
 
 
 def _wide(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:

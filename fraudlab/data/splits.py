@@ -56,7 +56,7 @@ def split_rows(
         UserError: the split leaks, needs a column that is not there, or leaves a part without rows or frauds.
     """
     if isinstance(config, RandomConfig):
-        log.warning("split=random mixes past and future: its figures flatter any data in which time matters")
+        log.warning("split=random mixes past and future: its metrics flatter any data in which time matters")
         split = _random(config, len(label))
     elif time is None:
         raise UserError(f"split={config.name} needs a time column: name one (data.time=...) or ask for split=random")

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 _PACKAGES = ("fraudlab", "torch", "onnx", "onnxruntime", "numpy", "polars", "safetensors")
 _TRANSDUCTIVE = (
     "features.scope=transductive: the model learnt from aggregates over rows after the one judged, which cannot be had "
-    "in use; its figures do not hold there. Train with features.scope=point_in_time to serve"
+    "in use; its metrics do not hold there. Train with features.scope=point_in_time to serve"
 )
 
 
@@ -105,7 +105,7 @@ class _Trained:
         return golden_rows(self.split.validation, self.table.label)
 
     def score(self, batch: Batch) -> np.ndarray:
-        """The checkpoint's probabilities, as the run's own figures were taken of."""
+        """The checkpoint's probabilities, as the run's own metrics were taken of."""
         return score(self.network, batch, self.config.eval_batch_size)
 
 
@@ -137,14 +137,14 @@ def _write_input(trained: _Trained, folder: Path) -> list[dict[str, Any]]:
     settings = settings_of(trained.config.features)
     write_json(folder / "schema.json", contract(table.schema, features, records))
     write_json(folder / "features.json", {"settings": settings, "schema": table.schema.to_dict()})
-    _save_look_ups(folder / "look_ups", features.look_ups(table.source))
+    _save_look_ups(folder / "look_ups", features.lookups(table.source))
     return records
 
 
-def _save_look_ups(folder: Path, look_ups: Mapping[str, np.ndarray]) -> None:
-    if look_ups:
+def _save_look_ups(folder: Path, lookups: Mapping[str, np.ndarray]) -> None:
+    if lookups:
         folder.mkdir()
-    for name, array in look_ups.items():
+    for name, array in lookups.items():
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
 
@@ -184,7 +184,7 @@ def _prove(config: ExportConfig, trained: _Trained, records: list[dict[str, Any]
     theirs, label = trained.score(batch), batch.label.numpy()
     ours = bundle.probability(Arrays(batch.categorical.numpy(), batch.numeric.numpy()))
     encoded = bundle.encode(records)
-    if not bundle.look_ups:  # with them, a record stands after the table's last row
+    if not bundle.lookups:  # with them, a record stands after the table's last row
         parity.check_skew(encoded, trained.encoder.transform(trained.table.rows(trained.golden_rows, trained.inputs)))
     of_records = trained.score(Batch.of(*encoded, np.zeros(len(records))))
     found = {

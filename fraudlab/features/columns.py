@@ -30,14 +30,14 @@ class TableColumns:
         """None: the table has all columns."""
         return iter(())
 
-    def look_ups(self, frame: "pl.LazyFrame") -> dict[str, NDArray[Any]]:
+    def lookups(self, frame: "pl.LazyFrame") -> dict[str, NDArray[Any]]:
         """Which columns are narrow."""
         return {NARROW: narrow_columns(frame)}
 
-    def of_record(self, record: Mapping[str, Any], look_ups: Lookups) -> dict[str, Any]:
+    def of_record(self, record: Mapping[str, Any], lookups: Lookups) -> dict[str, Any]:
         """The record itself."""
-        return narrowed(record, look_ups)
+        return narrowed(record, lookups)
 
-    def of_records(self, records: "pl.DataFrame", look_ups: Lookups) -> "pl.DataFrame":
+    def of_records(self, records: "pl.DataFrame", lookups: Lookups) -> "pl.DataFrame":
         """The records themselves."""
-        return narrowed_rows(records, look_ups)
+        return narrowed_rows(records, lookups)

@@ -23,15 +23,15 @@ class Features(Protocol):
         """The columns to be added to a frame in order of time, a few at a time, so that a large table fits."""
         ...
 
-    def look_ups(self, frame: "pl.LazyFrame") -> dict[str, NDArray[Any]]:
+    def lookups(self, frame: "pl.LazyFrame") -> dict[str, NDArray[Any]]:
         """What :meth:`of_record` has to know of the rows of ``frame``; empty where features are of the row alone."""
         ...
 
-    def of_record(self, record: Mapping[str, Any], look_ups: Lookups) -> dict[str, Any]:
-        """The columns of one record, as the row that follows the rows of ``look_ups`` would have them."""
+    def of_record(self, record: Mapping[str, Any], lookups: Lookups) -> dict[str, Any]:
+        """The columns of one record, as the row that follows the rows of ``lookups`` would have them."""
         ...
 
-    def of_records(self, records: "pl.DataFrame", look_ups: Lookups) -> "pl.DataFrame":
+    def of_records(self, records: "pl.DataFrame", lookups: Lookups) -> "pl.DataFrame":
         """The columns of many records, a row each, with the values that :meth:`of_record` finds one by one."""
         ...
 

@@ -285,7 +285,7 @@ def _require(frame: "ColumnsByName | pl.DataFrame", names: Sequence[str]) -> Non
 def _of_columns(
     work: "Callable[[pl.Series], Result]", frame: "ColumnsByName | pl.DataFrame", names: Sequence[str]
 ) -> "Iterator[Result]":
-    """What ``work`` gives for each of the columns, of which few are held at a time."""
+    """What ``work`` gives for each of the columns, of which few are in memory at a time."""
     for some in _stretches(len(names), _BLOCK):
         yield from in_threads(work, [frame[names[i]] for i in some])
 

@@ -121,15 +121,15 @@ class HandbookFeatures:
         }
         return {name: float(columns[name][0]) for name in self.numeric}
 
-    def look_ups(self, frame: "pl.LazyFrame") -> dict[str, Array]:
+    def lookups(self, frame: "pl.LazyFrame") -> dict[str, Array]:
         """None: what a card and a terminal did lately changes with every transaction, so no fitted table holds it."""
         return {}
 
-    def of_record(self, record: Mapping[str, Any], look_ups: Mapping[str, Array]) -> dict[str, Any]:
+    def of_record(self, record: Mapping[str, Any], lookups: Mapping[str, Array]) -> dict[str, Any]:
         """The features that the record carries, already computed."""
         return {name: record.get(name) for name in self.numeric}
 
-    def of_records(self, records: "pl.DataFrame", look_ups: Mapping[str, Array]) -> "pl.DataFrame":
+    def of_records(self, records: "pl.DataFrame", lookups: Mapping[str, Array]) -> "pl.DataFrame":
         """The features that the records carry, already computed."""
         return records.select(self.numeric)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 NARROW = "narrow"
-"""Name of the look-up that lists such columns."""
+"""Name of the lookup that lists such columns."""
 
 
 def narrow_columns(frame: "pl.LazyFrame") -> NDArray[Any]:
@@ -22,14 +22,14 @@ def narrow_columns(frame: "pl.LazyFrame") -> NDArray[Any]:
     return np.array([name for name, dtype in frame.collect_schema().items() if dtype == pl.Float32], dtype="U")
 
 
-def narrowed(record: Mapping[str, Any], look_ups: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+def narrowed(record: Mapping[str, Any], lookups: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     """The record with its numbers rounded where the table rounds them, and None for NaN.
 
     Raises:
         UserError: a value is no number where the table has numbers; the message names the column.
     """
     made = {name: None if value != value else value for name, value in record.items()}
-    names = [name for name in look_ups[NARROW].tolist() if made.get(name) is not None]
+    names = [name for name in lookups[NARROW].tolist() if made.get(name) is not None]
     try:
         wide = np.array([made[name] for name in names], np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -40,13 +40,13 @@ def narrowed(record: Mapping[str, Any], look_ups: Mapping[str, NDArray[Any]]) ->
     return made
 
 
-def narrowed_rows(records: "pl.DataFrame", look_ups: Mapping[str, NDArray[Any]]) -> "pl.DataFrame":
+def narrowed_rows(records: "pl.DataFrame", lookups: Mapping[str, NDArray[Any]]) -> "pl.DataFrame":
     """Many records as :func:`narrowed` has each: float32 where the table has it, else 64 bits; null for NaN."""
     import polars as pl
     from polars import selectors
 
     types = records.schema
-    names = [name for name in look_ups[NARROW].tolist() if name in types]
+    names = [name for name in lookups[NARROW].tolist() if name in types]
     done = [name for name in names if types[name] == pl.Float32]
     wide = records.with_columns(
         selectors.integer().cast(pl.Int64),

@@ -1,4 +1,4 @@
-"""Feature steps by name, from plain settings: the same door for training and for serving."""
+"""Feature steps by name, from plain settings: the same command for training and for serving."""
 
 import logging
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ def _whole(settings: Mapping[str, Any], schema: TableSchema) -> Features:
         if settings["scope"] == "transductive":
             log.warning(
                 "features.scope=transductive: aggregates see the whole table, rows after the one judged too; "
-                "figures compare with the competition's and cannot be had in use"
+                "metrics compare with the competition's and cannot be had in use"
             )
         return IEEECISFeatures(schema, settings["scope"], settings["v_columns"])
     from fraudlab.features.columns import TableColumns

@@ -1,1 +1,1 @@
-"""Figures of a fraud model, exact and with NumPy alone; `figures` is where a split's figures come from."""
+"""Metrics of a fraud model, exact and with NumPy alone; `metrics` is where a split's metrics come from."""

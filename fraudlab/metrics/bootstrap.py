@@ -1,4 +1,4 @@
-"""Figures on rows drawn again with replacement: how far a figure would move on another sample of the same kind."""
+"""Metrics on rows drawn again with replacement: how far a metric would move on another sample of the same kind."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -10,11 +10,11 @@ from fraudlab.metrics.ranking import Ranking
 
 Array = NDArray[Any]
 
-FIGURES = ("roc_auc", "average_precision")
+RESAMPLED_METRICS = ("roc_auc", "average_precision")
 
 
 class Resampled:
-    """:data:`FIGURES` of scores where each row counts some number of times: sorted once, then a pass a resample.
+    """:data:`RESAMPLED_METRICS` of scores where each row counts some number of times: sorted once, one pass a resample.
 
     Args:
         label: ``[N]``, 0 or 1.
@@ -26,7 +26,7 @@ class Resampled:
         self._order = np.argsort(score)[::-1]
         self._ends = ranking.alerts  # where tie groups end, with a 0 before
         self._fraud = np.asarray(label)[self._order] == 1
-        # Only tie groups with a fraud in them add to the two figures.
+        # Only tie groups with a fraud in them add to the two metrics.
         self._groups = np.flatnonzero(np.diff(ranking.caught))
         group = np.searchsorted(self._ends, np.flatnonzero(self._fraud), side="right") - 1
         self._group_of_fraud = np.searchsorted(self._groups, group)
@@ -47,11 +47,11 @@ class Resampled:
 
 
 def paired(label: Array, scores: Sequence[Array], resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """:data:`FIGURES` of several models on the same resamples of the same rows (Efron and Tibshirani 1993, ch. 16).
+    """:data:`RESAMPLED_METRICS` of several models on the same resamples of the rows (Efron, Tibshirani 1993, ch. 16).
 
     Args:
         label: ``[N]``, 0 or 1.
-        scores: of each model ``[runs, N]``; a model's figure is the mean over its runs.
+        scores: of each model ``[runs, N]``; a model's metric is the mean over its runs.
         resamples: how many.
         seed: of the draws.
 

@@ -90,6 +90,6 @@ def _numbered(card: Array) -> tuple[int, NDArray[np.int64]]:
     if card.dtype.kind in "iub":
         distinct, number = np.unique(card, return_inverse=True)
         return len(distinct), number
-    values = card.tolist()  # a look-up of Python values is several times faster than sorting an array of objects
+    values = card.tolist()  # a lookup of Python values is several times faster than sorting an array of objects
     ranks = {value: rank for rank, value in enumerate(sorted({v for v in values if v is not None and v == v}))}
     return len(ranks), np.fromiter((ranks.get(value, -1) for value in values), np.int64, len(values))

@@ -1,4 +1,4 @@
-"""The figures of one split, computed from the predictions of the whole split: the single place they come from."""
+"""The metrics of one split, computed from the predictions of the whole split: the single place they come from."""
 
 import math
 from typing import Any
@@ -18,7 +18,7 @@ ADMIN_COST = 2.5
 """Cost of looking at one alert, in the currency of the amounts: a stand-in to be replaced by one's own."""
 
 
-def figures(
+def compute_metrics(
     label: Array,
     score: Array,
     *,
@@ -28,7 +28,7 @@ def figures(
     cost_threshold: float | None = None,
     admin_cost: float = ADMIN_COST,
 ) -> dict[str, float | int | None]:
-    """All figures of a split, always under the same keys; None where a figure is undefined, so JSON can carry them.
+    """All metrics of a split, always under the same keys; None where a metric is undefined, so JSON can carry them.
 
     Undefined are: what ranks one class against a missing one, card precision without ``day`` and ``card``, value
     detection without ``amount``, savings without ``amount`` and ``cost_threshold``.
@@ -81,7 +81,7 @@ def _check(
     label: Array, score: Array, day: Array | None, card: Array | None, amount: Array | None, admin_cost: float
 ) -> None:
     if label.ndim != 1 or not len(label):
-        raise UserError(f"figures need at least one row in a flat array; label has shape {label.shape}")
+        raise UserError(f"metrics need at least one row in a flat array; label has shape {label.shape}")
     for name, array in {"score": score, "day": day, "card": card, "amount": amount}.items():
         if array is not None and array.shape != label.shape:
             raise UserError(f"{name} has shape {array.shape} where label has {label.shape}; give one value a row")

@@ -1,8 +1,8 @@
 """How well scores rank frauds above genuine transactions: ROC, precision-recall, alert budgets.
 
 Every function takes ``label`` (0 or 1, any dtype, ``[N]``) and ``score`` (any finite reals, ``[N]``, higher = more
-suspicious). Rows with equal scores form one tie group: no figure depends on the order of the rows. The arrays are
-not checked here; :func:`fraudlab.metrics.metrics.figures` does that once.
+suspicious). Rows with equal scores form one tie group: no metric depends on the order of the rows. The arrays are
+not checked here; :func:`fraudlab.metrics.metrics.compute_metrics` does that once.
 """
 
 from functools import cached_property
@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 
 class Ranking:
-    """The rows of a split from the most to the least suspicious: sorted once, read by every figure.
+    """The rows of a split from the most to the least suspicious: sorted once, read by every metric.
 
     Attributes:
         threshold: ``[T]`` float64, the distinct scores, descending.

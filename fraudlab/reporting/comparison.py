@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fraudlab.files import write_text
-from fraudlab.metrics.bootstrap import FIGURES
+from fraudlab.metrics.bootstrap import RESAMPLED_METRICS
 from fraudlab.metrics.ranking import Ranking
 from fraudlab.reporting.svg import FIRST, MUTED, SECOND, STYLE, Plot, draw
 from fraudlab.reporting.table import COLUMNS
@@ -25,13 +25,13 @@ _LINES = [(colour, dash) for dash in ("-", (0, (4, 2)), (0, (1, 1.5))) for colou
 
 
 def comparison_table(compared: Sequence[Model], apart: Differences, part: str, confidence: float) -> str:
-    """Figures as mean ± deviation over the runs of a model, then differences to the first model."""
-    caption = f"Figures on {part}" + (", simulated data" if any(model.simulated for model in compared) else "")
+    """Metrics as mean ± deviation over the runs of a model, then differences to the first model."""
+    caption = f"Metrics on {part}" + (", simulated data" if any(model.simulated for model in compared) else "")
     head = ["", "runs", *COLUMNS.values()]
     rows = [[model.name, str(len(model.runs)), *(mean_and_std(model, key) for key in COLUMNS)] for model in compared]
-    against = [["", *(COLUMNS[key] for key in FIGURES)]]
+    against = [["", *(COLUMNS[key] for key in RESAMPLED_METRICS)]]
     against += [
-        [model.name, *([UNPAIRED] if found is None else [interval(found[key]) for key in FIGURES])]
+        [model.name, *([UNPAIRED] if found is None else [interval(found[key]) for key in RESAMPLED_METRICS])]
         for model, found in zip(compared[1:], apart, strict=True)
     ]
     paired = f"Difference to {compared[0].name}, {100 * confidence:g} % interval over resamples of the same rows"
@@ -48,9 +48,9 @@ def to_json(compared: Sequence[Model], apart: Differences) -> dict[str, Any]:
                 "runs": [str(run.path) for run in model.runs],
                 "seeds": list(model.seeds),
                 "rows": len(model.rows),
-                "figures": {
+                "metrics": {
                     key: {"mean": model.mean(key), "std": model.std(key), "values": model.values(key)}
-                    for key in model.figures[0]
+                    for key in model.metrics[0]
                 },
             }
             for model in compared
@@ -80,7 +80,7 @@ def write_comparison_page(
         apart=list(zip(compared[1:], apart, strict=True)),
         columns=COLUMNS,
         best={key: _best(compared, key) for key in COLUMNS},
-        paired=FIGURES,
+        paired=RESAMPLED_METRICS,
         unpaired=UNPAIRED,
         part=part,
         confidence=confidence,
@@ -126,11 +126,11 @@ def aligned(cells: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _rows(figure: Figure, names: Sequence[str], paint: Callable[[Axes, str], None]) -> None:
-    """A panel for each of :data:`FIGURES` side by side, a row a model."""
-    panels = figure.subplots(1, len(FIGURES), sharey=True)
+    """A panel for each of :data:`RESAMPLED_METRICS` side by side, a row a model."""
+    panels = figure.subplots(1, len(RESAMPLED_METRICS), sharey=True)
     inches = figure.get_figheight()
     figure.subplots_adjust(left=0.3, wspace=0.18, bottom=0.35 / inches, top=1 - 0.25 / inches)
-    for axes, key in zip(panels, FIGURES, strict=True):
+    for axes, key in zip(panels, RESAMPLED_METRICS, strict=True):
         paint(axes, key)
         axes.set_title(COLUMNS[key], fontsize=9)
         axes.set_yticks(range(len(names)), ["\n".join(textwrap.wrap(name, 22)[:2]) for name in names], fontsize=8)

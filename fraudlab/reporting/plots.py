@@ -26,7 +26,7 @@ _LINES: Mapping[str, dict[str, Any]] = {
     "val": {"color": MUTED, "linestyle": (0, (4, 2)), "linewidth": 1.2},
     "test": {"color": FIRST},
 }
-_POINTS = 300  # points of a drawn curve: more than the eye can tell apart; figures are never computed from them
+_POINTS = 300  # points of a drawn curve: more than the eye can tell apart; metrics are never computed from them
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Split:
 def draw_plots(splits: Mapping[str, Split], benchmark: Benchmark | None, history: Path) -> list[Plot]:
     """Every plot that the splits (``val`` and, if there, ``test``) allow, in the order of the page.
 
-    ``history`` is the CSV of the training curves, which may be absent; ``benchmark`` gives published figures to name.
+    ``history`` is the CSV of the training curves, which may be absent; ``benchmark`` gives published metrics to name.
     """
     last = splits.get("test") or splits["val"]
     name = "test" if "test" in splits else "validation"
@@ -115,7 +115,7 @@ def _precision_recall(splits: Mapping[str, Split], benchmark: Benchmark | None) 
 
     caption = "Share of frauds among the alerts against the share of all frauds caught; the area below is the AP."
     if benchmark:
-        listed = ", ".join(f"{model.figures['average_precision']} ({model.name})" for model in benchmark.models)
+        listed = ", ".join(f"{model.metrics['average_precision']} ({model.name})" for model in benchmark.models)
         caption += f" Published AP: {listed}."
     return draw(
         "precision-recall",

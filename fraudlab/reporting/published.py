@@ -1,4 +1,4 @@
-"""Published figures to hold ours against, with their sources."""
+"""Published metrics to hold ours against, with their sources."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from fraudlab.config import HandbookConfig
 
 @dataclass(frozen=True)
 class PublishedModel:
-    """One model's figures as printed in its source; ``figures`` is keyed like :mod:`fraudlab.metrics.metrics`.
+    """One model's metrics as printed in its source; ``metrics`` is keyed like :mod:`fraudlab.metrics.metrics`.
 
     ``source`` is the place within the benchmark's publication, ``url`` its page.
     """
@@ -16,7 +16,7 @@ class PublishedModel:
     name: str
     source: str
     url: str
-    figures: Mapping[str, float]
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Benchmark:
     models: tuple[PublishedModel, ...]
 
     def best(self) -> dict[str, float]:
-        """The highest published value of each figure, whichever model it belongs to."""
+        """The highest published value of each metric, whichever model it belongs to."""
         best: dict[str, float] = {}
         for model in self.models:
-            for name, value in model.figures.items():
+            for name, value in model.metrics.items():
                 best[name] = max(value, best.get(name, value))
         return best
 

@@ -1,4 +1,4 @@
-"""A run folder as one self-contained HTML page: figures, plots, operating points, provenance."""
+"""A run folder as one self-contained HTML page: metrics, plots, operating points, provenance."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ def write_report(run: Path) -> Path:
 
     Reads ``metrics.json`` and ``predictions/{val,test}.parquet`` (one of them at least; columns ``label``, ``score``
     and, for the cards found each day, ``time`` and ``card_id``) and, where they are there, ``run.json``,
-    ``config.yaml`` and ``csv/metrics.csv`` (the history of Lightning's ``CSVLogger``). Figures come from
+    ``config.yaml`` and ``csv/metrics.csv`` (the history of Lightning's ``CSVLogger``). Metrics come from
     ``metrics.json``; curves and operating points from the predictions. The page loads nothing from elsewhere.
 
     Raises:
@@ -40,7 +40,7 @@ def write_report(run: Path) -> Path:
     config = run / "config.yaml"
     plots = draw_plots(splits, benchmark, run / "csv" / "metrics.csv")
     pages = environment()
-    pages.filters |= {"figure": _figure, "percent": _percentage}
+    pages.filters |= {"metric": _figure, "percent": _percentage}
     page = pages.get_template("report.html.jinja").render(
         run=provenance,
         metrics=metrics,

@@ -55,13 +55,13 @@ def candidates_table(
         definition: of the search.
         best: chosen on validation.
         simulated: whether the data are.
-        tested: the values are average precision on the test window instead of the search's figures.
+        tested: the values are average precision on the test window instead of the search's metrics.
     """
     names = ["test.average_precision"] if tested else [metric.name for metric in definition.metrics]
     rows = [["", *names, "settings"]]
     for candidate in candidates:
-        figures = [mean_and_std(candidate, figure) for figure in range(len(names))]
-        rows.append([candidate_name(candidate, best, definition), *figures, settings_of(candidate.drawn)])
+        metrics = [mean_and_std(candidate, figure) for figure in range(len(names))]
+        rows.append([candidate_name(candidate, best, definition), *metrics, settings_of(candidate.drawn)])
     _left(rows)
     where = "the test window; the best was chosen on validation" if tested else "validation"
     seeds = f"over seeds {', '.join(map(str, definition.seeds))}" if tested or definition.finalists else "of one run"

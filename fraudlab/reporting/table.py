@@ -1,4 +1,4 @@
-"""The plain-text table of figures printed at the end of a training."""
+"""The plain-text table of metrics printed at the end of a training."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,26 +13,26 @@ COLUMNS: Mapping[str, str] = {
     "recall_at_fpr_0.001": "recall@0.1% FPR",
     "brier": "Brier",
 }
-"""The headline figures: key in ``metrics.json`` -> heading."""
+"""The headline metrics: key in ``metrics.json`` -> heading."""
 
 
-def figures_table(metrics: Mapping[str, Any], published: Benchmark | None = None, *, simulated: bool = False) -> str:
+def metrics_table(metrics: Mapping[str, Any], published: Benchmark | None = None, *, simulated: bool = False) -> str:
     """A table of at most 100 columns: this run's validation and test split, then the published models.
 
     Args:
-        metrics: the content of ``metrics.json``; splits and figures it lacks, or has as None, show as a dash.
+        metrics: the content of ``metrics.json``; splits and metrics it lacks, or has as None, show as a dash.
         published: benchmark whose models stand below; only for a run that follows its protocol.
         simulated: whether the data were simulated; the caption says so.
     """
     rows = [(f"{split} (this run)", metrics[split], 4) for split in ("val", "test") if split in metrics]
     if published is not None:
-        rows += [(f"{model.name} ({model.source})", model.figures, 3) for model in published.models]
+        rows += [(f"{model.name} ({model.source})", model.metrics, 3) for model in published.models]
     cells = [["", *COLUMNS.values()]]
-    cells += [[name, *(_cell(figures.get(key), digits) for key in COLUMNS)] for name, figures, digits in rows]
+    cells += [[name, *(_cell(metrics.get(key), digits) for key in COLUMNS)] for name, metrics, digits in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in cells]
     lines.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
-    caption = "Figures on simulated data" if simulated else "Figures"
+    caption = "Metrics on simulated data" if simulated else "Metrics"
     if published is not None:
         lines.insert(len(lines) - len(published.models), "")
         caption += f"; below the gap: {published.title}, on its test split"

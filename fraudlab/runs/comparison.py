@@ -17,7 +17,7 @@ from tqdm import tqdm
 from fraudlab.config import SCHEMAS, EstimatorConfig
 from fraudlab.config.estimator import UNUSED
 from fraudlab.errors import UserError
-from fraudlab.metrics.bootstrap import FIGURES, Resampled, paired
+from fraudlab.metrics.bootstrap import RESAMPLED_METRICS, Resampled, paired
 from fraudlab.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Model:
         name: what tells it from the other models of the comparison.
         runs: one or more.
         seeds: of the runs.
-        figures: of each run, its ``metrics.json`` of the part compared.
+        metrics: of each run, its ``metrics.json`` of the part compared.
         rows: the rows scored, ``transaction_id, time, card_id, amount, label``, the same in each run.
         scores: ``[runs, rows]``.
         simulated: whether the data were.
@@ -44,30 +44,30 @@ class Model:
     name: str
     runs: Sequence[RunFolder]
     seeds: Sequence[int]
-    figures: Sequence[Mapping[str, float | None]]
+    metrics: Sequence[Mapping[str, float | None]]
     rows: pl.DataFrame
     scores: NDArray[np.float32]
     simulated: bool
 
-    def mean(self, figure: str) -> float | None:
-        """Mean over the runs; None where one has no such figure."""
-        values = self.values(figure)
+    def mean(self, metric: str) -> float | None:
+        """Mean over the runs; None where one has no such metric."""
+        values = self.values(metric)
         return float(np.mean(values)) if values else None
 
-    def std(self, figure: str) -> float | None:
+    def std(self, metric: str) -> float | None:
         """Standard deviation over the runs (n - 1); None for a single one."""
-        values = self.values(figure)
+        values = self.values(metric)
         return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
-    def values(self, figure: str) -> list[float]:
-        """Of each run; none at all where one has no such figure."""
-        values = [run.get(figure) for run in self.figures]
+    def values(self, metric: str) -> list[float]:
+        """Of each run; none at all where one has no such metric."""
+        values = [run.get(metric) for run in self.metrics]
         return [value for value in values if value is not None] if None not in values else []
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A model's figure less the first model's, and the interval in which resamples of the rows leave it."""
+    """A model's metric less the first model's, and the interval in which resamples of the rows leave it."""
 
     difference: float
     low: float
@@ -141,7 +141,7 @@ def differences(
 ) -> list[dict[str, Difference] | None]:
     """Each further model against the first: roc_auc and average_precision; None for one that scored other rows.
 
-    A model's figure is the mean over its runs. Rows are drawn again with replacement, the same draws for every model;
+    A model's metric is the mean over its runs. Rows are drawn again with replacement, the same draws for every model;
     an interval tells how far another sample of such rows might move the difference, not another seed.
 
     Args:
@@ -160,12 +160,12 @@ def differences(
     paired_with = [model for model in compared if model.rows.equals(first.rows)]
     scores = [model.scores for model in paired_with]
     whole = np.ones(len(label), np.int64)
-    figures = np.array([np.mean([Resampled(label, run)(whole) for run in runs], axis=0) for runs in scores])
+    metrics = np.array([np.mean([Resampled(label, run)(whole) for run in runs], axis=0) for runs in scores])
     drawn = np.stack(list(tqdm(paired(label, scores, resamples, seed), "resamples", resamples, leave=False)))
     low, high = np.nanquantile(drawn - drawn[:, :1], [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    values = np.stack([figures - figures[0], low, high], axis=-1).tolist()
+    values = np.stack([metrics - metrics[0], low, high], axis=-1).tolist()
     of_model = {
-        id(model): {figure: Difference(*value) for figure, value in zip(FIGURES, rows, strict=True)}
+        id(model): {metric: Difference(*value) for metric, value in zip(RESAMPLED_METRICS, rows, strict=True)}
         for model, rows in zip(paired_with, values, strict=True)
     }
     return [of_model.get(id(model)) for model in compared[1:]]

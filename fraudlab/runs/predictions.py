@@ -1,4 +1,4 @@
-"""Predictions of a split, and the figures computed from them: the same for training and for evaluation."""
+"""Predictions of a split, and the metrics computed from them: the same for training and for evaluation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ import polars as pl
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits import Rows
 from fraudlab.metrics.cost import best_cost_threshold
-from fraudlab.metrics.metrics import ADMIN_COST, figures
+from fraudlab.metrics.metrics import ADMIN_COST, compute_metrics
 
 
 def predictions_frame(table: PreparedTable, rows: Rows, score: np.ndarray) -> pl.DataFrame:
@@ -25,8 +25,8 @@ def predictions_frame(table: PreparedTable, rows: Rows, score: np.ndarray) -> pl
     return frame.select(*columns, label=pl.col(schema.label)).with_columns(score=pl.Series(score))
 
 
-def split_figures(predictions: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
-    """Figures of each part, ``val`` and, if it is there, ``test``; the cost threshold is chosen on validation."""
+def split_metrics(predictions: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+    """Metrics of each part, ``val`` and, if it is there, ``test``; the cost threshold is chosen on validation."""
     threshold = None
     validation = predictions["val"]
     amount = _column(validation, "amount")
@@ -41,7 +41,7 @@ def _figures(frame: pl.DataFrame, cost_threshold: float | None) -> dict[str, Any
     if not time.null_count():
         temporal = time.dtype.is_temporal()
         day = (time.cast(pl.Date).cast(pl.Int32) if temporal else (time // 86400).cast(pl.Int64)).to_numpy()
-    return figures(
+    return compute_metrics(
         frame["label"].to_numpy(),
         frame["score"].to_numpy(),
         day=day,

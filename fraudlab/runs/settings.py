@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from fraudlab.config import DOORS, SCHEMAS, EncoderConfig, FitConfig, SelectConfig
+from fraudlab.config import COMMANDS, SCHEMAS, EncoderConfig, FitConfig, SelectConfig
 from fraudlab.errors import UserError
 
 _OUTPUT_DIR = "${paths.output_dir}"  # as conf/logger says it
@@ -21,8 +21,8 @@ def config_yaml(config: FitConfig | SelectConfig) -> str:
     return yaml.safe_dump(_replaced(plain, output_dir, _OUTPUT_DIR), sort_keys=False)
 
 
-def load_config(path: Path, door: str = "train") -> Any:
-    """The settings that :func:`config_yaml` wrote, typed again: the dataclass of ``door``.
+def load_config(path: Path, command: str = "train") -> Any:
+    """The settings that :func:`config_yaml` wrote, typed again: the dataclass of ``command``.
 
     Raises:
         UserError: the file is no config of a run of this version of fraudlab.
@@ -32,16 +32,16 @@ def load_config(path: Path, door: str = "train") -> Any:
         plain = _replaced(plain, _OUTPUT_DIR, str(path.parent))
         plain = _replaced(plain, "ddp_shared_memory", "ddp")  # a strategy that older runs used: the same steps
         for group, options in SCHEMAS.items():
-            if group not in {field.name for field in fields(DOORS[door])}:
+            if group not in {field.name for field in fields(COMMANDS[command])}:
                 continue
             settings = plain[group]
             if group == "features":
                 settings["encoder"] = EncoderConfig(**settings["encoder"])
             plain[group] = options[settings["name"]](**settings)
-        return DOORS[door](**plain)
+        return COMMANDS[command](**plain)
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path} is no config of a run that this version of fraudlab.{door} can read: {error}"
+            f"{path} is no config of a run that this version of fraudlab.{command} can read: {error}"
         ) from error
 
 

@@ -230,8 +230,9 @@ def _leave(config: FitConfig) -> NoReturn:
     """End this process as SIGTERM asks."""
     if rank() > 0:
         raise SystemExit(0)  # a status of its own would make a launcher kill the first process before it has spoken
-    door = "pretrain" if isinstance(config, PretrainConfig) else "train"
+    command = "pretrain" if isinstance(config, PretrainConfig) else "train"
     print(
-        f"stopped by SIGTERM; go on with: python -m fraudlab.{door} resume={config.paths.output_dir}", file=sys.stderr
+        f"stopped by SIGTERM; go on with: python -m fraudlab.{command} resume={config.paths.output_dir}",
+        file=sys.stderr,
     )
     raise SystemExit(EXIT_SIGTERM)

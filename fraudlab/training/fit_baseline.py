@@ -76,11 +76,11 @@ def fit(
     every = max(1, (most or 0) // REPORTS)
     with tqdm(total=most, desc=settings.name, unit="round", disable=silent) as progress:
 
-        def on_round(figure: float) -> None:
-            curve.append(figure)
-            progress.set_postfix_str(f"val/average_precision={figure:.4f}", refresh=False)
+        def on_round(metric: float) -> None:
+            curve.append(metric)
+            progress.set_postfix_str(f"val/average_precision={metric:.4f}", refresh=False)
             progress.update()
-            if len(curve) % every == 0 and should_prune(len(curve), figure):
+            if len(curve) % every == 0 and should_prune(len(curve), metric):
                 raise Pruned
 
         fitted = model.fit(
@@ -127,7 +127,7 @@ def _log(config: TrainConfig, curve: Sequence[float]) -> None:
     for settings in (config.logger or {}).values():
         if settings:
             logger = plumbing(settings)
-            for step, figure in enumerate(curve):
-                logger.log_metrics({"epoch": step, "val/average_precision": figure}, step=step)
+            for step, metric in enumerate(curve):
+                logger.log_metrics({"epoch": step, "val/average_precision": metric}, step=step)
             logger.save()
             logger.finalize("success")

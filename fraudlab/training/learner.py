@@ -117,10 +117,10 @@ class FraudLearner(Learner):
                 f"{DIVERGED} in epoch {self.trainer.current_epoch + 1}: the network's scores are no numbers any more; "
                 "lower optimizer.lr or set trainer.gradient_clip_val=1"
             )
-        figure = average_precision(label.cpu().numpy(), score.cpu().numpy())
-        # Every rank has the same figure; the mean over ranks only tells Lightning so.
+        metric = average_precision(label.cpu().numpy(), score.cpu().numpy())
+        # Every rank has the same metric; the mean over ranks only tells Lightning so.
         several = self.trainer.world_size > 1
-        self.log("val/average_precision", torch.tensor(figure, device=self.device), prog_bar=True, sync_dist=several)
+        self.log("val/average_precision", torch.tensor(metric, device=self.device), prog_bar=True, sync_dist=several)
 
     def _gather(self, part: Tensor) -> Tensor:
         """The parts of all ranks, one after the other; they may differ in length."""

@@ -28,21 +28,21 @@ ALLOWED = (
 """What a command may say besides; everything else a run has settled."""
 
 
-def settings(config: Config, door: str, given: Sequence[str]) -> tuple[RunFolder, Config]:
+def settings(config: Config, command: str, given: Sequence[str]) -> tuple[RunFolder, Config]:
     """The run that ``config.resume`` names and its settings.
 
     Args:
         config: settings of this command.
-        door: which command that is.
+        command: which command that is.
         given: its overrides, as it says them.
 
     Raises:
-        UserError: there is no run, it is another version's or another door's, or the command gives it other settings.
+        UserError: there is no run, it is another version's or command's, or the command gives it other settings.
     """
     run = RunFolder.begun(Path(str(config.resume)))
     if other := [override for override in given if not override.lstrip("+").startswith(ALLOWED)]:
         raise UserError(f"a resumed run keeps its own settings: leave out {' '.join(other)}, or resume= for a new run")
-    own = load_config(run.config_path, door)
+    own = load_config(run.config_path, command)
     trainer = dict(own.trainer)
     for override in given:
         key, _, _ = override.lstrip("+").partition("=")

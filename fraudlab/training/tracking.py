@@ -1,4 +1,4 @@
-"""A run's trail in Weights & Biases: settings, figures, checkpoint and bundle, where ``logger`` names it.
+"""A run in Weights & Biases: settings, metrics, checkpoint and bundle, where ``logger`` names it.
 
 Curves get there by Lightning's ``WandbLogger``, which writes to the run begun here.
 """
@@ -26,10 +26,10 @@ class Tracked:
     def __init__(self, wandb_run: Any = None) -> None:
         self._run = wandb_run
 
-    def figures(self, metrics: Mapping[str, Mapping[str, Any]]) -> None:
-        """Put the content of ``metrics.json`` into the summary as ``<part>/<figure>``."""
+    def metrics(self, metrics: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put the content of ``metrics.json`` into the summary as ``<part>/<metric>``."""
         if self._run is not None:
-            flat = {f"{part}/{name}": value for part, figures in metrics.items() for name, value in figures.items()}
+            flat = {f"{part}/{name}": value for part, metrics in metrics.items() for name, value in metrics.items()}
             self._run.summary.update({name: value for name, value in flat.items() if value is not None})
 
     def artifact(self, kind: str, folder: Path, *parts: str) -> None:

@@ -43,7 +43,7 @@ class Channel:
 
         Args:
             step: epochs or rounds done.
-            value: the figure after them.
+            value: the metric after them.
         """
         self._socket.sendall(json.dumps({"step": step, "value": value}).encode() + b"\n")
         return bool(self._answers.get()["prune"])

@@ -25,7 +25,7 @@ _OF_THE_RUN = ("paths", "seed", "test", "report", "logger", "resume")  # what an
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
-    """Train's settings, with Hydra's own beside them; inside a door, so with its ``--config-dir`` too.
+    """Train's settings, with Hydra's own beside them; inside a command, so with its ``--config-dir`` too.
 
     Raises:
         UserError: a setting does not exist or cannot have its value; the nearest key is named.

@@ -59,7 +59,7 @@ class Sweep:
 
     Args:
         definition: what is searched.
-        config: of the door.
+        config: of the command.
         base: the settings that the fixed ones make.
         storage: where the studies lie.
         config_dir: ``--config-dir`` of the command, which trials get too.

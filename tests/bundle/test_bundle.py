@@ -186,7 +186,7 @@ print(*map(repr, made.predict([row["record"] for row in made.golden()]).tolist()
 
 
 def test_files_are_scored_as_records_are(
-    door: Command, exported: tuple[Path, Path], bundle: Bundle, records: list, tmp_path: Path
+    command: Command, exported: tuple[Path, Path], bundle: Bundle, records: list, tmp_path: Path
 ) -> None:
     table = pl.DataFrame(records, infer_schema_length=None)
     table.write_csv(tmp_path / "in.csv")
@@ -194,14 +194,14 @@ def test_files_are_scored_as_records_are(
     expected = bundle.predict(records)
     for kind in ("csv", "parquet"):
         paths = f"input={tmp_path}/in.{kind}", f"output={tmp_path}/out.{kind}"
-        done = door("predict", f"bundle={exported[1]}", *paths)
+        done = command("predict", f"bundle={exported[1]}", *paths)
         assert done.returncode == 0, done.stderr
         found = pl.read_csv(tmp_path / "out.csv") if kind == "csv" else pl.read_parquet(tmp_path / "out.parquet")
         assert np.abs(found["score"].to_numpy() - expected).max() < 1e-6
         assert found["TransactionID"].to_list() == [record["TransactionID"] for record in records]
         assert found["risk_level"].to_list() == [bundle.decision.level(score) for score in found["score"]]
     table.drop("TransactionAmt").write_csv(tmp_path / "lacks.csv")
-    done = door("predict", f"bundle={exported[1]}", f"input={tmp_path}/lacks.csv", f"output={tmp_path}/o.csv")
+    done = command("predict", f"bundle={exported[1]}", f"input={tmp_path}/lacks.csv", f"output={tmp_path}/o.csv")
     assert done.returncode == 1
     assert "TransactionAmt" in done.stderr
     assert not (tmp_path / "o.csv").exists()
@@ -254,9 +254,9 @@ def test_a_bundle_comes_from_a_bucket(exported: tuple[Path, Path], bundle: Bundl
 
 @pytest.mark.parametrize("option", ["precision=fp32", "precision=fp16", "quantize=int8"])
 def test_a_smaller_model_stays_near_or_is_refused(
-    option: str, door: Command, exported: tuple[Path, Path], bundle: Bundle, records: list, tmp_path: Path
+    option: str, command: Command, exported: tuple[Path, Path], bundle: Bundle, records: list, tmp_path: Path
 ) -> None:
-    done = door("export", f"run={exported[0]}", f"out={tmp_path}/smaller", option)
+    done = command("export", f"run={exported[0]}", f"out={tmp_path}/smaller", option)
     if done.returncode:
         assert "the export is refused" in done.stderr or "average precision on validation falls" in done.stderr
         assert not (tmp_path / "smaller").exists()
@@ -299,18 +299,18 @@ def test_a_fresh_process_has_to_give_the_golden_scores(copy: Path) -> None:
         parity.check_in_a_fresh_process(copy)
 
 
-def test_what_a_server_cannot_have_is_said(door: Command, tmp_path: Path) -> None:
+def test_what_a_server_cannot_have_is_said(command: Command, tmp_path: Path) -> None:
     quick = ("trainer.max_epochs=1", "trainer.enable_progress_bar=false", "report=false", "logger=none", "refit=false")
     run = f"hydra.run.dir={tmp_path}/run"
     scope = "features.scope=transductive"
-    assert door("train", "data=ieee_cis_simulated", "data.rows=2000", scope, *quick, run).returncode == 0
-    done = door("export", f"run={tmp_path}/run", f"out={tmp_path}/bundle")
+    assert command("train", "data=ieee_cis_simulated", "data.rows=2000", scope, *quick, run).returncode == 0
+    done = command("export", f"run={tmp_path}/run", f"out={tmp_path}/bundle")
     assert done.returncode == 0, done.stderr
     assert "transductive" in done.stdout
     assert "cannot be had in use" in bundles.load(tmp_path / "bundle").manifest["warnings"][0]
 
 
-def test_what_is_no_bundle_is_not_replaced(door: Command, exported: tuple[Path, Path]) -> None:
-    done = door("export", f"run={exported[0]}", f"out={exported[0]}")
+def test_what_is_no_bundle_is_not_replaced(command: Command, exported: tuple[Path, Path]) -> None:
+    done = command("export", f"run={exported[0]}", f"out={exported[0]}")
     assert done.returncode == 1
     assert "is there already" in done.stderr

@@ -1,4 +1,4 @@
-"""Thresholds keep their budget, operating points are scikit-learn's figures, Platt scaling is a logistic regression."""
+"""Thresholds keep their budget, operating points are scikit-learn's metrics, Platt scaling is a logistic regression."""
 
 import numpy as np
 import pytest

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fraudlab.baselines.logistic_regression import Model
+
+from fraudlab.models.linear.logistic_regression import Model
 
 
 def test_what_is_written_follows_the_umask(exported: tuple[Path, Path]) -> None:

@@ -68,7 +68,7 @@ def train(folder: Path, config: TableConfig) -> tuple[Bundle, Arrays]:
     bundle = folder / "bundle"
     encoder.save(bundle)
     (bundle / "look_ups").mkdir()
-    np.save(bundle / "look_ups" / "narrow.npy", features.look_ups(source.frame)["narrow"])
+    np.save(bundle / "look_ups" / "narrow.npy", features.lookups(source.frame)["narrow"])
     onnx.save(onnx.parser.parse_model(SUM), bundle / "model.onnx")
     decision = Decision.from_scores(np.array([0, 1]), np.array([0.1, 0.9]), medium=500, high=100)
     for name, content in {

@@ -82,7 +82,7 @@ def test_service_batch_file_and_training_agree(
     types = {"integer": pl.Int64, "number": pl.Float64, "string": pl.String}
     schema = {field["name"]: types[field["type"]] for field in bundle.schema["fields"]}
     frame = pl.DataFrame([{name: record.get(name) for name in schema} for record in made], schema=schema, strict=False)
-    of_file = bundle.encoder.transform(bundle.features.of_records(frame, bundle.look_ups))
+    of_file = bundle.encoder.transform(bundle.features.of_records(frame, bundle.lookups))
     assert _same(served, batch)
     assert _same(served, of_file)
 

@@ -41,11 +41,11 @@ def test_the_data_fingerprint_of_an_experiment(
     assert prepared_table(typed.data, typed.features, tmp_path).data_fingerprint == fingerprint
 
 
-def test_a_users_yaml_may_name_callbacks_by_their_first_place(door: Command, tmp_path: Path) -> None:
+def test_a_users_yaml_may_name_callbacks_by_their_first_place(command: Command, tmp_path: Path) -> None:
     (tmp_path / "callbacks").mkdir()
     (tmp_path / "callbacks" / "mine.yaml").write_text(yaml.safe_dump(CALLBACKS))
     settings = [setting for setting in SMALL if not setting.startswith("trainer.max_epochs")]
-    done = door(
+    done = command(
         "train", "--config-dir", str(tmp_path), "callbacks=mine", "model=mlp", "model.hidden=[8]", *settings,
         "trainer.max_epochs=4", "test=false", "report=false", "logger=none", f"hydra.run.dir={tmp_path}/run",
     )  # fmt: skip

@@ -27,8 +27,8 @@ def split_metrics(folder: Path) -> dict[str, dict[str, float]]:
 
 
 @pytest.mark.parametrize("model", ["tabnet", "mlp"])
-def test_evaluate_gives_the_recorded_metrics(door: Command, old: Path, model: str) -> None:
-    done = door("evaluate", f"run={model}", "hydra.run.dir=evaluated", cwd=old)
+def test_evaluate_gives_the_recorded_metrics(command: Command, old: Path, model: str) -> None:
+    done = command("evaluate", f"run={model}", "hydra.run.dir=evaluated", cwd=old)
     # Another machine may differ in the last digits, which evaluate tells of after it has written its metrics.
     assert done.returncode == 0 or "differ from those of the run" in done.stderr, done.stderr
     recorded, now = split_metrics(old / model), split_metrics(old / "evaluated")
@@ -48,9 +48,9 @@ def test_a_bundle_gives_its_golden_scores(old: Path, name: str, has_masks: bool)
             assert math.fsum(reason.share for reason in reasons) == pytest.approx(1)
 
 
-def test_a_killed_run_goes_on_to_its_end(door: Command, old: Path) -> None:
+def test_a_killed_run_goes_on_to_its_end(command: Command, old: Path) -> None:
     assert not (old / "killed" / "metrics.json").exists()
-    done = door("train", "resume=killed", cwd=old)
+    done = command("train", "resume=killed", cwd=old)
     assert done.returncode == 0, done.stderr
     facts = json.loads((old / "killed" / "run.json").read_text())
     assert facts["resumed"] == 1
@@ -69,11 +69,11 @@ def trials(study: Path) -> list[tuple[int, str, float | None]]:
         return connection.execute(query).fetchall()
 
 
-def test_an_old_study_is_continued_or_refused_by_name(door: Command, old: Path) -> None:
+def test_an_old_study_is_continued_or_refused_by_name(command: Command, old: Path) -> None:
     study = old / "sweep" / "study.db"
     before = trials(study)
     assert [state for _, state, _ in before] == ["COMPLETE", "RUNNING"]
-    done = door("sweep", "sweep=old_sweep.yaml", "hydra.run.dir=sweep", "grace=1", "trials=3", cwd=old)
+    done = command("sweep", "sweep=old_sweep.yaml", "hydra.run.dir=sweep", "grace=1", "trials=3", cwd=old)
     if done.returncode:
         assert done.stderr.count("error:") == 1
         assert "old_sweep" in done.stderr

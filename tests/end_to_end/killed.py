@@ -1,4 +1,4 @@
-"""``python killed.py <overrides>``: a door that gets a signal when it has taken so many batches.
+"""``python killed.py <overrides>``: a command that gets a signal when it has taken so many batches.
 
 Batches of training, validation and scoring count alike, in each process for itself. From the environment: ``DOOR``,
 ``BATCHES`` (0: nothing happens, and their number is printed at the end), ``SIGNAL`` (SIGKILL if not given),

@@ -1,4 +1,4 @@
-"""Baselines through the doors a network goes through, and runs side by side."""
+"""Baselines through the commands a network goes through, and runs side by side."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.conftest import SMALL, Command
 
 
 @pytest.fixture(scope="module")
-def runs(door: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def runs(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     plain = [setting for setting in SMALL if not setting.startswith(("trainer.", "batch_size"))]
     for name, model in (
@@ -20,27 +20,27 @@ def runs(door: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("trees_1", ["model=lightgbm", "model.threads=1", "seed=1"]),
         ("linear", ["model=logistic_regression"]),
     ):
-        done = door("train", *plain, *model, "report=false", "logger=none", f"hydra.run.dir={folder}/{name}")
+        done = command("train", *plain, *model, "report=false", "logger=none", f"hydra.run.dir={folder}/{name}")
         assert done.returncode == 0, done.stderr
         assert "simulated" in done.stdout
     return folder
 
 
-def test_figures_come_again(door: Command, runs: Path) -> None:
+def test_figures_come_again(command: Command, runs: Path) -> None:
     for name in ("trees", "linear"):
-        figures = json.loads((runs / name / "metrics.json").read_text())
+        metrics = json.loads((runs / name / "metrics.json").read_text())
         test = pl.read_parquet(runs / name / "predictions/test.parquet")
-        assert figures["test"]["roc_auc"] == pytest.approx(roc_auc_score(test["label"], test["score"]))
-        done = door("evaluate", f"run={runs}/{name}")
+        assert metrics["test"]["roc_auc"] == pytest.approx(roc_auc_score(test["label"], test["score"]))
+        done = command("evaluate", f"run={runs}/{name}")
         assert done.returncode == 0, done.stderr
-        assert "the same figures" in done.stdout
+        assert "the same metrics" in done.stdout
 
 
 @pytest.mark.parametrize("model", ["catboost", "xgboost"])
-def test_boosted_trees_leave_a_whole_run_folder(door: Command, tmp_path: Path, model: str) -> None:
+def test_boosted_trees_leave_a_whole_run_folder(command: Command, tmp_path: Path, model: str) -> None:
     plain = [setting for setting in SMALL if not setting.startswith(("trainer.", "batch_size"))]
     few = [f"model={model}", "model.threads=1", "model.n_estimators=30", "logger=csv"]
-    done = door("train", *plain, *few, f"hydra.run.dir={tmp_path}")
+    done = command("train", *plain, *few, f"hydra.run.dir={tmp_path}")
     assert done.returncode == 0, done.stderr
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     for part in ("val", "test"):
@@ -54,8 +54,8 @@ def test_boosted_trees_leave_a_whole_run_folder(door: Command, tmp_path: Path, m
     assert "Learning curve" in (tmp_path / "report.html").read_text()
 
 
-def test_runs_stand_side_by_side(door: Command, runs: Path, tmp_path: Path) -> None:
-    done = door("compare", f"runs=[{runs}/trees*,{runs}/linear]", "resamples=200", f"hydra.run.dir={tmp_path}/c")
+def test_runs_stand_side_by_side(command: Command, runs: Path, tmp_path: Path) -> None:
+    done = command("compare", f"runs=[{runs}/trees*,{runs}/linear]", "resamples=200", f"hydra.run.dir={tmp_path}/c")
     assert done.returncode == 0, done.stderr
     for said in ("lightgbm", "logistic_regression", "simulated"):
         assert said in done.stdout
@@ -64,14 +64,14 @@ def test_runs_stand_side_by_side(door: Command, runs: Path, tmp_path: Path) -> N
     assert (apart["model"], apart["against"]) == ("logistic_regression", "lightgbm")
     tests = {name: pl.read_parquet(runs / name / "predictions/test.parquet") for name in ("trees", "trees_1", "linear")}
     for key, measure in (("average_precision", average_precision_score), ("roc_auc", roc_auc_score)):
-        figures = {name: measure(test["label"], test["score"]) for name, test in tests.items()}
-        over_seeds = [figures["trees"], figures["trees_1"]]
-        assert apart[key]["difference"] == pytest.approx(figures["linear"] - np.mean(over_seeds), abs=1e-9)
+        metrics = {name: measure(test["label"], test["score"]) for name, test in tests.items()}
+        over_seeds = [metrics["trees"], metrics["trees_1"]]
+        assert apart[key]["difference"] == pytest.approx(metrics["linear"] - np.mean(over_seeds), abs=1e-9)
         assert apart[key]["low"] < apart[key]["difference"] < apart[key]["high"]
-        trees, linear = (model["figures"][key] for model in found["models"])
+        trees, linear = (model["metrics"][key] for model in found["models"])
         assert trees["mean"] == pytest.approx(np.mean(over_seeds), abs=1e-9)
         assert trees["std"] == pytest.approx(np.std(over_seeds, ddof=1), abs=1e-9)
-        assert (linear["mean"], linear["std"]) == (pytest.approx(figures["linear"]), None)
+        assert (linear["mean"], linear["std"]) == (pytest.approx(metrics["linear"]), None)
     page = (tmp_path / "c/compare.html").read_text()
     assert "simulated" in page.lower()
     assert "<svg" in page
@@ -79,14 +79,14 @@ def test_runs_stand_side_by_side(door: Command, runs: Path, tmp_path: Path) -> N
     assert 'href="http' not in page
 
 
-def test_a_folder_stands_for_all_runs_beneath_it(door: Command, runs: Path, tmp_path: Path) -> None:
+def test_a_folder_stands_for_all_runs_beneath_it(command: Command, runs: Path, tmp_path: Path) -> None:
     for job, name in (("10", "trees"), ("2", "linear"), ("9", "trees_1")):
         (tmp_path / "multirun" / job).mkdir(parents=True)
         for part in ("config.yaml", "run.json", "metrics.json", "predictions"):
             (tmp_path / "multirun" / job / part).symlink_to(runs / name / part)
     (tmp_path / "multirun" / "11").mkdir()
     (tmp_path / "multirun" / "11" / "config.yaml").symlink_to(runs / "linear" / "config.yaml")
-    done = door("compare", f"runs={tmp_path}/multirun", "resamples=100", f"hydra.run.dir={tmp_path}/c")
+    done = command("compare", f"runs={tmp_path}/multirun", "resamples=100", f"hydra.run.dir={tmp_path}/c")
     assert done.returncode == 0, done.stderr
     assert "multirun/11 is left out" in done.stdout + done.stderr
     compared = json.loads((tmp_path / "c/compare.json").read_text())["models"]
@@ -94,12 +94,12 @@ def test_a_folder_stands_for_all_runs_beneath_it(door: Command, runs: Path, tmp_
     assert found == [["2"], ["9", "10"]]
 
 
-def test_mistakes_are_told(door: Command, runs: Path, tmp_path: Path) -> None:
-    done = door("compare", f"runs=[{runs}/trees]")
+def test_mistakes_are_told(command: Command, runs: Path, tmp_path: Path) -> None:
+    done = command("compare", f"runs=[{runs}/trees]")
     assert done.returncode == 1
-    done = door("compare", f"runs=[{runs}/trees,{tmp_path}]")
+    done = command("compare", f"runs=[{runs}/trees,{tmp_path}]")
     assert done.returncode == 1
     assert "config.yaml" in done.stderr
-    done = door("export", f"run={runs}/linear", f"out={tmp_path}/b")
+    done = command("export", f"run={runs}/linear", f"out={tmp_path}/b")
     assert done.returncode == 1
     assert "model=tabnet" in done.stderr

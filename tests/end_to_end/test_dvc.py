@@ -99,10 +99,10 @@ def test_the_same_training_again_runs_no_later_stage_again(reproduced: Path) -> 
 
 def test_its_figures_and_curves_are_shown(reproduced: Path) -> None:
     shown = json.loads(run(reproduced, "dvc", "metrics", "show", "--json"))
-    figures = json.loads((reproduced / "outputs/dvc/train/metrics.json").read_text())
+    metrics = json.loads((reproduced / "outputs/dvc/train/metrics.json").read_text())
     ((_, found),) = shown[""]["data"].items()
     for part in ("val", "test"):
-        assert found["data"][part] == figures[part]
+        assert found["data"][part] == metrics[part]
     plots = json.loads(run(reproduced, "dvc", "plots", "show", "--json"))
     assert set(plots["data"]) == {"precision and recall", "alerts and recall"}
     assert not plots.get("errors")

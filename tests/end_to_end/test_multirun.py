@@ -40,7 +40,7 @@ printf 'JobID|State|NodeList\\n7_0|RUNNING|localhost\\n7_1|RUNNING|localhost\\n'
     ],
 )
 def test_a_launcher_trains_each_job_in_its_own_folder(
-    door: Command, tmp_path: Path, launcher: str, settings: list[str]
+    command: Command, tmp_path: Path, launcher: str, settings: list[str]
 ) -> None:
     (tmp_path / "bin").mkdir()
     for name, script in SLURM.items():
@@ -48,7 +48,7 @@ def test_a_launcher_trains_each_job_in_its_own_folder(
         (tmp_path / "bin" / name).chmod(0o755)
     # Another radius, so that nothing of it is cached: jobs side by side must not disturb each other as they make it.
     jobs = ("seed=3", "model=mlp,lightgbm", f"hydra/launcher={launcher}", *settings)
-    done = door("train", "-m", *SMALL, *QUICK, *jobs, f"hydra.sweep.dir={tmp_path}/all",
+    done = command("train", "-m", *SMALL, *QUICK, *jobs, f"hydra.sweep.dir={tmp_path}/all",
                 env={"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"})  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert f"python -m fraudlab.compare runs={tmp_path}/all" in done.stdout
@@ -61,9 +61,9 @@ def test_a_launcher_trains_each_job_in_its_own_folder(
         assert (tmp_path / "all" / job / "metrics.json").is_file()
 
 
-def test_a_job_that_fails_leaves_the_others_alone_and_is_told(door: Command, tmp_path: Path) -> None:
+def test_a_job_that_fails_leaves_the_others_alone_and_is_told(command: Command, tmp_path: Path) -> None:
     jobs = ("model=lightgbm,mlp", "loss=focal", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    done = door("train", "-m", *SMALL, *QUICK[:3], *jobs, f"hydra.sweep.dir={tmp_path}")
+    done = command("train", "-m", *SMALL, *QUICK[:3], *jobs, f"hydra.sweep.dir={tmp_path}")
     assert done.returncode == 1
     assert "model=lightgbm learns by loss=cross_entropy, not by loss=focal" in done.stderr
     assert "Traceback" not in done.stderr
@@ -71,8 +71,8 @@ def test_a_job_that_fails_leaves_the_others_alone_and_is_told(door: Command, tmp
     assert (tmp_path / "1" / "metrics.json").is_file()
 
 
-def test_an_unknown_launcher_is_answered_with_what_to_install(door: Command) -> None:
-    done = door("train", "-m", "seed=0,1", "hydra/launcher=slurm")
+def test_an_unknown_launcher_is_answered_with_what_to_install(command: Command) -> None:
+    done = command("train", "-m", "seed=0,1", "hydra/launcher=slurm")
     assert done.returncode == 1
     assert "submitit_slurm" in done.stderr
     assert "fraudlab[launch]" in done.stderr

@@ -35,11 +35,11 @@ CLAIMS = (
     ("table", "model", "least_auc"), [(ADULT, "tabnet", 0.88), (CLAIMS, "mlp", 0.6)], ids=["adult", "claims"]
 )
 def test_trains_on_a_real_table(
-    door: Command, shared_data: Path, tmp_path: Path, table: tuple[str, ...], model: str, least_auc: float
+    command: Command, shared_data: Path, tmp_path: Path, table: tuple[str, ...], model: str, least_auc: float
 ) -> None:
     overrides = [override.format(shared=shared_data) for override in table]
     overrides = [f"+{o}" if o.startswith("data.derive.") else o for o in overrides]
-    done = door(
+    done = command(
         "train", "data=table", *overrides, "features=columns", "experiment=none", f"model={model}",
         "trainer.max_epochs=12", *(["model.momentum=0.1"] if model == "tabnet" else []),
         "trainer.enable_progress_bar=false", "batch_size=512", f"hydra.run.dir={tmp_path}/run",

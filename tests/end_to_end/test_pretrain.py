@@ -11,9 +11,9 @@ from tests.conftest import SMALL, Command
 
 
 @pytest.fixture(scope="module")
-def pretrained(door: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pretrained(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "pretrained"
-    done = door("pretrain", *SMALL, "logger=csv", f"hydra.run.dir={folder}")
+    done = command("pretrain", *SMALL, "logger=csv", f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr
     assert "column means" in done.stdout
     assert f"run folder: {folder}" in done.stdout
@@ -30,16 +30,16 @@ def test_the_run_folder_has_all_its_parts(pretrained: Path) -> None:
         assert metrics[part]["baseline"] == pytest.approx(1, abs=0.01)
         assert metrics[part]["reconstruction_loss"] > 0
     logged = [line.split(",") for line in (pretrained / "csv" / "metrics.csv").read_text().splitlines()]
-    figures = [row[logged[0].index("val/reconstruction_loss")] for row in logged[1:]]
-    assert metrics["val"]["reconstruction_loss"] == pytest.approx(min(float(f) for f in figures if f), rel=1e-4)
+    metrics = [row[logged[0].index("val/reconstruction_loss")] for row in logged[1:]]
+    assert metrics["val"]["reconstruction_loss"] == pytest.approx(min(float(f) for f in metrics if f), rel=1e-4)
 
 
 def test_training_starts_from_the_pretrained_weights_in_both_fits(
-    door: Command, pretrained: Path, tmp_path: Path
+    command: Command, pretrained: Path, tmp_path: Path
 ) -> None:
     # At a rate of 0 what is pretrained stays as it is.
     still = ["scheduler=constant", "optimizer.lr=0", "model.members=2", "report=false", "logger=none"]
-    done = door("train", *SMALL, *still, f"model.pretrained={pretrained}", f"hydra.run.dir={tmp_path}/run")
+    done = command("train", *SMALL, *still, f"model.pretrained={pretrained}", f"hydra.run.dir={tmp_path}/run")
     assert done.returncode == 0, done.stderr
     _, start = load_checkpoint(pretrained / "checkpoints" / "best.ckpt")
     for folder in (tmp_path / "run", tmp_path / "run" / "selection"):
@@ -53,17 +53,17 @@ def test_training_starts_from_the_pretrained_weights_in_both_fits(
         assert encoder == (pretrained / "encoder" / "encoder.safetensors").read_bytes()
 
 
-def test_other_settings_are_named_with_what_to_type(door: Command, pretrained: Path, tmp_path: Path) -> None:
+def test_other_settings_are_named_with_what_to_type(command: Command, pretrained: Path, tmp_path: Path) -> None:
     other = ["model.n_d=4", "features.encoder.clip=3", f"model.pretrained={pretrained}"]
-    done = door("train", *SMALL, *other, f"hydra.run.dir={tmp_path}/run")
+    done = command("train", *SMALL, *other, f"hydra.run.dir={tmp_path}/run")
     assert done.returncode == 1
     assert "(model.n_d=4 features.encoder.clip=3.0); add model.n_d=8 features.encoder.clip=null" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run" / "config.yaml").exists()
 
 
-def test_no_run_folder_is_one_message(door: Command, tmp_path: Path) -> None:
-    done = door("train", f"model.pretrained={tmp_path}/nowhere", f"hydra.run.dir={tmp_path}/run")
+def test_no_run_folder_is_one_message(command: Command, tmp_path: Path) -> None:
+    done = command("train", f"model.pretrained={tmp_path}/nowhere", f"hydra.run.dir={tmp_path}/run")
     assert done.returncode == 1
     assert "nowhere is no run folder" in done.stderr
     assert "Traceback" not in done.stderr

@@ -40,9 +40,9 @@ def assert_same(one: Path, two: Path) -> None:
     for part in ("val", "test"):
         first, second = (pl.read_parquet(run / "predictions" / f"{part}.parquet") for run in (one, two))
         assert first.equals(second)
-    figures = [json.loads((run / "metrics.json").read_text()) for run in (one, two)]
-    assert figures[0]["val"] == figures[1]["val"]
-    assert figures[0]["test"] == figures[1]["test"]
+    metrics = [json.loads((run / "metrics.json").read_text()) for run in (one, two)]
+    assert metrics[0]["val"] == metrics[1]["val"]
+    assert metrics[0]["test"] == metrics[1]["test"]
     assert (one / "csv" / "metrics.csv").read_text() == (two / "csv" / "metrics.csv").read_text()
 
 
@@ -103,9 +103,9 @@ def test_a_killed_pretraining_ends_the_same(data: Path, tmp_path: Path) -> None:
     runs = (tmp_path / "whole", tmp_path / "killed")
     states = (torch.load(run / "checkpoints" / "best.ckpt", weights_only=True) for run in runs)
     assert differences(*map(compared, states)) == []
-    figures = [json.loads((run / "metrics.json").read_text()) for run in runs]
-    assert figures[0]["val"] == figures[1]["val"]
-    assert figures[0]["train"]["reconstruction_loss"] == figures[1]["train"]["reconstruction_loss"]
+    metrics = [json.loads((run / "metrics.json").read_text()) for run in runs]
+    assert metrics[0]["val"] == metrics[1]["val"]
+    assert metrics[0]["train"]["reconstruction_loss"] == metrics[1]["train"]["reconstruction_loss"]
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_slurm_trains_as_lightning_does(data: Path, two_processes: Path, tmp_pat
 
 
 def test_a_run_goes_on_where_its_data_are_made_again(exported: tuple[Path, Path], tmp_path: Path) -> None:
-    """Simulated files in another folder, written later, are the same data; killed before its figures were written."""
+    """Simulated files in another folder, written later, are the same data; killed before its metrics were written."""
     folder = tmp_path / "run"
     shutil.copytree(exported[0], folder)
     (folder / "metrics.json").unlink()
@@ -192,8 +192,8 @@ def test_a_run_goes_on_where_its_data_are_made_again(exported: tuple[Path, Path]
         assert first.equals(second)
 
 
-def test_resume_of_no_run_is_one_message(door: Command, tmp_path: Path) -> None:
-    done = door("train", f"resume={tmp_path}/nowhere")
+def test_resume_of_no_run_is_one_message(command: Command, tmp_path: Path) -> None:
+    done = command("train", f"resume={tmp_path}/nowhere")
     assert done.returncode == 1
     assert re.search(r"nowhere is no run folder", done.stderr)
     assert not (tmp_path / "nowhere").exists()

@@ -13,7 +13,7 @@ from tests.conftest import Command
 from tests.end_to_end.sweeping import NETWORK, command, trials, written
 
 
-def test_a_sweep_of_a_network_to_its_best(door: Command, tmp_path: Path) -> None:
+def test_a_sweep_of_a_network_to_its_best(command: Command, tmp_path: Path) -> None:
     sweep = written(
         tmp_path,
         fixed=NETWORK,
@@ -29,7 +29,7 @@ def test_a_sweep_of_a_network_to_its_best(door: Command, tmp_path: Path) -> None
         seeds=[0, 1],
     )
     folder = tmp_path / "out"
-    done = door("sweep", f"sweep={sweep}", f"hydra.run.dir={folder}", "test_best=true", "seeds=[0]")
+    done = command("sweep", f"sweep={sweep}", f"hydra.run.dir={folder}", "test_best=true", "seeds=[0]")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "simulated data" in done.stdout
 
@@ -65,7 +65,7 @@ def test_a_sweep_of_a_network_to_its_best(door: Command, tmp_path: Path) -> None
         "logger=none",
         "report=false",
     ]
-    again = door("train", *best, f"hydra.run.dir={tmp_path}/again")
+    again = command("train", *best, f"hydra.run.dir={tmp_path}/again")
     assert again.returncode == 0, again.stderr
     assert json.loads((tmp_path / "again/metrics.json").read_text())["val"] == finalist["val"]
 
@@ -117,9 +117,9 @@ def test_a_disk_that_is_full_for_trials_ends_the_sweep_with_the_reason(tmp_path:
     ],
 )
 def test_mistakes_are_told_before_any_trial(
-    door: Command, tmp_path: Path, changes: dict, more: list[str], said: str
+    command: Command, tmp_path: Path, changes: dict, more: list[str], said: str
 ) -> None:
-    done = door("sweep", f"sweep={written(tmp_path, **changes)}", f"hydra.run.dir={tmp_path}/out", *more)
+    done = command("sweep", f"sweep={written(tmp_path, **changes)}", f"hydra.run.dir={tmp_path}/out", *more)
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""``logger=wandb``: the real client sends settings, curves, figures, checkpoint and bundle, or keeps them offline."""
+"""``logger=wandb``: the real client sends settings, curves, metrics, checkpoint and bundle, or keeps them offline."""
 
 import json
 from pathlib import Path
@@ -12,16 +12,16 @@ from tests.end_to_end.wandb_stand_in import offline_records, wandb_server
 LOGGED = ("logger=[csv,wandb]", "report=false")
 
 
-def test_a_run_and_its_bundle_are_one_run_of_wandb(door: Command, tmp_path: Path) -> None:
+def test_a_run_and_its_bundle_are_one_run_of_wandb(command: Command, tmp_path: Path) -> None:
     """On two processes, of which only the first may log."""
     folder = tmp_path / "run"
     with wandb_server() as sent:
         online = sent.environment
-        done = door("train", *SMALL, *LOGGED, "trainer=ddp_sim", f"hydra.run.dir={folder}", env=online)
+        done = command("train", *SMALL, *LOGGED, "trainer=ddp_sim", f"hydra.run.dir={folder}", env=online)
         assert done.returncode == 0, done.stderr
         (run,) = sent.runs
         assert sent.exit_codes[run] == [0]
-        exported = door("export", f"run={folder}", env=online)
+        exported = command("export", f"run={folder}", env=online)
         assert exported.returncode == 0, exported.stderr
         assert sent.runs == [run]
 
@@ -43,10 +43,10 @@ def test_a_run_and_its_bundle_are_one_run_of_wandb(door: Command, tmp_path: Path
             assert bundle[str(file.relative_to(folder / "bundle"))] == file.read_bytes()
 
 
-def test_a_baseline_is_logged_offline_into_its_run_folder(door: Command, tmp_path: Path) -> None:
+def test_a_baseline_is_logged_offline_into_its_run_folder(command: Command, tmp_path: Path) -> None:
     trees = ["model=lightgbm", "model.threads=1", "logger.wandb.offline=true"]
     small = [setting for setting in SMALL if not setting.startswith(("trainer.max", "batch_size"))]
-    done = door("train", *small, *LOGGED, *trees, f"hydra.run.dir={tmp_path}", env={"WANDB_MODE": ""})
+    done = command("train", *small, *LOGGED, *trees, f"hydra.run.dir={tmp_path}", env={"WANDB_MODE": ""})
     assert done.returncode == 0, done.stderr
     config, summary, curve, artifacts, ends = {}, {}, [], {}, []
     for record in offline_records(tmp_path):
@@ -67,15 +67,15 @@ def test_a_baseline_is_logged_offline_into_its_run_folder(door: Command, tmp_pat
     assert ends == [0]
 
 
-def test_a_run_that_fails_is_closed_as_failed(door: Command, tmp_path: Path) -> None:
-    done = door("train", *SMALL, *LOGGED, "split.train_start=2030-01-01", f"hydra.run.dir={tmp_path}")
+def test_a_run_that_fails_is_closed_as_failed(command: Command, tmp_path: Path) -> None:
+    done = command("train", *SMALL, *LOGGED, "split.train_start=2030-01-01", f"hydra.run.dir={tmp_path}")
     assert done.returncode == 1
     assert [record.exit.exit_code for record in offline_records(tmp_path) if record.HasField("exit")] == [1]
 
 
-def test_without_an_account_it_says_what_to_type(door: Command, tmp_path: Path) -> None:
+def test_without_an_account_it_says_what_to_type(command: Command, tmp_path: Path) -> None:
     alone = {"WANDB_MODE": "online", "WANDB_API_KEY": "", "HOME": str(tmp_path), "NETRC": str(tmp_path / "none")}
-    done = door("train", *SMALL, *LOGGED, f"hydra.run.dir={tmp_path}/run", env=alone)
+    done = command("train", *SMALL, *LOGGED, f"hydra.run.dir={tmp_path}/run", env=alone)
     assert done.returncode == 1
     assert "logger.wandb.offline=true" in done.stderr
     assert "Traceback" not in done.stderr

@@ -31,11 +31,11 @@ def test_a_record_is_rounded_where_its_column_is() -> None:
     schema = TableSchema("t", (Column("age", "number", "numeric"), Column("fraud", "integer", "label")))
     frame = pl.DataFrame({"age": [0.1], "wide": [0.1]}, schema={"age": pl.Float32, "wide": pl.Float64})
     features = TableColumns(schema)
-    look_ups = features.look_ups(frame.lazy())
-    assert features.of_record({"age": 0.1, "wide": 0.1}, look_ups) == frame.row(0, named=True)
-    assert features.of_record({"age": float("nan")}, look_ups) == {"age": None}
+    lookups = features.lookups(frame.lazy())
+    assert features.of_record({"age": 0.1, "wide": 0.1}, lookups) == frame.row(0, named=True)
+    assert features.of_record({"age": float("nan")}, lookups) == {"age": None}
     with pytest.raises(UserError, match="column age"):
-        features.of_record({"age": "old"}, look_ups)
+        features.of_record({"age": "old"}, lookups)
 
 
 def test_columns_can_be_left_out() -> None:

@@ -156,11 +156,11 @@ def test_real_rows(shared_data: Path, tmp_path: Path) -> None:
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10**6), known=st.integers(0, 199))
 def test_a_record_alone_is_its_row(seed: int, known: int) -> None:
-    """From look-ups of the rows before it, a record gets the very features of its row in the frame."""
+    """From lookups of the rows before it, a record gets the very features of its row in the frame."""
     frame = table(200, seed).drop("client")
     features = IEEECISFeatures(SCHEMA)
     row = with_features(features, frame.lazy()).row(known, named=True)
-    found = features.of_record(frame.row(known, named=True), features.look_ups(frame.head(known).lazy()))
+    found = features.of_record(frame.row(known, named=True), features.lookups(frame.head(known).lazy()))
     names = [*features.categorical, *features.numeric]
     assert {name: found[name] for name in names} == {name: row[name] for name in names}
 
@@ -168,9 +168,9 @@ def test_a_record_alone_is_its_row(seed: int, known: int) -> None:
 def test_a_record_of_the_whole_table_is_its_row_in_scope_transductive() -> None:
     frame = table(200, 5).drop("client")
     features = IEEECISFeatures(SCHEMA, "transductive")
-    whole, look_ups = with_features(features, frame.lazy()), features.look_ups(frame.lazy())
+    whole, lookups = with_features(features, frame.lazy()), features.lookups(frame.lazy())
     for row in range(0, 200, 20):
-        found = features.of_record(frame.row(row, named=True), look_ups)
+        found = features.of_record(frame.row(row, named=True), lookups)
         expected = whole.row(row, named=True)
         assert {name: found[name] for name in features.numeric} == {name: expected[name] for name in features.numeric}
 
@@ -194,7 +194,7 @@ def test_a_real_record_alone_is_its_row(shared_data: Path, tmp_path: Path) -> No
     encoder = TableEncoder.fit(whole.head(1000), features.categorical, features.numeric, min_count=5)
     arrays = encoder.transform(whole)
     for row in (0, 1, 700, 1499):
-        found = features.of_record(frame.row(row, named=True), features.look_ups(frame.head(row).lazy()))
+        found = features.of_record(frame.row(row, named=True), features.lookups(frame.head(row).lazy()))
         expected = whole.row(row, named=True)
         assert {name: found[name] for name in names} == {name: expected[name] for name in names}
         alone = encoder.encode(found)

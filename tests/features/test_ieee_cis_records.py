@@ -47,13 +47,13 @@ def _bits(value: Any) -> Any:
 def test_rows_of_a_block_are_records(seed: int, changes: list[dict[str, Any]]) -> None:
     features = IEEECISFeatures(SCHEMA)
     known = table(200, seed)
-    look_ups = features.look_ups(known.lazy())
+    lookups = features.lookups(known.lazy())
     frame = table(len(changes), seed + 1).drop("isFraud", "client")
     # As a file of transactions is read: integers and numbers of 64 bits, and text.
     wide = frame.with_columns(pl.selectors.integer().cast(pl.Int64), pl.selectors.float().cast(pl.Float64))
     records = [{**row, **change} for row, change in zip(wide.to_dicts(), changes, strict=True)]
-    block = features.of_records(pl.DataFrame(records, schema=wide.schema), look_ups).to_dicts()
+    block = features.of_records(pl.DataFrame(records, schema=wide.schema), lookups).to_dicts()
     names = [*features.categorical, *features.numeric]
     for record, row in zip(records, block, strict=True):
-        alone = features.of_record(record, look_ups)
+        alone = features.of_record(record, lookups)
         assert {n: _bits(row[n]) for n in names} == {n: _bits(alone[n]) for n in names}

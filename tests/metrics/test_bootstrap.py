@@ -1,4 +1,4 @@
-"""Figures of counted rows are figures of rows repeated."""
+"""Metrics of counted rows are metrics of rows repeated."""
 
 import numpy as np
 import pytest
@@ -14,10 +14,10 @@ def test_counts_equal_repeated_rows(seed: int, ties: bool) -> None:
     label = random.random(400) < 0.1
     score = random.normal(size=400) + label
     score = score.round(1) if ties else score
-    figures = Resampled(label, score)
+    metrics = Resampled(label, score)
     for count in (np.ones(400, int), random.integers(0, 4, 400)):
         repeated = np.repeat(label, count), np.repeat(score, count)
-        assert figures(count) == pytest.approx(
+        assert metrics(count) == pytest.approx(
             (roc_auc_score(*repeated), average_precision_score(*repeated)), abs=1e-12
         )
 
@@ -28,7 +28,7 @@ def test_one_class_has_no_figure() -> None:
 
 
 def test_the_spread_is_that_of_fresh_samples() -> None:
-    """A bootstrap's deviation estimates that of a figure over samples drawn anew."""
+    """A bootstrap's deviation estimates that of a metric over samples drawn anew."""
 
     def sample(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         label = random.random(3000) < 0.05

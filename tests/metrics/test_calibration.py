@@ -70,5 +70,5 @@ def test_certain_and_wrong_float32_score_costs_what_it_costs_in_float64():
 
 def test_no_rows_is_nan():
     empty = np.empty(0)
-    assert all(math.isnan(figure(empty, empty)) for figure in (brier, log_loss, expected_calibration_error))
+    assert all(math.isnan(metric(empty, empty)) for metric in (brier, log_loss, expected_calibration_error))
     assert [len(points) for points in reliability_curve(empty, empty)] == [0, 0, 0]

@@ -8,7 +8,7 @@ import pytest
 from fraudlab.errors import UserError
 from fraudlab.metrics.cards import card_precision_at_k
 from fraudlab.metrics.cost import best_cost_threshold, cost_savings, value_detection_rate
-from fraudlab.metrics.metrics import figures
+from fraudlab.metrics.metrics import compute_metrics
 from fraudlab.metrics.ranking import average_precision, precision_at_budget, recall_at_budget, recall_at_fpr, roc_auc
 
 KEYS = [
@@ -48,7 +48,7 @@ def split():
 def test_each_figure_is_that_of_its_function(split):
     label, score, amount = split["label"], split["score"], split["amount"]
     threshold = best_cost_threshold(label, score, amount, 5.0)
-    found = figures(**split, cost_threshold=threshold, admin_cost=5.0)
+    found = compute_metrics(**split, cost_threshold=threshold, admin_cost=5.0)
     assert list(found) == KEYS
     assert (found["rows"], found["frauds"]) == (5000, label.sum())
     assert found["roc_auc"] == roc_auc(label, score)
@@ -64,25 +64,25 @@ def test_each_figure_is_that_of_its_function(split):
 
 def test_order_and_type_of_the_rows_play_no_part(split):
     order = np.random.default_rng(0).permutation(5000)
-    found = figures(**split, cost_threshold=0.2)
-    shuffled = figures(**{name: array[order] for name, array in split.items()}, cost_threshold=0.2)
+    found = compute_metrics(**split, cost_threshold=0.2)
+    shuffled = compute_metrics(**{name: array[order] for name, array in split.items()}, cost_threshold=0.2)
     assert shuffled == pytest.approx(found, rel=1e-12)
-    assert figures(**split | {"label": split["label"].astype(bool)}, cost_threshold=0.2) == found
-    assert figures(**split | {"card": split["card"].astype(str)})["card_precision_at_100"] is not None
+    assert compute_metrics(**split | {"label": split["label"].astype(bool)}, cost_threshold=0.2) == found
+    assert compute_metrics(**split | {"card": split["card"].astype(str)})["card_precision_at_100"] is not None
 
 
 def test_what_is_undefined_is_none(split):
-    bare = figures(split["label"], split["score"])
+    bare = compute_metrics(split["label"], split["score"])
     assert {name for name, value in bare.items() if value is None} == {
         "card_precision_at_100",
         "value_detection_rate_at_budget_0.01",
         "cost_savings",
     }
-    genuine = figures(**split | {"label": np.zeros(5000)}, cost_threshold=0.2)
+    genuine = compute_metrics(**split | {"label": np.zeros(5000)}, cost_threshold=0.2)
     assert genuine["roc_auc"] is genuine["average_precision"] is genuine["recall_at_fpr_0.01"] is None
     assert genuine["precision_at_budget_0.01"] == 0.0
     json.dumps(genuine, allow_nan=False)
-    fraud = figures(np.array([1]), np.array([0.5]))
+    fraud = compute_metrics(np.array([1]), np.array([0.5]))
     assert list(fraud) == KEYS
     assert (fraud["roc_auc"], fraud["average_precision"]) == (None, 1.0)
 
@@ -108,7 +108,7 @@ def test_what_is_undefined_is_none(split):
 )
 def test_wrong_input_is_named(split, changed, message):
     with pytest.raises(UserError, match=message):
-        figures(**split | changed)
+        compute_metrics(**split | changed)
 
 
 def test_metrics_need_numpy_alone():

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from fraudlab.errors import UserError
-from fraudlab.metrics.metrics import figures
+from fraudlab.metrics.metrics import compute_metrics
 from fraudlab.reporting.report import write_report
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -64,7 +64,7 @@ def write_predictions(run, **splits):
     metrics = {}
     for name, frame in splits.items():
         frame.write_parquet(run / f"predictions/{name}.parquet")
-        metrics[name] = figures(frame["label"].to_numpy(), frame["score"].to_numpy())
+        metrics[name] = compute_metrics(frame["label"].to_numpy(), frame["score"].to_numpy())
     (run / "metrics.json").write_text(json.dumps(metrics))
     return metrics
 

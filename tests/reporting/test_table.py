@@ -1,9 +1,9 @@
 import pytest
 
 from fraudlab.reporting.published import BENCHMARKS
-from fraudlab.reporting.table import COLUMNS, figures_table
+from fraudlab.reporting.table import COLUMNS, metrics_table
 
-METRICS = {
+RESAMPLED_METRICS = {
     "val": dict.fromkeys(COLUMNS, 0.5),
     "test": dict(zip(COLUMNS, (0.88123, 0.7004, None, 0.65, 0.51, 0.00312), strict=True)),
     "train": {"seconds": 3.0},
@@ -11,10 +11,10 @@ METRICS = {
 
 
 def test_handbook_table():
-    table = figures_table(METRICS, BENCHMARKS["handbook"], simulated=True)
+    table = metrics_table(RESAMPLED_METRICS, BENCHMARKS["handbook"], simulated=True)
     assert table == "\n".join(
         [
-            "Figures on simulated data; below the gap: Fraud Detection Handbook, on its test split",
+            "Metrics on simulated data; below the gap: Fraud Detection Handbook, on its test split",
             "",
             "                               AUC ROC      AP  CP@100  recall@1% FPR  recall@0.1% FPR   Brier",
             "-" * 94,
@@ -31,7 +31,7 @@ def test_handbook_table():
 
 
 def test_without_benchmark_and_without_simulation():
-    table = figures_table({"test": METRICS["test"]})
+    table = metrics_table({"test": RESAMPLED_METRICS["test"]})
     assert "simulated" not in table
     assert "val" not in table
     assert len(table.splitlines()) == 5
@@ -45,6 +45,6 @@ def test_best_of_the_book():
 def test_every_published_figure_is_a_column_and_has_a_source():
     for benchmark in BENCHMARKS.values():
         for model in benchmark.models:
-            assert set(model.figures) <= set(COLUMNS)
+            assert set(model.metrics) <= set(COLUMNS)
             assert model.source
             assert model.url.startswith("https://")

@@ -1,4 +1,4 @@
-"""Predictions carry the roles a table has, and their figures those of scikit-learn."""
+"""Predictions carry the roles a table has, and their metrics those of scikit-learn."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.sources.contract import Source
 from fraudlab.features.columns import TableColumns
-from fraudlab.runs.predictions import predictions_frame, split_figures
+from fraudlab.runs.predictions import predictions_frame, split_metrics
 from fraudlab.schema import Column, TableSchema
 
 
@@ -43,22 +43,22 @@ def test_figures_of_what_the_table_has(whole: bool) -> None:
     test = predictions_frame(made, rows, score[rows])
     assert test.columns == ["transaction_id", "time", "card_id", "amount", "label", "score"]
     assert test["transaction_id"].to_list() == rows.tolist()
-    figures = split_figures({"val": validation, "test": test})
+    metrics = split_metrics({"val": validation, "test": test})
     expected = average_precision_score(test["label"], test["score"])
-    assert figures["test"]["average_precision"] == pytest.approx(expected, abs=1e-12)
+    assert metrics["test"]["average_precision"] == pytest.approx(expected, abs=1e-12)
     for name in ("card_precision_at_100", "cost_savings"):
-        assert (figures["test"][name] is not None) == whole
+        assert (metrics["test"][name] is not None) == whole
 
 
 def test_days_may_be_counted_in_seconds_with_decimals() -> None:
     made = table(whole=True)
     frame = predictions_frame(made, np.arange(200), np.random.default_rng(1).random(200, np.float32))
     seconds = frame.with_columns(time=pl.col("time").dt.epoch("s") + 0.25)
-    assert split_figures({"val": seconds}) == split_figures({"val": frame})
+    assert split_metrics({"val": seconds}) == split_metrics({"val": frame})
 
 
 def test_refunds_leave_savings_out() -> None:
     made = table(whole=True)
     frame = predictions_frame(made, np.arange(200), np.linspace(0, 1, 200, dtype=np.float32))
     frame = frame.with_columns(amount=pl.col("amount") - 5)
-    assert split_figures({"val": frame, "test": frame})["test"]["cost_savings"] is None
+    assert split_metrics({"val": frame, "test": frame})["test"]["cost_savings"] is None

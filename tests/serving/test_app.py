@@ -198,7 +198,7 @@ def test_the_end_loses_no_request(exported: tuple[Path, Path], record: dict[str,
     assert "CancelledError" not in server.log.read_text()
 
 
-def test_mistakes_are_told(door: Any, exported: tuple[Path, Path], tmp_path: Path) -> None:
+def test_mistakes_are_told(command: Any, exported: tuple[Path, Path], tmp_path: Path) -> None:
     program = [sys.executable, "-m", "fraudlab.serve"]
 
     def said(*overrides: str, env: dict[str, str] | None = None) -> str:

@@ -205,16 +205,16 @@ def test_readers_see_whole_rows_while_a_writer_writes_and_dies(tmp_path: Path, t
     assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_the_door_makes_a_store_of_a_parquet_file(tmp_path: Path, door: Command, transactions: pl.DataFrame) -> None:
+def test_the_door_makes_a_store_of_a_parquet_file(tmp_path: Path, command: Command, transactions: pl.DataFrame) -> None:
     raw, out = tmp_path / "rows.parquet", tmp_path / "history.sqlite"
     ripe = pl.col("TX_DATETIME") < transactions["TX_DATETIME"][-1] - timedelta(days=7)
     transactions.with_columns(TX_FRAUD=pl.when(ripe).then("TX_FRAUD")).write_parquet(raw)
-    done = door("history", f"transactions={raw}", f"out={out}", cwd=tmp_path)
+    done = command("history", f"transactions={raw}", f"out={out}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "10,000" in done.stdout
     store = History.open(out, EXTENDED)
     assert store.features(transactions[-1].to_dicts()[0]) == batch(EXTENDED, transactions)[-1]
-    again = door("history", f"transactions={raw}", f"out={out}", cwd=tmp_path)
+    again = command("history", f"transactions={raw}", f"out={out}", cwd=tmp_path)
     assert (again.returncode, "exists; choose another file" in again.stderr) == (1, True)
 
 

@@ -24,11 +24,11 @@ REPLAYED = 10_000
 
 
 @pytest.fixture(scope="module")
-def bundle(door: Command, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("handbook")
     quick = ("trainer.max_epochs=1", "report=false", "logger=none", f"hydra.run.dir={folder}/run")
     for name, overrides in (("train", (*SMALL, *quick)), ("export", (f"run={folder}/run", f"out={folder}/bundle"))):
-        done = door(name, *overrides)
+        done = command(name, *overrides)
         assert done.returncode == 0, done.stderr
     return bundles.load(folder / "bundle")
 
@@ -61,7 +61,7 @@ def _scores(server: Server, records: list[dict[str, Any]]) -> list[float]:
 
 
 def test_both_ways_give_the_scores_of_the_batch(
-    bundle: Bundle, door: Command, transactions: pl.DataFrame, records: list[dict[str, Any]], tmp_path: Path
+    bundle: Bundle, command: Command, transactions: pl.DataFrame, records: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     expected = bundle.predict(records)
     assert len(np.unique(expected)) > 1000
@@ -72,7 +72,7 @@ def test_both_ways_give_the_scores_of_the_batch(
     # The store is made of what came before; labels become known after the features' delay, told by another process.
     before, replayed = transactions[:-REPLAYED], transactions[-REPLAYED:]
     before.write_parquet(tmp_path / "before.parquet")
-    done = door("history", f"transactions={tmp_path}/before.parquet", f"out={tmp_path}/history.sqlite", cwd=tmp_path)
+    done = command("history", f"transactions={tmp_path}/before.parquet", f"out={tmp_path}/history.sqlite", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     store = History.open(tmp_path / "history.sqlite", bundle.features)
     told = 0
@@ -92,11 +92,11 @@ def test_both_ways_give_the_scores_of_the_batch(
 
 
 def test_one_bad_record_does_not_fail_its_neighbours(
-    bundle: Bundle, door: Command, transactions: pl.DataFrame, tmp_path: Path
+    bundle: Bundle, command: Command, transactions: pl.DataFrame, tmp_path: Path
 ) -> None:
     transactions[:100].write_parquet(tmp_path / "before.parquet")
     out = tmp_path / "history.sqlite"
-    assert door("history", f"transactions={tmp_path}/before.parquet", f"out={out}", cwd=tmp_path).returncode == 0
+    assert command("history", f"transactions={tmp_path}/before.parquet", f"out={out}", cwd=tmp_path).returncode == 0
     row = transactions[200].select(RAW).with_columns(pl.col("TX_DATETIME").dt.to_string("iso:strict")).to_dicts()[0]
     with Server(bundle.path, tmp_path, f"serving.history={out}") as server:
         assert server.predict(row).status == 200
@@ -107,6 +107,6 @@ def test_one_bad_record_does_not_fail_its_neighbours(
         nulls = dict.fromkeys(bundle.features.numeric, None)
         asked = {**nulls, **row, "CUSTOMER_ID": float(row["CUSTOMER_ID"])}
         assert server.predict(asked).said.get("score") == known.said["score"]  # null is not what the past says
-    done = door("serve", f"bundle={bundle.path}", "serving.history=nowhere.sqlite", cwd=tmp_path)
+    done = command("serve", f"bundle={bundle.path}", "serving.history=nowhere.sqlite", cwd=tmp_path)
     assert done.returncode == 1
     assert "no history at" in done.stderr

@@ -22,11 +22,11 @@ pytestmark = pytest.mark.usefixtures("hydra_conf")
 TRAIN, VALIDATION = np.arange(150), np.arange(150, 200)
 
 
-def settings(door: str, folder: Path, *overrides: str) -> Any:
+def settings(command: str, folder: Path, *overrides: str) -> Any:
     small = ["model.n_d=4", "model.n_a=4", "model.n_steps=2", "batch_size=50", "trainer.enable_progress_bar=false"]
     own = ["data=table", f"data.path={folder}/t.csv", "data.label=fraud", "features=columns", "trainer=cpu"]
-    composed = hydra.compose(door, [*own, *small, f"paths.output_dir={folder}", "logger=none", *overrides])
-    return config.typed(door, composed)
+    composed = hydra.compose(command, [*own, *small, f"paths.output_dir={folder}", "logger=none", *overrides])
+    return config.typed(command, composed)
 
 
 def table(made: Any, folder: Path) -> PreparedTable:

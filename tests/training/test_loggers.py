@@ -18,10 +18,10 @@ def settings(folder: Path) -> dict:
     return {**written, "wandb": None}
 
 
-def log(folder: Path, before: Path | None, steps: range, figure: float) -> None:
+def log(folder: Path, before: Path | None, steps: range, metric: float) -> None:
     for logger in loggers(settings(folder), before):
         for step in steps:
-            logger.log_metrics({"loss": figure} if step % 2 else {"precision": figure}, step)
+            logger.log_metrics({"loss": metric} if step % 2 else {"precision": metric}, step)
         logger.save()
         logger.finalize("success")
 

@@ -49,7 +49,7 @@ def test_other_settings_are_refused(tmp_path: Path, override: str) -> None:
         resume.settings(command, "train", ["resume=run", override])
 
 
-def test_a_run_of_another_version_or_door_is_refused(tmp_path: Path) -> None:
+def test_a_run_of_another_version_or_command_is_refused(tmp_path: Path) -> None:
     run, command = begun(tmp_path / "run")
     with pytest.raises(UserError, match="that this version of fraudlab.pretrain can read"):
         resume.settings(command, "pretrain", [])

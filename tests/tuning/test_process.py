@@ -13,10 +13,10 @@ DATA = [item for item in SMALL if item.startswith(("data.", "split."))]
 
 
 @pytest.fixture(scope="module")
-def trial(door: Command, tmp_path_factory: pytest.TempPathFactory):
+def trial(command: Command, tmp_path_factory: pytest.TempPathFactory):
     """Start a trial on a small table that is made once."""
     cache = tmp_path_factory.mktemp("trials")
-    done = door("prepare", *(item for item in DATA if item.startswith("data.")), f"paths.data_dir={cache}")
+    done = command("prepare", *(item for item in DATA if item.startswith("data.")), f"paths.data_dir={cache}")
     assert done.returncode == 0, done.stderr
 
     def start(folder: Path, *overrides: str) -> TrialProcess:

@@ -20,13 +20,13 @@ class Source:
     ``frame`` scans Parquet and is sorted by time, then id (only by id where no column holds the time); the label is
     Int8, 0 or 1 (1 = fraud); there always is an id. ``fingerprint`` is short hex that changes whenever the data would,
     and names the cache; where it also follows where files lie and when they were written, ``data_fingerprint`` follows
-    their content alone. ``held`` is the same table in memory, where it has just been read and is small enough.
+    their content alone. ``in_memory`` is the same table in memory, where it has just been read and is small enough.
     """
 
     frame: pl.LazyFrame
     schema: TableSchema
     fingerprint: str
-    held: pl.DataFrame | None = None
+    in_memory: pl.DataFrame | None = None
     data_fingerprint: str = ""
 
     def __post_init__(self) -> None:

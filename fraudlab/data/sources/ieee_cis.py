@@ -40,9 +40,9 @@ def load(config: IEEECISConfig, cache_dir: Path) -> Source:
             does not suit its column; TransactionID is doubled in a file; an id, time, amount, card1 or label is
             missing, or the label is not 0 or 1.
     """
-    path, fingerprint, data_fingerprint, simulated, held = _joined(config, cache_dir, "train")
+    path, fingerprint, data_fingerprint, simulated, in_memory = _joined(config, cache_dir, "train")
     schema = table_schema(config.name, simulated)
-    return Source(pl.scan_parquet(path, glob=False), schema, fingerprint, held, data_fingerprint)
+    return Source(pl.scan_parquet(path, glob=False), schema, fingerprint, in_memory, data_fingerprint)
 
 
 def load_test(config: IEEECISConfig, cache_dir: Path) -> pl.LazyFrame:
@@ -63,10 +63,10 @@ def _joined(config: IEEECISConfig, cache_dir: Path, part: Part) -> tuple[Path, s
     fingerprint = fingerprint_of({"ieee_cis": facts})
     path = cache_dir / f"{config.name}_{fingerprint}.parquet"
     contents = path.with_suffix(".json")
-    held: pl.DataFrame | None = None
+    in_memory: pl.DataFrame | None = None
 
     def write(aside: Path, scratch: Path) -> None:
-        nonlocal held
+        nonlocal in_memory
         log.info("reading %s from %s", " and ".join(dict.fromkeys(names.values())), config.raw_dir)
         transaction, identity = (
             table_file(
@@ -74,7 +74,7 @@ def _joined(config: IEEECISConfig, cache_dir: Path, part: Part) -> tuple[Path, s
             )
             for kind, name in names.items()
         )
-        held = _write(transaction, identity, aside, scratch)
+        in_memory = _write(transaction, identity, aside, scratch)
 
     def write_contents(aside: Path, scratch: Path) -> None:
         aside.write_text(contents_of(folder.fetch(name, scratch) for name in dict.fromkeys(names.values())))
@@ -85,7 +85,7 @@ def _joined(config: IEEECISConfig, cache_dir: Path, part: Part) -> tuple[Path, s
             make_once(path, lambda aside: write(aside, Path(scratch)))
             make_once(contents, lambda aside: write_contents(aside, Path(scratch)))
     data_fingerprint = fingerprint_of({"ieee_cis": [part, VERSION, simulated, contents.read_text()]})
-    return path, fingerprint, data_fingerprint, simulated, held
+    return path, fingerprint, data_fingerprint, simulated, in_memory
 
 
 def _write(transaction: TableFile, identity: TableFile, aside: Path, scratch: Path) -> pl.DataFrame | None:
@@ -117,9 +117,9 @@ def _write(transaction: TableFile, identity: TableFile, aside: Path, scratch: Pa
         log.warning("%d of %d transactions follow a later one; sorted by TransactionDT", late, rows.height)
         table = table.sort("TransactionDT", "TransactionID")
     if transaction.small:
-        held = table.collect()
-        held.write_parquet(aside, compression="lz4", row_group_size=_GROUP)
-        return held
+        in_memory = table.collect()
+        in_memory.write_parquet(aside, compression="lz4", row_group_size=_GROUP)
+        return in_memory
     if late:
         _sink(table, aside)
     else:

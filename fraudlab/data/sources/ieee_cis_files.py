@@ -1,4 +1,4 @@
-"""The files of IEEE-CIS: found in a folder or behind an address, unpacked, and held against Kaggle's columns."""
+"""The files of IEEE-CIS: found in a folder or behind an address, unpacked, and compared with Kaggle's columns."""
 
 import csv
 import gzip

@@ -6,7 +6,7 @@ values by card and by client; cents, e-mail and device parts, time of day. Of th
 
 In scope ``point_in_time`` a row sees the rows that stand before it in the table, and itself; no label is used at all.
 In scope ``transductive`` shares and aggregates are taken over the whole table, later rows included, as the
-competition's entries did: comparable with their figures, and not to be had when a transaction has to be judged.
+competition's entries did: comparable with their metrics, and not to be had when a transaction has to be judged.
 """
 
 from collections.abc import Iterator, Mapping
@@ -60,20 +60,20 @@ class IEEECISFeatures:
         yield frame.select(expression.alias(name) for name, expression in row.EXPRESSIONS.items()).collect()
         yield from past.parts(frame, whole=self.scope == "transductive")
 
-    def look_ups(self, frame: "pl.LazyFrame") -> dict[str, NDArray[Any]]:
-        """The aggregates by key as of the end of ``frame``: arrays of :func:`.past.look_ups`, and narrow columns."""
+    def lookups(self, frame: "pl.LazyFrame") -> dict[str, NDArray[Any]]:
+        """The aggregates by key as of the end of ``frame``: arrays of :func:`.past.lookups`, and narrow columns."""
         from fraudlab.features.ieee_cis import past
 
-        return {NARROW: narrow_columns(frame), **past.look_ups(frame)}
+        return {NARROW: narrow_columns(frame), **past.lookups(frame)}
 
-    def of_record(self, record: Mapping[str, Any], look_ups: Lookups) -> dict[str, Any]:
+    def of_record(self, record: Mapping[str, Any], lookups: Lookups) -> dict[str, Any]:
         """The record with the features' columns added."""
-        record = narrowed(record, look_ups)
-        return {**record, **of_one.of_row(record), **of_one.of_past(record, look_ups)}
+        record = narrowed(record, lookups)
+        return {**record, **of_one.of_row(record), **of_one.of_past(record, lookups)}
 
-    def of_records(self, records: "pl.DataFrame", look_ups: Lookups) -> "pl.DataFrame":
+    def of_records(self, records: "pl.DataFrame", lookups: Lookups) -> "pl.DataFrame":
         """The records with the features' columns added."""
         from fraudlab.features.ieee_cis import records as of_many
 
-        records = narrowed_rows(records, look_ups)
-        return records.hstack(of_many.of_rows(records)).hstack(of_many.of_past(records, look_ups))
+        records = narrowed_rows(records, lookups)
+        return records.hstack(of_many.of_rows(records)).hstack(of_many.of_past(records, lookups))

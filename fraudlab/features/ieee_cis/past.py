@@ -71,7 +71,7 @@ def parts(frame: pl.LazyFrame, *, whole: bool) -> Iterator[pl.DataFrame]:
 _AMOUNT_BY_ACCOUNT = ("account_TransactionAmt_mean", "account_TransactionAmt_std")
 
 
-def look_ups(frame: pl.LazyFrame) -> dict[str, NDArray[Any]]:
+def lookups(frame: pl.LazyFrame) -> dict[str, NDArray[Any]]:
     """What the next row has to know of the rows of ``frame``: for each key, its features as of now.
 
     ``seen``: float64 ``[1]``, number of rows. ``emails``: the domains, in order, whose position stands in keys. For

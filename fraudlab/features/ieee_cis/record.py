@@ -56,16 +56,16 @@ def of_row(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**dict(zip(ROW_NUMERIC, numbers, strict=True)), **dict(zip(ROW_CATEGORICAL, words, strict=True))}
 
 
-def of_past(record: Mapping[str, Any], look_ups: Lookups) -> dict[str, float | None]:
-    """Features of the rows that ``look_ups`` (of :func:`fraudlab.features.ieee_cis.past.look_ups`) were taken of."""
-    seen = max(float(look_ups["seen"][0]), 1.0)
+def of_past(record: Mapping[str, Any], lookups: Lookups) -> dict[str, float | None]:
+    """Features of the rows that ``lookups`` (of :func:`fraudlab.features.ieee_cis.past.lookups`) were taken of."""
+    seen = max(float(lookups["seen"][0]), 1.0)
     found: dict[str, float | None] = {}
-    for key, number in keys(record, look_ups).items():
-        there = look_ups[f"{key}.keys"]
+    for key, number in keys(record, lookups).items():
+        there = lookups[f"{key}.keys"]
         place = int(there.searchsorted(number))
         names = names_by(key)
         if place < len(there) and there[place] == number:
-            count, *values = look_ups[f"{key}.values"][place].tolist()
+            count, *values = lookups[f"{key}.values"][place].tolist()
         else:
             count, values = 0.0, [math.nan] * len(names)
         found[f"{key}_share"] = count / seen
@@ -81,11 +81,11 @@ def of_past(record: Mapping[str, Any], look_ups: Lookups) -> dict[str, float | N
     return {**found, "amount_unlike_account": unlike}
 
 
-def keys(record: Mapping[str, Any], look_ups: Lookups) -> dict[str, int]:
+def keys(record: Mapping[str, Any], lookups: Lookups) -> dict[str, int]:
     """The numbers by which ``past`` groups the record's row; one that no row has where a domain is new."""
     cards = {name: record.get(name) for name in ("addr1", "card1", "card2", "card3")}
     number = {name: int((-1.0 if value is None else float(value)) * FRACTION) for name, value in cards.items()}
-    domains, domain = look_ups[EMAILS], _text(record.get("P_emaildomain"))
+    domains, domain = lookups[EMAILS], _text(record.get("P_emaildomain"))
     email = 0
     if domain is not None:
         place = int(domains.searchsorted(domain))

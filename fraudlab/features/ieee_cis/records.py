@@ -19,16 +19,16 @@ def of_rows(records: pl.DataFrame) -> pl.DataFrame:
     return texts.select(expression.alias(name) for name, expression in EXPRESSIONS.items())
 
 
-def of_past(records: pl.DataFrame, look_ups: Lookups) -> pl.DataFrame:
-    """Features of the rows that ``look_ups`` (of :func:`fraudlab.features.ieee_cis.past.look_ups`) were taken of."""
-    seen = max(float(look_ups["seen"][0]), 1.0)
+def of_past(records: pl.DataFrame, lookups: Lookups) -> pl.DataFrame:
+    """Features of the rows that ``lookups`` (of :func:`fraudlab.features.ieee_cis.past.lookups`) were taken of."""
+    seen = max(float(lookups["seen"][0]), 1.0)
     found: dict[str, NDArray[np.float64]] = {}
-    for key, number in keys(records, look_ups).items():
-        there = look_ups[f"{key}.keys"]
+    for key, number in keys(records, lookups).items():
+        there = lookups[f"{key}.keys"]
         names = names_by(key)
         place = np.minimum(there.searchsorted(number), len(there) - 1)
         known = there[place] == number
-        values = np.where(known[:, None], look_ups[f"{key}.values"][place], [0.0, *[np.nan] * len(names)])
+        values = np.where(known[:, None], lookups[f"{key}.values"][place], [0.0, *[np.nan] * len(names)])
         found[f"{key}_share"] = values[:, 0] / seen
         if key in COUNTED:
             found[f"{key}_count"] = values[:, 0]
@@ -38,7 +38,7 @@ def of_past(records: pl.DataFrame, look_ups: Lookups) -> pl.DataFrame:
     return pl.DataFrame({**found, "amount_unlike_account": (amount - mean) / (deviation + 1)}).fill_nan(None)
 
 
-def keys(records: pl.DataFrame, look_ups: Lookups) -> dict[str, NDArray[np.int64]]:
+def keys(records: pl.DataFrame, lookups: Lookups) -> dict[str, NDArray[np.int64]]:
     """``[rows]`` of each key: the numbers by which ``past`` groups the records' rows."""
     number = {name: records[name].cast(pl.Float64) for name in ("addr1", "card1", "card2", "card3")}
     # Beyond 64 bits is no key of any row.
@@ -46,7 +46,7 @@ def keys(records: pl.DataFrame, look_ups: Lookups) -> dict[str, NDArray[np.int64
         name: (value.fill_null(-1.0) * FRACTION).cast(pl.Int64, strict=False).fill_null(_NOWHERE).to_numpy()
         for name, value in number.items()
     }
-    domains = look_ups[EMAILS].tolist()
+    domains = lookups[EMAILS].tolist()
     numbered = {domain: i + 1 for i, domain in enumerate(domains)}
     domain = records["P_emaildomain"].cast(pl.String)
     email = domain.replace_strict(numbered, default=len(domains) + 1, return_dtype=pl.Int64)

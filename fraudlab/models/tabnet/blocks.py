@@ -79,7 +79,7 @@ class AttentiveTransformer(nn.Module):
 
 
 class Embedding(nn.Module):
-    """One table for all categorical columns: one look-up, whatever their number.
+    """One table for all categorical columns: one lookup, whatever their number.
 
     Args:
         cardinalities: number of ids of each column.

@@ -9,7 +9,7 @@ class BestCheckpoint(ModelCheckpoint):
     """``best.ckpt`` by what is monitored on validation, in the folder that the fit sets as ``dirpath``.
 
     Args:
-        monitor: which figure.
+        monitor: which metric.
         mode: whether ``max`` or ``min`` of it is best.
         every_n_epochs: how often to save.
     """
@@ -35,7 +35,7 @@ class BestCheckpoint(ModelCheckpoint):
             return path.replace(before, now, 1)
 
         paths = ("dirpath", "best_model_path", "kth_best_model_path", "last_model_path")
-        best = {moved(path): figure for path, figure in state_dict["best_k_models"].items()}
+        best = {moved(path): metric for path, metric in state_dict["best_k_models"].items()}
         self.current_score = state_dict["current_score"]
         super().load_state_dict(
             {**state_dict, **{key: moved(str(state_dict[key])) for key in paths}, "best_k_models": best}

@@ -11,9 +11,9 @@ log = logging.getLogger(__name__)
 
 
 class Progress(TQDMProgressBar):
-    """Lightning's bar, without the log folder's name among the figures.
+    """Lightning's bar, without the log folder's name among the metrics.
 
-    Where the output is no terminal, a bar would be written again and again: the figures are logged after each epoch
+    Where the output is no terminal, a bar would be written again and again: the metrics are logged after each epoch
     instead, one line for all.
 
     Args:
@@ -43,7 +43,7 @@ class Progress(TQDMProgressBar):
         self._log_epoch(trainer)
 
     def _log_epoch(self, trainer: L.Trainer) -> None:
-        figures = self.get_metrics(trainer, trainer.lightning_module)
-        if self._lines and figures:
-            said = "  ".join(f"{name} {float(value):.4g}" for name, value in figures.items())
+        metrics = self.get_metrics(trainer, trainer.lightning_module)
+        if self._lines and metrics:
+            said = "  ".join(f"{name} {float(value):.4g}" for name, value in metrics.items())
             log.info("epoch %d of %d: %s", trainer.current_epoch, trainer.max_epochs, said)

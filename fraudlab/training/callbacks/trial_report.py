@@ -9,7 +9,7 @@ class TrialReport(L.Callback):
     """After each validation; added by the fit where the process is a trial of ``python -m fraudlab.sweep``.
 
     Args:
-        monitor: the logged figure that is reported.
+        monitor: the logged metric that is reported.
     """
 
     def __init__(self, monitor: str = "val/average_precision") -> None:

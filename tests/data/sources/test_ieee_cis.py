@@ -89,18 +89,18 @@ def test_the_cache_is_used_again_until_a_file_changes(tmp_path: Path, monkeypatc
     assert (len(prints), len(known)) == (4, 3)
 
 
-@pytest.mark.parametrize("most_held", [1 << 30, 0])
+@pytest.mark.parametrize("most_in_memory", [1 << 30, 0])
 @pytest.mark.parametrize("rows", [[0, 1, 2, 3], [3, 0, 2, 1]])
 def test_a_table_in_memory_is_the_one_on_disk(
-    most_held: int, rows: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    most_in_memory: int, rows: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Small files are read into memory, large ones streamed, in order or not: the same table."""
     expected = load(put(tmp_path / "sound"), tmp_path / "cache").frame.collect()
-    monkeypatch.setattr(ieee_cis_files, "_MOST_HELD", most_held)
+    monkeypatch.setattr(ieee_cis_files, "_MOST_HELD", most_in_memory)
     given = transactions()
     source = load(put(tmp_path / "raw", as_csv([given[row] for row in rows])), tmp_path / "cache")
     assert_frame_equal(source.frame.collect(), expected)
-    assert (source.held is not None) == (most_held > 0)
-    if source.held is not None:
-        assert_frame_equal(source.held, expected)
+    assert (source.in_memory is not None) == (most_in_memory > 0)
+    if source.in_memory is not None:
+        assert_frame_equal(source.in_memory, expected)
     assert load(tmp_path / "raw", tmp_path / "cache").held is None

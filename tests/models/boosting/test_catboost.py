@@ -1,4 +1,4 @@
-"""CatBoost through our door is CatBoost through its own."""
+"""CatBoost through our command is CatBoost through its own."""
 
 import numpy as np
 import pandas as pd

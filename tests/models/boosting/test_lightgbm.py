@@ -1,4 +1,4 @@
-"""LightGBM through our door is LightGBM through its own."""
+"""LightGBM through our command is LightGBM through its own."""
 
 import numpy as np
 from lightgbm import LGBMClassifier

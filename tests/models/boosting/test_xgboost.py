@@ -1,4 +1,4 @@
-"""XGBoost through our door is XGBoost through its own."""
+"""XGBoost through our command is XGBoost through its own."""
 
 import numpy as np
 from xgboost import XGBClassifier

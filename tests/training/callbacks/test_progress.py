@@ -32,12 +32,12 @@ def test_a_bar_on_a_terminal_and_lines_in_a_file(
     assert ("Epoch 1: 100%" in shown) == terminal
     assert "v_num" not in shown + caplog.text
     lines = [record.getMessage() for record in caplog.records if record.name == "fraudlab.training.callbacks.progress"]
-    figures = [re.fullmatch(r"epoch (\d) of 2: val/average_precision ([\d.]+)  train/loss ([\d.]+)", x) for x in lines]
+    metrics = [re.fullmatch(r"epoch (\d) of 2: val/average_precision ([\d.]+)  train/loss ([\d.]+)", x) for x in lines]
     if terminal:
         assert not lines
     else:
-        assert [match and match[1] for match in figures] == ["1", "2"]
+        assert [match and match[1] for match in metrics] == ["1", "2"]
         last = trainer.callback_metrics
-        assert figures[1]
-        assert float(figures[1][2]) == pytest.approx(float(last["val/average_precision"]), rel=1e-3)
-        assert float(figures[1][3]) == pytest.approx(float(last["train/loss"]), rel=1e-3)
+        assert metrics[1]
+        assert float(metrics[1][2]) == pytest.approx(float(last["val/average_precision"]), rel=1e-3)
+        assert float(metrics[1][3]) == pytest.approx(float(last["train/loss"]), rel=1e-3)

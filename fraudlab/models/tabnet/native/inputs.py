@@ -1,4 +1,4 @@
-"""The compiled input stage: embedding look-up and batch norm over all columns, in one differentiable operation."""
+"""The compiled input stage: embedding lookup and batch norm over all columns, in one differentiable operation."""
 
 import ctypes
 from typing import Any
