@@ -47,6 +47,7 @@ from fraudlab.config.model import (
     MLPConfig,
     TabNetConfig,
 )
+from fraudlab.config.plumbing import moved_targets, warn_of_moved_targets
 from fraudlab.config.select import SelectConfig
 from fraudlab.config.serve import ServeConfig
 from fraudlab.config.split import (
@@ -184,6 +185,9 @@ def typed(command: str, composed: Any) -> Any:
 
     plain = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(plain, dict)
+    if (moved := moved_targets(plain)) != plain:
+        warn_of_moved_targets()
+        plain = moved
     settings = OmegaConf.structured(COMMANDS[command])
     for group, options in SCHEMAS.items():
         if plain.get(group):

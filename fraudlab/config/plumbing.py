@@ -19,6 +19,32 @@ ALLOWED_TARGETS = (
     "torch.profiler.",
     "fraudlab.training.callbacks.",
 )
+# Where classes stood that users' YAML and runs may name, and where they stand now.
+_MOVED = {"fraudlab.callbacks.": "fraudlab.training.callbacks."}
+log = logging.getLogger(__name__)
+
+
+def moved_targets(config: Any) -> Any:
+    """Plain settings in which every ``_target_`` stands where it is now."""
+    if isinstance(config, list):
+        return [moved_targets(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    return {key: _moved(value) if key == "_target_" else moved_targets(value) for key, value in config.items()}
+
+
+def _moved(target: Any) -> Any:
+    for old, new in _MOVED.items():
+        if isinstance(target, str) and target.startswith(old):
+            return new + target.removeprefix(old)
+    return target
+
+
+@cache
+def warn_of_moved_targets() -> None:
+    """Say, once in a process, that settings name classes by their places of old."""
+    for old, new in _MOVED.items():
+        log.warning("_target_: %s* has moved: write %s*", old, new)
 
 
 _MOVED = {"fraudlab.callbacks.": "fraudlab.training.callbacks."}

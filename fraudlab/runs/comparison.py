@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import yaml
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -19,6 +18,7 @@ from fraudlab.config.estimator import UNUSED
 from fraudlab.errors import UserError
 from fraudlab.metrics.bootstrap import RESAMPLED_METRICS, Resampled, paired
 from fraudlab.runs.folder import RunFolder
+from fraudlab.runs.settings import read_settings
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def models(runs: Sequence[RunFolder], part: str) -> list[Model]:
     """
     groups: list[tuple[dict[str, Any], pl.DataFrame, list[RunFolder], list[pl.Series]]] = []
     for run in tqdm(runs, desc="runs", leave=False):
-        config = yaml.safe_load(run.config_path.read_text(encoding="utf-8"))
+        config = read_settings(run.config_path)
         is_baseline = issubclass(SCHEMAS["model"][config["model"]["name"]], EstimatorConfig)
         without = {*_NOT_THE_MODEL, *(UNUSED if is_baseline else ())}
         settings = {key: value for key, value in _flat(config).items() if key.split(".")[0] not in without}

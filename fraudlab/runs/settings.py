@@ -8,6 +8,7 @@ import yaml
 
 from fraudlab.config import COMMANDS, SCHEMAS, EncoderConfig, FitConfig, SelectConfig
 from fraudlab.errors import UserError
+from fraudlab.runs.formats import FORMAT, upgraded
 
 _OUTPUT_DIR = "${paths.output_dir}"  # as conf/logger says it
 
@@ -18,7 +19,20 @@ def config_yaml(config: FitConfig | SelectConfig) -> str:
     output_dir = plain.pop("paths")["output_dir"]
     plain.pop("resume", None)
     # Loggers write to the run folder, wherever it is moved.
-    return yaml.safe_dump(_replaced(plain, output_dir, _OUTPUT_DIR), sort_keys=False)
+    return yaml.safe_dump({"format": FORMAT, **_replaced(plain, output_dir, _OUTPUT_DIR)}, sort_keys=False)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """What :func:`config_yaml` wrote of this or an earlier version, as plain data.
+
+    Raises:
+        UserError: the file holds no settings, or a later version's.
+    """
+    try:
+        plain = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is no config of a run: {error}") from error
+    return upgraded(plain, plain.pop("format", 1), path)
 
 
 def load_config(path: Path, command: str = "train") -> Any:
@@ -27,10 +41,8 @@ def load_config(path: Path, command: str = "train") -> Any:
     Raises:
         UserError: the file is no config of a run of this version of fraudlab.
     """
+    plain = _replaced(read_settings(path), _OUTPUT_DIR, str(path.parent))
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-        plain = _replaced(plain, _OUTPUT_DIR, str(path.parent))
-        plain = _replaced(plain, "ddp_shared_memory", "ddp")  # a strategy that older runs used: the same steps
         for group, options in SCHEMAS.items():
             if group not in {field.name for field in fields(COMMANDS[command])}:
                 continue
@@ -39,7 +51,7 @@ def load_config(path: Path, command: str = "train") -> Any:
                 settings["encoder"] = EncoderConfig(**settings["encoder"])
             plain[group] = options[settings["name"]](**settings)
         return COMMANDS[command](**plain)
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise UserError(
             f"{path} is no config of a run that this version of fraudlab.{command} can read: {error}"
         ) from error

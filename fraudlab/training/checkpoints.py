@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fraudlab.errors import UserError
 from fraudlab.files import replacing
+from fraudlab.runs.formats import upgraded
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +93,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             for name, weight in checkpoint["state_dict"].items()
             if name.startswith("network.")
         }
-        return checkpoint["rebuild"], weights
+        rebuild, written = checkpoint["rebuild"], checkpoint.get("format", 1)
     except Exception as error:  # torch raises a handful of unrelated types for a broken file
         raise UserError(f"{path} cannot be read as a checkpoint of fraudlab: {error}") from error
+    return upgraded(rebuild, written, path), weights

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fraudlab.data.batches import Batch
 from fraudlab.errors import DIVERGED, UserError
 from fraudlab.metrics.ranking import average_precision
+from fraudlab.runs.formats import FORMAT
 from fraudlab.training.optimizers import MakeOptimizer, MakeScheduler
 from fraudlab.training.scoring import fraud_probability
 
@@ -69,7 +70,7 @@ class Learner(L.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer, steps)}  # type: ignore[return-value]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["rebuild"] = self._rebuild
+        checkpoint["rebuild"], checkpoint["format"] = self._rebuild, FORMAT
 
 
 class FraudLearner(Learner):
