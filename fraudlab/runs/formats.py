@@ -11,6 +11,7 @@ from fraudlab.config.plumbing import moved_targets
 from fraudlab.errors import UserError
 
 Settings = dict[str, Any]
+Upgrade = Callable[[Settings], Settings]
 
 
 def _from_1(settings: Settings) -> Settings:
@@ -22,7 +23,7 @@ def _from_1(settings: Settings) -> Settings:
     return found
 
 
-UPGRADES: tuple[Callable[[Settings], Settings], ...] = (_from_1,)
+UPGRADES: tuple[Upgrade, ...] = (_from_1,)
 """One function a version: the first takes settings from format 1 to 2, the next from 2 to 3.
 
 They get the settings of a run, or what a checkpoint rebuilds its network from: there too the network's own settings are

@@ -7,10 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import yaml
 
 import fraudlab.bundle
 from fraudlab.bundle import formats as bundle_formats
 from fraudlab.errors import UserError
+from fraudlab.runs import formats as run_formats
+from fraudlab.runs.comparison import models
+from fraudlab.runs.folder import RunFolder
+from fraudlab.runs.settings import config_yaml, load_config
+from fraudlab.training.checkpoints import load_checkpoint
+from fraudlab.training.scoring import load_network
 
 FIRST = Path(__file__).parent / "fixtures" / "format_1"
 
@@ -58,3 +66,57 @@ def test_a_bundle_of_an_unknown_format_is_refused(tmp_path: Path, written: Any) 
     (later / "manifest.json").write_text(json.dumps({**manifest, "format": written}))
     with pytest.raises(UserError, match=f"format {written} is not known here"):
         fraudlab.bundle.load(later)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(FIRST / "tabnet", tmp_path / "run"))
+
+
+def test_a_run_of_an_older_format_is_the_same_model(run: Path, tmp_path: Path) -> None:
+    """Its settings, written again, are those of the present format and no other model in a comparison."""
+    now = Path(shutil.copytree(run, tmp_path / "now"))
+    config = load_config(run / "config.yaml")
+    assert config.callbacks["last_checkpoint"]["_target_"] == "fraudlab.training.callbacks.LastCheckpoint"
+    (now / "config.yaml").write_text(config_yaml(config))
+    written = yaml.safe_load((now / "config.yaml").read_text())
+    assert written["format"] == run_formats.FORMAT
+    assert "format" not in yaml.safe_load((run / "config.yaml").read_text())
+    again = load_config(now / "config.yaml")
+    assert (again.model, again.callbacks, again.features) == (config.model, config.callbacks, config.features)
+    assert len(models([RunFolder(run), RunFolder(now)], "test")) == 1
+
+
+def test_settings_and_checkpoints_pass_through_every_version(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two more formats: one that renames a setting of the model, and one that undoes that."""
+
+    def renamed(old: str, new: str) -> run_formats.Upgrade:
+        def upgrade(settings: dict[str, Any]) -> dict[str, Any]:
+            model = {new if key == old else key: value for key, value in settings["model"].items()}
+            return {**settings, "model": model}
+
+        return upgrade
+
+    expected, weights = load_checkpoint(run / "checkpoints" / "best.ckpt")
+    steps = (*run_formats.UPGRADES, renamed("n_d", "width"), renamed("width", "n_d"))
+    monkeypatch.setattr(run_formats, "UPGRADES", steps[:-1])
+    monkeypatch.setattr(run_formats, "FORMAT", len(steps))
+    with pytest.raises(UserError, match="width"):
+        load_config(run / "config.yaml")
+    assert "width" in load_checkpoint(run / "checkpoints" / "best.ckpt")[0]["model"]
+    monkeypatch.setattr(run_formats, "UPGRADES", steps)
+    monkeypatch.setattr(run_formats, "FORMAT", len(steps) + 1)
+    assert load_config(run / "config.yaml").model.n_d == expected["model"]["n_d"]
+    network = load_network(run / "checkpoints" / "best.ckpt")
+    assert network.state_dict().keys() == weights.keys()
+
+
+@pytest.mark.parametrize("written", [run_formats.FORMAT + 1, 0, "new", None])
+def test_a_run_of_an_unknown_format_is_refused(run: Path, written: Any) -> None:
+    settings = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump({"format": written, **settings}))
+    checkpoint = run / "checkpoints" / "best.ckpt"
+    torch.save({**torch.load(checkpoint, weights_only=True), "format": written}, checkpoint)
+    for read, path in ((load_config, run / "config.yaml"), (load_network, checkpoint)):
+        with pytest.raises(UserError, match=f"{path.name}: run format {written} is not known here"):
+            read(path)
