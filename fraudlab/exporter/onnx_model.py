@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 
 from fraudlab.models.ensemble import Ensemble
@@ -51,6 +52,7 @@ def write_onnx(
             verbose=False,
         )
     assert program is not None
+    ClearMetadataAndDocStringPass()(program.model)  # it would tell the paths of this machine's files
     onnx.save(program.model_proto, path)
 
 

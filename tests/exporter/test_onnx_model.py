@@ -142,3 +142,10 @@ def test_masks_are_those_of_a_sort(groups: int, spread: float) -> None:
     z = torch.from_numpy(draw.standard_normal((50, groups)) * spread + draw.standard_normal((50, 1)) * 100)
     for name, reference in (("sparsemax", sparsemax_by_sort), ("entmax", entmax15_by_sort)):
         assert torch.allclose(MASKS[name](z), reference(z), rtol=0, atol=1e-12), name
+
+
+@pytest.mark.parametrize("name", ["mlp", "tabnet"])
+def test_a_model_tells_no_paths_of_the_code(name: str, tmp_path: Path) -> None:
+    network = MLP([4], 3, hidden=[8]) if name == "mlp" else TabNet([4], 3)
+    write_onnx(network.eval(), 1, 3, tmp_path / "model.onnx")
+    assert b".py" not in (tmp_path / "model.onnx").read_bytes()
