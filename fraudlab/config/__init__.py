@@ -5,13 +5,14 @@ checkpoints as JSON and rebuild the object through the registries without Hydra.
 (``optimizer scheduler trainer callbacks logger``) hold keyword arguments of third-party classes and are checked
 against those classes' signatures by :mod:`fraudlab.config.plumbing`.
 
-``SCHEMAS`` is the single table of what exists. Each product YAML ``conf/<group>/<option>.yaml`` extends its schema
-through ``defaults: [base_<name>, _self_]``.
+``SCHEMAS`` is the single table of what exists, assembled from the ``OPTIONS`` of each group's module. Each product YAML
+``conf/<group>/<option>.yaml`` extends its schema through ``defaults: [base_<name>, _self_]``.
 """
 
 from pathlib import Path
 from typing import Any
 
+from fraudlab.config import data, features, loss, model, split
 from fraudlab.config.boosting import CatBoostConfig, LightGBMConfig, XGBoostConfig
 from fraudlab.config.commands import (
     EvaluateConfig,
@@ -110,38 +111,9 @@ __all__ = [
 ]
 
 SCHEMAS: dict[str, dict[str, type]] = {
-    "data": {
-        "handbook": HandbookConfig,
-        "handbook_scaled": HandbookScaledConfig,
-        "table": TableConfig,
-        "ieee_cis": IEEECISConfig,
-        "ieee_cis_simulated": IEEECISSimulatedConfig,
-    },
-    "features": {
-        "handbook": HandbookFeaturesConfig,
-        "columns": ColumnsFeaturesConfig,
-        "ieee_cis": IEEECISFeaturesConfig,
-    },
-    "split": {
-        "time_windows": TimeWindowsConfig,
-        "time_fraction": TimeFractionConfig,
-        "time_spans": TimeSpansConfig,
-        "four_months_gap": FourMonthsGapConfig,
-        "rolling_origin": RollingOriginConfig,
-        "three_quarters": ThreeQuartersConfig,
-        "fdb": FDBConfig,
-        "random": RandomConfig,
-    },
-    "model": {
-        "tabnet": TabNetConfig,
-        "mlp": MLPConfig,
-        "logistic_regression": LogisticRegressionConfig,
-        "lightgbm": LightGBMConfig,
-        "xgboost": XGBoostConfig,
-        "catboost": CatBoostConfig,
-    },
-    "loss": {"cross_entropy": CrossEntropyConfig, "focal": FocalConfig},
+    group.__name__.rpartition(".")[2]: group.OPTIONS for group in (data, features, split, model, loss)
 }
+"""The options of each product group, by the group's module."""
 # What data=<option> stands for besides, as the default experiment, features and split are the handbook's.
 _WITH_IEEE_CIS = {"experiment": "ieee_cis", "features": "ieee_cis", "split": "four_months_gap"}
 GOES_WITH = {"ieee_cis": _WITH_IEEE_CIS, "ieee_cis_simulated": _WITH_IEEE_CIS}

@@ -82,3 +82,12 @@ def check_simulated_ieee_cis(prefix: str, rows: int, seed: int, identity_share: 
     at_least(f"{prefix}seed", seed, 0)
     within(f"{prefix}identity_share", identity_share, 0.0, 1.0)
     within(f"{prefix}days", days, 7, 3650)
+
+
+OPTIONS: dict[str, type] = {
+    "handbook": HandbookConfig,
+    "handbook_scaled": HandbookScaledConfig,
+    "table": TableConfig,
+    "ieee_cis": IEEECISConfig,
+    "ieee_cis_simulated": IEEECISSimulatedConfig,
+}

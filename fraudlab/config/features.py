@@ -61,3 +61,10 @@ class IEEECISFeaturesConfig:
     def __post_init__(self) -> None:
         one_of("features.scope", self.scope, ("point_in_time", "transductive"))
         one_of("features.v_columns", self.v_columns, ("published", "all"))
+
+
+OPTIONS: dict[str, type] = {
+    "handbook": HandbookFeaturesConfig,
+    "columns": ColumnsFeaturesConfig,
+    "ieee_cis": IEEECISFeaturesConfig,
+}

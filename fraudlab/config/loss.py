@@ -27,3 +27,6 @@ class FocalConfig:
     def __post_init__(self) -> None:
         at_least("loss.focusing", self.focusing, 0.0)
         above("loss.fraud_weight", self.fraud_weight, 0.0)
+
+
+OPTIONS: dict[str, type] = {"cross_entropy": CrossEntropyConfig, "focal": FocalConfig}

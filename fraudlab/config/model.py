@@ -1,8 +1,10 @@
-"""``model=<name>``: the networks."""
+"""``model=<name>``: the networks, and which models there are."""
 
 from dataclasses import dataclass, field
 
+from fraudlab.config.boosting import CatBoostConfig, LightGBMConfig, XGBoostConfig
 from fraudlab.config.checks import at_least, one_of, within
+from fraudlab.config.linear import LogisticRegressionConfig
 from fraudlab.errors import UserError
 
 
@@ -63,3 +65,13 @@ class MLPConfig:
         for width in self.hidden:
             at_least("model.hidden", width, 1)
         within("model.dropout", self.dropout, 0.0, 0.99)
+
+
+OPTIONS: dict[str, type] = {
+    "tabnet": TabNetConfig,
+    "mlp": MLPConfig,
+    "logistic_regression": LogisticRegressionConfig,
+    "lightgbm": LightGBMConfig,
+    "xgboost": XGBoostConfig,
+    "catboost": CatBoostConfig,
+}

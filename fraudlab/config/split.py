@@ -120,3 +120,15 @@ def _fractions(validation: float, test: float) -> None:
         raise UserError(
             f"split.validation={validation} and split.test={test} must be positive and leave rows for training"
         )
+
+
+OPTIONS: dict[str, type] = {
+    "time_windows": TimeWindowsConfig,
+    "time_fraction": TimeFractionConfig,
+    "time_spans": TimeSpansConfig,
+    "four_months_gap": FourMonthsGapConfig,
+    "rolling_origin": RollingOriginConfig,
+    "three_quarters": ThreeQuartersConfig,
+    "fdb": FDBConfig,
+    "random": RandomConfig,
+}
