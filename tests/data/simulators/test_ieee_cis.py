@@ -214,12 +214,6 @@ def test_v_blocks_of_the_real_rows_are_those_made(transactions: pl.DataFrame, sa
         assert all((empty[0] == other).all() for other in empty[1:])
 
 
-def test_columns_of_a_v_block_correlate(transactions: pl.DataFrame) -> None:
-    columns = transactions.select(f"V{number}" for number in V_BLOCKS[1] if number not in (14, 27, 28)).drop_nulls()
-    correlation = np.corrcoef(columns.to_numpy().T)
-    assert np.median(correlation[np.triu_indices(len(correlation), 1)]) > 0.25
-
-
 def test_as_much_is_missing_as_in_the_real_data(transactions: pl.DataFrame) -> None:
     cells = len(transactions) * (len(TRANSACTION_COLUMNS) - 1)
     assert sum(transactions.null_count().row(0)) / cells == pytest.approx(0.41, abs=0.04)

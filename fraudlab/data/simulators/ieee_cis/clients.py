@@ -85,8 +85,10 @@ def draw_clients(rng: np.random.Generator, number: int, cards: Cards, days: int)
     """The clients, and the day of each one's first transaction, from 0 to ``days``."""
     product = rng.choice(5, number, p=_PRODUCT_SHARE).astype(np.int8)
     # Other products than W sell most before Christmas.
-    first_day = days * 0.97 * rng.random(number) ** np.where(product == 0, 1.5, 2.1)
-    age = np.where(rng.random(number) < 0.66, 0, rng.exponential(260, number)).clip(0, 458)
+    first_day = days * 0.97 * (1 - rng.random(number) ** np.where(product == 0, 1 / 1.4, 1 / 1.6))
+    # Most clients seen in the first weeks have paid before them.
+    known = rng.random(number) < 0.22 + 0.55 * np.exp(-first_day / 25)
+    age = np.where(known, rng.exponential(150 + 8 * first_day), 0).clip(0, 458 + first_day)
     emails = np.array(list(EMAILS.values()))
     email, receiver = rng.choice(len(emails), (2, number), p=emails / emails.sum()).astype(np.int8)
     abroad = (product == 1) & (rng.random(number) < 0.7)

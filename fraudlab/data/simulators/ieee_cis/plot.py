@@ -33,8 +33,8 @@ class Plot:
     client: NDArray[np.int32]
     second: NDArray[np.int64]
     pattern: NDArray[np.int8]  # index of PATTERNS; -1: no fraud
-    nth: NDArray[np.int32]  # how many transactions of the client lie before
-    gap: Floats  # days since the client's transaction before; NaN at its first
+    nth: NDArray[np.int32]  # how many transactions of the client lie before, those before the first row too
+    gap: Floats  # days since the client's transaction before; NaN at the account's first
     identity: Mask
 
 
@@ -49,7 +49,8 @@ def draw_plot(rows: int, seed: int, identity_share: float, days: int) -> Plot:
 
     # Transactions of a client follow its first at exponential gaps; those past the end start over at the first.
     client = np.repeat(np.arange(len(count), dtype=np.int32), count)
-    gap = rng.exponential(np.exp(2.6 + 0.8 * clients.habit[:, 0]).astype(np.float64)[client])
+    mean_gap = np.exp(2.8 + 0.8 * clients.habit[:, 0]).astype(np.float64)
+    gap = rng.exponential(mean_gap[client])
     gap[rng.random(len(gap)) < 0.2] *= 0.02  # again on the same day
     begins = count.cumsum() - count
     gap[begins] = 0
@@ -70,9 +71,15 @@ def draw_plot(rows: int, seed: int, identity_share: float, days: int) -> Plot:
     new = np.r_[True, np.diff(client[order]) != 0]
     start = np.flatnonzero(new)
     nth = np.empty(rows, np.int32)
-    nth[order] = np.arange(rows) - np.repeat(start, np.diff(np.r_[start, rows]))
+    # An account that was opened before its first row has paid before, at the same pace.
+    age = second // SECONDS_A_DAY - clients.start[client]
+    older = age[order][start]
+    pace = mean_gap[client[order][start]]
+    earlier = np.where(older > 0, 1 + np.floor(older / pace), 0).clip(0, 300)
+    nth[order] = np.arange(rows) - np.repeat(start - earlier.astype(np.int64), np.diff(np.r_[start, rows]))
     since = np.empty(rows, np.float32)
-    since[order] = np.where(new, np.nan, np.diff(second[order], prepend=0) / SECONDS_A_DAY)
+    since[order] = np.diff(second[order], prepend=0) / SECONDS_A_DAY
+    since[order[start]] = np.where(older > 0, 1 + rng.exponential(pace) % np.maximum(older, 1), np.nan)
     identity = _with_identity(rng, clients.product[client], identity_share)
     return Plot(seed, clients, cards, client, second, pattern, nth, since, identity)
 

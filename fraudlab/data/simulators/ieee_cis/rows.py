@@ -2,17 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.data.simulators.ieee_cis.clients import Clients
-from fraudlab.data.simulators.ieee_cis.missing import MISSING_SHARES
-from fraudlab.data.simulators.ieee_cis.plot import SECONDS_A_DAY, Plot, generator
+from fraudlab.data.simulators.ieee_cis.missing import FADES_IN, MISSING_SHARES, MORE_AT_FIRST
+from fraudlab.data.simulators.ieee_cis.plot import FIRST_SECOND, SECONDS_A_DAY, Plot, generator
 from fraudlab.data.simulators.ieee_cis.series import Floats, Mask
 
-_MEDIAN_AMOUNT = (78.0, 31.0, 125.0, 60.0, 35.0)  # dollars
-_LOG_AMOUNT_STD = (0.95, 0.90, 0.60, 0.75, 0.85)
+_AMOUNT_LEVELS = (1e-4, 0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1 - 1e-6)
+_AMOUNTS = (  # dollars at these quantiles, by product; between the sample of one day and what is public of all
+    (1.0, 12, 25, 49, 88, 172, 355, 525, 1700, 3200, 6500),
+    (0.3, 2, 6.5, 16.5, 34, 61, 90, 120, 165, 230, 500),
+    (25.0, 25, 50, 100, 125, 200, 300, 500, 500, 500, 1000),
+    (5.0, 10, 15, 30, 50, 100, 125, 150, 300, 500, 1000),
+    (5.0, 5, 7, 12, 25, 30, 40, 85, 200, 300, 500),
+)
+_AMOUNT_DEVIATIONS = [NormalDist().inv_cdf(level) for level in _AMOUNT_LEVELS]
 # How a pattern moves what the V, C and id columns are drawn from, in standard deviations.
 _VELOCITY = np.array((1.2, 1.4, 1.2, 1.4, 0.4), np.float32)  # all but testing: on debit cards, as far down
 _LINKAGE = np.array((0.4, 0.0, 0.8, 0.5, 0.0), np.float32)
@@ -52,7 +60,8 @@ def draw_rows(plot: Plot, first: int, last: int) -> Rows:
     for name, (draw, shares) in MISSING_SHARES.items():
         if draw not in draws:
             draws[draw] = rng.random(len(client), np.float32)
-        missing[name] = draws[draw] < np.array(shares, np.float32)[product]
+        more = MORE_AT_FIRST.get(name, 0.0) * np.exp((FIRST_SECOND - second) / (SECONDS_A_DAY * FADES_IN))
+        missing[name] = draws[draw] < np.array(shares, np.float32)[product] + more
     missing["addr1"] = clients.address[client] == 0
 
     shift = _shift(rng, clients, plot.cards.credit[clients.card[client]], client, plot.pattern[part])
@@ -61,8 +70,8 @@ def draw_rows(plot: Plot, first: int, last: int) -> Rows:
     habit = clients.habit[client]
     factors = np.column_stack(
         [
-            (np.log1p(nth) - 0.7) / 0.8 + 0.3 * shift[0],
-            (0.5 - np.log1p(np.nan_to_num(gap, nan=20.0)) / 2) + 0.6 * shift[0],
+            (np.log1p(nth) - 1.3) / 1.3 + 0.3 * shift[0],
+            (2.3 - np.log1p(np.nan_to_num(gap, nan=20.0))) / 1.08 + 0.6 * shift[0],
             deviation,
             habit[:, 2],
             habit[:, 3],
@@ -108,9 +117,12 @@ def _amounts(
     product: NDArray[np.int8],
     shift: Floats,
 ) -> tuple[NDArray[np.float64], Floats]:
-    """Dollars as Kaggle has them, and how far they are from the product's median in standard deviations."""
+    """Dollars as Kaggle has them, and the standard normals that they were drawn from."""
     deviation = 0.5 * clients.habit[client, 1] + 0.87 * rng.standard_normal(len(client), np.float32) + shift
-    amount = np.array(_MEDIAN_AMOUNT)[product] * np.exp(np.array(_LOG_AMOUNT_STD)[product] * deviation)
+    amount = np.empty(len(client))
+    for number, quantiles in enumerate(_AMOUNTS):
+        of = np.flatnonzero(product == number)
+        amount[of] = np.exp(np.interp(deviation[of], _AMOUNT_DEVIATIONS, np.log(quantiles)))
     cents = rng.choice((0.0, 0.95, 0.5, 0.97, 0.99), len(amount), p=(0.45, 0.3, 0.1, 0.08, 0.07))
     priced = np.where(rng.random(len(amount)) < 0.85, np.floor(amount) + cents, np.round(amount, 2))
     step = np.where(product == 2, 25.0, 5.0)  # vouchers and the like come in round sums

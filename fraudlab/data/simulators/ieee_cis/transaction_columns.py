@@ -7,6 +7,7 @@ from fraudlab.data.simulators.ieee_cis.clients import CARD_BRANDS, EMAILS, Clien
 from fraudlab.data.simulators.ieee_cis.plot import SECONDS_A_DAY, Plot
 from fraudlab.data.simulators.ieee_cis.rows import Rows
 from fraudlab.data.simulators.ieee_cis.series import add, add_labels, counted
+from fraudlab.data.simulators.ieee_cis.values import values_of
 
 
 def add_clients(columns: dict[str, pl.Series], rows: Rows, plot: Plot) -> None:
@@ -37,65 +38,63 @@ def add_clients(columns: dict[str, pl.Series], rows: Rows, plot: Plot) -> None:
 
 
 def add_counts(columns: dict[str, pl.Series], rows: Rows) -> None:
-    """C1 to C14: what has been counted of the client; C5 and C9 for ProductCD W alone, five others for the rest."""
-    w = rows.product == 0
+    """C1 to C14: what has been counted of the client, more the more of its transactions there were before."""
     f = rows.factors
-    activity = 0.55 * f[:, 0] + 0.35 * f[:, 4] + 0.30 * f[:, 5] + 0.45 * f[:, 6]
-    base = np.log1p(rows.nth).astype(np.float32) * 0.5
-    for n, (center, spread) in enumerate(
-        (
-            *((0.75, 0.85), (0.75, 0.9), (-6.0, 0.5), (0.0, 0.8), (-0.2, 1.1), (0.55, 0.8), (-0.6, 0.9)),
-            *((0.0, 0.9), (0.3, 0.8), (-0.1, 0.9), (0.6, 0.8), (-0.5, 0.9), (1.7, 1.1), (0.6, 0.7)),
-        ),
-        start=1,
-    ):
-        noise = rows.rng.standard_normal(len(rows), np.float32)
-        value = counted(np.exp(center + base + spread * (0.75 * activity + 0.4 * noise))).clip(0, 5000)
-        if n in (5, 9):
-            value[~w] = 0
-        elif n in (4, 7, 8, 10, 12):
-            value[w] = np.where(noise[w] > 3, 1, 0)
-        elif n in (1, 2, 6, 11, 14):
-            value = np.maximum(value, 1)
-        add(columns, f"C{n}", value)
+    activity = (0.65 * f[:, 0] + 0.35 * f[:, 4] + 0.30 * f[:, 5] + 0.45 * f[:, 6]) / 0.92
+    for n in range(1, 15):
+        latent = 0.93 * activity + 0.37 * rows.rng.standard_normal(len(rows), np.float32)
+        add(columns, f"C{n}", np.round(values_of(f"C{n}", latent, rows.product)))
+
+
+# The clocks of things linked to an account (an address, a device): share of them that started with it and that
+# started before it, of W and of the other products; all others started later.
+_CLOCKS = {
+    "D4": ((0.29, 0.24), (0.36, 0.07)),
+    "D6": ((0.29, 0.24), (0.36, 0.07)),
+    "D10": ((0.34, 0.24), (0.02, 0.00)),
+    "D11": ((0.22, 0.31), (0.22, 0.31)),
+    "D12": ((0.29, 0.24), (0.36, 0.08)),
+    "D13": ((0.15, 0.05), (0.15, 0.05)),
+    "D14": ((0.12, 0.11), (0.12, 0.11)),
+    "D15": ((0.39, 0.28), (0.30, 0.06)),
+}
+_UNKNOWN = np.array((0.0, 0.68, 0.88, 0.97, 0.2))  # share of a product's clients that are new each time they pay
 
 
 def add_days(columns: dict[str, pl.Series], rows: Rows, clients: Clients) -> None:
     """D1 to D15: days since something; D9 is the hour of the day as a share of it."""
-    rng, missing = rows.rng, rows.missing
-    d1 = np.maximum(rows.day - clients.start[rows.client], 0).astype(np.float32)
+    missing = rows.missing
     taste = clients.taste[rows.client]
-    first_ever = np.isnan(rows.gap)
-    since = np.where(first_ever, np.floor(d1 * taste[:, 0] ** 2), np.floor(np.nan_to_num(rows.gap)))
-    # The clocks of things linked to the account (an address, a device) started with it, before it or after it.
-    before = np.floor(1200 * np.maximum(taste[:, 1] - 0.4, 0) ** 3)
-    after = np.where(taste[:, 2] < 0.6, 0, np.floor(d1 * (taste[:, 2] - 0.6) * 2))
-    never = first_ever & (d1 == 0)
+    unknown = taste[:, 0] < _UNKNOWN[rows.product]
+    d1 = np.maximum(rows.day - clients.start[rows.client], 0).astype(np.float32)
+    d1[unknown] = 0
+    # A new account has no payment before, except on the same day.
+    first = np.isnan(rows.gap) | ((d1 == 0) & (rows.gap >= 1))
+    since = np.floor(np.nan_to_num(rows.gap))
 
     add(columns, "D1", d1, missing["V281"])
     add(columns, "D2", d1, missing["D2"] | (d1 == 0) | missing["V281"])
-    add(columns, "D3", since, missing["D3"] | never)
-    add(columns, "D4", d1 + before, missing["D4"])
-    add(columns, "D5", np.floor(since * (0.5 + taste[:, 3])), missing["D5"] | never)
-    add(columns, "D6", np.floor(d1 * taste[:, 4] ** 2), missing["D6"])
-    add(columns, "D7", np.floor(since * taste[:, 4]), missing["D7"] | never)
+    add(columns, "D3", since, missing["D3"] | first)
+    # What D5 and D7 count is known of a quarter of the new accounts.
+    linked = first & (taste[:, 3] < 0.25)
+    since_linked = np.where(linked, np.maximum(100 * taste[:, 4] - 25, 0), since * np.minimum(0.5 + taste[:, 3], 1))
+    for name in ("D5", "D7"):
+        add(columns, name, np.floor(since_linked), missing[name] | (first & ~linked))
     # Kaggle's fractions of days were cut to six digits and held as float32.
     hour = np.floor(rows.second % SECONDS_A_DAY / 3600)
     share = np.floor(hour / 24 * 1e6) / 1e6
-    add(
-        columns,
-        "D8",
-        (np.floor(since * (1 + 2 * taste[:, 0]) + 8 * taste[:, 5]) + share).astype(np.float32),
-        missing["D8"],
-    )
+    long_ago = np.floor(np.exp(4.3 + 1.6 * (2 * taste[:, 5] - 1)) + since * taste[:, 0])
+    add(columns, "D8", (long_ago + share).astype(np.float32), missing["D8"])
     add(columns, "D9", share.astype(np.float32), missing["D8"])
-    add(columns, "D10", d1 - after, missing["D10"])
-    add(columns, "D11", d1 + np.floor(before / 2), missing["D11"])
-    add(columns, "D12", np.floor(d1 * taste[:, 3] ** 3), missing["D12"])
-    add(columns, "D13", np.floor(d1 * taste[:, 2] ** 6), missing["D13"])
-    add(columns, "D14", np.floor(d1 * taste[:, 1] ** 3), missing["D14"])
-    odd = rng.random(len(rows)) < 0.03
-    add(columns, "D15", d1 + before + odd * np.floor(30 * taste[:, 4]), missing["D15"])
+    age, w = rows.day - clients.start[rows.client], rows.product == 0
+    for n, (name, (of_w, of_others)) in enumerate(_CLOCKS.items(), 1):
+        # Two uniform draws of the client for each clock: fractions of sums of its own draws.
+        kind, size = (taste[:, 1] + n * taste[:, 2]) % 1, (taste[:, 3] + n * taste[:, 4]) % 1
+        same, before = (np.where(w, *share) for share in zip(of_w, of_others, strict=True))
+        delay = -np.where(w, 30, 200) * np.log1p(-size)
+        days = np.where(kind < same, d1, np.maximum(d1 - delay, 0))
+        days = np.where(kind > 1 - before, age + 400 * size, days)
+        add(columns, name, np.floor(days), missing[name])
 
 
 def add_matches(columns: dict[str, pl.Series], rows: Rows) -> None:
