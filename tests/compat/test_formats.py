@@ -87,6 +87,14 @@ def test_a_run_of_an_older_format_is_the_same_model(run: Path, tmp_path: Path) -
     assert len(models([RunFolder(run), RunFolder(now)], "test")) == 1
 
 
+def test_a_run_by_a_strategy_that_was_removed(run: Path) -> None:
+    path = run / "config.yaml"
+    settings = yaml.safe_load(path.read_text())
+    settings["trainer"]["strategy"] = "ddp_shared_memory"
+    path.write_text(yaml.safe_dump(settings))
+    assert load_config(path).trainer["strategy"] == "ddp"
+
+
 def test_settings_and_checkpoints_pass_through_every_version(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two more formats: one that renames a setting of the model, and one that undoes that."""
 

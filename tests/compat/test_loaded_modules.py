@@ -47,4 +47,4 @@ def test_help_loads_settings_alone(command: str, tmp_path: Path) -> None:
     modules = loaded(HELP, command, cwd=tmp_path)
     assert modules & (LIGHT | HEAVY) == LIGHT
     ours = {name for name in modules if name.startswith("fraudlab.") and not name.startswith("fraudlab.config")}
-    assert ours <= {"fraudlab.cli", "fraudlab.errors", "fraudlab.multirun"}
+    assert ours <= {"fraudlab.cli", "fraudlab.errors"}
