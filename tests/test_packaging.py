@@ -27,7 +27,7 @@ def test_a_wheel_works_from_any_folder(tmp_path: Path) -> None:
     inside = set(ZipFile(wheel).namelist())
     assert {f"fraudlab/{path}" for path in files_of("conf", "sweeps")} <= inside
     package = set(files_of("fraudlab"))
-    assert {Path(path).suffix for path in package} >= {".py", ".c", ".jinja", ".css"}
+    assert {Path(path).suffix for path in package} >= {".py", ".c", ".csv", ".jinja", ".css"}
     assert package <= inside
     done = subprocess.run(
         [sys.executable, "-m", "fraudlab.train", "--cfg", "job", "model=mlp"],

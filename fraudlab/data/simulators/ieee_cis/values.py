@@ -22,13 +22,13 @@ _LEVELS = (0.0, 0.5, 0.9, 0.998)  # of the quantiles of what lies above 1, or ab
 
 @dataclass(frozen=True)
 class _Values:
-    """What one column holds for some of the products; the thresholds are those of a standard normal."""
+    """What one column holds for some of the products, by where a standard normal draw lies."""
 
     products: Mask  # [5], in the order of PRODUCTS
     above_zero: float
     above_one: float
-    knots: NDArray[np.float64]  # empty: nothing lies above 1
-    logs: NDArray[np.float64]
+    knots: NDArray[np.float64]  # draws of the quantiles; empty: nothing lies above 1
+    logs: NDArray[np.float64]  # of the quantiles
 
 
 def values_of(column: str, latent: Floats, product: NDArray[np.int8]) -> Floats:
@@ -48,16 +48,18 @@ def _tables() -> Mapping[str, list[_Values]]:
     tables: dict[str, list[_Values]] = {}
     measured = pl.read_csv(Path(__file__).with_name("values.csv"), infer_schema_length=None)
     for column, products, zero, one, *quantiles in measured.iter_rows():
-        # With nothing above 1, every value that is not 0 is 1.
-        at_most_one = zero + one if quantiles[0] is not None else 1.0
-        levels = at_most_one + (1 - at_most_one) * np.array(_LEVELS) if quantiles[0] is not None else []
+        if quantiles[0] is None:  # every value that is not 0 is 1
+            at_most_one, quantiles, levels = 1.0, [], np.array([])
+        else:
+            at_most_one = zero + one
+            levels = at_most_one + (1 - at_most_one) * np.array(_LEVELS)
         tables.setdefault(column, []).append(
             _Values(
                 products=np.array([name in products for name in PRODUCTS]),
                 above_zero=_normal(zero),
                 above_one=_normal(at_most_one),
                 knots=np.array([_normal(max(level, 1e-4)) for level in levels]),
-                logs=np.log(quantiles) if quantiles[0] is not None else np.array([]),
+                logs=np.log(quantiles),
             )
         )
     return tables
