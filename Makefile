@@ -15,12 +15,14 @@ help: ## show what can be made
 
 setup: $(READY) ## make .venv with the exact versions of constraints.txt
 
-# torch first and by exact version: its CPU build serves every later requirement.
+# torch first and by exact version: its CPU build serves every later requirement. All that is said goes to standard error,
+# so that the output of wandb-sweep can be redirected.
 $(READY): pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON); set PYTHON=<python 3.11 or newer>"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[train,export,serve,tune,gbdt,data,launch,dev]'
+	@command -v $(PYTHON) >&2 || { echo "error: no $(PYTHON); set PYTHON=<python 3.11 or newer>" >&2; exit 1; }
+	@echo "making $(VENV), which takes some minutes" >&2
+	@$(PYTHON) -m venv $(VENV) >&2
+	@$(BIN)/pip install --quiet "$$(grep '^torch==' constraints.txt)" >&2
+	@$(BIN)/pip install --quiet -c constraints.txt -e '.[train,export,serve,tune,gbdt,data,launch,dev]' >&2
 	@touch $@
 
 train: $(READY) ## train TabNet on the book's protocol; ARGS="experiment=handbook seed=1" for more

@@ -6,8 +6,8 @@ of 30 points of the curve, telling the end. Hydra's composition of a trial's set
 timed apart and added. Not counted: Python's imports, which are the training's, and the sweep's own start, once.
 
 ``--kills 20``: a sweep with two trials at once is killed with SIGKILL at random moments, now the sweep, now one of its
-trials, and started again each time. Every trial that had finished before a kill must be told, with its own figure, and
-never run again; the budget must come out exact.
+trials, and started again each time. Every trial that had finished before a kill must be told, with its own metric, and
+never run again; the budget must come out exact. ``--storage=postgresql://...`` puts the study there.
 
 Writes benchmarks/results/sweep.json. Both use a small simulated table and a perceptron.
 """
@@ -29,6 +29,9 @@ import optuna
 import yaml
 
 from fraudlab.files import write_json
+from fraudlab.config.overrides import override
+from fraudlab.tuning.storage import open_storage
+from fraudlab.tuning.study import counted, tries
 
 RESULTS = Path("benchmarks/results/sweep.json")
 SMALL = [
@@ -42,14 +45,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=20, help="of the overhead's measurement, each side")
     parser.add_argument("--kills", type=int, default=0, help="kill a sweep so often instead")
+    parser.add_argument("--storage", help="of the kills: an address instead of SQLite in the sweep's folder")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of killing")
     given = parser.parse_args()
     found = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if given.kills:
-            found["kills"] = kills(folder, given.kills, given.seed)
-            print(json.dumps(found["kills"], indent=2))
+            url = given.storage or f"sqlite:///{folder}/sweep/study.db"
+            name = "kills" if given.storage is None else f"kills on {url.partition(':')[0]}"
+            found[name] = kills(folder, given.kills, given.seed, url)
+            print(json.dumps(found[name], indent=2))
         else:
             found["overhead"] = {"cpus": os.cpu_count(), **overhead(folder, given.trials)}
             print(json.dumps(found["overhead"], indent=2))
@@ -137,7 +143,7 @@ def composition(path: Path) -> float:
     return statistics.median(seconds)
 
 
-def kills(folder: Path, times: int, seed: int) -> dict[str, object]:
+def kills(folder: Path, times: int, seed: int, url: str) -> dict[str, object]:
     chance = random.Random(seed)  # noqa: S311
     budget = 3 * times  # more than a fast machine ends between the kills
     path = definition(folder, epochs=3, trials=budget, jobs=2, sampler="random")
@@ -147,6 +153,7 @@ def kills(folder: Path, times: int, seed: int) -> dict[str, object]:
         f"paths.data_dir={folder}/data",
         "grace=3",
         "retries=1000",
+        override("storage", url),
     ]
     command = [sys.executable, "-m", "fraudlab.sweep", *where]
     train("warm", folder, [*SMALL, "trainer.max_epochs=1"], f"paths.data_dir={folder}/data")
@@ -167,17 +174,18 @@ def kills(folder: Path, times: int, seed: int) -> dict[str, object]:
             sweep.wait()
             sweep = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     sweep.wait()
-    study = optuna.load_study(study_name="mine", storage=f"sqlite:///{folder}/sweep/study.db")
-    counted = [trial for trial in study.trials if not {"surplus", "put_back"} & set(trial.user_attrs)]
-    told = {trial.number: trial.value for trial in counted if trial.state.name == "COMPLETE"}
+    study = optuna.load_study(study_name="mine", storage=open_storage(url))
+    trials = counted(study)
+    told = {trial.number: trial.value for trial in trials if trial.state.name == "COMPLETE"}
     now = on_disk(folder)
     lost = [number for number, (_, value) in finished.items() if told.get(number) != value]
     again = [number for number in finished if now.get(number) != finished[number]]
-    points = [tuple(sorted(trial.params.items())) for trial in counted]
+    points = [tuple(sorted(trial.params.items())) for trial in trials]
     return {
         "kills": done,
         "budget": budget,
         "finished": len(told),
+        "tried_again": sum(tries(trial) > 1 for trial in trials),
         "finished_before_a_kill": len(finished),
         "lost": lost,
         "run_again": again,
@@ -187,7 +195,7 @@ def kills(folder: Path, times: int, seed: int) -> dict[str, object]:
 
 
 def on_disk(folder: Path) -> dict[int, tuple[int, float]]:
-    """Of each finished trial, when its figures were written and its value."""
+    """Of each finished trial, when its metrics were written and its value."""
     return {
         int(path.parent.name): (path.stat().st_mtime_ns, json.loads(path.read_text())["val"]["average_precision"])
         for path in (folder / "sweep" / "trials").glob("*/metrics.json")

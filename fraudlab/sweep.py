@@ -5,6 +5,8 @@ from pathlib import Path
 
 from fraudlab.cli import command
 from fraudlab.config import SweepConfig
+from fraudlab.config.doors import PathsConfig
+from fraudlab.config.overrides import literal, literal_text, to_type
 
 
 @command("sweep")
@@ -28,17 +30,18 @@ def main(config: SweepConfig) -> None:
     from fraudlab.data.prepared import prepared_table
     from fraudlab.files import write_text
     from fraudlab.reporting.sweep import candidates_table, trials_table, write_sweep_page
-    from fraudlab.tuning.search import Stop, Stopped
     from fraudlab.tuning.stages import Sweep
+    from fraudlab.tuning.stop import Stop, Stopped
     from fraudlab.tuning.storage import hidden, open_storage
-    from fraudlab.tuning.worklist import is_first_start
+    from fraudlab.tuning.study import is_first_start, on_stale
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # failures are told here
     base = check(definition)
     folder = Path(config.paths.output_dir)
     address = definition.storage or f"sqlite:///{folder / 'study.db'}"
-    sweep = Sweep(definition, config, base, open_storage(address), config_dir())
-    table = prepared_table(base.data, base.features, Path(config.paths.data_dir))  # once, before trials all need it
+    storage = open_storage(address, config.grace, on_stale(config.retries))
+    sweep = Sweep(definition, config, base, storage, config_dir())
+    table = prepared_table(base.data, base.features, Path(base.paths.data_dir))  # once, before trials all need it
     simulated = table.schema.simulated
     print(f"study {definition.name} in {hidden(address)}; runs and results in {folder}")
     metrics = [metric.name for metric in definition.metrics]
@@ -56,18 +59,23 @@ def main(config: SweepConfig) -> None:
             name = f"{definition.name}_best"
             tried = f"trial {best.trial} of {len(trials)} of the sweep {definition.name}, chosen on validation"
             # In a folder of its own: Hydra takes every folder beside experiment/ for a config group.
-            found = experiment(definition.overrides(best.drawn), tried)
+            found = experiment(sweep.best_overrides(best), tried)
             write_text(folder / "best" / "experiment" / f"{name}.yaml", found)
             page = folder / "sweep.html"
             write_sweep_page(page, sweep.study, trials, candidates, best, definition, simulated=simulated)
-            print(f"\npage: {page}\nbest: python -m fraudlab.train --config-dir {folder / 'best'} experiment={name}")
+            where = (
+                [] if base.paths.data_dir == PathsConfig.data_dir else [literal("paths.data_dir", base.paths.data_dir)]
+            )
+            again = to_type("train", "--config-dir", str(folder / "best"), literal("experiment", name), *where)
+            print(f"\npage: {page}\nbest: {again}")
             if config.test_best:
                 asked = [trial for trial in trials if trial.number == best.trial]
                 finished = [trial for trial in trials if trial.state == optuna.trial.TrialState.COMPLETE]
                 asked += [trial for trial in finished if is_first_start(trial) and trial not in asked]
                 tested = sweep.repeat("test", asked, ["test.average_precision"], stop, "test=true")
                 print("\n" + candidates_table(tested, definition, best, simulated=simulated, tested=True))
-                print(f"\nside by side: python -m fraudlab.compare runs=[{folder}/test/*]")
+                runs = to_type("compare", f"runs=[{literal_text(folder / 'test' / '*')}]")
+                print(f"\nside by side: {runs}")
     except Stopped as stopped:
         print("\nstopped; the same command goes on from here")
         raise SystemExit(128 + (stopped.number or signal.SIGTERM)) from None

@@ -33,6 +33,7 @@ class FitConfig:
     logger: Any = None
     paths: PathsConfig = field(default_factory=PathsConfig)
     seed: int = 0
+    threads: int = 0  # of PyTorch, or of the library of trees; 0: as OMP_NUM_THREADS or the machine has it
     batch_size: int = 2048  # rows of one optimiser step, over all devices
     eval_batch_size: int = 16384
     shuffle: str = "auto"  # rows | blocks, for data larger than memory | auto
@@ -47,6 +48,7 @@ class FitConfig:
         at_least("batch_size", self.batch_size, 2)
         at_least("eval_batch_size", self.eval_batch_size, 1)
         at_least("seed", self.seed, 0)
+        at_least("threads", self.threads, 0)
 
 
 @dataclass

@@ -12,7 +12,7 @@ class SweepConfig:
 
     sweep: str = MISSING  # name of a file in sweeps/, or a path ending in .yaml
     study: str | None = None  # its name in the storage; the file's
-    storage: str | None = None  # sqlite:///<file>, postgresql://..., journal:<file>; SQLite in the sweep's folder
+    storage: str | None = None  # sqlite:///<file> or postgresql://...; SQLite in the sweep's folder
     trials: int | None = None  # over all processes and machines
     jobs: int | None = None  # trials at once in this process; one a core
     sampler: str | None = None
@@ -22,7 +22,7 @@ class SweepConfig:
     fixed: list[str] = field(default_factory=list)  # further settings of every trial: ['data.days=70','seed=3']
     seed: int = 0  # of the sampler
     retries: int = 2  # how often a trial that died is started again
-    grace: float = 30.0  # seconds without a sign of life after which another process's trials count as dead
+    grace: float = 30.0  # seconds without a heartbeat that make a trial stale, to be tried again
     test_best: bool = False  # score the best and the recipe that it started from on the test window, once
     wandb: bool = False  # print the search as a W&B sweep and stop
     paths: PathsConfig = field(default_factory=PathsConfig)

@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial, TrialState
 
 from fraudlab.files import write_text
+from fraudlab.config.overrides import override, text
 from fraudlab.reporting.comparison import aligned
 from fraudlab.reporting.svg import FIRST, MUTED, SECOND, STYLE, Plot, draw
 from fraudlab.reporting.template import environment
 from fraudlab.tuning.definition import Definition
-from fraudlab.tuning.search import state_of
-from fraudlab.tuning.space import Setting, override, text
+from fraudlab.tuning.space import Setting
 from fraudlab.tuning.stages import Candidate
+from fraudlab.tuning.study import state_of
 
 _SHOWN = 10  # trials of the printed table
 
@@ -41,7 +42,7 @@ def trials_table(trials: Sequence[FrozenTrial], definition: Definition, *, simul
     lines = [caption, "", *(aligned(rows) if ordered else [])]
     for trial in trials:
         if trial.state == TrialState.FAIL:
-            lines.append(f"trial {trial.number} failed: {trial.user_attrs.get('reason', 'for no known reason')}")
+            lines.append(f"trial {trial.number} failed: {trial.user_attrs.get('reason', 'its process died')}")
     return "\n".join(lines)
 
 
@@ -67,13 +68,17 @@ def candidates_table(
     seeds = f"over seeds {', '.join(map(str, definition.seeds))}" if tested or definition.finalists else "of one run"
     caption = f"Mean ± deviation {seeds} on {where}" + ("; simulated data" if simulated else "")
     lines = [caption, "", *aligned(rows)]
-    if said := against_start(candidates, best, definition):
+    if said := against_start(candidates, best, definition, tested=tested):
         lines += ["", said]
     return "\n".join(lines)
 
 
-def against_start(candidates: Sequence[Candidate], best: Candidate, definition: Definition) -> str | None:
+def against_start(
+    candidates: Sequence[Candidate], best: Candidate, definition: Definition, *, tested: bool = False
+) -> str | None:
     """What the best has over the point that the search started from, and whether seeds alone could give as much.
+
+    ``tested``: the values are of the test window, which had no part in choosing the best.
 
     None where the start is the best itself or did not run, or where there is one seed.
     """
@@ -81,11 +86,17 @@ def against_start(candidates: Sequence[Candidate], best: Candidate, definition: 
     start = next((c for c in candidates if is_start(c, definition) and c.trial != best.trial), None)
     if start is None or best.trial not in found or len(start.values) < 2:
         return None
-    difference, low, high = found[best.trial].above(start)
-    said = f"The best against the search's start: {difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} (Welch)"
-    if low <= 0 <= high:
-        return f"{said}; it holds 0: these seeds do not tell them apart."
-    return f"{said}."
+    best_again = found[best.trial]
+    difference = best_again.mean() - start.mean()
+    said = f"The best against the search's start: {difference:+.4f}"
+    if not best_again.std() and not start.std():
+        return f"{said}. Every seed gives the same value, so there is no interval: the seed changes nothing here."
+    low, high = best_again.interval_above(start)
+    said = f"{said}, 95 % interval {low:+.4f} to {high:+.4f} (Welch)"
+    said += "; it holds 0: these seeds do not tell them apart." if low <= 0 <= high else "."
+    if not tested:
+        said += f" The best of {len(candidates)} was chosen on these seeds, so the difference is too favourable to it."
+    return said
 
 
 def write_sweep_page(

@@ -140,6 +140,8 @@ def _begin(config: FitConfig) -> None:
     quiet_lightning()
     if rank() > 0:
         logging.getLogger().setLevel(logging.ERROR)  # the first process speaks for all
+    if config.threads:
+        torch.set_num_threads(config.threads)
     L.seed_everything(config.seed, verbose=False)
 
 

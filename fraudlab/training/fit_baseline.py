@@ -68,6 +68,8 @@ def fit(
         raise UserError(f"the {len(train.label)} training rows are all of one class; choose split= so that both occur")
     model = estimator_class(config.model.name)
     settings = config.model
+    if isinstance(settings, BoostingConfig) and not settings.threads:
+        settings = replace(settings, threads=config.threads)
     if rounds is not None and isinstance(settings, BoostingConfig):
         settings = replace(settings, n_estimators=rounds)
     curve: list[float] = []

@@ -21,7 +21,7 @@ from fraudlab.tuning.space import Setting
 log = logging.getLogger(__name__)
 
 _GROUPS = ("data", "features", "split", "model", "loss", "optimizer", "scheduler", "trainer", "callbacks")
-_OF_THE_RUN = ("paths", "seed", "test", "report", "logger", "resume")  # what an experiment leaves to the command
+_OF_THE_RUN = ("paths", "test", "report", "logger", "resume")  # what an experiment leaves to the command
 
 
 def compose(overrides: Sequence[str]) -> DictConfig:
@@ -62,7 +62,7 @@ def check(definition: Definition) -> TrainConfig:
     Raises:
         UserError: a setting of the search does not exist, or cannot have a value that the search would give it.
     """
-    fixed = list(definition.fixed)
+    fixed = definition.overrides({})
     base = compose(fixed)
     for setting in definition.space:
         _check_type(setting, base)

@@ -1,4 +1,4 @@
-"""What ``sweeps/<name>.yaml`` says: space, fixed settings, figure, sampler, pruner, budget."""
+"""What ``sweeps/<name>.yaml`` says: space, fixed settings, metric, sampler, pruner, budget."""
 
 import difflib
 from collections.abc import Mapping
@@ -9,18 +9,20 @@ from typing import Any
 import yaml
 
 from fraudlab.config import SweepConfig
+from fraudlab.config.doors import PathsConfig
+from fraudlab.config.overrides import Value, literal, override
 from fraudlab.errors import UserError
-from fraudlab.tuning.space import Space, Value, one_choice, override, read_space
+from fraudlab.tuning.space import Space, one_choice, read_space
 
 CURVE = "val.average_precision"
-"""The figure whose curve a trial reports while it trains."""
+"""The metric whose curve a trial reports while it trains."""
 SAMPLERS = ("tpe", "gp", "cmaes", "random", "qmc")
 PRUNERS = ("hyperband", "median", "none")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of ``metrics.json``, e.g. ``val.average_precision``, and whether more of it is better."""
+    """A metric of ``metrics.json``, e.g. ``val.average_precision``, and whether more of it is better."""
 
     name: str
     direction: str = "maximize"  # or minimize
@@ -42,6 +44,7 @@ class Definition:
         seeds: of the finalists; without train's own, 0, that trials have unless told.
         start: points of the space that are tried first.
         storage: address; None for SQLite in the sweep's folder.
+        data_dir: ``paths.data_dir`` of every trial, unless ``fixed`` names one.
     """
 
     name: str
@@ -56,10 +59,12 @@ class Definition:
     seeds: tuple[int, ...]
     start: tuple[Mapping[str, Value], ...] = field(default=())
     storage: str | None = None
+    data_dir: str = PathsConfig.data_dir
 
     def overrides(self, drawn: Mapping[str, Value]) -> list[str]:
         """The settings of a trial, as on the command line."""
-        return [*self.fixed, *(override(key, value) for key, value in drawn.items())]
+        where = [] if self.data_dir == PathsConfig.data_dir else [literal("paths.data_dir", self.data_dir)]
+        return [*where, *self.fixed, *(override(key, value) for key, value in drawn.items())]
 
     def identity(self) -> dict[str, Any]:
         """What makes two trials comparable: one study holds trials of one identity."""
@@ -96,6 +101,7 @@ def load_definition(config: SweepConfig) -> Definition:
         "sampler": None if config.sampler is None else _choice("sampler", config.sampler, SAMPLERS, "sampler"),
         "pruner": None if config.pruner is None else _choice("pruner", config.pruner, PRUNERS, "pruner"),
     }
+    read = replace(read, data_dir=config.paths.data_dir)
     changed = replace(read, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
     _check_together(changed, str(path))
     return changed
@@ -122,7 +128,7 @@ def _read(path: Path) -> Definition:
     except yaml.YAMLError as error:
         raise UserError(f"{path} is no YAML: {error}") from error
     where = str(path)
-    known = [*(f.name for f in fields(Definition) if f.name != "name")]
+    known = [*(f.name for f in fields(Definition) if f.name not in ("name", "data_dir"))]
     if not isinstance(raw, Mapping) or "space" not in raw:
         raise UserError(f"{where} must have a space; see docs/sweeps.md")
     for key in raw:
@@ -205,4 +211,4 @@ def _check_together(definition: Definition, where: str) -> None:
             "report; use pruner=none"
         )
     if len(definition.metrics) > 1 and definition.sampler["name"] == "cmaes":
-        raise UserError(f"{where}: sampler=cmaes seeks one figure only; use sampler=tpe for several")
+        raise UserError(f"{where}: sampler=cmaes seeks one metric only; use sampler=tpe for several")

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fraudlab.config.overrides import literal
 from fraudlab.errors import DIVERGED
 from fraudlab.training.trial import PRUNED, VARIABLE
 
+METRICS = "metrics.json"
+"""What a trial writes last, in its folder."""
 OUTPUT = "output.txt"
 """What a trial printed, in its folder."""
 _ASKED_TO_END = 20  # seconds that a trial gets to end by itself
@@ -59,7 +62,7 @@ class TrialProcess:
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS")
         environment = {name: value for name, value in os.environ.items() if name not in _LAUNCHERS}
         environment |= {**{name: str(threads) for name in names}, VARIABLE: str(theirs.fileno())}
-        command = [sys.executable, "-m", "fraudlab.train", *overrides, f"hydra.run.dir={folder}"]
+        command = [sys.executable, "-m", "fraudlab.train", *overrides, literal("hydra.run.dir", folder)]
         with theirs, (folder / OUTPUT).open("wb") as output:
             self._process = subprocess.Popen(  # noqa: S603
                 command,
@@ -111,20 +114,20 @@ class TrialProcess:
 
 
 def values_of(folder: Path, names: Sequence[str]) -> list[float] | None:
-    """The named figures of a finished run; None where it did not finish.
+    """The named metrics of a finished run; None where it did not finish.
 
     Raises:
-        KeyError: it has no such figure; the message names those it has.
+        KeyError: it has no such metric; the message names those it has.
     """
-    path = folder / "metrics.json"
+    path = folder / METRICS
     if not path.is_file():
         return None
     metrics = json.loads(path.read_text(encoding="utf-8"))
     values = []
     for name in names:
-        part, _, figure = name.partition(".")
+        part, _, metric = name.partition(".")
         there: Mapping[str, Any] = metrics.get(part) or {}
-        value = there.get(figure)
+        value = there.get(metric)
         if value is None or not math.isfinite(value):
             raise KeyError(f"metrics.json has no {name}; it has: {', '.join(f'{part}.{key}' for key in there)}")
         values.append(float(value))

@@ -3,26 +3,27 @@
 import time
 from collections.abc import Sequence
 
-from optuna.trial import FrozenTrial, TrialState
+import optuna
+from optuna.trial import FrozenTrial
 
+from fraudlab.config.overrides import override
 from fraudlab.tuning.definition import Metric
 from fraudlab.tuning.process import Ended
-from fraudlab.tuning.space import override
-from fraudlab.tuning.worklist import WorkList
+from fraudlab.tuning.study import counted
 
 
 class Progress:
     """Prints; of one stage.
 
     Args:
-        work: its list.
+        study: its study.
         total: how many trials it has.
         metrics: what their values are.
         what: a trial of it is called.
     """
 
-    def __init__(self, work: WorkList, total: int, metrics: Sequence[Metric], what: str) -> None:
-        self._work = work
+    def __init__(self, study: optuna.Study, total: int, metrics: Sequence[Metric], what: str) -> None:
+        self._study = study
         self._total = total
         self._metrics = metrics
         self._what = what
@@ -31,25 +32,23 @@ class Progress:
         if self._ended_before:
             print(f"{what}: {self._ended_before} of {total} ended before", flush=True)
 
-    def ended(self, number: int, ended: Ended) -> None:
+    def ended(self, trial: FrozenTrial, ended: Ended) -> None:
         """Print the line of a trial that ended here."""
-        trial = next((known for known in self._work.trials() if known.number == number), None)
-        cells = [f"{self._what} {number:>3}", f"{ended.how:<8}", self._value(trial)]
-        if trial is not None and trial.duration is not None:
-            cells.append(f"{trial.duration.total_seconds():5.0f} s")
         done = self._ended()
+        cells = [f"{self._what} {trial.number:>3}", f"{ended.how:<8}", self._value(trial)]
+        if trial.duration is not None:
+            cells.append(f"{trial.duration.total_seconds():5.0f} s")
         cells.append(f"[{done}/{self._total}{self._left(done)}]")
-        if trial is not None:
-            cells.append(" ".join(override(*item) for item in _rounded(trial)))
+        cells.append(" ".join(override(*item) for item in _rounded(trial)))
         if ended.reason:
             cells.append(f"({ended.reason})")
         print("  ".join(cell for cell in cells if cell), flush=True)
 
     def _ended(self) -> int:
-        return sum(trial.state.is_finished() for trial in self._work.trials())
+        return sum(trial.state.is_finished() for trial in counted(self._study))
 
-    def _value(self, trial: FrozenTrial | None) -> str:
-        if trial is None or trial.values is None:
+    def _value(self, trial: FrozenTrial) -> str:
+        if trial.values is None:
             return " " * 6
         return " ".join(f"{value:.4g}" if value > 10 else f"{value:.4f}" for value in trial.values)
 
@@ -62,7 +61,5 @@ class Progress:
 
 
 def _rounded(trial: FrozenTrial) -> list[tuple[str, float | int | str | bool | None]]:
-    if trial.state == TrialState.WAITING:
-        return []
     values = trial.params or {key: trial.user_attrs[key] for key in ("finalist", "seed") if key in trial.user_attrs}
     return [(key, float(f"{value:.3g}") if isinstance(value, float) else value) for key, value in values.items()]

@@ -1,21 +1,17 @@
 """The space of a search: which settings vary, within what, and under which condition."""
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from fraudlab.config.overrides import Value, text
 from fraudlab.errors import UserError
 
 if TYPE_CHECKING:
     from optuna import Trial
     from optuna.distributions import BaseDistribution
 
-Value = float | int | str | bool | None
-
-_PLAIN = re.compile(r"[A-Za-z_][\w./-]*\Z")
-_WORDS = ("null", "true", "false", "nan", "inf")  # which Hydra takes for something else unless quoted
 _KINDS = ("float", "int", "choice")
 
 
@@ -152,24 +148,6 @@ class Space:
             {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(setting).items()}
             for setting in self
         ]
-
-
-def override(key: str, value: Value) -> str:
-    """``key=value`` as Hydra reads it."""
-    return f"{key}={text(value)}"
-
-
-def text(value: Value) -> str:
-    """A value as Hydra reads it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (int, float)):
-        return repr(value)
-    if (_PLAIN.match(value) and value.lower() not in _WORDS) or (value[:1] in "[{" and value[-1:] in "]}"):
-        return value
-    return "'" + value.replace("'", r"\'") + "'"
 
 
 def read_space(raw: Any, where: str) -> Space:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -15,14 +14,14 @@ from scipy.stats import ttest_ind
 
 from fraudlab.config import SweepConfig, TrainConfig
 from fraudlab.config.boosting import BoostingConfig
+from fraudlab.config.overrides import Value
 from fraudlab.errors import UserError
 from fraudlab.tuning.definition import Definition
-from fraudlab.tuning.process import Ended
 from fraudlab.tuning.progress import Progress
 from fraudlab.tuning.samplers import make_pruner, make_sampler
-from fraudlab.tuning.search import Stop, work_off
-from fraudlab.tuning.space import Value
-from fraudlab.tuning.worklist import WorkList, is_first_start, open_study
+from fraudlab.tuning.search import Stage, run_trials
+from fraudlab.tuning.stop import Stop
+from fraudlab.tuning.study import counted, is_first_start, open_study, queue
 
 log = logging.getLogger(__name__)
 
@@ -34,24 +33,24 @@ class Candidate:
     Attributes:
         trial: its number in the search.
         drawn: its point of the space.
-        values: of each seed and each figure, [seeds, figures].
+        values: of each seed and each metric, [seeds, metrics].
     """
 
     trial: int
     drawn: Mapping[str, Value]
     values: np.ndarray
 
-    def mean(self, figure: int = 0) -> float:
-        return float(self.values[:, figure].mean())
+    def mean(self, metric: int = 0) -> float:
+        return float(self.values[:, metric].mean())
 
-    def std(self, figure: int = 0) -> float | None:
+    def std(self, metric: int = 0) -> float | None:
         """Over the seeds (n - 1); None for a single one."""
-        return float(self.values[:, figure].std(ddof=1)) if len(self.values) > 1 else None
+        return float(self.values[:, metric].std(ddof=1)) if len(self.values) > 1 else None
 
-    def above(self, other: "Candidate") -> tuple[float, float, float]:
-        """How far the first figure's mean is above another's, and the 95 % interval (Welch 1947), for several seeds."""
+    def interval_above(self, other: "Candidate") -> tuple[float, float]:
+        """95 % interval of how far the first metric's mean is above another's (Welch 1947); several seeds that vary."""
         interval = ttest_ind(self.values[:, 0], other.values[:, 0], equal_var=False).confidence_interval(0.95)
-        return self.mean() - other.mean(), float(interval.low), float(interval.high)
+        return float(interval.low), float(interval.high)
 
 
 class Sweep:
@@ -80,24 +79,31 @@ class Sweep:
         self._config_dir = [f"--config-dir={config_dir}"] if config_dir else []
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._jobs = definition.jobs or cores
-        self._threads = max(1, cores // self._jobs)
+        share = max(1, cores // self._jobs)
+        self._threads = min(share, int(os.environ.get("OMP_NUM_THREADS") or share))
         self._most_steps = most_steps(base)
         self._metrics = [metric.name for metric in definition.metrics]
-        self.study = self._open(definition.name, search=True)
-        self._work = self._list(self.study, search=True)
+        self._identity = json.dumps(definition.identity(), sort_keys=True)
+        self.study = self._open_search()
 
     def search(self, stop: Stop) -> list[FrozenTrial]:
         """Run the search to its end; gives all trials that count, those of other processes too."""
         for number, point in enumerate(self.definition.start):
-            self._work.put(f"start {number}", point, {"start": number})
-        progress = Progress(self._work, self.definition.trials, self.definition.metrics, "trial")
-
-        def overrides(trial: FrozenTrial, drawn: Mapping[str, Value]) -> list[str]:
-            return self._overrides(drawn, "test=false")
-
-        prunes = self.definition.pruner["name"] != "none"
-        self._work_off(self._work, "trials", overrides, self._metrics, prunes, stop, progress)
-        return self._work.trials()
+            self.study.enqueue_trial(dict(point), user_attrs={"start": number}, skip_if_exists=True)
+        stage = Stage(
+            self.folder / "trials",
+            lambda _, drawn: self._overrides(drawn, "test=false"),
+            self._metrics,
+            self.definition.space,
+            self.definition.trials,
+            self.definition.pruner["name"] != "none",
+            self._threads,
+            self._config.retries,
+            self._config.grace,
+        )
+        progress = Progress(self.study, self.definition.trials, self.definition.metrics, "trial")
+        run_trials(stage, self._open_search, jobs=self._jobs, stop=stop, on_end=progress.ended)
+        return counted(self.study)
 
     def finalists(self) -> list[FrozenTrial]:
         """The best trials, and the first point that the search started from; the best one alone where none are wanted.
@@ -105,7 +111,7 @@ class Sweep:
         Raises:
             UserError: no trial finished.
         """
-        finished = self._work.trials(TrialState.COMPLETE)
+        finished = counted(self.study, TrialState.COMPLETE)
         if not finished:
             raise UserError("no trial finished, so there is no best one; their reasons stand above")
         front = finished
@@ -136,33 +142,48 @@ class Sweep:
         Args:
             stage: names the study and the folder.
             trials: of the search.
-            metrics: figures of ``metrics.json``.
+            metrics: metrics of ``metrics.json``.
             stop: ends everything when set.
             extra: further settings.
         """
-        study = self._open(f"{self.definition.name} {stage}", search=False, directions=["maximize"] * len(metrics))
-        work = self._list(study, search=False)
+        name, directions = f"{self.definition.name} {stage}", ["maximize"] * len(metrics)
+
+        def open_() -> optuna.Study:
+            return open_study(self._storage, name, directions, self._identity)
+
+        study = open_()
         points = {trial.number: self._point(trial) for trial in trials}
         for trial in trials:
             for seed in self.definition.seeds:
-                facts = {"finalist": trial.number, "seed": seed}
-                before = [known for known in work.trials() if facts.items() <= known.user_attrs.items()]
-                if all(known.state == TrialState.FAIL for known in before):  # none yet, or started again since
-                    tries = f" try {len(before) + 1}" if before else ""
-                    work.put(f"trial {trial.number} seed {seed}{tries}", {}, facts)
+                queue(study, {"finalist": trial.number, "seed": seed})
 
         def overrides(trial: FrozenTrial, _: Mapping[str, Value]) -> list[str]:
             number, seed = trial.user_attrs["finalist"], trial.user_attrs["seed"]
             drawn = points[number] if number in points else self._point(self._search_trial(number))
             return self._overrides(drawn, *extra, f"seed={seed}")
 
-        progress = Progress(
-            work, len(work.trials()), self.definition.metrics, {"finalists": "finalist"}.get(stage, stage)
+        what = {"finalists": "finalist"}.get(stage, stage)
+        progress = Progress(study, len(counted(study)), self.definition.metrics, what)
+        run_trials(
+            Stage(
+                self.folder / stage,
+                overrides,
+                metrics,
+                None,
+                0,
+                False,
+                self._threads,
+                self._config.retries,
+                self._config.grace,
+            ),
+            open_,
+            jobs=self._jobs,
+            stop=stop,
+            on_end=progress.ended,
         )
-        self._work_off(work, stage, overrides, metrics, False, stop, progress)
         values = {
             (trial.user_attrs["finalist"], trial.user_attrs["seed"]): trial.values
-            for trial in work.trials(TrialState.COMPLETE)
+            for trial in counted(study, TrialState.COMPLETE)
         }
         whole = [number for number in points if all((number, seed) in values for seed in self.definition.seeds)]
         for number in points.keys() - whole:
@@ -173,7 +194,7 @@ class Sweep:
         ]
 
     def best(self, candidates: Sequence[Candidate]) -> Candidate:
-        """By the mean of the first figure over the seeds.
+        """By the mean of the first metric over the seeds.
 
         Raises:
             UserError: none of them ran over every seed.
@@ -192,51 +213,25 @@ class Sweep:
         return {key: trial.params[key] for key in self.definition.space.keys if key in trial.params}
 
     def _search_trial(self, number: int) -> FrozenTrial:
-        return next(trial for trial in self._work.trials() if trial.number == number)
+        return next(trial for trial in counted(self.study) if trial.number == number)
 
     def _overrides(self, drawn: Mapping[str, Value], *extra: str) -> list[str]:
         quiet = ["report=false", "trainer.enable_progress_bar=false"]
-        where = f"paths.data_dir={self._config.paths.data_dir}"
-        return [*self._config_dir, *quiet, *self.definition.overrides(drawn), where, *extra]
+        return [*self._config_dir, *quiet, f"threads={self._threads}", *self.definition.overrides(drawn), *extra]
 
-    def _open(self, name: str, *, search: bool, directions: Sequence[str] | None = None) -> optuna.Study:
+    def best_overrides(self, best: Candidate) -> list[str]:
+        """The settings that train the best candidate again, to the same draw as its first seed or its trial had."""
+        seed = [f"seed={self.definition.seeds[0]}"] if self.definition.finalists else []
+        return [f"threads={self._threads}", *self.definition.overrides(best.drawn), *seed]
+
+    def _open_search(self) -> optuna.Study:
         return open_study(
             self._storage,
-            name,
-            directions or [metric.direction for metric in self.definition.metrics],
-            json.dumps(self.definition.identity(), sort_keys=True),
-            make_sampler(self.definition.sampler, self._config.seed) if search else None,
-            make_pruner(self.definition.pruner, self._most_steps) if search else None,
-        )
-
-    def _list(self, study: optuna.Study, *, search: bool) -> WorkList:
-        space = self.definition.space if search else None
-        return WorkList(study, space, self.definition.trials, self._config.retries, self._config.grace)
-
-    def _work_off(
-        self,
-        work: WorkList,
-        stage: str,
-        overrides: Any,
-        metrics: Sequence[str],
-        prunes: bool,
-        stop: Stop,
-        progress: Progress,
-    ) -> None:
-        def on_end(trial: FrozenTrial, ended: Ended) -> None:
-            progress.ended(trial.number, ended)
-
-        work_off(
-            work,
-            self.folder / stage,
-            overrides,
-            metrics,
-            jobs=self._jobs,
-            threads=self._threads,
-            prunes=prunes,
-            grace=self._config.grace,
-            stop=stop,
-            on_end=on_end,
+            self.definition.name,
+            [metric.direction for metric in self.definition.metrics],
+            self._identity,
+            make_sampler(self.definition.sampler, self._config.seed),
+            make_pruner(self.definition.pruner, self._most_steps),
         )
 
 

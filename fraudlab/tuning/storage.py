@@ -1,21 +1,24 @@
-"""Where a study lies: an SQLite file, a PostgreSQL server or a journal file, each for many processes at once."""
+"""Where a study lies: an SQLite file or a PostgreSQL server, each for many processes at once."""
 
-import os
+import logging
+import math
 import re
 import sqlite3
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages import RDBStorage
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from fraudlab.errors import UserError
+
+log = logging.getLogger(__name__)
 
 ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError)
 """What a storage raises that cannot be reached or is full."""
@@ -24,18 +27,33 @@ _SQLITE_PATIENCE = 60  # seconds to wait for another process's transaction
 _OPENINGS = 4  # attempts: two processes that make the tables of one storage at once get in each other's way
 
 
-def open_storage(url: str) -> optuna.storages.BaseStorage:
+def open_storage(
+    url: str, grace: float = 30, on_stale: Callable[[optuna.Study, optuna.trial.FrozenTrial], None] | None = None
+) -> RDBStorage:
     """The storage at an address.
 
     Args:
-        url: ``sqlite:///<file>``, ``postgresql://<user>@<host>/<database>`` (or any other address of SQLAlchemy's), or
-            ``journal:<file>`` for a file on a disk that several machines share.
+        url: ``sqlite:///<file>`` or ``postgresql://<user>@<host>/<database>`` (or any other address of SQLAlchemy's).
+        grace: seconds without a heartbeat that make a running trial stale; heartbeats come six times as often, but not
+            more than once a second.
+        on_stale: called by Optuna with the study and a trial that it failed as stale.
 
     Raises:
         UserError: nothing answers there, or the address makes no sense.
     """
+    if url.startswith("journal:"):
+        raise UserError(
+            f"storage={url}: journals were removed, since they have no heartbeat; use sqlite:///<file> for the "
+            "processes of one machine, postgresql://<user>:<password>@<host>/<database> for several"
+        )
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats, since Optuna 2.9
+    heartbeats = {
+        "heartbeat_interval": max(1, int(grace / 6)),
+        "grace_period": math.ceil(grace),
+        "heartbeat_stale_trial_callback": on_stale,
+    }
     try:
-        return patiently(lambda: _open(url))
+        return patiently(lambda: _open(url, heartbeats))
     except ImportError as error:
         raise UserError(
             f"storage={hidden(url)} needs a package that is missing ({error}); for PostgreSQL: "
@@ -44,7 +62,7 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
     except (*ERRORS, ValueError, RuntimeError) as error:
         raise UserError(
             f"storage={hidden(url)} cannot be reached: {first_line(error)}\n"
-            "Use sqlite:///<file>, postgresql://<user>:<password>@<host>/<database> or journal:<file>."
+            "Use sqlite:///<file> or postgresql://<user>:<password>@<host>/<database>."
         ) from error
 
 
@@ -58,43 +76,21 @@ def patiently(work: Callable[[], Result]) -> Result:
     return work()
 
 
-def _open(url: str) -> optuna.storages.BaseStorage:
-    if url.startswith("journal:"):
-        path = Path(url.removeprefix("journal:"))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(path), _WholeLines(path)))
-    if url.startswith("sqlite:"):
-        return _sqlite(url)
-    url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)  # the driver's name, as SQLAlchemy wants it
-    return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+class _Storage(RDBStorage):
+    """One whose heartbeat goes on after an error: Optuna's thread would end at the first."""
 
-
-class _WholeLines(JournalFileSymlinkLock):
-    """The lock that writers of a journal take in turn, which clears away the line that a writer left unfinished.
-
-    A disk that is full, or a kill, cuts a line short; the next one would go on in it, and no reader get past them.
-    """
-
-    def __init__(self, journal: Path) -> None:
-        super().__init__(str(journal))
-        self._journal = journal
-
-    def acquire(self) -> bool:
-        acquired = super().acquire()
+    def record_heartbeat(self, trial_id: int) -> None:
         try:
-            self._cut_off()
-        except OSError:
-            self.release()
-            raise
-        return acquired
+            super().record_heartbeat(trial_id)
+        except ERRORS as error:
+            log.warning("a heartbeat was not stored: %s", first_line(error))
 
-    def _cut_off(self) -> None:
-        with self._journal.open("r+b") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 1))
-            if size and file.read() != b"\n":
-                file.seek(0)
-                file.truncate(file.read().rfind(b"\n") + 1)
+
+def _open(url: str, heartbeats: dict[str, Any]) -> RDBStorage:
+    if url.startswith("sqlite:"):
+        return _sqlite(url, heartbeats)
+    url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)  # the driver's name, as SQLAlchemy wants it
+    return _Storage(url, engine_kwargs={"pool_pre_ping": True}, **heartbeats)
 
 
 def hidden(url: str) -> str:
@@ -108,11 +104,11 @@ def first_line(error: BaseException) -> str:
     return hidden(said.splitlines()[0])
 
 
-def _sqlite(url: str) -> optuna.storages.RDBStorage:
+def _sqlite(url: str, heartbeats: dict[str, Any]) -> RDBStorage:
     path = Path(url.removeprefix("sqlite:///"))
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_ahead(path)
-    storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": _SQLITE_PATIENCE}})
+    storage = _Storage(url, engine_kwargs={"connect_args": {"timeout": _SQLITE_PATIENCE}}, **heartbeats)
 
     # SQLite knows no row locks: only a transaction that locks the file before it reads keeps two processes from
     # taking one trial. Python's driver would begin it at the first write.
@@ -132,7 +128,7 @@ def _sqlite(url: str) -> optuna.storages.RDBStorage:
 def _write_ahead(path: Path) -> None:
     """Let commits to the file not wait for the disk, from now on for every process.
 
-    A power failure may lose the last ones, but not the figures in the run folders, which are told again.
+    A power failure may lose the last ones, but not the metrics in the run folders, which are told again.
     """
     until = time.monotonic() + _SQLITE_PATIENCE
     while True:

@@ -4,9 +4,10 @@ from typing import Any
 
 import yaml
 
+from fraudlab.config.overrides import Value, text
 from fraudlab.errors import UserError
 from fraudlab.tuning.definition import CURVE, Definition
-from fraudlab.tuning.space import Setting, Value, text
+from fraudlab.tuning.space import Setting
 
 _METHODS = {"tpe": "bayes", "gp": "bayes", "cmaes": "bayes", "random": "random", "qmc": "random"}
 
@@ -26,7 +27,7 @@ def wandb_sweep(definition: Definition, config_dir: str | None = None) -> str:
         )
     if [metric.name for metric in definition.metrics] != [CURVE]:
         raise UserError(f"a W&B sweep here goes by {CURVE} alone; search with python -m fraudlab.sweep")
-    fixed = [*definition.fixed, "test=false", "report=false", "logger=[csv,wandb]"]
+    fixed = [*definition.overrides({}), "test=false", "report=false", "logger=[csv,wandb]"]
     command = ["${env}", "python", "-m", "fraudlab.train", *([f"--config-dir={config_dir}"] if config_dir else [])]
     sweep: dict[str, Any] = {
         "program": "fraudlab.train",

@@ -6,6 +6,7 @@ from pathlib import Path
 import optuna
 import yaml
 
+from fraudlab.tuning.study import counted
 from tests.conftest import SMALL
 
 QUICK = ["model=logistic_regression", "logger=none", *(item for item in SMALL if item.startswith(("data.", "split.")))]
@@ -29,8 +30,7 @@ def written(folder: Path, name: str = "mine", **changes) -> str:
 
 def trials(folder: Path, name: str = "mine", url: str | None = None) -> list[optuna.trial.FrozenTrial]:
     """Those that count."""
-    study = optuna.load_study(study_name=name, storage=url or f"sqlite:///{folder}/study.db")
-    return [trial for trial in study.trials if not {"surplus", "put_back"} & set(trial.user_attrs)]
+    return counted(optuna.load_study(study_name=name, storage=url or f"sqlite:///{folder}/study.db"))
 
 
 def command(folder: Path, sweep: str, data: Path, *more: str) -> list[str]:

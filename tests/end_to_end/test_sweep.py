@@ -3,16 +3,20 @@
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import optuna
 import pytest
 
 from tests.conftest import Command
-from tests.end_to_end.sweeping import NETWORK, command, trials, written
+from tests.end_to_end.sweeping import NETWORK, QUICK, command, trials, written
 
 
+@pytest.mark.slow
 def test_a_sweep_of_a_network_to_its_best(command: Command, tmp_path: Path) -> None:
     sweep = written(
         tmp_path,
@@ -70,6 +74,32 @@ def test_a_sweep_of_a_network_to_its_best(command: Command, tmp_path: Path) -> N
     assert json.loads((tmp_path / "again/metrics.json").read_text())["val"] == finalist["val"]
 
 
+@pytest.mark.parametrize("name", ["my project (1), a", pytest.param("größe=[x] ${seed}", marks=pytest.mark.slow)])
+def test_a_sweep_in_a_folder_of_any_name(door: Command, tmp_path: Path, name: str, small_data: Path) -> None:
+    """And on the data that its fixed settings name, which it says to train the best one again."""
+    folder = tmp_path / name
+    folder.mkdir()
+    shutil.copytree(small_data, folder / "data (2)")
+    sweep = written(folder, fixed=[*QUICK, "paths.data_dir='data (2)'"], trials=1, finalists=1, seeds=[4, 5], jobs=1)
+    done = door("sweep", f"sweep={Path(sweep).name}", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(path.name for path in folder.glob("data*")) == ["data (2)"]
+    (best,) = [line.removeprefix("best: ") for line in done.stdout.splitlines() if line.startswith("best: ")]
+    words = shlex.split(best)
+    assert words[:3] == ["python", "-m", "fraudlab.train"]
+    again = subprocess.run(
+        [sys.executable, *words[1:], "hydra.run.dir=again", "test=false", "report=false", "logger=none"],
+        cwd=folder, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    mine, its = (
+        json.loads((folder / run / "metrics.json").read_text()) for run in ("again", "outputs/sweep/mine/finalists/0")
+    )
+    assert mine["val"] == its["val"]
+    facts = json.loads((folder / "again/run.json").read_text())
+    assert (facts["seed"], facts["threads"]) == (4, 1)
+
+
 def test_a_trial_that_diverges_fails_alone_with_its_reason(tmp_path: Path, small_data: Path) -> None:
     sweep = written(
         tmp_path,
@@ -86,6 +116,7 @@ def test_a_trial_that_diverges_fails_alone_with_its_reason(tmp_path: Path, small
     assert fine.state == optuna.trial.TrialState.COMPLETE
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_for_trials_ends_the_sweep_with_the_reason(tmp_path: Path, small_data: Path) -> None:
     """A file size limit stands for the disk: the study's own file stays below it, a network's checkpoint does not."""
     fixed = [*NETWORK, "model.hidden=[1024,1024]"]

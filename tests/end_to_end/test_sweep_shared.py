@@ -8,8 +8,11 @@ import time
 from pathlib import Path
 
 import optuna
+import pytest
 
 from tests.end_to_end.sweeping import command, trials, written
+
+pytestmark = pytest.mark.slow  # quick ones, with a script in the place of a training: tests/tuning/test_study.py
 
 
 def wait_for(what, seconds: float = 150) -> None:
@@ -107,6 +110,5 @@ def test_four_machines_share_a_sweep_on_postgresql(tmp_path: Path, small_data: P
     ]
     printed = [process.communicate(timeout=240)[0] for process in all_four]
     assert all(process.returncode == 0 for process in all_four), printed
-    study = optuna.load_study(study_name="e2e", storage=postgresql.replace("postgresql:", "postgresql+psycopg:"))
-    shared(printed, [trial for trial in study.trials if not {"surplus", "put_back"} & set(trial.user_attrs)])
+    shared(printed, trials(tmp_path, "e2e", postgresql.replace("postgresql:", "postgresql+psycopg:")))
     assert all((tmp_path / str(machine) / "best/experiment/e2e_best.yaml").is_file() for machine in range(4))

@@ -31,14 +31,25 @@ def definition(tmp_path: Path) -> Definition:
         (2.5, "+2.5000, 95 % interval +0.2330 to +4.7670 (Welch)."),
     ],
 )
-def test_the_best_is_held_against_the_start(definition: Definition, gain: float, said: str) -> None:
+def test_the_best_is_compared_with_the_start(definition: Definition, gain: float, said: str) -> None:
     start = Candidate(0, {"optimizer.lr": 0.1}, np.array([[1.0], [2.0], [3.0]]))
     best = Candidate(4, {"optimizer.lr": 0.03}, np.array([[3.0], [1.0], [2.0]]) + gain)
     shown = candidates_table([best, start], definition, best, simulated=True)
-    assert shown.splitlines()[-1] == f"The best against the search's start: {said}"
+    chosen_here = " The best of 2 was chosen on these seeds, so the difference is too favourable to it."
+    assert shown.splitlines()[-1] == f"The best against the search's start: {said}{chosen_here}"
+    tested = candidates_table([best, start], definition, best, simulated=True, tested=True)
+    assert tested.splitlines()[-1] == f"The best against the search's start: {said}"
 
 
-def test_a_start_that_is_the_best_has_nothing_to_be_held_against(definition: Definition) -> None:
+def test_seeds_that_change_nothing_give_no_interval(definition: Definition) -> None:
+    start = Candidate(0, {"optimizer.lr": 0.1}, np.full((3, 1), 0.5))
+    best = Candidate(4, {"optimizer.lr": 0.03}, np.full((3, 1), 0.75))
+    said = candidates_table([best, start], definition, best, simulated=True).splitlines()[-1]
+    assert said.startswith("The best against the search's start: +0.2500. Every seed gives the same value")
+    assert "interval +" not in said
+
+
+def test_a_start_that_is_the_best_has_nothing_to_be_compared_with(definition: Definition) -> None:
     start = Candidate(0, {"optimizer.lr": 0.1}, np.array([[1.0], [2.0], [3.0]]))
     other = Candidate(4, {"optimizer.lr": 0.03}, np.array([[0.0], [1.0], [2.0]]))
     assert "against" not in candidates_table([other, start], definition, start, simulated=True)

@@ -81,7 +81,7 @@ def test_a_trial_is_no_part_of_what_a_launcher_started(tmp_path: Path, monkeypat
     assert "SLURM_PROCID" not in printed
 
 
-def test_a_figure_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+def test_a_metric_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text('{"val": {"roc_auc": 0.9, "log_loss": null}}')
     assert values_of(tmp_path, ["val.roc_auc"]) == [0.9]
     for name in ("val.auc", "val.log_loss"):

@@ -1,13 +1,13 @@
 """Every sampler draws from the space, the same points again after a restart, and none twice."""
 
 import pytest
+from optuna import Trial
 from optuna.storages import InMemoryStorage
-from optuna.trial import TrialState
 
 from fraudlab.errors import UserError
 from fraudlab.tuning.samplers import make_pruner, make_sampler
 from fraudlab.tuning.space import read_space
-from fraudlab.tuning.worklist import WorkList, open_study
+from fraudlab.tuning.study import open_study
 
 SPACE = read_space(
     {
@@ -22,11 +22,13 @@ SPACE = read_space(
 
 def run(storage: InMemoryStorage, name: str, trials: int, **options) -> list[dict]:
     study = open_study(storage, name, ["maximize"], "same", make_sampler({"name": name, **options}, 7))
-    work = WorkList(study, SPACE, trials, retries=0, grace=60)
-    while taken := work.take():
-        trial, drawn = taken
-        work.finish(trial.number, [-abs(drawn["lr"] - 0.1) - drawn["n"] / 100])
-    return [trial.params for trial in work.trials(TrialState.COMPLETE)]
+
+    def objective(trial: Trial) -> float:
+        drawn = SPACE.draw(trial)
+        return -abs(drawn["lr"] - 0.1) - drawn["n"] / 100
+
+    study.optimize(objective, n_trials=trials - len(study.trials))
+    return [trial.params for trial in study.trials]
 
 
 @pytest.mark.parametrize("name", ["tpe", "gp", "cmaes", "random", "qmc"])

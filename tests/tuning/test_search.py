@@ -2,72 +2,100 @@
 
 import os
 import signal
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
+from fraudlab.config.overrides import Value, override
 from fraudlab.errors import UserError
-from fraudlab.tuning.search import Stop, Stopped, work_off
-from fraudlab.tuning.space import read_space
-from fraudlab.tuning.storage import open_storage
-from fraudlab.tuning.worklist import WorkList, open_study
-from tests.end_to_end.sweeping import NETWORK
-
-METRIC = "val.average_precision"
+from fraudlab.tuning.process import Ended
+from fraudlab.tuning.search import Stage, run_trials
+from fraudlab.tuning.stop import Stop, Stopped
+from fraudlab.tuning.study import OWNER, counted, retry
+from tests.tuning import standin
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> WorkList:
-    study = open_study(open_storage(f"sqlite:///{tmp_path}/study.db"), "one", ["maximize"], "same")
-    return WorkList(study, read_space({"n": {"int": [1, 1000]}}, "s.yaml"), budget=2, retries=0, grace=60)
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr("sys.executable", standin.program(tmp_path))
+    return f"sqlite:///{tmp_path}/study.db"
 
 
-def run(work: WorkList, folder: Path, overrides=lambda trial, drawn: [], stop: Stop | None = None) -> None:
-    work_off(
-        work, folder, overrides, [METRIC], jobs=1, threads=1, prunes=True, grace=60, stop=stop or Stop(),
-        on_end=lambda trial, ended: None,
-    )  # fmt: skip
+def run(url: str, stage: Stage, *, stop_after: int | None = None) -> list[Ended]:
+    ends: list[Ended] = []
+    stop = Stop()
+
+    def on_end(_: FrozenTrial, ended: Ended) -> None:
+        ends.append(ended)
+        if len(ends) == stop_after:
+            stop.event.set()
+
+    run_trials(stage, lambda: standin.study(url), jobs=1, stop=stop, on_end=on_end)
+    return ends
 
 
-def test_figures_in_a_folder_count_for_the_trial_that_made_them_alone(work: WorkList, tmp_path: Path) -> None:
+def test_metrics_in_a_folder_count_for_the_trial_that_made_them_alone(url: str, tmp_path: Path) -> None:
     """A machine that joins a study may have last week's trials in its folder."""
-    taken, _ = work.take()
-    joins = WorkList(work.study, None, budget=2, retries=0, grace=60)
-    stopped = Stop()
-    stopped.event.set()
-    (tmp_path / "0").mkdir()
-    (tmp_path / "0/metrics.json").write_text('{"val": {"average_precision": 0.99}}')
-    for owner, state in ((None, TrialState.RUNNING), ("another", TrialState.RUNNING), (work.me, TrialState.COMPLETE)):
+    study = standin.study(url)
+    trial = study.ask()
+    trial.set_user_attr(OWNER, "dead")
+    standin.SPACE.draw(trial)
+    folder = tmp_path / "trials/0"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text('{"val": {"x": 0.99}}')
+    for budget, owner in ((2, None), (3, "another")):
         if owner is not None:
-            (tmp_path / "0/worker").write_text(owner)
+            (folder / "worker").write_text(owner)
         with pytest.raises(Stopped):
-            run(joins, tmp_path, stop=stopped)
-        assert work.study.trials[taken.number].state == state
+            run(url, standin.stage(tmp_path, budget, grace=0), stop_after=1)
+        assert study.trials[0].state == TrialState.RUNNING
+    (folder / "worker").write_text("dead")
+    assert run(url, standin.stage(tmp_path, 3, grace=0)) == []
+    assert (study.trials[0].state, study.trials[0].value) == (TrialState.COMPLETE, 0.99)
 
 
-def test_the_folder_of_another_study_is_refused_and_nothing_lost(work: WorkList, tmp_path: Path) -> None:
+def test_the_folder_of_another_study_is_refused_and_nothing_lost(url: str, tmp_path: Path) -> None:
     (tmp_path / "trials/0").mkdir(parents=True)
     with pytest.raises(UserError, match=r"hydra\.run\.dir=") as error:
-        run(work, tmp_path / "trials")
+        run(url, standin.stage(tmp_path, 2))
     assert f"Remove {tmp_path / 'trials'}" in str(error.value)
-    assert [trial.state for trial in work.trials()] == [TrialState.WAITING]
+    assert [trial.state for trial in counted(standin.study(url))] == [TrialState.WAITING]
 
 
-def test_a_trial_that_another_process_ended_ends_here_too(work: WorkList, tmp_path: Path, small_data: Path) -> None:
+def test_a_trial_that_another_process_ended_ends_here_too(url: str, tmp_path: Path) -> None:
     """As after Ctrl-Z and fg, when this process was taken for dead."""
 
-    def overrides(trial: optuna.trial.FrozenTrial, drawn: object) -> list[str]:
+    def overrides(trial: FrozenTrial, drawn: Mapping[str, Value]) -> list[str]:
         if trial.number == 0:
-            work.study.tell(trial.number, state=TrialState.FAIL)
-            return [*NETWORK, f"paths.data_dir={small_data}", "test=false", "report=false"]
-        return ["model=nothing"]
+            study = standin.study(url)
+            study.tell(0, state=TrialState.FAIL)
+            assert retry(study, study.trials[0], 2)
+        return [override(*item) for item in drawn.items()]
 
-    run(work, tmp_path / "trials", overrides)
-    assert [trial.state for trial in work.study.trials] == [TrialState.FAIL, TrialState.FAIL]
-    assert not (tmp_path / "trials/0/metrics.json").exists()
-    assert "nothing" in work.study.trials[1].user_attrs["reason"]
+    ends = run(url, standin.stage(tmp_path, 2, overrides=overrides))
+    assert [end.how for end in ends] == ["finished"] * 3
+    trials = standin.study(url).trials
+    assert [trial.state for trial in trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+    assert trials[1].params == trials[0].params
+
+
+def test_a_trial_that_keeps_dying_fails_with_its_reason(url: str, tmp_path: Path) -> None:
+    """And one that finished before it was killed has finished."""
+    killed = """#!/bin/sh
+for word; do case $word in hydra.run.dir=*) folder=${word#*=};; esac; done
+case $folder in */3) echo '{"val": {"x": 0.5}}' > "$folder/metrics.json"; esac
+kill -9 $$
+"""
+    Path(sys.executable).write_text(killed)
+    ends = run(url, standin.stage(tmp_path, 2, retries=2))
+    assert [end.how for end in ends] == ["died", "died", "failed", "finished"]
+    failed, finished = counted(standin.study(url))
+    assert failed.user_attrs["reason"] == "killed by SIGKILL, 3 times"
+    assert failed.params == standin.study(url).trials[0].params
+    assert finished.value == 0.5
 
 
 def test_a_search_under_nohup_outlives_its_terminal() -> None:

@@ -4,8 +4,9 @@ import optuna
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from fraudlab.config.overrides import override
 from fraudlab.errors import UserError
-from fraudlab.tuning.space import override, read_space
+from fraudlab.tuning.space import read_space
 
 RAW = {
     "optimizer.lr": {"float": [0.001, 0.1], "log": True},

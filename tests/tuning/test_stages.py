@@ -11,8 +11,8 @@ from fraudlab.config import SweepConfig
 from fraudlab.config.commands import PathsConfig
 from fraudlab.tuning.composition import check
 from fraudlab.tuning.definition import load_definition
-from fraudlab.tuning.search import Stop
 from fraudlab.tuning.stages import Sweep
+from fraudlab.tuning.stop import Stop
 from fraudlab.tuning.storage import open_storage
 from tests.end_to_end.sweeping import NETWORK, written
 
@@ -29,10 +29,11 @@ def sweep(folder: Path, data: Path, **changes) -> Sweep:
     return Sweep(definition, config, check(definition), open_storage(f"sqlite:///{folder}/study.db"), None)
 
 
-def test_the_start_is_not_pruned_and_a_finalist_that_failed_is_tried_again(tmp_path: Path, small_data: Path) -> None:
+@pytest.mark.slow
+def test_the_start_is_not_pruned(tmp_path: Path, small_data: Path) -> None:
     made = sweep(
         tmp_path, small_data, pruner={"name": "median", "n_startup_trials": 1, "n_warmup_steps": 0},
-        trials=2, start=[{"optimizer.lr": 0.0001}], finalists=1, seeds=[1],
+        trials=2, start=[{"optimizer.lr": 0.0001}], finalists=1,
     )  # fmt: skip
     better = dict.fromkeys((1, 2, 3), 0.99)
     made.study.add_trial(
@@ -44,16 +45,35 @@ def test_the_start_is_not_pruned_and_a_finalist_that_failed_is_tried_again(tmp_p
     assert (best.value, start.params["optimizer.lr"]) == (0.99, 0.0001)
     assert start.intermediate_values.keys() == better.keys()
 
+
+# In the place of a training: fails where it is told to, and else reaches what its seed says.
+TRIAL = """#!/bin/sh
+for word; do case $word in
+  fail=1) echo "error: told to"; exit 1;;
+  seed=*) seed=${word#*=};;
+  hydra.run.dir=*) folder=${word#*=};;
+esac; done
+printf '{"val": {"average_precision": 0.%s}}' "$seed" > "$folder/metrics.json"
+"""
+
+
+def test_a_finalist_that_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "python").write_text(TRIAL)
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    made = sweep(tmp_path, tmp_path, trials=1, finalists=1, seeds=[1, 2])
+    made.search(Stop())
+    (best,) = made.finalists()
     metric = "val.average_precision"
-    assert made.repeat("finalists", [start], [metric], Stop(), "test=false", "model.layers=[4]") == []
-    again = sweep(
-        tmp_path, small_data, pruner={"name": "median", "n_startup_trials": 1, "n_warmup_steps": 0},
-        trials=2, start=[{"optimizer.lr": 0.0001}], finalists=1, seeds=[1],
-    )  # fmt: skip
-    (candidate,) = again.repeat("finalists", [start], [metric], Stop(), "test=false")
-    assert 0 < candidate.mean() < 1
+    assert made.repeat("finalists", [best], [metric], Stop(), "fail=1") == []
+    for _ in range(2):  # then nothing is left to do
+        (candidate,) = sweep(tmp_path, tmp_path, trials=1, finalists=1, seeds=[1, 2]).repeat(
+            "finalists", [best], [metric], Stop()
+        )
+        assert candidate.values.tolist() == [[0.1], [0.2]]
     study = optuna.load_study(study_name="mine finalists", storage=f"sqlite:///{tmp_path}/study.db")
-    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL] * 2 + [TrialState.COMPLETE] * 2
+    assert study.trials[0].user_attrs["reason"] == "told to"
 
 
 def test_the_start_is_a_finalist_beside_the_front(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from fraudlab.config import SweepConfig
+from fraudlab.config.overrides import override
 from fraudlab.errors import UserError
 from fraudlab.tuning.definition import load_definition
-from fraudlab.tuning.space import Setting, override
+from fraudlab.tuning.space import Setting
 from fraudlab.tuning.wandb import wandb_sweep
 
 
