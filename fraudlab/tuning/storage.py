@@ -15,6 +15,7 @@ import optuna
 from optuna.storages import RDBStorage
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import QueuePool
 
 from fraudlab.errors import UserError
 
@@ -108,7 +109,11 @@ def _sqlite(url: str, heartbeats: dict[str, Any]) -> RDBStorage:
     path = Path(url.removeprefix("sqlite:///"))
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_ahead(path)
-    storage = _Storage(url, engine_kwargs={"connect_args": {"timeout": _SQLITE_PATIENCE}}, **heartbeats)
+
+    def connect() -> sqlite3.Connection:  # in an address "?", "{" and others would not stand for themselves
+        return sqlite3.connect(path, timeout=_SQLITE_PATIENCE, check_same_thread=False)
+
+    storage = _Storage("sqlite:///", engine_kwargs={"creator": connect, "poolclass": QueuePool}, **heartbeats)
 
     # SQLite knows no row locks: only a transaction that locks the file before it reads keeps two processes from
     # taking one trial. Python's driver would begin it at the first write.
