@@ -28,8 +28,8 @@ from pathlib import Path
 import optuna
 import yaml
 
-from fraudlab.files import write_json
 from fraudlab.config.overrides import override
+from fraudlab.files import write_json
 from fraudlab.tuning.storage import open_storage
 from fraudlab.tuning.study import counted, tries
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fraudlab.cli import command
 from fraudlab.config import SweepConfig
-from fraudlab.config.doors import PathsConfig
+from fraudlab.config.commands import PathsConfig
 from fraudlab.config.overrides import literal, literal_text, to_type
 
 

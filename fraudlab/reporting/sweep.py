@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial, TrialState
 
-from fraudlab.files import write_text
 from fraudlab.config.overrides import override, text
+from fraudlab.files import write_text
 from fraudlab.reporting.comparison import aligned
 from fraudlab.reporting.svg import FIRST, MUTED, SECOND, STYLE, Plot, draw
 from fraudlab.reporting.template import environment

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from fraudlab.config import SweepConfig
-from fraudlab.config.doors import PathsConfig
+from fraudlab.config.commands import PathsConfig
 from fraudlab.config.overrides import Value, literal, override
 from fraudlab.errors import UserError
 from fraudlab.tuning.space import Space, one_choice, read_space

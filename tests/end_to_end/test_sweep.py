@@ -75,13 +75,13 @@ def test_a_sweep_of_a_network_to_its_best(command: Command, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["my project (1), a", pytest.param("größe=x {1}?", marks=pytest.mark.slow)])
-def test_a_sweep_in_a_folder_of_any_name(door: Command, tmp_path: Path, name: str, small_data: Path) -> None:
+def test_a_sweep_in_a_folder_of_any_name(command: Command, tmp_path: Path, name: str, small_data: Path) -> None:
     """And on the data that its fixed settings name, which it says to train the best one again."""
     folder = tmp_path / name
     folder.mkdir()
     shutil.copytree(small_data, folder / "data (2)")
     sweep = written(folder, fixed=[*QUICK, "paths.data_dir='data (2)'"], trials=1, finalists=1, seeds=[4, 5], jobs=1)
-    done = door("sweep", f"sweep={Path(sweep).name}", cwd=folder)
+    done = command("sweep", f"sweep={Path(sweep).name}", cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(path.name for path in folder.glob("data*")) == ["data (2)"]
     (best,) = [line.removeprefix("best: ") for line in done.stdout.splitlines() if line.startswith("best: ")]
