@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test serve load-test pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint format typecheck check-conf clean distclean
+.PHONY: help setup train test test-fast test-slow serve load-test pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint format typecheck check-conf clean distclean
 
 PYTHON ?= python3
 VENV := .venv
@@ -28,8 +28,14 @@ $(READY): pyproject.toml constraints.txt
 train: $(READY) ## train TabNet on the book's protocol; ARGS="experiment=handbook seed=1" for more
 	$(BIN)/python -m fraudlab.train $(ARGS)
 
-test: $(READY) ## run all tests with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered --cov-fail-under=90 -n auto --dist loadfile $(ARGS)
+test: $(READY) ## run the tests with coverage, all but the slow ones
+	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered --cov-fail-under=90 -n auto --dist loadfile $(ARGS)
+
+test-fast: $(READY) ## run the tests that start no process and no server, in two minutes
+	$(BIN)/python -m pytest -m "not slow and not process" -n auto --dist loadfile $(ARGS)
+
+test-slow: $(READY) ## run the slow tests: kills, floods, real proxies, installs; one after the other
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 serve: $(READY) ## serve the newest bundle on 127.0.0.1:8000; trains and exports one first if there is none
 	@$(SOME_BUNDLE)

@@ -13,6 +13,9 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 
+STARTS_PROCESSES = {"command", "exported", "small_data", "postgresql", "subprocess", "multiprocessing", "Server"}
+"""Fixtures that start a process, and names in a test module of what does."""
+
 # A simulated table small enough for tests: three weeks, a week of training, and frauds in every part.
 SMALL = (
     "data.customers=120",
@@ -25,6 +28,14 @@ SMALL = (
     "trainer.enable_progress_bar=false",
     "batch_size=512",
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start processes: by a fixture that does, or in a module that imports what does."""
+    for item in items:
+        names = set(vars(getattr(item, "module", None)) or ())
+        if STARTS_PROCESSES & {*getattr(item, "fixturenames", ()), *names}:
+            item.add_marker(pytest.mark.process)
 
 
 @pytest.fixture(scope="session")
