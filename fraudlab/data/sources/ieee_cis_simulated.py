@@ -12,6 +12,8 @@ from fraudlab.files import make_once
 
 log = logging.getLogger(__name__)
 
+_VERSION = 2  # raised whenever the simulator gives other rows for the same seed
+
 
 def load(config: IEEECISSimulatedConfig, cache_dir: Path) -> Source:
     """The simulated table; its two CSV files, as ``fraudlab.simulate`` makes them, are kept under ``cache_dir``.
@@ -19,7 +21,7 @@ def load(config: IEEECISSimulatedConfig, cache_dir: Path) -> Source:
     Raises:
         UserError: ``data.rows`` or ``data.seed`` is out of range.
     """
-    folder = cache_dir / f"ieee_cis_simulated_{config.rows}_{config.seed}"
+    folder = cache_dir / f"ieee_cis_simulated_v{_VERSION}_{config.rows}_{config.seed}"
     if folder.exists() and not (folder / simulator.TRANSACTIONS).exists():  # the last of the files to take its name
         shutil.rmtree(folder)
 

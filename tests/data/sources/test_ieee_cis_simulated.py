@@ -17,7 +17,7 @@ def test_it_is_made_once_and_says_what_it_is(tmp_path: Path) -> None:
     frame = source.frame.collect()
     assert len(frame) == 500
     assert frame["TransactionDT"].is_sorted()
-    written = tmp_path / "ieee_cis_simulated_500_0" / simulator.TRANSACTIONS
+    written = tmp_path / "ieee_cis_simulated_v2_500_0" / simulator.TRANSACTIONS
     before = written.stat().st_mtime_ns
     again = load(IEEECISSimulatedConfig(rows=500), tmp_path)
     assert again.fingerprint == source.fingerprint
@@ -29,7 +29,7 @@ def test_it_is_made_once_and_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_files_of_a_run_that_was_cut_off_are_made_again(tmp_path: Path) -> None:
-    folder = tmp_path / "ieee_cis_simulated_500_0"
+    folder = tmp_path / "ieee_cis_simulated_v2_500_0"
     folder.mkdir()
     for name in (simulator.IDENTITIES, simulator.MARK):
         (folder / name).write_text("half")
