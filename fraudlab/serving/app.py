@@ -21,8 +21,8 @@ from fraudlab.serving.contract import Checked, Contract, Refused
 from fraudlab.serving.dispatch import Dispatcher, Overloaded, WorkerFailed
 from fraudlab.serving.keys import Keys
 from fraudlab.serving.lifecycle import Lifecycle
-from fraudlab.serving.protocol import REQUEST_ID
 from fraudlab.serving.recording import Recorder
+from fraudlab.serving.refusals import REQUEST_ID
 from fraudlab.serving.telemetry import Telemetry
 
 Scope = MutableMapping[str, Any]

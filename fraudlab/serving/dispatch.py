@@ -9,17 +9,23 @@ grow with the load by themselves. A worker that dies closes its socket: what it 
 """
 
 import asyncio
+import logging
+import os
+import signal
 import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+_log = logging.getLogger(__name__)
 _AT_HAND = 2  # batches a worker has at a time: one in work, one at hand
+_BATCH_BYTES = 2**20  # of the bodies of a batch, unless one job has more
 _MOST_TRIES = 2
 LENGTH = 8  # bytes before each part of a message
 
@@ -52,8 +58,22 @@ class Batch:
 
 @dataclass(eq=False)
 class _Worker:
+    """A worker's connection, and the batches that it has; ``since`` is when it began the first of them."""
+
     writer: asyncio.StreamWriter
+    pid: int
     out: deque[list[_Job]] = field(default_factory=deque)
+    since: float = 0.0
+
+    def send(self, jobs: list[_Job]) -> None:
+        if not self.out:
+            self.since = time.monotonic()
+        self.out.append(jobs)
+        self.writer.writelines(message([(job.explain, job.body) for job in jobs]))
+
+    def seconds(self) -> float:
+        """How long it has been at the batch that it has in work; 0 without one."""
+        return time.monotonic() - self.since if self.out else 0.0
 
 
 class Dispatcher:
@@ -64,6 +84,8 @@ class Dispatcher:
         workers: how many there should be.
         max_batch_size: records of a batch, unless one job has more.
         max_queue: records that may wait.
+        late: seconds of a batch after which its worker does not count as ready.
+        hung: seconds of a batch after which its worker is killed.
         on_batch: told of each batch that came back.
         on_failure: told of each worker that died.
     """
@@ -75,6 +97,8 @@ class Dispatcher:
         workers: int,
         max_batch_size: int,
         max_queue: int,
+        late: float,
+        hung: float,
         on_batch: Callable[[Batch], None],
         on_failure: Callable[[], None],
     ) -> None:
@@ -82,6 +106,8 @@ class Dispatcher:
         self.wanted = workers
         self._max_batch_size = max_batch_size
         self._max_queue = max_queue
+        self._late = late
+        self._hung = hung
         self._on_batch = on_batch
         self._on_failure = on_failure
         self._waiting: deque[_Job] = deque()
@@ -90,12 +116,25 @@ class Dispatcher:
 
     @property
     def connected(self) -> int:
-        """Workers that are ready to score."""
-        return len(self._workers)
+        """Workers that are ready to score: the others have not come yet, or do not answer in time."""
+        return sum(worker.seconds() <= self._late for worker in self._workers)
 
     async def listen(self) -> asyncio.Server:
         """Take the workers' connections from now on; for the process that answers HTTP."""
         return await asyncio.start_unix_server(self._serve, sock=self._listener)
+
+    def look_after_workers(self) -> None:
+        """Kill the workers that hang; ask the idle ones for an answer, which tells of those that hang unasked.
+
+        To be called about each second. Who kills it need not replace it: the first process does.
+        """
+        for worker in self._workers:
+            if worker.seconds() > self._hung:
+                _log.error("a worker has not answered for %.0f s; it is killed and replaced", worker.seconds())
+                with suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGKILL)
+            elif not worker.out:
+                worker.send([])
 
     async def score(self, body: bytes, records: int, explain: int) -> list[dict[str, Any]] | str:
         """The worker's answers to the records of ``body``, or why there are none.
@@ -110,22 +149,31 @@ class Dispatcher:
         self._waiting.append(job)
         self.waiting_records += records
         self._send_more()
-        return await job.answer
+        try:
+            return await job.answer
+        except asyncio.CancelledError:  # its client's time is up: it must not hold its bytes any longer
+            if job in self._waiting:
+                self._waiting.remove(job)
+                self.waiting_records -= job.records
+            raise
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A worker's connection, from its first batch to its end."""
-        worker = _Worker(writer)
-        self._workers.append(worker)
-        self._send_more()
+        worker = _Worker(writer, 0)
         try:
+            worker.pid = int.from_bytes(await reader.readexactly(LENGTH))
+            self._workers.append(worker)
+            self._send_more()
             while True:
                 data = await reader.readexactly(int.from_bytes(await reader.readexactly(LENGTH)))
                 self._answer(worker.out.popleft(), data)
+                worker.since = time.monotonic()
                 self._send_more()
         except (asyncio.IncompleteReadError, ConnectionError):
-            self._workers.remove(worker)
+            if worker in self._workers:
+                self._workers.remove(worker)
             self._on_failure()
-            self._put_back(worker.out)
+            self._requeue(worker.out)
             self._send_more()
         except asyncio.CancelledError:
             pass  # the loop ends and all is answered; asyncio's streams would log it as an error
@@ -138,13 +186,18 @@ class Dispatcher:
             if len(worker.out) >= _AT_HAND:
                 return
             if jobs := self._next_batch():
-                worker.out.append(jobs)
-                worker.writer.writelines(message([(job.explain, job.body) for job in jobs]))
+                worker.send(jobs)
 
     def _next_batch(self) -> list[_Job]:
         jobs: list[_Job] = []
-        size = 0
-        while self._waiting and (not jobs or size + self._waiting[0].records <= self._max_batch_size):
+        size = length = 0
+        while self._waiting and (
+            not jobs
+            or (
+                size + self._waiting[0].records <= self._max_batch_size
+                and length + len(self._waiting[0].body) <= _BATCH_BYTES
+            )
+        ):
             if jobs and (jobs[0].tries or self._waiting[0].tries):
                 break  # alone, since one of those that a dead worker had may have killed it
             job = self._waiting.popleft()
@@ -152,9 +205,12 @@ class Dispatcher:
             if not job.answer.done():  # its client's time is up otherwise
                 jobs.append(job)
                 size += job.records
+                length += len(job.body)
         return jobs
 
     def _answer(self, jobs: list[_Job], data: bytes) -> None:
+        if not jobs:
+            return  # it lives
         came = orjson.loads(data)
         self._on_batch(Batch(sum(job.records for job in jobs), came["seconds"], came["unknown"]))
         for job, answer in zip(jobs, came["answers"], strict=True):
@@ -165,7 +221,7 @@ class Dispatcher:
             else:
                 job.answer.set_result(answer)
 
-    def _put_back(self, batches: deque[list[_Job]]) -> None:
+    def _requeue(self, batches: deque[list[_Job]]) -> None:
         """Put what a dead worker had before all that waits; a job that was in work at two deaths fails."""
         if batches:  # the first is in work; what was at hand behind it has killed nobody
             for job in batches[0]:
@@ -195,7 +251,7 @@ def jobs_of(head: bytes, bodies: bytes) -> list[tuple[int, bytes]]:
 
 
 def connect(path: Path, patience: float) -> socket.socket | None:
-    """A worker's end of the line; None where nobody has listened for ``patience`` seconds."""
+    """A worker's end of the line, which it begins with its process's id; None without a server for that long."""
     until = time.monotonic() + patience
     while True:
         line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -207,4 +263,5 @@ def connect(path: Path, patience: float) -> socket.socket | None:
                 return None
             time.sleep(0.05)
         else:
+            line.sendall(os.getpid().to_bytes(LENGTH))
             return line

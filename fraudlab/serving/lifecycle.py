@@ -1,10 +1,10 @@
-"""Ready or not; and on SIGTERM lets go of the clients before uvicorn closes the door."""
+"""Whether the server is ready; and on SIGTERM its clients are let go before uvicorn closes the connections."""
 
 import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from types import FrameType, MethodType
 from typing import Any
@@ -13,6 +13,7 @@ import uvicorn
 
 from fraudlab.serving.dispatch import Dispatcher
 
+_LOOK = 1.0  # seconds between two looks at the workers
 _LAST_REQUEST = 0.2  # seconds for a client that has connected to say what it wants
 
 
@@ -22,31 +23,51 @@ class Lifecycle:
     Args:
         dispatcher: knows the workers that are ready to score.
         drain: seconds between SIGTERM and the end of accepting: probes say so, and each answer closes its connection.
+        failed_starts: shared with the first process, which counts the workers that could not start.
+        retired: shared with the first process, which says by 1 that a successor accepts on the same sockets.
+        on_failure: told of each worker that could not start.
 
     Attributes:
         draining: whether somebody has asked to stop.
     """
 
-    def __init__(self, dispatcher: Dispatcher, drain: float) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, drain: float, failed_starts: Any, retired: Any, on_failure: Callable[[], None]
+    ) -> None:
         self._dispatcher = dispatcher
         self._drain = drain
+        self._failed_starts = failed_starts
+        self._retired = retired
+        self._on_failure = on_failure
         self.draining = False
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def ready(self) -> bool:
-        """Every worker has loaded the bundle and given its golden scores, and nobody has asked to stop."""
-        return self._dispatcher.connected >= self._dispatcher.wanted and not self.draining
+        """Every worker answers, and nobody has asked to stop; a server with a successor is as ready as that one."""
+        stops = self.draining and not self._retired.value
+        return self._dispatcher.connected >= self._dispatcher.wanted and not stops
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Take the workers' connections and the signals while the app runs."""
         self._delay_signal()
         listening = await self._dispatcher.listen()
+        watch = asyncio.create_task(self._watch())
         try:
             yield
         finally:
+            watch.cancel()
             listening.close()
+
+    async def _watch(self) -> None:
+        told = 0
+        while True:
+            await asyncio.sleep(_LOOK)
+            self._dispatcher.look_after_workers()
+            while told < self._failed_starts.value:
+                told += 1
+                self._on_failure()
 
     def _delay_signal(self) -> None:
         close = signal.getsignal(signal.SIGTERM)  # uvicorn's: close idle connections, finish, leave
@@ -56,8 +77,12 @@ class Lifecycle:
         loop = asyncio.get_running_loop()
 
         async def drain() -> None:
+            if self._retired.value:
+                for each in server.servers:
+                    each.close()  # what waits to be accepted is the successor's
             await asyncio.sleep(self._drain)
-            await _stop_listening(server)
+            if not self._retired.value:
+                await _stop_listening(server)
             await asyncio.sleep(_LAST_REQUEST)
             close(signal.SIGTERM, None)
 
@@ -67,14 +92,16 @@ class Lifecycle:
                 loop.call_soon_threadsafe(lambda: self._tasks.append(loop.create_task(drain())))
 
         signal.signal(signal.SIGTERM, begin)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # which the first process has blocked
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the first process ends this one
 
 
 async def _stop_listening(server: uvicorn.Server) -> None:
     """Refuse new connections, and lose none of those that the kernel has accepted already.
 
-    LitServe's first process holds the listening sockets too: where uvicorn closes its own, clients go on connecting to
-    a door behind which nobody is. Shutting a socket down holds for all processes, and resets what waits to be accepted:
-    so that is accepted first.
+    The first process has the listening sockets too: where uvicorn closes its own, clients go on connecting to sockets
+    that nobody accepts from. Shutting a socket down holds for all processes, and resets what waits to be accepted: so
+    that is accepted first.
     """
     config = server.config
     protocol: Any = config.http_protocol_class

@@ -5,110 +5,22 @@ decided when a request's headers are there, before the body is read and before a
 """
 
 import asyncio
-import itertools
-import re
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import httptools
-import orjson
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from fraudlab.config.serve import ServingConfig
-from fraudlab.serving.admission import Admission
+from fraudlab.serving.connections import Connections, Flow
+from fraudlab.serving.refusals import Headers, Unsound, body_length, passed_on, refusal
 
-REQUEST_ID = re.compile(rb"[\w.-]{1,64}")  # what a client may call its request
-TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
 PROBES = (b"/health/live", b"/health/ready", b"/metrics")
-_HOST = re.compile(rb"[\w.~!$&'()*+,;=%:\[\]-]*")
-_NUMBERS = itertools.count(1)  # of refusals: a random id for each would take a call of the system
-_START = b"%x" % time.time_ns()
 _END_OF_HEAD = b"\r\n\r\n"  # of a chunked body too
-_READ = 16 * 1024  # bytes of a connection that are read at a time, and at most kept unparsed
 _UNREAD = 16 * 1024  # bytes of answers that may wait for a client to read them before it is answered no more
 
 
 class _Dismissed(Exception):
     """Stops the parser: the connection has been refused."""
-
-
-class _Flow(FlowControl):
-    """Leaves it to ``then`` to read on: what was read already comes first."""
-
-    def __init__(self, transport: asyncio.Transport, then: Callable[[], object]) -> None:
-        super().__init__(transport)
-        self._then = then
-
-    def resume_reading(self) -> None:
-        if self.read_paused:
-            self.read_paused = False
-            self._then()
-
-
-@dataclass
-class Connections:
-    """What all connections share.
-
-    Attributes:
-        settings: of the server.
-        admission: asked before each ``POST /predict``.
-        on_refusal: told the status of each refusal.
-        closing: whether connections are to end with the next answer.
-        inflight_bytes: of bodies whose request is not answered.
-        idle: connections that wait for a further request, and since when; the longest idle first.
-        silent_probes: connections in the places for probes that have asked nothing, the oldest first.
-    """
-
-    settings: ServingConfig
-    admission: Admission
-    on_refusal: Callable[[int], None]
-    closing: Callable[[], bool]
-    inflight_bytes: int = 0
-    idle: "dict[Protocol, float]" = field(default_factory=dict)
-    silent_probes: "dict[Protocol, None]" = field(default_factory=dict)
-
-    def close_one_idle(self, before: float) -> bool:
-        """Close the connection that is idle for longest, if it was before this time of the loop's clock."""
-        longest = next(iter(self.idle), None)
-        if longest is None or self.idle[longest] > before:
-            return False
-        del self.idle[longest]
-        longest.transport.close()
-        return True
-
-
-class Reader(asyncio.BufferedProtocol):
-    """A connection as uvloop sees it: reads 16 KiB at a time, whatever the client sends, for a :class:`Protocol`."""
-
-    _buffer = memoryview(bytearray(_READ))  # of all connections: what was read is taken out at once
-
-    def __init__(self, connections: Connections, **uvicorn: Any) -> None:
-        self._protocol = Protocol(connections, **uvicorn)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._protocol.connection_made(transport)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self._protocol.data_received(bytes(self._buffer[:nbytes]))
-
-    def eof_received(self) -> None:
-        self._protocol.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._protocol.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        self._protocol.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._protocol.resume_writing()
 
 
 class Protocol(HttpToolsProtocol):
@@ -143,7 +55,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)  # type: ignore[arg-type]
         self.transport.set_write_buffer_limits(_UNREAD)
-        self.flow = _Flow(self.transport, lambda: self.loop.call_soon(self._feed))
+        self.flow = Flow(self.transport, lambda: self.loop.call_soon(self._feed))
         self._wait_for_request()
         settings, shared = self._settings, self._shared
         if len(self.connections) <= settings.max_connections or shared.close_one_idle(
@@ -302,7 +214,10 @@ class Protocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             self._came()
             return  # it comes again without
-        body = self._check_head()
+        try:
+            self._left = body_length(self.parser.get_http_version(), self.headers)
+        except Unsound as unsound:
+            self._stop(unsound.status, str(unsound))
         self._came()
         path = self._path()
         settings, shared = self._settings, self._shared
@@ -310,7 +225,7 @@ class Protocol(HttpToolsProtocol):
         shared.silent_probes.pop(self, None)
         if self._probes_only and path not in PROBES:
             self._refuse(503, "too many connections are open; try again later", close=True)
-        elif shared.inflight_bytes + min(body, settings.max_body_bytes) > settings.max_inflight_bytes:
+        elif shared.inflight_bytes + min(self._left or 0, settings.max_body_bytes) > settings.max_inflight_bytes:
             self._refuse(429, "too many bytes of requests are in work; try again later", close=close)
         elif (
             path.startswith(b"/predict")
@@ -322,43 +237,22 @@ class Protocol(HttpToolsProtocol):
             super().on_headers_complete()
             if self._probes_only:
                 self.cycle.keep_alive = False
-            elif self.cycle.keep_alive and not shared.closing():
-                self.cycle.default_headers = [*self.cycle.default_headers, (b"keep-alive", self._timeout)]
+            about = self._about_connection(close=shared.closing() or not self.cycle.keep_alive)
+            self.cycle.default_headers = [*self.cycle.default_headers, about, *passed_on(self.headers)]
         self._in_body = True
 
-    @property
-    def _timeout(self) -> bytes:
-        return b"timeout=%d" % self._settings.keep_alive
-
-    def _check_head(self) -> int:
-        """The declared bytes of the body, 0 where it is chunked; stops at a head that HTTP/1.1 has no answer for."""
-        version = self.parser.get_http_version()
-        if version not in ("1.0", "1.1"):
-            self._stop(505, "this server speaks HTTP/1.1")
-        hosts, chunked, body = [], False, 0
-        for name, value in self.headers:
-            if name == b"host":
-                hosts.append(value)
-            elif name == b"content-length":
-                body = int(value)  # the parser has read it as a number
-            elif name == b"transfer-encoding":
-                chunked = True
-                if value.lower() != b"chunked":
-                    self._stop(501, "of the transfer codings this server knows chunked alone")
-        if len(hosts) > 1 or (not hosts and version == "1.1") or not all(map(_HOST.fullmatch, hosts)):
-            self._stop(400, "a request names its host once, in the header Host")
-        if chunked and version == "1.0":
-            self._stop(400, "HTTP/1.0 has no chunked bodies")
-        self._left = None if chunked else body
-        return body
+    def _about_connection(self, *, close: bool) -> tuple[bytes, bytes]:
+        return (b"connection", b"close") if close else (b"keep-alive", b"timeout=%d" % self._settings.keep_alive)
 
     def _path(self) -> bytes:
-        """The path that is asked for, as the app will see it; an address with a host is made one without."""
+        """The path that is asked for; what the app will see has neither a host nor ``serving.root_path`` before it."""
         if not self.url.startswith((b"/", b"*")):
             parsed = httptools.parse_url(self.url)
             self.url = (parsed.path or b"/") + (b"?" + parsed.query if parsed.query else b"")
-        path = unquote_to_bytes(self.url.partition(b"?")[0])
-        return path.removeprefix(self._settings.root_path.encode())
+        root = self._settings.root_path.encode()
+        if root and self.url.startswith((root + b"/", root + b"?")):
+            self.url = self.url.removeprefix(root)
+        return unquote_to_bytes(self.url.partition(b"?")[0])
 
     def on_body(self, body: bytes) -> None:
         self._unfinished = 0
@@ -436,20 +330,7 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def _answer(self, status: int, says: str, *, close: bool) -> None:
-        given = {name: value for name, value in self.headers or () if name in (b"x-request-id", b"traceparent")}
-        request_id = given.get(b"x-request-id", b"")
-        if not REQUEST_ID.fullmatch(request_id):
-            request_id = b"refused-%b-%x" % (_START, next(_NUMBERS))
-        body = orjson.dumps({"error": says, "request_id": request_id.decode()})
-        lines = [
-            STATUS_LINE[status] + b"content-type: application/json",
-            b"content-length: %d" % len(body),
-            b"x-request-id: " + request_id,
-            b"connection: close" if close else b"keep-alive: " + self._timeout,
-        ]
-        if status in (429, 503):
-            lines.append(b"retry-after: 1")
-        if TRACEPARENT.fullmatch(trace := given.get(b"traceparent", b"")):
-            lines.append(b"traceparent: " + trace)
-        self.transport.write(b"\r\n".join([*lines, b"", body]))
+        asked: Headers = self.headers or []
+        further = [self._about_connection(close=close), *passed_on(asked, self._settings.cors_origins)]
+        self.transport.write(refusal(status, says, asked, further))
         self._shared.on_refusal(status)

@@ -167,7 +167,8 @@ def write(
         try:
             came = rows_in.get(timeout=1.0)
         except queue.Empty:
-            came = ()
+            parent = multiprocessing.parent_process()
+            came = () if parent is not None and parent.is_alive() else None
         if came:
             at, request_id, records, answers = came
             taken.value += len(records)

@@ -1,6 +1,7 @@
 """What a worker process does: a batch of checked bodies in, scores out."""
 
 import logging
+import multiprocessing
 import os
 import signal
 import time
@@ -16,6 +17,7 @@ from litserve.loops import LitLoop
 
 from fraudlab.errors import UserError
 from fraudlab.serving.dispatch import LENGTH, connect, jobs_of
+from fraudlab.serving.lifetime import end_with_parent
 
 if TYPE_CHECKING:
     from fraudlab.bundle import Bundle
@@ -90,11 +92,12 @@ class FraudAPI(litserve.LitAPI):
     def setup(self, device: str) -> None:
         from fraudlab import bundle
 
+        end_with_parent(multiprocessing.parent_process().pid)  # type: ignore[union-attr, arg-type] - LitServe spawned it
         self._bundle: Bundle = bundle.load(self._path)
         if self._bundle.version != self._version:
             raise UserError(
                 f"the bundle {self._path} was replaced: it is version {self._bundle.version}, and the server answers "
-                f"under {self._version}; restart the server"
+                f"under {self._version}; send it SIGHUP, or start it again"
             )
         self._bundle.check()
         self._history = None if self._history_path is None else open_history(self._history_path, self._bundle)
@@ -112,6 +115,8 @@ class FraudAPI(litserve.LitAPI):
             ``unknown``: names of columns whose category the training rows have not, one for each time.
             ``seconds``: of the stages.
         """
+        if not x:
+            return {"answers": [], "unknown": [], "seconds": {}}  # the server asks whether it lives
         try:
             return self._answers(x)
         except UserError as error:

@@ -1,6 +1,7 @@
 """Who gets what when workers die: the dispatcher against workers of the test's own, over a real socket."""
 
 import asyncio
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ class Worker:
         self._reader, self._writer = reader, writer
 
     @classmethod
-    async def of(cls, path: Path) -> "Worker":
-        return cls(*await asyncio.open_unix_connection(path))
+    async def of(cls, path: Path, pid: int = 0) -> "Worker":
+        made = cls(*await asyncio.open_unix_connection(path))
+        made._writer.write(pid.to_bytes(LENGTH))
+        return made
 
     async def takes(self) -> list[bytes]:
         """The bodies of the next batch."""
@@ -43,7 +46,7 @@ def socket_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("d") / "s"  # short: a socket's path has about 100 bytes
 
 
-def dispatcher(path: Path, deaths: list[int], **limits: int) -> Dispatcher:
+def dispatcher(path: Path, deaths: list[int], **limits: Any) -> Dispatcher:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(path))
     listener.listen()
@@ -51,7 +54,7 @@ def dispatcher(path: Path, deaths: list[int], **limits: int) -> Dispatcher:
         listener,
         on_batch=lambda batch: None,
         on_failure=lambda: deaths.append(1),
-        **{"workers": 1, "max_batch_size": 10, "max_queue": 100, **limits},
+        **{"workers": 1, "max_batch_size": 10, "max_queue": 100, "late": 5, "hung": 10, **limits},
     )
 
 
@@ -94,3 +97,63 @@ def test_no_more_waits_than_may(socket_path: Path) -> None:
             return await waits
 
     assert asyncio.run(asyncio.wait_for(story(), 20)) == [{"score": 3}]
+
+
+def test_a_worker_that_does_not_answer_is_not_ready_and_is_killed(socket_path: Path) -> None:
+    async def story() -> None:
+        deaths: list[int] = []
+        server = dispatcher(socket_path, deaths, late=0.05, hung=0.2)
+        process = await asyncio.create_subprocess_exec("sleep", "60")
+        async with await server.listen():
+            worker = await Worker.of(socket_path, process.pid)
+            while not server.connected:
+                await asyncio.sleep(0.01)
+            server.look_after_workers()
+            assert await worker.takes() == []  # nobody has asked for a score: only whether it lives
+            await worker.answers([])
+            asked = asyncio.create_task(server.score(b"body", 1, 0))
+            assert await worker.takes() == [b"body"]
+            await asyncio.sleep(0.1)
+            server.look_after_workers()
+            assert server.connected == 0
+            assert process.returncode is None
+            await asyncio.sleep(0.15)
+            server.look_after_workers()
+            assert await process.wait() == -signal.SIGKILL
+            await worker.dies()  # as the kernel closes what a killed process had
+            following = await Worker.of(socket_path)
+            await following.answers(await following.takes())
+            assert await asked == [{"score": 4}]
+            assert (server.connected, deaths) == (1, [1])
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+
+
+def test_what_nobody_waits_for_any_more_holds_no_room(socket_path: Path) -> None:
+    async def story() -> None:
+        server = dispatcher(socket_path, [], max_queue=1)
+        async with await server.listen():
+            for _ in range(3):
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(server.score(b"body", 1, 0), 0.01)
+            assert server.waiting_records == 0
+
+    asyncio.run(asyncio.wait_for(story(), 20))
+
+
+def test_a_batch_is_bounded_in_bytes(socket_path: Path) -> None:
+    async def story() -> list[int]:
+        server = dispatcher(socket_path, [])
+        async with await server.listen():
+            bodies = [b"x" * 600_000, b"x" * 300_000, b"x" * 300_000, b"x" * 3_000_000]
+            asked = [asyncio.create_task(server.score(body, 1, 0)) for body in bodies]
+            await asyncio.sleep(0)
+            worker, taken = await Worker.of(socket_path), []
+            while sum(taken) < len(bodies):
+                came = await worker.takes()
+                taken.append(len(came))
+                await worker.answers(came)
+            await asyncio.gather(*asked)
+            return taken
+
+    assert asyncio.run(asyncio.wait_for(story(), 20)) == [2, 1, 1]

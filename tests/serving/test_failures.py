@@ -13,7 +13,6 @@ import psutil
 import pytest
 
 from fraudlab import bundle as bundles
-from fraudlab.bundle import manifest
 from tests.serving.server import Server
 
 
@@ -76,19 +75,6 @@ def test_a_dead_writer_is_counted_and_holds_up_no_end(
         _until(lambda: server.predict(records).status == 200 and _unrecorded(server) > 0)
         assert server.end() == 0
         assert "Forcibly killing" not in server.log.read_text()
-
-
-def test_a_new_worker_does_not_score_with_a_bundle_that_took_the_others_place(server: Server, folder: Path) -> None:
-    served = server.ask("/info").said["bundle_version"]
-    facts = json.loads((folder / "bundle" / manifest.NAME).read_text())
-    decision = json.loads((folder / "bundle" / "decision.json").read_text())
-    (folder / "bundle" / "decision.json").write_text(json.dumps({**decision, "budget": {"medium": 1, "high": 1}}))
-    manifest.write(folder / "bundle", {key: value for key, value in facts.items() if key not in ("files", "format")})
-    now = bundles.load(folder / "bundle").version
-    assert now != served
-    server.worker().kill()
-    _until(lambda: f"was replaced: it is version {now}" in server.log.read_text())
-    assert not server.ready()
 
 
 def test_the_server_ends_where_the_process_that_answers_dies(server: Server) -> None:

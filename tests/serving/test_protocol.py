@@ -15,7 +15,8 @@ from uvicorn.server import ServerState
 
 from fraudlab.config.serve import ServingConfig
 from fraudlab.serving.admission import Admission
-from fraudlab.serving.protocol import Connections, Reader
+from fraudlab.serving.connections import Connections, Reader
+from fraudlab.serving.protocol import Protocol
 
 PATIENCE = 0.3  # of the server with its clients
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
@@ -92,7 +93,7 @@ class Server:
         config.load()
 
         def protocol() -> Reader:
-            return Reader(self.connections, config=config, server_state=self.state, app_state={})
+            return Reader(Protocol(self.connections, config=config, server_state=self.state, app_state={}))
 
         async with await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]

@@ -1,0 +1,248 @@
+"""A bundle in service: its workers, the process that answers HTTP, and the record's writer.
+
+LitServe keeps the processes; what decides when one is started, replaced or ended stands here. A reload starts the next
+generation on the same sockets before it ends the one before.
+"""
+
+import multiprocessing
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import litserve
+import orjson
+from litserve.utils import WorkerSetupStatus
+from starlette.middleware.cors import CORSMiddleware
+
+from fraudlab import __version__, bundle
+from fraudlab.config.serve import ServingConfig
+from fraudlab.errors import UserError
+from fraudlab.serving import openapi, recording
+from fraudlab.serving.addresses import Sockets
+from fraudlab.serving.admission import Admission
+from fraudlab.serving.app import Face, Parts
+from fraudlab.serving.connections import Connections, Reader
+from fraudlab.serving.contract import Contract
+from fraudlab.serving.dispatch import Dispatcher
+from fraudlab.serving.keys import Keys
+from fraudlab.serving.lifecycle import Lifecycle
+from fraudlab.serving.protocol import Protocol
+from fraudlab.serving.telemetry import Telemetry
+from fraudlab.serving.worker import FraudAPI, open_history
+
+_START_SECONDS = 120.0  # that a worker may take to get ready
+_HEADERS = ["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "traceparent"]
+
+
+class Generation:
+    """See the module's text; nothing runs before :meth:`start_workers`, but for the record's writer.
+
+    Args:
+        path: of the bundle.
+        settings: of the server.
+
+    Attributes:
+        version: of the bundle.
+
+    Raises:
+        UserError: bundle, key or history cannot be used, or the bundle does not give its golden scores.
+    """
+
+    def __init__(self, path: str, settings: ServingConfig) -> None:
+        loaded = bundle.load(path)
+        loaded.check()  # each worker does it again; here it can be told in one line
+        if settings.history is not None:
+            open_history(settings.history, loaded).close()
+        self.version = loaded.version
+        self._settings = settings
+        self._failed_starts: Any = multiprocessing.Value("q", 0, lock=False)  # told to the process that answers HTTP
+        self._retired: Any = multiprocessing.Value("b", 0, lock=False)
+        self._folder = TemporaryDirectory(prefix="fraudlab-")  # of this user alone
+        line = Path(self._folder.name) / "line"
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(line))
+        self._listener.listen()
+        self._server = litserve.LitServer(
+            FraudAPI(str(loaded.path), loaded.version, settings.history, line),
+            accelerator="cpu",
+            workers_per_device=settings.workers,
+            timeout=False,  # deadlines are kept where requests wait
+            restart_workers=True,
+            healthcheck_path="/litserve/health",
+            info_path="/litserve/info",
+        )
+        self._server.uvicorn_graceful_timeout = settings.grace
+        self._recorder = _recorder(loaded, settings)
+        self._protocol = self._assemble(loaded)
+        self._manager: Any = None
+        self._http: Any = None
+        self._launched: list[float] = []
+        self._failures = [0] * settings.workers
+
+    def start_workers(self) -> None:
+        """Start them, without waiting for one to be ready."""
+        self._manager = self._server._init_manager(1)
+        self._server.inference_workers = self._server.launch_inference_worker(self._server.lit_api)
+        self._launched = [time.monotonic()] * self._settings.workers
+
+    def start_http(self, sockets: Sockets) -> None:
+        """Start the process that answers HTTP on these sockets."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # until it has its own way to end
+        self._http = self._server._start_server(
+            self._settings.port,
+            1,  # one process has all the counts and the queue; more machines, not more processes
+            "warning",
+            sockets,
+            "process",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # nothing here asks who the client is
+            http=self._protocol,
+            ws="none",
+            loop="uvloop",
+        )[0]
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        self._listener.close()
+
+    @property
+    def sentinels(self) -> list[int]:
+        """What becomes ready where a process ends."""
+        processes = [*self._server.inference_workers, *([self._http] if self._http else [])]
+        return [process.sentinel for process in processes]
+
+    @property
+    def can_score(self) -> bool:
+        """Whether a worker is ready."""
+        return any(self._is_ready(number) for number in range(self._settings.workers))
+
+    def tend(self, tries: int) -> None:
+        """Start another worker for each that has ended.
+
+        Args:
+            tries: starts of a worker, one after the other, that may fail.
+
+        Raises:
+            UserError: so many have failed, or a process that cannot be replaced has ended.
+        """
+        if self._http is not None and not self._http.is_alive():
+            raise UserError("the process that answers HTTP died; the log above may say why, or the system's log")
+        try:
+            for number in range(self._settings.workers):
+                self._tend(number, tries)
+        except (EOFError, ConnectionError) as error:
+            raise UserError("the process that keeps the state of the workers died; start the server again") from error
+
+    def _tend(self, number: int, tries: int) -> None:
+        worker = self._server.inference_workers[number]
+        ready = self._is_ready(number)
+        if worker.is_alive():
+            if ready:
+                self._failures[number] = 0
+            elif time.monotonic() - self._launched[number] > _START_SECONDS:
+                worker.kill()
+            return
+        if not ready:
+            self._failed_starts.value += 1
+            self._failures[number] += 1
+            if self._failures[number] >= tries:
+                raise UserError(
+                    f"a worker could not start, tried {tries} times in a row; the log above says why. "
+                    "Correct it, or export the bundle again, and start the server again"
+                )
+        self._server.inference_workers[number] = self._server.launch_single_inference_worker(
+            self._server.lit_api, number
+        )
+        self._launched[number] = time.monotonic()
+
+    def _is_ready(self, number: int) -> bool:
+        return bool(self._server.workers_setup_status[f"predict_{number}"] == WorkerSetupStatus.READY)
+
+    def retire(self) -> None:
+        """:meth:`stop`, where a successor answers on the same sockets."""
+        self._retired.value = 1
+        self.stop()
+
+    def stop(self) -> None:
+        """End its processes, once all that was accepted is answered."""
+        if self._manager is not None:
+            http = {} if self._http is None else {0: self._http}
+            self._server._perform_graceful_shutdown(self._manager, http, "keyboard_interrupt")
+        if self._recorder is not None:
+            self._recorder.close()
+        self._listener.close()
+        self._folder.cleanup()
+
+    def _assemble(self, loaded: bundle.Bundle) -> Callable[..., Reader]:
+        """Put the app around LitServe's, and give what makes a connection's protocol."""
+        settings = self._settings
+        keys = Keys.read(settings.api_key_file)
+        telemetry = Telemetry(loaded.version)
+        info = {
+            "fraudlab_version": __version__,
+            "bundle_version": loaded.version,
+            "bundle": {key: value for key, value in loaded.manifest.items() if key != "files"},
+            "schema": loaded.schema,
+            "metrics": loaded.metrics,
+            "decision": asdict(loaded.decision),
+            "explains": loaded.has_masks,
+        }
+        contract = Contract(
+            loaded.schema, max_records=settings.max_records, refuse_unknown=settings.unknown_fields == "refuse"
+        )
+        dispatcher = Dispatcher(
+            self._listener,
+            workers=settings.workers,
+            max_batch_size=settings.max_batch_size,
+            max_queue=settings.max_queue,
+            late=settings.timeout,
+            hung=settings.worker_timeout,
+            on_batch=telemetry.batch,
+            on_failure=telemetry.restarts.inc,
+        )
+        lifecycle = Lifecycle(dispatcher, settings.drain, self._failed_starts, self._retired, telemetry.restarts.inc)
+        admission = Admission(settings.max_wait, settings.max_queue)
+        parts = Parts(
+            settings,
+            keys,
+            contract,
+            admission,
+            dispatcher,
+            telemetry,
+            lifecycle,
+            self._recorder,
+            loaded.version,
+            orjson.dumps(info),
+        )
+        described = openapi.document(loaded.schema, settings, loaded.version, keyed=keys.needed)
+        self._server.app.openapi = lambda: described
+        self._server.app.add_middleware(Face, parts=parts)
+        if settings.cors_origins:
+            self._server.app.add_middleware(
+                CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=_HEADERS,
+                expose_headers=["Retry-After", "X-Request-ID", "traceparent"],
+            )
+        connections = Connections(settings, admission, telemetry.refused, lambda: lifecycle.draining)
+        return lambda **uvicorn: Reader(Protocol(connections, **uvicorn))
+
+
+def _recorder(loaded: bundle.Bundle, settings: ServingConfig) -> recording.Recorder | None:
+    if settings.record_to is None:
+        return None
+    return recording.Recorder(
+        Path(settings.record_to),
+        loaded.schema,
+        loaded.version,
+        recording.hashed_columns(loaded.schema, settings.hash_columns),
+        recording.hash_key(),
+        settings.record_share,
+        settings.record_rows,
+        settings.record_files,
+    )
