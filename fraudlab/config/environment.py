@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Collection, Mapping
+from typing import cast
 
 import yaml
 from omegaconf import OmegaConf
@@ -48,7 +49,7 @@ def with_environment(settings: ServingConfig, environment: Mapping[str, str], ty
         try:
             read = value if keys[key].type in (str, "str") else yaml.safe_load(value)
             merged = OmegaConf.merge(OmegaConf.structured(settings), {key: read})
-            settings = OmegaConf.to_object(merged)  # type: ignore[assignment] - checks the value as a typed one
+            settings = cast(ServingConfig, OmegaConf.to_object(merged))  # which checks the value as a typed one
         except (OmegaConfBaseException, yaml.YAMLError) as error:
             raise UserError(f"the environment's {variable}={value}: {str(error).splitlines()[0]}") from None
         except UserError as error:

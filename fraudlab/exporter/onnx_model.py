@@ -58,7 +58,9 @@ def write_onnx(
 
 def quantize_int8(path: Path) -> None:
     """Turn the weights of a model's matrix products to int8; their inputs are quantised row by row in use."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: TID251 - fraudlab.bundle came first
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: TID251
+
+    import fraudlab.bundle.ort  # noqa: F401 - first: it switches the telemetry off
 
     quantize_dynamic(path, path, weight_type=QuantType.QInt8)
 

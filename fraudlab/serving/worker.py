@@ -92,7 +92,8 @@ class FraudAPI(litserve.LitAPI):
     def setup(self, device: str) -> None:
         from fraudlab import bundle
 
-        end_with_parent(multiprocessing.parent_process().pid)  # type: ignore[union-attr, arg-type] - LitServe spawned it
+        if (parent := multiprocessing.parent_process()) is not None and parent.pid is not None:
+            end_with_parent(parent.pid)
         self._bundle: Bundle = bundle.load(self._path)
         if self._bundle.version != self._version:
             raise UserError(

@@ -58,7 +58,9 @@ def failures(server: Server) -> float:
     return float(next(line for line in lines if line.startswith("fraudlab_worker_failures_total")).split()[-1])
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGUSR1, signal.SIGQUIT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGUSR1, signal.SIGQUIT))]
+)
 def test_no_process_outlives_the_first_one(exported: tuple[Path, Path], tmp_path: Path, number: signal.Signals) -> None:
     settings = (f"serving.record_to={tmp_path}/record", "serving.workers=2")
     with Server(exported[1], tmp_path, *settings) as server:
@@ -66,13 +68,14 @@ def test_no_process_outlives_the_first_one(exported: tuple[Path, Path], tmp_path
         assert len(family) >= 5  # LitServe's manager, two workers, HTTP, the record's writer
         server.process.send_signal(number)
         status = server.process.wait(20)
-        assert status == (0 if number in (signal.SIGTERM, signal.SIGQUIT) else -number)
+        assert status == (0 if number == signal.SIGQUIT else -number)
         assert psutil.wait_procs(family, timeout=10)[1] == []
         with socket.socket() as free:  # and the port is free again
             free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             free.bind(("127.0.0.1", server.port))
 
 
+@pytest.mark.slow
 def test_none_that_is_still_starting_either(exported: tuple[Path, Path], tmp_path: Path) -> None:
     server = Server(exported[1], tmp_path, "serving.workers=2", wait=False)
     first = psutil.Process(server.process.pid)
@@ -83,6 +86,7 @@ def test_none_that_is_still_starting_either(exported: tuple[Path, Path], tmp_pat
     assert psutil.wait_procs(family, timeout=20)[1] == []
 
 
+@pytest.mark.slow
 def test_a_server_that_is_told_to_stop_while_it_starts_stops(exported: tuple[Path, Path], tmp_path: Path) -> None:
     server = Server(exported[1], tmp_path, wait=False)
     first = psutil.Process(server.process.pid)
@@ -106,6 +110,7 @@ def test_a_worker_that_hangs_unasked_makes_the_server_unready_and_is_replaced(
         assert failures(server) == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_start_is_counted_and_ends_the_server(bundle: Path, tmp_path: Path) -> None:
     with Server(bundle, tmp_path, "serving.worker_starts=3") as server:
         family = psutil.Process(server.process.pid).children(recursive=True)
@@ -158,6 +163,7 @@ def test_a_reload_takes_up_the_bundle_and_the_keys_and_loses_no_request(
         assert server.end() == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_be_reloaded_is_told_and_the_old_stays(
     bundle: Path, tmp_path: Path, record: dict[str, Any]
 ) -> None:
