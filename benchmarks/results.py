@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from fraudlab.config.overrides import literal
 from fraudlab.files import write_json
 
 EXPERIMENTS = {
@@ -34,7 +35,7 @@ def main() -> None:
             command = [
                 *EXPERIMENTS[name],
                 f"seed={seed}",
-                f"hydra.run.dir={folder}",
+                literal("hydra.run.dir", folder),
                 "trainer.enable_progress_bar=false",
             ]
             subprocess.run([sys.executable, "-m", "fraudlab.train", *command], check=True, stdout=subprocess.DEVNULL)

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from fraudlab.config.overrides import literal
 from tests.conftest import REPOSITORY, SMALL
 from tests.end_to_end.test_resume import KILLED, assert_same
 
@@ -29,11 +30,11 @@ def main() -> None:
     settings = [*SMALL, "batch_size=256", "callbacks.last_checkpoint.every_n_steps=3", "report=false", *arguments.set]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        said = train(folder, 0, *settings, f"hydra.run.dir={folder}/whole")
+        said = train(folder, 0, *settings, literal("hydra.run.dir", folder / "whole"))
         batches = int(said.rsplit("batches: ", 1)[1].split()[0])
         same, killed, runs = 0, 0, 0
         while killed < arguments.kills:
-            run, what = folder / f"run{runs}", [*settings, f"hydra.run.dir={folder}/run{runs}"]
+            run, what = folder / f"run{runs}", [*settings, literal("hydra.run.dir", folder / f"run{runs}")]
             for _ in range(min(arguments.each, arguments.kills - killed)):
                 # A fresh run has all of its batches before it; a resumed one at least those of its last stretch.
                 at = draw.randint(1, max(batches // arguments.each, 2))
@@ -43,7 +44,7 @@ def main() -> None:
                 killed += 1
                 print(f"run {runs}: killed before its batch {at} ({killed}/{arguments.kills})", flush=True)
                 if (run / "config.yaml").exists():
-                    what = [f"resume={run}"]
+                    what = [literal("resume", run)]
             train(folder, 0, *what)
             assert_same(folder / "whole", run)
             same, runs = same + 1, runs + 1
@@ -54,7 +55,7 @@ def main() -> None:
 def train(folder: Path, batches: int, *overrides: str) -> str:
     """What a training says that is killed before its batch number ``batches``, or that ends, for 0."""
     done = subprocess.run(
-        [sys.executable, KILLED, *overrides, f"paths.data_dir={folder}/data"],
+        [sys.executable, KILLED, *overrides, literal("paths.data_dir", folder / "data")],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "BATCHES": str(batches)},
         capture_output=True,
         text=True,

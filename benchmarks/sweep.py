@@ -28,7 +28,7 @@ from pathlib import Path
 import optuna
 import yaml
 
-from fraudlab.config.overrides import override
+from fraudlab.config.overrides import literal, override
 from fraudlab.files import write_json
 from fraudlab.tuning.storage import open_storage
 from fraudlab.tuning.study import counted, tries
@@ -80,13 +80,13 @@ def definition(folder: Path, epochs: int, **settings: object) -> Path:
 
 def overhead(folder: Path, trials: int) -> dict[str, object]:
     path = definition(folder, epochs=30, trials=trials, jobs=1, pruner={"name": "median", "n_startup_trials": 1000})
-    data = f"paths.data_dir={folder}/data"
+    data = literal("paths.data_dir", folder / "data")
     train("warm", folder, [*SMALL, "trainer.max_epochs=1"], data)
     shares = []
     for half in range(2):  # sweep, plain, sweep, plain: a machine's mood falls on both
         budget = trials // 2 * (half + 1)
-        command = ["sweep", f"sweep={path}", f"hydra.run.dir={folder}/sweep", data, f"trials={budget}"]
-        subprocess.run([sys.executable, "-m", "fraudlab." + command[0], *command[1:]], check=False, capture_output=True)
+        words = [literal("sweep", path), literal("hydra.run.dir", folder / "sweep"), data, f"trials={budget}"]
+        subprocess.run([sys.executable, "-m", "fraudlab.sweep", *words], check=False, capture_output=True)
         study = optuna.load_study(study_name="mine", storage=f"sqlite:///{folder}/sweep/study.db")
         ran = sorted(study.trials, key=lambda trial: trial.number)[budget - trials // 2 :]
         starts = [trial.datetime_start.timestamp() for trial in ran]
@@ -94,7 +94,7 @@ def overhead(folder: Path, trials: int) -> dict[str, object]:
         walls = [after - before for before, after in itertools.pairwise(starts)]
         walls.append((ran[-1].datetime_complete - ran[-1].datetime_start).total_seconds())
         for trial, wall in zip(ran, walls, strict=True):
-            drawn = [f"{key}={value}" for key, value in trial.params.items()]
+            drawn = [override(key, value) for key, value in trial.params.items()]
             alone = train(f"alone{trial.number}", folder, [*SMALL, "trainer.max_epochs=30", *drawn], data)
             shares.append(wall - alone)
     composing = composition(path)
@@ -111,10 +111,11 @@ def overhead(folder: Path, trials: int) -> dict[str, object]:
 def train(name: str, folder: Path, overrides: list[str], data: str) -> float:
     """Seconds of a plain training as a trial has it."""
     cores = str(len(os.sched_getaffinity(0)))
-    quiet = ["report=false", "trainer.enable_progress_bar=false", "test=false", data, f"hydra.run.dir={folder}/{name}"]
+    quiet = ["report=false", "trainer.enable_progress_bar=false", "test=false"]
+    where = [data, literal("hydra.run.dir", folder / name)]
     began = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "fraudlab.train", *quiet, *overrides],
+        [sys.executable, "-m", "fraudlab.train", *quiet, *where, *overrides],
         check=True,
         capture_output=True,
         env={**os.environ, "OMP_NUM_THREADS": cores, "MKL_NUM_THREADS": cores, "POLARS_MAX_THREADS": cores},
@@ -147,21 +148,23 @@ def kills(folder: Path, times: int, seed: int, url: str) -> dict[str, object]:
     chance = random.Random(seed)  # noqa: S311
     budget = 3 * times  # more than a fast machine ends between the kills
     path = definition(folder, epochs=3, trials=budget, jobs=2, sampler="random")
+    data = literal("paths.data_dir", folder / "data")
     where = [
-        f"sweep={path}",
-        f"hydra.run.dir={folder}/sweep",
-        f"paths.data_dir={folder}/data",
+        literal("sweep", path),
+        literal("hydra.run.dir", folder / "sweep"),
+        data,
         "grace=3",
         "retries=1000",
-        override("storage", url),
+        literal("storage", url),
     ]
     command = [sys.executable, "-m", "fraudlab.sweep", *where]
-    train("warm", folder, [*SMALL, "trainer.max_epochs=1"], f"paths.data_dir={folder}/data")
+    train("data", folder, [*SMALL, "trainer.max_epochs=1"], data)
+    usual = train("usual", folder, [*SMALL, "trainer.max_epochs=3"], data)
     finished: dict[int, tuple[int, float]] = {}
     done = {"sweep": 0, "trial": 0}
     sweep = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while sum(done.values()) < times:
-        time.sleep(chance.uniform(4, 16))
+        time.sleep(chance.uniform(0.5, 2) * usual)  # some trials end between two kills, others do not
         victims = trial_processes(sweep.pid)
         what = "trial" if victims and chance.random() < 0.4 else "sweep"
         if sweep.poll() is not None:

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fraudlab import config as schemas
+from fraudlab.config.overrides import literal, to_type
 from fraudlab.config.renamed import RENAMED
 from fraudlab.errors import UserError
 
@@ -209,4 +210,4 @@ class SayHowToCompare(Callback):
     """Names the command that puts the runs side by side; of ``hydra.callbacks``."""
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        print(f"\nside by side: python -m fraudlab.compare runs={config.hydra.sweep.dir}")
+        print(f"\nside by side: {to_type('compare', literal('runs', config.hydra.sweep.dir))}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fraudlab.cli import choices, command, command_line, overrides
 from fraudlab.config import PretrainConfig
+from fraudlab.config.overrides import literal, to_type
 
 
 @command("pretrain")
@@ -23,14 +24,17 @@ def main(config: PretrainConfig) -> None:
     from fraudlab.training.checks import check_settings
     from fraudlab.training.fit import pretrain
     from fraudlab.training.pretraining import measure, pretraining_network
+    from fraudlab.training.trainer import use_threads
 
     run = None
     if config.resume:
         run, config = resume.settings(config, "pretrain", overrides())
         if run.metrics_path.is_file():
-            print(f"the run in {run.path} has ended; train from it: model.pretrained={run.path}")
+            use = to_type("train", literal("model.pretrained", run.path))
+            print(f"the run in {run.path} has ended; train from it: {use}")
             return
     check_settings(config)
+    use_threads(config.threads)
     if run is None:
         run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
     table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
@@ -82,7 +86,7 @@ def main(config: PretrainConfig) -> None:
             loss, baseline = values["reconstruction_loss"], values["baseline"]
             print(f"{part:5}  {values['rows']:10,}  {loss:14.4f}  {baseline:12.4f}")
         print(f"\nrun folder: {run.path}")
-        print(f"train from it: python -m fraudlab.train model.pretrained={run.path}")
+        print(f"train from it: {to_type('train', literal('model.pretrained', run.path))}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """``python -m fraudlab.simulate``: write made-up files in the form of a real data set, to read as one reads those."""
 
-import shlex
 from pathlib import Path
 
 from fraudlab.cli import command
 from fraudlab.config import SimulateConfig
+from fraudlab.config.overrides import literal, to_type
 
 
 @command("simulate")
@@ -20,7 +20,7 @@ def main(config: SimulateConfig) -> None:
     print(f"clients    {made.clients:,}")
     print(f"days       {made.days:,}")
     print(f"written    {made.folder} ({made.bytes:,} bytes)")
-    print(f"use        python -m fraudlab.train data=ieee_cis data.raw_dir={shlex.quote(str(made.folder))}")
+    print(f"use        {to_type('train', 'data=ieee_cis', literal('data.raw_dir', made.folder))}")
 
 
 if __name__ == "__main__":

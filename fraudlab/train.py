@@ -7,6 +7,7 @@ from pathlib import Path
 from fraudlab.cli import choices, command, command_line, overrides
 from fraudlab.config import EstimatorConfig, TrainConfig
 from fraudlab.config.estimator import UNUSED
+from fraudlab.config.overrides import literal, to_type
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ def main(config: TrainConfig) -> None:
     from fraudlab.training.fit import fit
     from fraudlab.training.pretrained import Pretrained
     from fraudlab.training.scoring import score_rows
+    from fraudlab.training.trainer import use_threads
 
     trial.connect()
     run = None
@@ -37,9 +39,10 @@ def main(config: TrainConfig) -> None:
         if run.metrics_path.is_file():
             if config.report and not (run.path / "report.html").is_file():
                 write_report(run.path)
-            print(f"the run in {run.path} has ended; its metrics: python -m fraudlab.evaluate run={run.path}")
+            print(f"the run in {run.path} has ended; its metrics: {to_type('evaluate', literal('run', run.path))}")
             return
     check_settings(config)
+    use_threads(config.threads)
     fit_baseline.warn_of_unused(config, overrides(*UNUSED))
     pretrained = Pretrained.load(config)
     if run is None:

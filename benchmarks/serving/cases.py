@@ -19,6 +19,7 @@ import polars as pl
 from benchmarks.serving import install, malformed, servers
 from benchmarks.serving.load import Load, closed, opened
 from benchmarks.serving.material import Material
+from fraudlab.config.overrides import literal
 
 Line = dict[str, Any]
 
@@ -224,7 +225,8 @@ def bulk(material: Material, effort: Effort) -> list[Line]:
         given, scores = Path(folder) / "rows.parquet", Path(folder) / "scores.parquet"
         times = math.ceil(effort.bulk_rows / len(material.frame))
         pl.concat([material.frame] * times)[: effort.bulk_rows].write_parquet(given)
-        command = ["fraudlab.predict", f"bundle={material.bundle}", f"input={given}", f"output={scores}"]
+        paths = {"bundle": material.bundle, "input": given, "output": scores}
+        command = ["fraudlab.predict", *(literal(key, path) for key, path in paths.items())]
         started = time.perf_counter()
         done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
         seconds = time.perf_counter() - started

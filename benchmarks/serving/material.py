@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from benchmarks.serving.load import post
 from fraudlab.config import IEEECISSimulatedConfig
+from fraudlab.config.overrides import literal
 from fraudlab.data.sources.registry import load_source
 
 ROWS = 20_000
@@ -57,10 +58,11 @@ def material(folder: Path, rows: int = ROWS) -> Material:
         with tqdm(total=3, desc="material", file=sys.stderr) as progress:
             choice = ["data=ieee_cis_simulated", f"data.rows={rows}", "split=time_fraction"]
             choice += ["features=columns", "features.encoder.clip=10"]
+            where = literal("paths.data_dir", data)
             quiet = ["trainer.max_epochs=2", "trainer.enable_progress_bar=false", "report=false"]
-            _command("train", *choice, *quiet, f"hydra.run.dir={folder}/run", f"paths.data_dir={data}")
+            _command("train", *choice, *quiet, literal("hydra.run.dir", folder / "run"), where)
             progress.update()
-            _command("export", f"run={folder}/run", f"out={folder}/bundle", f"paths.data_dir={data}")
+            _command("export", literal("run", folder / "run"), literal("out", folder / "bundle"), where)
             progress.update()
             _rival(folder / "plain", _table(data, rows), _fields(folder))
             progress.update()

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from fraudlab.config.overrides import literal, to_type
 from fraudlab.errors import UserError
 from fraudlab.files import replacing, write_json, write_text
 from fraudlab.runs.provenance import PACKAGES, git_commit, versions
@@ -62,10 +63,8 @@ class RunFolder:
         """
         run = cls.begun(path)
         if not run.metrics_path.is_file():
-            raise UserError(
-                f"the run in {path} did not finish (it has no metrics.json); python -m fraudlab.train resume={path} "
-                "goes on with it"
-            )
+            go_on = to_type("train", literal("resume", path))
+            raise UserError(f"the run in {path} did not finish (it has no metrics.json); {go_on} goes on with it")
         return run
 
     @property

@@ -15,6 +15,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from fraudlab.config import EstimatorConfig, FitConfig, PretrainConfig, TrainConfig
+from fraudlab.config.overrides import literal, to_type
 from fraudlab.data.batches import Batch
 from fraudlab.data.datamodule import FraudDataModule
 from fraudlab.data.encoded import encode, fit_encoder
@@ -140,8 +141,6 @@ def _begin(config: FitConfig) -> None:
     quiet_lightning()
     if rank() > 0:
         logging.getLogger().setLevel(logging.ERROR)  # the first process speaks for all
-    if config.threads:
-        torch.set_num_threads(config.threads)
     L.seed_everything(config.seed, verbose=False)
 
 
@@ -199,8 +198,7 @@ def _fit(
         if "gloo/transport" not in str(error):
             raise
         raise UserError(
-            "another process of this fit has ended; its own message stands above. Go on from the last checkpoint with "
-            f"resume={config.paths.output_dir}"
+            f"another process of this fit has ended; its own message stands above. Go on with: {_go_on(config)}"
         ) from error
     except SystemExit:
         if not (trainer.received_sigterm or (last is not None and last.stopped)):
@@ -232,9 +230,10 @@ def _leave(config: FitConfig) -> NoReturn:
     """End this process as SIGTERM asks."""
     if rank() > 0:
         raise SystemExit(0)  # a status of its own would make a launcher kill the first process before it has spoken
-    command = "pretrain" if isinstance(config, PretrainConfig) else "train"
-    print(
-        f"stopped by SIGTERM; go on with: python -m fraudlab.{command} resume={config.paths.output_dir}",
-        file=sys.stderr,
-    )
+    print(f"stopped by SIGTERM; go on with: {_go_on(config)}", file=sys.stderr)
     raise SystemExit(EXIT_SIGTERM)
+
+
+def _go_on(config: FitConfig) -> str:
+    command = "pretrain" if isinstance(config, PretrainConfig) else "train"
+    return to_type(command, literal("resume", config.paths.output_dir))

@@ -51,6 +51,12 @@ def make_trainer(
     return trainer
 
 
+def use_threads(threads: int) -> None:
+    """Let PyTorch compute on so many threads; 0 leaves what ``OMP_NUM_THREADS`` or the machine says."""
+    if threads:
+        torch.set_num_threads(threads)
+
+
 def _share_cores(processes: int) -> None:
     """Let this process compute on its part of the machine's cores and no more."""
     if processes > 1:

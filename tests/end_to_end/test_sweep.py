@@ -80,7 +80,9 @@ def test_a_sweep_in_a_folder_of_any_name(command: Command, tmp_path: Path, name:
     folder = tmp_path / name
     folder.mkdir()
     shutil.copytree(small_data, folder / "data (2)")
-    sweep = written(folder, fixed=[*QUICK, "paths.data_dir='data (2)'"], trials=1, finalists=1, seeds=[4, 5], jobs=1)
+    sweep = written(
+        folder, fixed=[*QUICK, "paths.data_dir='data (2)'", "threads=3"], trials=1, finalists=1, seeds=[4, 5], jobs=1
+    )
     done = command("sweep", f"sweep={Path(sweep).name}", cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(path.name for path in folder.glob("data*")) == ["data (2)"]
@@ -97,7 +99,7 @@ def test_a_sweep_in_a_folder_of_any_name(command: Command, tmp_path: Path, name:
     )
     assert mine["val"] == its["val"]
     facts = json.loads((folder / "again/run.json").read_text())
-    assert (facts["seed"], facts["threads"]) == (4, 1)
+    assert (facts["seed"], facts["threads"]) == (4, 3)
 
 
 def test_a_trial_that_diverges_fails_alone_with_its_reason(tmp_path: Path, small_data: Path) -> None:
