@@ -164,7 +164,7 @@ def kills(folder: Path, times: int, seed: int, url: str) -> dict[str, object]:
     done = {"sweep": 0, "trial": 0}
     sweep = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while sum(done.values()) < times:
-        time.sleep(chance.uniform(0.5, 2) * usual)  # some trials end between two kills, others do not
+        time.sleep(chance.uniform(0.3, 1.3) * usual)  # some trials end between two kills, others do not
         victims = trial_processes(sweep.pid)
         what = "trial" if victims and chance.random() < 0.4 else "sweep"
         if sweep.poll() is not None:
