@@ -158,7 +158,7 @@ def theirs(raw: Path, tuned: bool) -> None:
 
 
 def _prepared(raw: Path, cache: Path) -> PreparedTable:
-    return prepared_table(IEEECISConfig(raw_dir=str(raw)), IEEECISFeaturesConfig(), cache)
+    return prepared_table(IEEECISConfig(raw_dir=str(raw)), IEEECISFeaturesConfig(), 0, cache)
 
 
 def _encoded(table: PreparedTable) -> Arrays:

@@ -21,9 +21,9 @@ def main(config: EvaluateConfig) -> None:
 
     run = RunFolder.find(Path(config.run))
     trained = load_config(run.config_path)
-    table = prepared_table(trained.data, trained.features, Path(config.paths.data_dir))
+    table = prepared_table(trained.data, trained.features, trained.label_delay_days, Path(config.paths.data_dir))
     schema = table.schema
-    split = table.split(trained.split)
+    split = table.split(trained.split, trained.label_delay_days)
     folder = run.selection if run.selection.is_dir() else run.final
     recorded = run.metrics()
     scored = {"val": (split.validation, folder), "test": (split.test, run.final)}

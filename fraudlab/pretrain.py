@@ -37,10 +37,10 @@ def main(config: PretrainConfig) -> None:
     use_threads(config.threads)
     if run is None:
         run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
-    table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
+    table = prepared_table(config.data, config.features, config.label_delay_days, Path(config.paths.data_dir))
     with tracking.begin(config.logger, run) as tracked:
         # It alone looks at labels: which cards are known, whether each part has frauds.
-        split = table.split(config.split)
+        split = table.split(config.split, config.label_delay_days)
         parts = {"train": split.selection_train, "val": split.validation, "test": split.test}
         facts = {
             "experiment": choices().get("experiment"),

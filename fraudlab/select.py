@@ -20,15 +20,15 @@ def main(config: SelectConfig) -> None:
     from fraudlab.runs.settings import config_yaml
 
     run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
-    table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
+    table = prepared_table(config.data, config.features, config.label_delay_days, Path(config.paths.data_dir))
     limits = {key: getattr(config, key) for key in ("days", "least_auc", "correlation", "among")}
-    selection = select(table, table.split(config.split).selection_train, **limits)
+    selection = select(table, table.split(config.split, config.label_delay_days).selection_train, **limits)
 
     # With what was left out before, which train is told by the file alone.
     settings = {"features": {"leave_out": [*dict.fromkeys([*_left_out(config.features), *selection.leave_out])]}}
     leave_out = run.path / "local" / "leave_out.yaml"
     write_text(leave_out, "# @package _global_\n" + yaml.safe_dump(settings, sort_keys=False))
-    given = overrides("data", "features", "split")
+    given = overrides("data", "features", "split", "label_delay_days")
     same = shlex.join(setting for setting in given if not setting.lstrip("+").startswith("features.leave_out="))
     use = f"python -m fraudlab.train --config-dir {shlex.quote(str(run.path))} {same} local={leave_out.stem}"
     simulated = table.schema.simulated

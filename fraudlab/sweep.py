@@ -41,7 +41,8 @@ def main(config: SweepConfig) -> None:
     address = definition.storage or f"sqlite:///{folder / 'study.db'}"
     storage = open_storage(address, config.grace, on_stale(config.retries))
     sweep = Sweep(definition, config, base, storage, config_dir())
-    table = prepared_table(base.data, base.features, Path(base.paths.data_dir))  # once, before trials all need it
+    # Once, before all trials need it.
+    table = prepared_table(base.data, base.features, base.label_delay_days, Path(base.paths.data_dir))
     simulated = table.schema.simulated
     print(f"study {definition.name} in {hidden(address)}; runs and results in {folder}")
     metrics = [metric.name for metric in definition.metrics]

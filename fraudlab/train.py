@@ -47,12 +47,12 @@ def main(config: TrainConfig) -> None:
     pretrained = Pretrained.load(config)
     if run is None:
         run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
-    table = prepared_table(config.data, config.features, Path(config.paths.data_dir))
+    table = prepared_table(config.data, config.features, config.label_delay_days, Path(config.paths.data_dir))
     if pretrained:
         pretrained.check_columns(table)
     with tracking.begin(config.logger, run) as tracked:
         schema = table.schema
-        split = table.split(config.split)
+        split = table.split(config.split, config.label_delay_days)
         refit = split.refit and config.refit and config.test
         facts = {
             "experiment": choices().get("experiment"),

@@ -89,6 +89,6 @@ def test_a_renamed_key_is_refused_with_the_new_one(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.usefixtures("hydra_conf")
 def test_every_renamed_key_is_gone_and_its_new_one_there() -> None:
-    keys = [key for name in config.DOORS for key in _keys(OmegaConf.to_container(hydra.compose(name)))]
+    keys = [key for name in config.COMMANDS for key in _keys(OmegaConf.to_container(hydra.compose(name)))]
     assert not set(RENAMED) & set(keys)
     assert set(RENAMED.values()) <= set(keys)

@@ -48,7 +48,7 @@ def select(command: Command, folder: Path, frame: pl.DataFrame, *more: str) -> d
     done = command(
         "select",
         *("data=table", f"data.path={folder}/table.csv", "data.label=fraud", "data.time=second", "features=columns"),
-        *("split=time_fraction", "days=20", f"hydra.run.dir={folder}/run", *more),
+        *("split=time_fraction", "label_delay_days=0", "days=20", f"hydra.run.dir={folder}/run", *more),
     )
     assert done.returncode == 0, done.stderr
     return {"printed": done.stdout, **json.loads((folder / "run" / "selection.json").read_text())}
@@ -87,8 +87,8 @@ def test_later_rows_have_no_influence(found: dict, command: Command, tmp_path: P
 
 def left_out_by(found: dict, command: Command) -> list[str]:
     """By the training that the printed command starts."""
-    command = found["printed"].strip().splitlines()[-1]
-    words = shlex.split(command[command.index("--config-dir") :])
+    use = found["printed"].strip().splitlines()[-1]
+    words = shlex.split(use[use.index("--config-dir") :])
     done = command("train", "--cfg", "job", *words)
     assert done.returncode == 0, done.stderr
     return yaml.safe_load(done.stdout)["features"]["leave_out"]

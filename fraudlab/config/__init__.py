@@ -35,6 +35,7 @@ from fraudlab.config.export import ExportConfig, PredictConfig
 from fraudlab.config.features import (
     ColumnsFeaturesConfig,
     EncoderConfig,
+    FeaturesConfig,
     HandbookFeaturesConfig,
     IEEECISFeaturesConfig,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "FDBConfig",
+    "FeaturesConfig",
     "FitConfig",
     "FocalConfig",
     "FourMonthsGapConfig",

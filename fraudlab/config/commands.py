@@ -9,6 +9,9 @@ from fraudlab.config.estimator import EstimatorConfig
 from fraudlab.config.model import MLPConfig, TabNetConfig
 from fraudlab.errors import UserError
 
+LABEL_DELAY_DAYS = 7
+"""Days after which the label of a transaction is known: to features, and to who trains and chooses a model."""
+
 
 @dataclass
 class PathsConfig:
@@ -32,6 +35,7 @@ class FitConfig:
     callbacks: Any = None
     logger: Any = None
     paths: PathsConfig = field(default_factory=PathsConfig)
+    label_delay_days: int = LABEL_DELAY_DAYS
     seed: int = 0
     threads: int = 0  # of PyTorch, or of the library of trees; 0: as OMP_NUM_THREADS or the machine has it
     batch_size: int = 2048  # rows of one optimiser step, over all devices
@@ -49,6 +53,7 @@ class FitConfig:
         at_least("eval_batch_size", self.eval_batch_size, 1)
         at_least("seed", self.seed, 0)
         at_least("threads", self.threads, 0)
+        at_least("label_delay_days", self.label_delay_days, 0)
 
 
 @dataclass
@@ -88,7 +93,11 @@ class PrepareConfig:
     data: Any = MISSING
     features: Any = MISSING
     split: Any = None  # whose rows to encode, if any
+    label_delay_days: int = LABEL_DELAY_DAYS
     paths: PathsConfig = field(default_factory=PathsConfig)
+
+    def __post_init__(self) -> None:
+        at_least("label_delay_days", self.label_delay_days, 0)
 
 
 @dataclass

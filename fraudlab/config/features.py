@@ -1,8 +1,9 @@
 """``features=<name>``: which columns a model sees."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from fraudlab.config.checks import at_least, one_of
+from fraudlab.config.checks import MISSING, at_least, one_of
 from fraudlab.errors import UserError
 
 
@@ -23,39 +24,42 @@ class EncoderConfig:
 
 
 @dataclass
-class HandbookFeaturesConfig:
-    """``features=handbook_book`` (the book's 15) and ``features=handbook`` (8 more)."""
+class FeaturesConfig:
+    """What every feature set has.
 
-    name: str = "handbook"
-    extended: bool = False
-    delay_days: int = 7  # a label is known this many days after its transaction
+    ``reads_labels`` says whether features rest on labels of earlier rows: such a set is made with ``label_delay_days``.
+    """
+
+    reads_labels: ClassVar[bool] = False
+    name: str = MISSING
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-
-    def __post_init__(self) -> None:
-        at_least("features.delay_days", self.delay_days, 0)
 
 
 @dataclass
-class ColumnsFeaturesConfig:
+class HandbookFeaturesConfig(FeaturesConfig):
+    """``features=handbook``: the book's 15 and, ``extended``, 8 more."""
+
+    reads_labels: ClassVar[bool] = True
+    name: str = "handbook"
+    extended: bool = False
+
+
+@dataclass
+class ColumnsFeaturesConfig(FeaturesConfig):
     """``features=columns``: the table's own columns, nothing computed."""
 
     name: str = "columns"
-    leave_out: list[str] = field(
-        default_factory=list
-    )  # columns that no model gets; python -m fraudlab.select finds some
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    leave_out: list[str] = field(default_factory=list)  # columns no model gets; python -m fraudlab.select finds some
 
 
 @dataclass
-class IEEECISFeaturesConfig:
+class IEEECISFeaturesConfig(FeaturesConfig):
     """``features=ieee_cis``: client, drift-free delays, shares and aggregates of IEEE-CIS Fraud Detection."""
 
     name: str = "ieee_cis"
     scope: str = "point_in_time"  # transductive: aggregates see the whole table, later rows too; never to be served
     v_columns: str = "published"  # the recipe's 120 of 339; or all
-    leave_out: list[str] = field(
-        default_factory=list
-    )  # columns that no model gets; python -m fraudlab.select finds some
+    leave_out: list[str] = field(default_factory=list)  # columns no model gets; python -m fraudlab.select finds some
     encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(min_count=20, clip=10.0))
 
     def __post_init__(self) -> None:

@@ -3,5 +3,5 @@
 Where a run folder has them, :mod:`fraudlab.runs.formats` translates them.
 """
 
-RENAMED: dict[str, str] = {}
-"""The whole key of old, e.g. ``features.delay_days``, and the one of today."""
+RENAMED: dict[str, str] = {"split.delay_days": "label_delay_days", "features.delay_days": "label_delay_days"}
+"""The whole key of old, and the one of today."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fraudlab.config.checks import MISSING, at_least, within
-from fraudlab.config.commands import PathsConfig
+from fraudlab.config.commands import LABEL_DELAY_DAYS, PathsConfig
 from fraudlab.errors import UserError
 
 
@@ -16,6 +16,7 @@ class SelectConfig:
     data: Any = MISSING
     features: Any = MISSING
     split: Any = MISSING
+    label_delay_days: int = LABEL_DELAY_DAYS
     days: int = 30  # length of the first and of the last part of the training rows that are compared
     least_auc: float = 0.5  # a feature whose AUC does not exceed it in both parts does not last
     correlation: float = 0.75  # a column that correlates more with another one repeats it
@@ -24,6 +25,7 @@ class SelectConfig:
 
     def __post_init__(self) -> None:
         at_least("days", self.days, 1)
+        at_least("label_delay_days", self.label_delay_days, 0)
         within("least_auc", self.least_auc, 0.0, 1.0)
         within("correlation", self.correlation, 0.01, 0.999)
         try:

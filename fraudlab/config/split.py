@@ -13,7 +13,6 @@ class TimeWindowsConfig:
     name: str = "time_windows"
     train_start: str = MISSING  # a date, or a number of days where time is a number of seconds
     train_days: int = MISSING
-    delay_days: int = 7
     test_days: int = 7
     validation_shift_days: int = 14
     drop_known_cards: bool = True  # leave out test transactions of cards whose fraud is known by then
@@ -22,7 +21,6 @@ class TimeWindowsConfig:
     def __post_init__(self) -> None:
         for key in ("train_days", "test_days", "validation_shift_days"):
             at_least(f"split.{key}", getattr(self, key), 1)
-        at_least("split.delay_days", self.delay_days, 0)
 
 
 @dataclass

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
+from fraudlab.config import FeaturesConfig
 from fraudlab.data.sources.contract import Source
 from fraudlab.data.sources.registry import load_source
 from fraudlab.data.splits import Split, split_rows
@@ -81,9 +82,10 @@ class PreparedTable:
         assert label is not None
         return label
 
-    def split(self, config: Any) -> Split:
+    def split(self, config: Any, label_delay_days: int) -> Split:
         """The rows of each part, by the typed settings of a split; what it refuses: :func:`.splits.split_rows`."""
-        return split_rows(config, self.label, self.column(self.schema.time), self.column(self.schema.card))
+        time, card = self.column(self.schema.time), self.column(self.schema.card)
+        return split_rows(config, label_delay_days, self.label, time, card)
 
     def rows(self, rows: np.ndarray, columns: Sequence[str]) -> pl.DataFrame:
         """The named columns of ``rows``, increasing positions; only the stretch that they span is read."""
@@ -168,8 +170,8 @@ def _wide(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         yield wide
 
 
-def prepared_table(data: Any, features: Any, data_dir: Path) -> PreparedTable:
+def prepared_table(data: Any, features: FeaturesConfig, label_delay_days: int, data_dir: Path) -> PreparedTable:
     """The prepared table of typed settings: made, or found under ``data_dir``."""
     source = load_source(data, data_dir)
-    settings = registry.settings_of(features)
+    settings = registry.settings_of(features, label_delay_days)
     return prepare(source, registry.make(settings, source.schema), settings, data_dir)

@@ -83,14 +83,14 @@ class _Trained:
         config = load_config(run.config_path)
         if isinstance(config.model, EstimatorConfig):
             raise UserError(f"model={config.model.name} has no bundle; export a run of model=tabnet or model=mlp")
-        table = prepared_table(config.data, config.features, data_dir)
+        table = prepared_table(config.data, config.features, config.label_delay_days, data_dir)
         if table.data_fingerprint != run.provenance()["data_fingerprint"]:
             raise UserError(f"data={config.data.name} is not what {run.path} was trained on; train again, then export")
         return cls(
             run,
             config,
             table,
-            table.split(config.split),
+            table.split(config.split, config.label_delay_days),
             TableEncoder.load(run.final / "encoder"),
             load_network(run.final / "checkpoints" / "best.ckpt").double(),
         )
@@ -134,7 +134,7 @@ def _write_input(trained: _Trained, folder: Path) -> list[dict[str, Any]]:
     names = [column.name for column in raw_columns(table.schema, features)] + computed(features)
     records = records_of(table, trained.golden_rows, names)
     trained.encoder.save(folder)
-    settings = settings_of(trained.config.features)
+    settings = settings_of(trained.config.features, trained.config.label_delay_days)
     write_json(folder / "schema.json", contract(table.schema, features, records))
     write_json(folder / "features.json", {"settings": settings, "schema": table.schema.to_dict()})
     _save_look_ups(folder / "look_ups", features.lookups(table.source))

@@ -10,14 +10,18 @@ from fraudlab.features.contract import Features
 from fraudlab.schema import TableSchema
 
 if TYPE_CHECKING:
-    pass
+    from fraudlab.config.features import FeaturesConfig
 
 log = logging.getLogger(__name__)
 
 
-def settings_of(config: Any) -> dict[str, Any]:
-    """What :func:`make` takes, of the typed settings of a features option: all but the encoder's."""
-    return {key: value for key, value in asdict(config).items() if key != "encoder"}
+def settings_of(config: "FeaturesConfig", label_delay_days: int) -> dict[str, Any]:
+    """What :func:`make` takes, of the typed settings of a features option: all but the encoder's.
+
+    Only sets that read labels get ``delay_days``; those of the others do not depend on it.
+    """
+    settings = {key: value for key, value in asdict(config).items() if key != "encoder"}
+    return {**settings, "delay_days": label_delay_days} if config.reads_labels else settings
 
 
 def make(settings: Mapping[str, Any], schema: TableSchema) -> Features:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fraudlab.config.commands import LABEL_DELAY_DAYS
 from fraudlab.config.plumbing import moved_targets
 from fraudlab.errors import UserError
 
@@ -23,7 +24,24 @@ def _from_1(settings: Settings) -> Settings:
     return found
 
 
-UPGRADES: tuple[Upgrade, ...] = (_from_1,)
+def _from_2(settings: Settings) -> Settings:
+    """Features and split had a label delay each; a split of another kind than time_windows had none."""
+    if "split" not in settings:
+        return settings
+    split, features = dict(settings["split"]), dict(settings.get("features", {}))
+    of_features = features.pop("delay_days", None)
+    any_delay = LABEL_DELAY_DAYS if of_features is None else of_features
+    of_split = split.pop("delay_days", any_delay if split["name"] == "random" else 0)
+    if of_features not in (None, of_split):
+        raise UserError(
+            f"this run's features know a label after {of_features} days and its split after {of_split}, which the one "
+            "setting label_delay_days cannot say; train again with it, or use the fraudlab that wrote the run"
+        )
+    groups = {"split": split, **({"features": features} if "features" in settings else {})}
+    return {**settings, **groups, "label_delay_days": of_split}
+
+
+UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2)
 """One function a version: the first takes settings from format 1 to 2, the next from 2 to 3.
 
 They get the settings of a run, or what a checkpoint rebuilds its network from: there too the network's own settings are

@@ -121,6 +121,7 @@ def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validati
         "pretraining": {key: getattr(config, key) for key in settings},
         "shape": shape(config.model, config.features.encoder),
         "split": asdict(config.split),
+        "label_delay_days": config.label_delay_days,
     }
     learner = PretrainingLearner(
         pretraining_network(rebuild), make_optimizer(config.optimizer), make_scheduler(config.scheduler), rebuild

@@ -60,7 +60,7 @@ class Pretrained:
                 f"{named} was pretrained with other settings than this run has ({_typed(ours, differing)}); "
                 f"add {_typed(theirs, differing)}, or pretrain again with this run's"
             )
-        if rebuild["split"] != asdict(config.split):
+        if (rebuild["split"], rebuild["label_delay_days"]) != (asdict(config.split), config.label_delay_days):
             log.warning("%s has seen the rows of another split; none may be later than this one's validation", named)
         encoder = TableEncoder.load(run.final / "encoder")
         if encoder.cardinalities != rebuild["cardinalities"] or encoder.num_numeric != rebuild["num_numeric"]:

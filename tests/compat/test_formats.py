@@ -128,3 +128,31 @@ def test_a_run_of_an_unknown_format_is_refused(run: Path, written: Any) -> None:
     for read, path in ((load_config, run / "config.yaml"), (load_network, checkpoint)):
         with pytest.raises(UserError, match=f"{path.name}: run format {written} is not known here"):
             read(path)
+
+
+@pytest.mark.parametrize(
+    ("split", "features", "delay"),
+    [
+        ({"name": "time_windows", "delay_days": 3}, {"name": "handbook", "delay_days": 3}, 3),
+        ({"name": "time_windows", "delay_days": 3}, {"name": "columns"}, 3),
+        ({"name": "time_fraction"}, {"name": "columns"}, 0),
+        ({"name": "random"}, {"name": "handbook", "delay_days": 5}, 5),
+        ({"name": "time_windows", "delay_days": 14}, {"name": "handbook", "delay_days": 7}, None),
+        ({"name": "time_fraction"}, {"name": "handbook", "delay_days": 7}, None),
+    ],
+)
+def test_two_label_delays_of_format_2_become_one(
+    split: dict[str, Any], features: dict[str, Any], delay: int | None
+) -> None:
+    settings = {"split": split, "features": features, "seed": 1}
+    if delay is None:
+        with pytest.raises(UserError, match="the one setting label_delay_days cannot say"):
+            run_formats.upgraded(settings, 2, Path("config.yaml"))
+        return
+    now = run_formats.upgraded(settings, 2, Path("config.yaml"))
+    assert now == {
+        "split": {"name": split["name"]},
+        "features": {"name": features["name"]},
+        "label_delay_days": delay,
+        "seed": 1,
+    }

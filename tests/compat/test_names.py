@@ -37,7 +37,7 @@ def test_the_data_fingerprint_of_an_experiment(
     monkeypatch.setattr(handbook, "simulate", lambda full: simulate(replace(full, customers=60, days=10, radius=20)))
     composed = hydra.compose("train", [f"experiment={experiment}", "paths.output_dir=out"])
     typed = config.typed("train", composed)
-    assert prepared_table(typed.data, typed.features, tmp_path).data_fingerprint == fingerprint
+    assert prepared_table(typed.data, typed.features, typed.label_delay_days, tmp_path).data_fingerprint == fingerprint
 
 
 def test_a_users_yaml_may_name_callbacks_by_their_first_place(command: Command, tmp_path: Path) -> None:

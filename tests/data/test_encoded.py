@@ -16,7 +16,7 @@ DATA, FEATURES = IEEECISSimulatedConfig(rows=2_000), IEEECISFeaturesConfig()
 
 def test_arrays_from_memory_and_from_files_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoded, "_BLOCK", 300)  # several blocks, the last one short
-    made = prepared_table(DATA, FEATURES, tmp_path)
+    made = prepared_table(DATA, FEATURES, 7, tmp_path)
     rows = np.arange(2_000)
     some = rows[rows % 3 > 0]
     encoder = fit_encoder(made, rows[:1_400], FEATURES.encoder)
@@ -24,7 +24,7 @@ def test_arrays_from_memory_and_from_files_are_the_same(tmp_path: Path, monkeypa
     assert np.array_equal(gaps.numeric, first.numeric[some])
     assert np.array_equal(gaps.categorical, first.categorical[some])
 
-    found = prepared_table(DATA, FEATURES, tmp_path)
+    found = prepared_table(DATA, FEATURES, 7, tmp_path)
     names = [*found.categorical, *found.numeric]
     assert made.rows(rows, names).equals(found.rows(rows, names))
     assert encoder.fingerprint == encoder.fit(

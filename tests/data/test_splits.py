@@ -43,10 +43,10 @@ def known_by_hand(label, day, card, start: int, last_train: int, first_test: int
 def test_time_windows_follow_the_books_rule(seed: int, train: int, delay: int, test: int) -> None:
     label, time, card = table(400, 40, 30, seed)
     config = TimeWindowsConfig(
-        train_start="2020-01-13", train_days=train, delay_days=delay, test_days=test, validation_shift_days=test + delay
+        train_start="2020-01-13", train_days=train, test_days=test, validation_shift_days=test + delay
     )
     try:
-        split = split_rows(config, label, time, card)
+        split = split_rows(config, delay, label, time, card)
     except UserError:
         return  # so few rows that a window is empty or has no fraud
     day = time.dt.date().to_list()
@@ -69,13 +69,13 @@ def test_time_windows_follow_the_books_rule(seed: int, train: int, delay: int, t
 def test_the_published_protocol_has_the_published_rows(shared_data: Path) -> None:
     frame = pl.read_parquet(shared_data / "handbook" / "transactions.parquet")
     config = TimeWindowsConfig(train_start="2018-07-25", train_days=7)
-    split = split_rows(config, frame["TX_FRAUD"], frame["TX_DATETIME"], frame["CUSTOMER_ID"])
+    split = split_rows(config, 7, frame["TX_FRAUD"], frame["TX_DATETIME"], frame["CUSTOMER_ID"])
     label = frame["TX_FRAUD"].to_numpy()
     assert (len(split.train), label[split.train].sum()) == (67240, 598)
     assert (len(split.test), label[split.test].sum()) == (58264, 385)
     assert split.refit
     longer = TimeWindowsConfig(train_start="2018-05-01", train_days=92, known_card_days=7)
-    again = split_rows(longer, frame["TX_FRAUD"], frame["TX_DATETIME"], frame["CUSTOMER_ID"])
+    again = split_rows(longer, 7, frame["TX_FRAUD"], frame["TX_DATETIME"], frame["CUSTOMER_ID"])
     assert np.array_equal(again.test, split.test)
     assert np.array_equal(again.validation, split.validation)
 
@@ -83,7 +83,7 @@ def test_the_published_protocol_has_the_published_rows(shared_data: Path) -> Non
 @pytest.mark.parametrize("config", [TimeFractionConfig(), RandomConfig()])
 def test_fractions_cover_each_row_once(config, caplog: pytest.LogCaptureFixture) -> None:
     label, time, _ = table(1000, 10, 5, 0)
-    split = split_rows(config, label, time, None)
+    split = split_rows(config, 0, label, time, None)
     parts = [split.train, split.validation, split.test]
     assert sorted(np.concatenate(parts).tolist()) == list(range(1000))
     assert [len(part) for part in parts] == [700, 150, 150]
@@ -99,7 +99,7 @@ def test_seconds_serve_as_time() -> None:
     label, time, card = table(1000, 40, 300, 1)
     seconds = time.dt.epoch("s") - datetime(2020, 1, 1).timestamp()
     dates, numbers = TimeWindowsConfig(**WINDOWS), TimeWindowsConfig(**{**WINDOWS, "train_start": "19"})
-    by_date, by_number = split_rows(dates, label, time, card), split_rows(numbers, label, seconds, card)
+    by_date, by_number = split_rows(dates, 2, label, time, card), split_rows(numbers, 2, label, seconds, card)
     assert np.array_equal(by_date.test, by_number.test)
     assert np.array_equal(by_date.selection_train, by_number.selection_train)
 
@@ -109,7 +109,7 @@ def test_rows_without_a_card_are_never_known() -> None:
     label, time, card = table(1000, 40, 300, 1)
     gaps = card.set(card < 100, None)
     by_number, by_text = (
-        split_rows(TimeWindowsConfig(**WINDOWS), label, time, c) for c in (gaps, gaps.cast(pl.String))
+        split_rows(TimeWindowsConfig(**WINDOWS), 2, label, time, c) for c in (gaps, gaps.cast(pl.String))
     )
     assert label.to_numpy()[by_number.train][gaps[by_number.train].is_null().to_numpy()].any()
     day = (time.dt.date() - START).dt.total_days()
@@ -118,7 +118,7 @@ def test_rows_without_a_card_are_never_known() -> None:
         assert np.array_equal(getattr(by_number, part), getattr(by_text, part))
 
 
-WINDOWS = {"train_start": "2020-01-20", "train_days": 7, "delay_days": 2, "test_days": 3, "validation_shift_days": 5}
+WINDOWS = {"train_start": "2020-01-20", "train_days": 7, "test_days": 3, "validation_shift_days": 5}
 
 
 @pytest.mark.parametrize(
@@ -132,19 +132,19 @@ WINDOWS = {"train_start": "2020-01-20", "train_days": 7, "delay_days": 2, "test_
 def test_windows_that_cannot_be_are_refused(change: dict, said: str) -> None:
     label, time, card = table(1000, 40, 30, 1)
     with pytest.raises(UserError, match=said):
-        split_rows(TimeWindowsConfig(**{**WINDOWS, **change}), label, time, card)
+        split_rows(TimeWindowsConfig(**{**WINDOWS, **change}), 2, label, time, card)
 
 
 def test_missing_columns_and_classes_are_refused() -> None:
     label, time, card = table(1000, 40, 30, 1)
     with pytest.raises(UserError, match="card column"):
-        split_rows(TimeWindowsConfig(**WINDOWS), label, time, None)
+        split_rows(TimeWindowsConfig(**WINDOWS), 2, label, time, None)
     with pytest.raises(UserError, match="time column"):
-        split_rows(TimeFractionConfig(), label, None, None)
+        split_rows(TimeFractionConfig(), 0, label, None, None)
     with pytest.raises(UserError, match="no fraud"):
-        split_rows(TimeWindowsConfig(**WINDOWS), label * 0, time, card)
+        split_rows(TimeWindowsConfig(**WINDOWS), 2, label * 0, time, card)
     with pytest.raises(UserError, match="nothing but fraud"):
-        split_rows(TimeFractionConfig(), label * 0 + 1, time, card)
+        split_rows(TimeFractionConfig(), 0, label * 0 + 1, time, card)
 
 
 @pytest.mark.parametrize("as_seconds", [True, False])
@@ -155,7 +155,7 @@ def test_spans_end_and_begin_on_the_days_named(as_seconds: bool) -> None:
     if as_seconds:
         time = (time - datetime(2020, 1, 1)).dt.total_seconds()
     named = {key: str(d) if as_seconds else str(START + timedelta(days=d)) for key, d in names.items()}
-    split = split_rows(TimeSpansConfig(**named, validation=0.25), label, time, None)
+    split = split_rows(TimeSpansConfig(**named, validation=0.25), 0, label, time, None)
     known = np.concatenate([split.train, split.validation])
     assert np.array_equal(known, np.flatnonzero(day < 20))
     assert len(split.validation) == round(len(known) / 4)
@@ -169,7 +169,9 @@ def test_spans_that_overlap_are_refused(spans: tuple) -> None:
     label, time, _ = table(2000, 40, 5, 3)
     seconds = (time - datetime(2020, 1, 1)).dt.total_seconds()
     with pytest.raises(UserError, match="leak or overlap"):
-        split_rows(TimeSpansConfig(train_until=spans[0], test_from=spans[1], test_until=spans[2]), label, seconds, None)
+        split_rows(
+            TimeSpansConfig(train_until=spans[0], test_from=spans[1], test_until=spans[2]), 0, label, seconds, None
+        )
 
 
 def test_months_of_ieee_cis() -> None:
@@ -184,6 +186,6 @@ def test_months_of_ieee_cis() -> None:
         (RollingOriginConfig(fold=1), {"12", "01", "02"}, {"04"}),
         (RollingOriginConfig(fold=2), {"12", "01"}, {"03"}),
     ):
-        split = split_rows(config, label, seconds, None)
+        split = split_rows(config, 0, label, seconds, None)
         assert set(months[np.concatenate([split.train, split.validation])]) == known
         assert set(months[split.test]) == tested

@@ -204,6 +204,6 @@ def test_a_real_record_alone_is_its_row(shared_data: Path, tmp_path: Path) -> No
 
 def test_scope_transductive_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     for scope in ("point_in_time", "transductive"):
-        registry.make(registry.settings_of(IEEECISFeaturesConfig(scope=scope)), SCHEMA)
+        registry.make(registry.settings_of(IEEECISFeaturesConfig(scope=scope), 7), SCHEMA)
     (said,) = caplog.messages
     assert "features.scope=transductive: aggregates see the whole table" in said

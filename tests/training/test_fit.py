@@ -34,7 +34,7 @@ def table(made: Any, folder: Path) -> PreparedTable:
     number = draw.standard_normal(200)
     frame = pl.DataFrame({"number": number, "other": draw.standard_normal(200), "fraud": (number > 1).astype(int)})
     frame.write_csv(folder / "t.csv")
-    return prepared_table(made.data, made.features, folder / "data")
+    return prepared_table(made.data, made.features, made.label_delay_days, folder / "data")
 
 
 def test_the_tested_model_has_as_many_epochs_as_were_best(tmp_path: Path) -> None:
