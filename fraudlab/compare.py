@@ -10,15 +10,15 @@ from fraudlab.config import CompareConfig
 def main(config: CompareConfig) -> None:
     from fraudlab.files import write_json
     from fraudlab.reporting.comparison import comparison_table, to_json, write_comparison_page
-    from fraudlab.runs.comparison import differences, find_runs, models
+    from fraudlab.runs.comparison import find_runs, models, resampled
 
     compared = models(find_runs(config.runs), config.part)
-    apart = differences(compared, config.resamples, config.confidence, config.seed)
+    found = resampled(compared, config.group, config.resamples, config.confidence, config.seed)
     folder = Path(config.paths.output_dir)
-    settings = {key: getattr(config, key) for key in ("part", "resamples", "confidence", "seed")}
-    write_json(folder / "compare.json", {**settings, **to_json(compared, apart)})
-    write_comparison_page(folder / "compare.html", compared, apart, config.part, config.confidence)
-    print(comparison_table(compared, apart, config.part, config.confidence))
+    settings = {key: getattr(config, key) for key in ("part", "group", "resamples", "confidence", "seed")}
+    write_json(folder / "compare.json", {**settings, **to_json(compared, found)})
+    write_comparison_page(folder / "compare.html", compared, found, config.part, config.confidence)
+    print(comparison_table(compared, found, config.part, config.confidence))
     print(f"\npage: {folder / 'compare.html'}")
 
 

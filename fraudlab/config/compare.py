@@ -14,7 +14,8 @@ class CompareConfig:
 
     runs: Any = None  # one or a list: run folders, folders of runs such as outputs/multirun/<time>, patterns
     part: str = "test"  # or val
-    resamples: int = 1000  # of the rows, for the intervals
+    resamples: int = 1000  # for the intervals
+    group: str | None = None  # rows drawn together: card, terminal, day, row; null: where frauds come most together
     confidence: float = 0.95
     seed: int = 0
     paths: PathsConfig = field(default_factory=PathsConfig)
@@ -24,6 +25,8 @@ class CompareConfig:
         if not (isinstance(self.runs, list) and self.runs and all(isinstance(run, str) for run in self.runs)):
             raise UserError("name the runs to compare: runs=outputs/multirun/<time> or runs=[outputs/train/<one>,...]")
         one_of("part", self.part, ("val", "test"))
+        if self.group is not None:
+            one_of("group", self.group, ("card", "terminal", "day", "row"))
         at_least("resamples", self.resamples, 100)
         within("confidence", self.confidence, 0.5, 0.999)
         at_least("seed", self.seed, 0)

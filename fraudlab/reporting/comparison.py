@@ -1,7 +1,7 @@
 """A comparison of models as plain text, as JSON and as one self-contained HTML page."""
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +16,43 @@ from fraudlab.metrics.ranking import Ranking
 from fraudlab.reporting.svg import FIRST, MUTED, SECOND, STYLE, Plot, draw
 from fraudlab.reporting.table import COLUMNS
 from fraudlab.reporting.template import environment
-from fraudlab.runs.comparison import Difference, Model
-
-Differences = Sequence[Mapping[str, Difference] | None]
+from fraudlab.runs.comparison import Difference, Model, Resamples
 
 UNPAIRED = "scored other rows: not comparable"
 _LINES = [(colour, dash) for dash in ("-", (0, (4, 2)), (0, (1, 1.5))) for colour in (FIRST, SECOND, MUTED)]
 
 
-def comparison_table(compared: Sequence[Model], apart: Differences, part: str, confidence: float) -> str:
-    """Metrics as mean ± deviation over the runs of a model, then differences to the first model."""
-    caption = f"Metrics on {part}" + (", simulated data" if any(model.simulated for model in compared) else "")
+def comparison_table(compared: Sequence[Model], found: Resamples, part: str, confidence: float) -> str:
+    """Metrics with their deviation over a model's runs and over resamples, then differences to the first model."""
+    simulated = ", simulated data" if any(model.simulated for model in compared) else ""
+    caption = f"Metrics on {part}{simulated}: mean ± deviation over the runs (seeds) of a model"
     head = ["", "runs", *COLUMNS.values()]
     rows = [[model.name, str(len(model.runs)), *(mean_and_std(model, key) for key in COLUMNS)] for model in compared]
-    against = [["", *(COLUMNS[key] for key in RESAMPLED_METRICS)]]
-    against += [
-        [model.name, *([UNPAIRED] if found is None else [interval(found[key]) for key in RESAMPLED_METRICS])]
-        for model, found in zip(compared[1:], apart, strict=True)
+    resampled = ["", *(COLUMNS[key] for key in RESAMPLED_METRICS)]
+    errors = [
+        [model.name, *([UNPAIRED] if std is None else [f"± {std[key]:.4f}" for key in RESAMPLED_METRICS])]
+        for model, std in zip(compared, found.deviations, strict=True)
     ]
-    paired = f"Difference to {compared[0].name}, {100 * confidence:g} % interval over resamples of the same rows"
-    return "\n".join([caption, "", *aligned([head, *rows]), "", paired, "", *aligned(against)])
+    against = [
+        [model.name, *([UNPAIRED] if apart is None else [interval(apart[key]) for key in RESAMPLED_METRICS])]
+        for model, apart in zip(compared[1:], found.differences, strict=True)
+    ]
+    sampled = f"Deviation over other samples like {part}, which seeds do not show: {drawn(found)}"
+    paired = f"Difference to {compared[0].name}, {100 * confidence:g} % interval over the same resamples"
+    tables = [(caption, [head, *rows]), (sampled, [resampled, *errors]), (paired, [resampled, *against])]
+    return "\n\n".join("\n".join([title, "", *aligned(cells)]) for title, cells in tables)
 
 
-def to_json(compared: Sequence[Model], apart: Differences) -> dict[str, Any]:
+def drawn(found: Resamples) -> str:
+    """What was drawn with replacement, in words."""
+    return f"{found.groups:,} {found.by}s drawn with replacement, {found.with_fraud:,} of them with a fraud"
+
+
+def to_json(compared: Sequence[Model], found: Resamples) -> dict[str, Any]:
     """All that the table shows, with the values of each run."""
     return {
         "simulated": any(model.simulated for model in compared),
+        "drawn": {"by": found.by, "groups": found.groups, "with_fraud": found.with_fraud},
         "models": [
             {
                 "name": model.name,
@@ -52,32 +63,36 @@ def to_json(compared: Sequence[Model], apart: Differences) -> dict[str, Any]:
                     key: {"mean": model.mean(key), "std": model.std(key), "values": model.values(key)}
                     for key in model.metrics[0]
                 },
+                "resampled_std": std,
             }
-            for model in compared
+            for model, std in zip(compared, found.deviations, strict=True)
         ],
         "differences": [
             {
                 "model": model.name,
                 "against": compared[0].name,
-                "paired": found is not None,
-                **({key: vars(value) for key, value in found.items()} if found else {}),
+                "paired": apart is not None,
+                **({key: vars(value) for key, value in apart.items()} if apart else {}),
             }
-            for model, found in zip(compared[1:], apart, strict=True)
+            for model, apart in zip(compared[1:], found.differences, strict=True)
         ],
     }
 
 
 def write_comparison_page(
-    path: Path, compared: Sequence[Model], apart: Differences, part: str, confidence: float
+    path: Path, compared: Sequence[Model], found: Resamples, part: str, confidence: float
 ) -> None:
     """Write the page to ``path``; it loads nothing from elsewhere."""
     pages = environment()
     pages.globals |= {"interval": interval, "apart_from_zero": _apart_from_zero}
     with mpl.rc_context(STYLE):
-        plots = [_by_run(compared), *([_apart(compared, apart)] if any(apart) else []), _precision_recall(compared)]
+        apart = [_apart(compared, found)] if any(found.differences) else []
+        plots = [_by_run(compared), *apart, _precision_recall(compared)]
     page = pages.get_template("comparison.html.jinja").render(
         models=compared,
-        apart=list(zip(compared[1:], apart, strict=True)),
+        apart=list(zip(compared[1:], found.differences, strict=True)),
+        deviations=dict(zip([model.name for model in compared], found.deviations, strict=True)),
+        drawn=drawn(found),
         columns=COLUMNS,
         best={key: _best(compared, key) for key in COLUMNS},
         paired=RESAMPLED_METRICS,
@@ -160,14 +175,14 @@ def _by_run(compared: Sequence[Model]) -> Plot:
     )
 
 
-def _apart(compared: Sequence[Model], apart: Differences) -> Plot:
-    known = [(model.name, found) for model, found in zip(compared[1:], apart, strict=True) if found is not None]
+def _apart(compared: Sequence[Model], found: Resamples) -> Plot:
+    known = [(model.name, apart) for model, apart in zip(compared[1:], found.differences, strict=True) if apart]
 
     def paint(axes: Axes, key: str) -> None:
         axes.axvline(0, color=MUTED, linewidth=0.8)
-        for row, (_, found) in enumerate(known):
-            axes.plot([found[key].low, found[key].high], [row, row], color=FIRST)
-            axes.plot(found[key].difference, row, "o", color=FIRST, markersize=5)
+        for row, (_, apart) in enumerate(known):
+            axes.plot([apart[key].low, apart[key].high], [row, row], color=FIRST)
+            axes.plot(apart[key].difference, row, "o", color=FIRST, markersize=5)
 
     return draw(
         "apart",

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 # What two runs of one model over two seeds may differ in.
 _NOT_THE_MODEL = ("seed", "threads", "test", "logger", "report", "tried")
 _MOST_NAMED = 3  # settings in a model's name
+_FEW_GROUPS = 20
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Model:
         runs: one or more.
         seeds: of the runs.
         metrics: of each run, its ``metrics.json`` of the part compared.
-        rows: the rows scored, ``transaction_id, time, card_id, amount, label``, the same in each run.
+        rows: the rows scored, ``transaction_id, time, card_id, terminal_id, amount, label``, the same in each run.
         scores: ``[runs, rows]``.
         simulated: whether the data were.
     """
@@ -67,11 +68,31 @@ class Model:
 
 @dataclass(frozen=True)
 class Difference:
-    """A model's metric less the first model's, and the interval in which resamples of the rows leave it."""
+    """A model's metric less the first model's, and the interval in which resamples leave it."""
 
     difference: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """How far another sample of such rows might move what was measured.
+
+    Attributes:
+        by: what was drawn: ``card``, ``terminal``, ``day`` or ``row``.
+        groups: how many there are.
+        with_fraud: how many of them have a fraud.
+        deviations: of each model, the deviation of each of its :data:`RESAMPLED_METRICS`; None for one that scored
+            other rows than the first.
+        differences: of each further model to the first one; None likewise.
+    """
+
+    by: str
+    groups: int
+    with_fraud: int
+    deviations: Sequence[Mapping[str, float] | None]
+    differences: Sequence[Mapping[str, Difference] | None]
 
 
 def find_runs(patterns: Sequence[str]) -> list[RunFolder]:
@@ -115,7 +136,7 @@ def models(runs: Sequence[RunFolder], part: str) -> list[Model]:
         settings = {key: value for key, value in _flat(config).items() if key.split(".")[0] not in without}
         rows, score = _predictions(run, part)
         for known, theirs, members, scores in groups:
-            if known == settings and theirs.equals(rows):
+            if known == settings and _same(theirs, rows):
                 members.append(run)
                 scores.append(score)
                 break
@@ -136,39 +157,83 @@ def models(runs: Sequence[RunFolder], part: str) -> list[Model]:
     ]
 
 
-def differences(
-    compared: Sequence[Model], resamples: int, confidence: float, seed: int
-) -> list[dict[str, Difference] | None]:
-    """Each further model against the first: roc_auc and average_precision; None for one that scored other rows.
+def resampled(compared: Sequence[Model], group: str | None, resamples: int, confidence: float, seed: int) -> Resamples:
+    """Deviations of each model's roc_auc and average_precision, and differences of each further model to the first.
 
-    A model's metric is the mean over its runs. Rows are drawn again with replacement, the same draws for every model;
-    an interval tells how far another sample of such rows might move the difference, not another seed.
+    A model's metric is the mean over its runs. Groups of rows are drawn again with replacement, the same draws for
+    every model: what is found tells how far another sample of such rows might move a metric, not another seed.
 
     Args:
         compared: two or more.
+        group: what is drawn, see :func:`_groups`.
         resamples: how many.
         confidence: share of the resamples within the interval.
         seed: of the draws.
 
     Raises:
-        UserError: the rows are all of one class.
+        UserError: the rows are all of one class, or have no such group.
     """
     first = compared[0]
     label = first.rows["label"].to_numpy()
     if len(np.unique(label)) < 2:
         raise UserError(f"the {len(label)} rows of {first.name} are all of one class: nothing to rank; use part=val")
-    paired_with = [model for model in compared if model.rows.equals(first.rows)]
+    by, groups = _groups(first.rows, group)
+    with_fraud = len(np.unique(groups[label == 1]))
+    if with_fraud < _FEW_GROUPS:
+        log.warning("group=%s: only %d groups have a fraud; intervals over so few are too small", by, with_fraud)
+    paired_with = [model for model in compared if _same(model.rows, first.rows)]
     scores = [model.scores for model in paired_with]
     whole = np.ones(len(label), np.int64)
     metrics = np.array([np.mean([Resampled(label, run)(whole) for run in runs], axis=0) for runs in scores])
-    drawn = np.stack(list(tqdm(paired(label, scores, resamples, seed), "resamples", resamples, leave=False)))
+    drawn = np.stack(list(tqdm(paired(label, scores, groups, resamples, seed), "resamples", resamples, leave=False)))
+    deviations = {
+        id(model): dict(zip(RESAMPLED_METRICS, row, strict=True))
+        for model, row in zip(paired_with, np.nanstd(drawn, axis=0, ddof=1).tolist(), strict=True)
+    }
     low, high = np.nanquantile(drawn - drawn[:, :1], [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     values = np.stack([metrics - metrics[0], low, high], axis=-1).tolist()
-    of_model = {
+    differences = {
         id(model): {metric: Difference(*value) for metric, value in zip(RESAMPLED_METRICS, rows, strict=True)}
         for model, rows in zip(paired_with, values, strict=True)
     }
-    return [of_model.get(id(model)) for model in compared[1:]]
+    return Resamples(
+        by,
+        int(groups.max()) + 1,
+        with_fraud,
+        [deviations.get(id(model)) for model in compared],
+        [differences.get(id(model)) for model in compared[1:]],
+    )
+
+
+def _groups(rows: pl.DataFrame, by: str | None) -> tuple[str, NDArray[np.int64]]:
+    """What is drawn, and the number of each row's group; a row without a card or terminal is a group of its own.
+
+    None takes the card or the terminal, whichever the frauds are less spread over, else the day, else the row.
+
+    Raises:
+        UserError: the rows do not have what was asked for.
+    """
+    number = {"row": pl.int_range(pl.len())}
+    for name in ("card", "terminal"):
+        if rows[f"{name}_id"].null_count() < len(rows):
+            value = pl.col(f"{name}_id")
+            number[name] = pl.struct(value, pl.when(value.is_null()).then(pl.int_range(pl.len())))
+    if not rows["time"].null_count():
+        temporal = rows["time"].dtype.is_temporal()
+        number["day"] = pl.col("time").cast(pl.Date) if temporal else pl.col("time") // 86400
+    if by is None:
+        frauds = rows.with_columns(**number).filter(pl.col("label") == 1)
+        known = [name for name in ("terminal", "card") if name in number]
+        by = min(known, key=lambda name: frauds[name].n_unique(), default="day" if "day" in number else "row")
+    if by not in number:
+        raise UserError(f"group={by}: the predictions do not say the {by} of a row; use {' or '.join(sorted(number))}")
+    found = rows.select(number[by].alias(by)).with_columns(pl.col(by).rank("dense") - 1)[by]
+    return by, found.cast(pl.Int64).to_numpy()
+
+
+def _same(one: pl.DataFrame, other: pl.DataFrame) -> bool:
+    """Whether two runs scored the same rows; earlier versions did not write terminals."""
+    return one.drop("terminal_id").equals(other.drop("terminal_id"))
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
@@ -184,6 +249,8 @@ def _predictions(run: RunFolder, part: str) -> tuple[pl.DataFrame, pl.Series]:
     predictions = run.predictions(part)
     if not predictions["transaction_id"].null_count():
         predictions = predictions.sort("transaction_id")
+    if "terminal_id" not in predictions.columns:  # of an earlier version
+        predictions = predictions.with_columns(terminal_id=pl.lit(None, pl.Int64))
     return predictions.drop("score"), predictions["score"]
 
 

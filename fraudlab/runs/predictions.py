@@ -13,12 +13,18 @@ from fraudlab.metrics.metrics import ADMIN_COST, compute_metrics
 
 
 def predictions_frame(table: PreparedTable, rows: Rows, score: np.ndarray) -> pl.DataFrame:
-    """Predictions of ``rows``: ``transaction_id, time, card_id, amount, label, score``.
+    """Predictions of ``rows``: ``transaction_id, time, card_id, terminal_id, amount, label, score``.
 
     ``score``: float32 [len(rows)]. Columns the table has no role for are null.
     """
     schema = table.schema
-    roles = {"transaction_id": schema.id, "time": schema.time, "card_id": schema.card, "amount": schema.amount}
+    roles = {
+        "transaction_id": schema.id,
+        "time": schema.time,
+        "card_id": schema.card,
+        "terminal_id": schema.terminal,
+        "amount": schema.amount,
+    }
     names = [name for name in dict.fromkeys([*roles.values(), schema.label]) if name is not None]
     frame = table.rows(rows, names)
     columns = [(pl.col(name) if name else pl.lit(None)).alias(role) for role, name in roles.items()]

@@ -68,6 +68,19 @@ def test_runs_stand_side_by_side(command: Command, runs: Path, tmp_path: Path) -
         over_seeds = [metrics["trees"], metrics["trees_1"]]
         assert apart[key]["difference"] == pytest.approx(metrics["linear"] - np.mean(over_seeds), abs=1e-9)
         assert apart[key]["low"] < apart[key]["difference"] < apart[key]["high"]
+
+    # Drawn by the card or the terminal, whichever the frauds are less spread over, and deviations of both are told.
+    frauds = tests["trees"].filter(pl.col("label") == 1)
+    spread = {name: frauds[f"{name}_id"].n_unique() for name in ("card", "terminal")}
+    by = min(spread, key=lambda name: spread[name])
+    drawn = tests["trees"][f"{by}_id"].n_unique()
+    assert found["drawn"] == {"by": by, "groups": drawn, "with_fraud": spread[by]}
+    assert f"{drawn} {by}s drawn with replacement" in done.stdout
+    page = (tmp_path / "c/compare.html").read_text()
+    for model in found["models"]:
+        for deviation in model["resampled_std"].values():
+            assert f"± {deviation:.4f}" in done.stdout
+            assert f"(± {deviation:.4f})" in page
         trees, linear = (model["metrics"][key] for model in found["models"])
         assert trees["mean"] == pytest.approx(np.mean(over_seeds), abs=1e-9)
         assert trees["std"] == pytest.approx(np.std(over_seeds, ddof=1), abs=1e-9)

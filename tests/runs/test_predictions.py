@@ -41,7 +41,7 @@ def test_figures_of_what_the_table_has(whole: bool) -> None:
     rows = np.arange(0, 200, 2)
     validation = predictions_frame(made, rows + 1, score[rows + 1])
     test = predictions_frame(made, rows, score[rows])
-    assert test.columns == ["transaction_id", "time", "card_id", "amount", "label", "score"]
+    assert test.columns == ["transaction_id", "time", "card_id", "terminal_id", "amount", "label", "score"]
     assert test["transaction_id"].to_list() == rows.tolist()
     metrics = split_metrics({"val": validation, "test": test})
     expected = average_precision_score(test["label"], test["score"])

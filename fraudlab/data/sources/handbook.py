@@ -58,7 +58,7 @@ def table_schema(name: str) -> TableSchema:
             Column("TRANSACTION_ID", "integer", "id", minimum=0),
             Column("TX_DATETIME", "datetime", "time"),
             Column("CUSTOMER_ID", "integer", "card", minimum=0),
-            Column("TERMINAL_ID", "integer", "carried", minimum=0),
+            Column("TERMINAL_ID", "integer", "terminal", minimum=0),
             Column("TX_AMOUNT", "number", "amount", minimum=0),
             Column("TX_TIME_SECONDS", "integer", "carried", minimum=0),
             Column("TX_TIME_DAYS", "integer", "carried", minimum=0),
