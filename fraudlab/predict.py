@@ -14,7 +14,7 @@ def main(config: PredictConfig) -> None:
 
     bundle = load(config.bundle)
     threads = config.threads or os.cpu_count() or 1
-    print(score_table(bundle, score_file(bundle, Path(config.input), Path(config.output), threads)))
+    print(score_table(bundle, score_file(bundle, config.input, Path(config.output), threads)))
     print(f"\nscores: {config.output}")
 
 

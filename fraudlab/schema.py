@@ -1,7 +1,7 @@
 """What a table holds: its columns, their types and the part each of them plays."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from fraudlab.errors import UserError
@@ -33,8 +33,25 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How a table's columns are made of those in its files: by it, files to be scored and records are read too.
+
+    ``raw`` are the files' columns, with role ``carried``; ``as_read`` names, for columns whose values the table has in
+    another form, the carried column that keeps them as they were. ``derive`` are SQL expressions. ``spelling``,
+    ``time`` and ``layout`` are the settings of those names.
+    """
+
+    raw: tuple[Column, ...] = ()
+    as_read: Mapping[str, str] = field(default_factory=dict)
+    derive: Mapping[str, str] = field(default_factory=dict)
+    spelling: Mapping[str, Any] = field(default_factory=dict)
+    time: Mapping[str, Any] = field(default_factory=dict)
+    layout: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class TableSchema:
-    """The columns of a table and whether its rows were simulated.
+    """The columns of a table, whether its rows were simulated, and how they are read where files are the user's own.
 
     Raises:
         UserError: a column is named twice, or a role that one column holds is given to several, or there
@@ -44,6 +61,7 @@ class TableSchema:
     name: str
     columns: tuple[Column, ...]
     simulated: bool = False
+    reading: Reading | None = None
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -101,16 +119,21 @@ class TableSchema:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data (for JSON) that ``from_dict`` reads back."""
-        return {"name": self.name, "simulated": self.simulated, "columns": [asdict(c) for c in self.columns]}
+        plain = {"name": self.name, "simulated": self.simulated, "columns": [asdict(c) for c in self.columns]}
+        return plain if self.reading is None else {**plain, "reading": asdict(self.reading)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "TableSchema":
         """The schema that ``to_dict`` wrote."""
-        columns = tuple(
-            Column(**{**column, "missing_values": tuple(column.get("missing_values", ()))})
-            for column in plain["columns"]
-        )
+        columns = _columns(plain["columns"])
         for column in columns:
             if column.type not in get_args(ColumnType) or column.role not in get_args(Role):
                 raise UserError(f"schema {plain['name']}: column {column.name} has unknown type or role")
-        return cls(plain["name"], columns, plain["simulated"])
+        reading = plain.get("reading")
+        if reading is not None:
+            reading = Reading(**{**reading, "raw": _columns(reading["raw"])})
+        return cls(plain["name"], columns, plain["simulated"], reading)
+
+
+def _columns(plain: Iterable[Mapping[str, Any]]) -> tuple[Column, ...]:
+    return tuple(Column(**{**column, "missing_values": tuple(column.get("missing_values", ()))}) for column in plain)

@@ -89,8 +89,9 @@ def test_file_stems_are_registry_names(group: str) -> None:
 def test_registry_names_are_modules_with_tests() -> None:
     package, tests = REPOSITORY / "fraudlab", REPOSITORY / "tests"
     for name in config.SCHEMAS["data"]:
-        assert (package / "data" / "sources" / f"{name}.py").is_file()
-        assert (tests / "data" / "sources" / f"test_{name}.py").is_file()
+        places = package / "data" / "sources", tests / "data" / "sources"
+        assert (places[0] / f"{name}.py").is_file() or (places[0] / name).is_dir()
+        assert (places[1] / f"test_{name}.py").is_file() or (places[1] / name).is_dir()
     for name in config.SCHEMAS["features"]:
         assert (package / "features" / f"{name}.py").is_file() or (package / "features" / name).is_dir()
         assert (tests / "features" / f"test_{name}.py").is_file()

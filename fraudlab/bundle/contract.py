@@ -1,6 +1,7 @@
 """The input contract of a bundle, ``schema.json``: which fields a record has, and what may stand in them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fraudlab.features.contract import Features
@@ -11,9 +12,33 @@ _ROLES = ("id", "time", "card", "amount", "categorical", "numeric")
 
 
 def raw_columns(schema: TableSchema, features: Features) -> list[Column]:
-    """The table's columns that a record may carry: those with a role in a score, and what the features need."""
+    """The columns that a record may carry: those with a role in a score and those that the features need.
+
+    Instead of a column that ``data.derive`` makes, what it is made of.
+    """
     needs = getattr(features, "needs", ())
-    return [c for c in schema.columns if c.role != "label" and (c.role in _ROLES or c.name in needs)]
+    wanted = [c for c in schema.columns if c.role != "label" and (c.role in _ROLES or c.name in needs)]
+    if schema.reading is None:
+        return wanted
+    from fraudlab.data.sources.table.derive import read_by
+
+    reading = schema.reading
+    raw = {column.name: column for column in reading.raw}
+    table = {column.name: column for column in schema.columns}
+    derived = [column.name for column in wanted if column.name in reading.derive]
+    roles = {column.name: column.role for column in wanted if column.name not in reading.derive}
+    for name in raw:
+        if name in read_by(reading.derive, derived):
+            roles.setdefault(name, "carried")
+    found = []
+    for name, role in roles.items():
+        own = table.get(reading.as_read.get(name, name))
+        if name not in raw:  # the number of the row
+            found.append(table[name])
+            continue
+        kind = "datetime" if own is not None and own.type == "datetime" else raw[name].type
+        found.append(replace(raw[name], type=kind, role=role, nullable=own is None or own.nullable))
+    return found
 
 
 def computed(features: Features) -> list[str]:

@@ -4,7 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 Upgrade = Callable[[str, Any], Any]
-UPGRADES: tuple[Upgrade, ...] = ()
+
+
+def _from_1(name: str, content: Any) -> Any:
+    """Format 2 may say in ``features.json`` how the columns are made of a file's: what says nothing stays as it is."""
+    return content
+
+
+UPGRADES: tuple[Upgrade, ...] = (_from_1,)
 """One function a version: the first takes a file's name and content from format 1 to 2, the next from 2 to 3."""
 FORMAT = 1 + len(UPGRADES)
 """The one that is written; every one up to it is read."""

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from fraudlab.bundle import formats, manifest
 from fraudlab.bundle.decision import Decision
 from fraudlab.bundle.ort import onnxruntime
+from fraudlab.bundle.reading import InputReading
 from fraudlab.errors import UserError
 from fraudlab.features import registry
 from fraudlab.features.encoder import Arrays, TableEncoder
-from fraudlab.features.missing import MissingValues
 from fraudlab.schema import TableSchema
 
 GOLDEN_TOLERANCE = 1e-6
@@ -38,7 +38,7 @@ class Bundle:
         version: names its content: the first 12 hexadecimal digits of its manifest's SHA-256.
         manifest, schema, metrics: content of the JSON files of these names.
         decision: calibration and risk levels.
-        missing: which values of a record stand for a missing one, as they did in training.
+        reading: what makes the table's columns of those that a record or a file has.
         features, lookups: what turns a record into the encoder's columns.
         encoder: what turns those into arrays.
     """
@@ -50,9 +50,10 @@ class Bundle:
         self.schema: dict[str, Any] = self._json("schema.json")
         self.metrics: dict[str, Any] = self._json("metrics.json")
         self.decision = Decision.from_dict(self._json("decision.json"))
-        self.missing = _missing_values(self.schema["fields"])
         features = self._json("features.json")
-        self.features = registry.make(features["settings"], TableSchema.from_dict(features["schema"]))
+        table = TableSchema.from_dict(features["schema"])
+        self.reading = InputReading(self.schema["fields"], table)
+        self.features = registry.make(features["settings"], table)
         self.lookups = {
             path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in folder.glob("look_ups/*.npy")
         }
@@ -67,7 +68,7 @@ class Bundle:
 
     def columns(self, record: Record) -> dict[str, Any]:
         """The columns that the encoder reads, of a raw record."""
-        return self.features.of_record(self.missing.out_of_record(record), self.lookups)
+        return self.features.of_record(self.reading.of_record(record), self.lookups)
 
     def encode(self, records: Sequence[Record]) -> Arrays:
         """The arrays of raw records: ``categorical`` int64 [n, C], ``numeric`` float32 [n, N].
@@ -163,13 +164,6 @@ class Bundle:
         read = json.loads((self.path / name).read_text(encoding="utf-8"))
         written = self.manifest.get("format", formats.FORMAT)  # a bundle that is being exported has no manifest yet
         return dict(formats.upgraded(name, read, written))
-
-
-def _missing_values(fields: Sequence[Mapping[str, Any]]) -> MissingValues:
-    words = {field["name"]: field.get("missing_values") for field in fields}  # bundles of old have none
-    columns = [name for name, given in words.items() if given]
-    numeric = [field["name"] for field in fields if field["role"] in ("numeric", "amount")]
-    return MissingValues({word for name in columns for word in words[name] or ()}, columns, numeric)
 
 
 def load(path: str | Path, *, threads: int = 1) -> Bundle:

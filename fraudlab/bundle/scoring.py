@@ -1,10 +1,10 @@
-"""Scores of all transactions in a CSV or Parquet file, block by block, whatever its size."""
+"""Scores of all transactions in a file, block by block, whatever its size."""
 
+import logging
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +12,20 @@ import polars as pl
 from tqdm import tqdm
 
 from fraudlab.bundle.runtime import Bundle
+from fraudlab.data.sources.table.dialect import Layout
+from fraudlab.data.sources.table.files import Found, find
+from fraudlab.data.sources.table.scan import header, scan
 from fraudlab.errors import UserError
 from fraudlab.files import replacing
 
+log = logging.getLogger(__name__)
+
 _BLOCK = 16_384
 _TYPES = {"integer": pl.Int64, "number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "datetime": pl.String}
-_BEYOND_INT64 = (pl.UInt64, pl.Int128, pl.UInt128)
 _ENDINGS = (".csv", ".parquet")
 
 
-def score_file(bundle: Bundle, source: Path, target: Path, threads: int = 1) -> pl.LazyFrame:
+def score_file(bundle: Bundle, source: str | Path, target: Path, threads: int = 1) -> pl.LazyFrame:
     """Write ``target``: a row for each of ``source``, in its order, with its id, score and level.
 
     Where no row has an id, they have ``row``, from 0. Columns as the bundle's schema names them; others are left aside,
@@ -29,7 +33,7 @@ def score_file(bundle: Bundle, source: Path, target: Path, threads: int = 1) -> 
 
     Args:
         bundle: what to score with.
-        source: ``.csv`` or ``.parquet``.
+        source: a file, folder, glob or address of any kind that ``data=table`` reads, in the same way.
         target: ``.csv`` or ``.parquet``; written whole or not at all.
         threads: that encode and score, each some rows of its own.
 
@@ -39,13 +43,11 @@ def score_file(bundle: Bundle, source: Path, target: Path, threads: int = 1) -> 
     Raises:
         UserError: a file is of another kind, cannot be read, lacks a required column or holds text for a number.
     """
-    for path in (source, target):
-        if path.suffix not in _ENDINGS:
-            raise UserError(f"{path} is neither CSV nor Parquet by its name (.csv or .parquet)")
-    if not source.is_file():
-        raise UserError(f"input={source} does not exist ({source.absolute()})")
+    if target.suffix not in _ENDINGS:
+        raise UserError(f"output={target} is neither CSV nor Parquet by its name (.csv or .parquet)")
+    scratch = tempfile.TemporaryDirectory(prefix="fraudlab_")
     try:
-        frame = _scan(bundle, source)
+        frame = _scan(bundle, str(source), Path(scratch.name))
         key = next((field["name"] for field in bundle.schema["fields"] if field["role"] == "id"), None)
         ids = pl.lit(0) if key is None else pl.col(key).count()
         rows, known = frame.select(pl.len(), ids.alias("known")).collect(engine="streaming").row(0)
@@ -65,34 +67,56 @@ def score_file(bundle: Bundle, source: Path, target: Path, threads: int = 1) -> 
                 written.sink_parquet(aside)
     except pl.exceptions.PolarsError as error:
         raise UserError(f"input={source} cannot be read: {str(error).strip().splitlines()[0]}") from error
+    finally:
+        scratch.cleanup()
     return pl.scan_csv(target) if target.suffix == ".csv" else pl.scan_parquet(target)
 
 
-def _scan(bundle: Bundle, source: Path) -> pl.LazyFrame:
-    """The bundle's fields, one that is lacking as nulls."""
+def _scan(bundle: Bundle, source: str, scratch: Path) -> pl.LazyFrame:
+    """The columns that the bundle's features read; a field that is lacking is null."""
     fields = {field["name"]: field for field in bundle.schema["fields"]}
-    types = {name: _TYPES[field["type"]] for name, field in fields.items()}
-    if source.suffix == ".csv":
-        header = pl.scan_csv(source, infer_schema=False).collect_schema().names()
-        scan = partial(pl.scan_csv, source, infer_schema=False)
-        known = [name for name in header if name in bundle.missing.columns]
-        others = [name for name in header if name not in known]
-        # What stands for a missing number may be no number, and may be a value of other columns.
-        frame = scan(schema_overrides={n: pl.String if n in known else types.get(n, pl.String) for n in header})
-        if known:
-            nulls = sorted(bundle.missing.words)
-            read = scan(schema_overrides={name: types[name] for name in known}, null_values=nulls).select(known)
-            frame = pl.concat([read, frame.select(others)], how="horizontal") if others else read
-    else:
-        frame = pl.scan_parquet(source, glob=False)
-        have = frame.collect_schema()
-        header = have.names()
-        wide = [name for name in header if name in fields and have[name] in _BEYOND_INT64]
-        frame = frame.with_columns(pl.col(name).cast(types[name]) for name in wide)
-    lacking = [name for name in fields if name not in header]
+    files = find("input", source, scratch)
+    layout = _layout(bundle, files, fields)
+    raw = scan(files, layout, fields, scratch)
+    for note in raw.notes:
+        log.warning(note)
+    have = raw.frame.collect_schema()
+    lacking = [name for name in fields if name not in have]
     if required := [name for name in lacking if fields[name]["required"]]:
-        raise UserError(f"input={source} lacks the columns {', '.join(required)}; it has: {', '.join(header)}")
-    return frame.with_columns(pl.lit(None, types[name]).alias(name) for name in lacking).select(list(fields))
+        raise UserError(f"input={source} lacks the columns {', '.join(required)}; it has: {', '.join(have)}")
+    frame = raw.frame.select(name for name in fields if name in have)
+    _check(bundle, source, frame)
+    lacking_ones = (pl.lit(None, _TYPES[fields[name]["type"]]).alias(name) for name in lacking)
+    return bundle.reading.of_rows(frame.with_columns(lacking_ones))
+
+
+def _layout(bundle: Bundle, files: Sequence[Found], fields: Collection[str]) -> Layout:
+    """As the file shows it; as the training table was laid out where it shows none of the bundle's fields."""
+    known = Layout(**{**bundle.reading.layout, "columns": tuple(bundle.reading.layout.get("columns", ()))})
+    try:
+        if not set(fields).isdisjoint(header(files[0], Layout(), fields)[0]):
+            return Layout()
+    except UserError:
+        if known == Layout():
+            raise
+    return known
+
+
+def _check(bundle: Bundle, source: str, frame: pl.LazyFrame) -> None:
+    """Refuse what is no number where one belongs, with the row."""
+    unread = bundle.reading.raw.unread(frame.collect_schema())
+    if not unread:
+        return
+    first = {name: wrong.arg_max().alias(name) for name, wrong in unread.items()}
+    found = frame.select(*first.values(), *(wrong.any().alias(f"{name}\0any") for name, wrong in unread.items()))
+    facts = found.collect(engine="streaming").row(0, named=True)
+    for name in unread:
+        if facts[f"{name}\0any"]:
+            value = frame.select(name).slice(facts[name], 1).collect().item()
+            raise UserError(
+                f"input={source}: row {facts[name] + 1} has {value!r} in column {name}, which is no number; correct "
+                "it, or leave it empty if it is missing"
+            )
 
 
 def _blocks(frame: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -117,7 +141,7 @@ def _scores(bundle: Bundle, frame: pl.LazyFrame, key: str | None, threads: int) 
 
 
 def _scored(bundle: Bundle, block: pl.DataFrame, start: int, key: str | None) -> pl.DataFrame:
-    columns = bundle.features.of_records(bundle.missing.out_of_rows(block), bundle.lookups)
+    columns = bundle.features.of_records(block, bundle.lookups)
     score = bundle.score(bundle.encoder.transform(columns))
     name = {"row": np.arange(start, start + len(block))} if key is None else {key: block[key]}
     return pl.DataFrame({**name, "score": score, "risk_level": bundle.decision.levels(score)})

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from fraudlab.config.checks import MISSING, at_least, within
+from fraudlab.config.checks import MISSING, at_least, one_of, within
+from fraudlab.errors import UserError
 
 
 @dataclass
@@ -35,25 +36,69 @@ class HandbookScaledConfig(HandbookConfig):
 
 @dataclass
 class TableConfig:
-    """``data=table``: any CSV or Parquet file, folder or glob, with the columns' roles given here.
+    """``data=table``: any table of yours: a file, folder, glob, address or query, with the columns' roles given here.
 
-    Columns given no role are numeric or categorical by their type. ``derive`` makes columns from SQL
-    expressions over the others, e.g. a time from separate year and month columns.
+    Columns given no role are numeric or categorical by their values; what is left out besides is said. ``derive`` makes
+    columns from SQL expressions over the others, e.g. a time from separate year and month columns.
     """
 
     name: str = "table"
-    path: str = MISSING
+    path: str = MISSING  # CSV, JSON lines, Parquet, Arrow, Excel; gs://, s3://, https://; postgresql:// with a query
+    query: str | None = None  # SQL, where path is the address of a database
+    # Roles.
     label: str = MISSING
-    fraud_value: str | None = None  # the label's value that means fraud; None: the label is 0/1 already
-    id: str | None = None
+    id: str | None = None  # null: the row's number
     time: str | None = None
-    card: str | None = None
+    card: str | None = None  # who pays
     amount: str | None = None
     categorical: list[str] = field(default_factory=list)
     numeric: list[str] = field(default_factory=list)
     carried: list[str] = field(default_factory=list)  # kept in the frame, never an input
+    ignored: list[str] = field(default_factory=list)  # not read
+    # The label's words.
+    fraud_values: list[str] = field(default_factory=list)  # those that mean fraud; []: the label is 0/1 already
+    genuine_values: list[str] = field(default_factory=list)  # those that mean genuine; []: the one other that there is
+    unlabelled: str = "refuse"  # leave_out | genuine: what rows with no label or another word become
+    # Values.
     missing_values: list[str] = field(default_factory=list)  # e.g. ["?", "-999"]; in training and in use
+    decimal: str = "."  # or ","
+    thousands: str = ""  # between groups of digits: "," "." " " or "'"
+    currency: bool = False  # numbers stand beside signs or codes of currencies: $12.50, 12.50 EUR
+    percent: bool = False  # 12.5 % is 0.125
+    brackets: bool = False  # (12.50) is -12.50
+    time_format: str | None = None  # of text, as strptime has it: "%d.%m.%Y %H:%M"; null: found
+    time_unit: str | None = None  # of numbers: seconds, hours, days, milliseconds, yyyymmdd, excel ...; null: found
+    time_zone: str | None = None  # of times without one, e.g. Europe/Paris; null: as they are written
     derive: dict[str, str] = field(default_factory=dict)
+    where: str | None = None  # SQL condition that rows of the training table have to meet
+    # How text files are laid out; null: found.
+    separator: str | None = None  # " " for runs of blanks
+    encoding: str | None = None  # e.g. cp1252
+    quote: str | None = None  # none: quotes are characters like others
+    header: bool | None = None
+    columns: list[str] = field(default_factory=list)  # names, for files without a header
+
+    def __post_init__(self) -> None:
+        one_of("data.unlabelled", self.unlabelled, ("refuse", "leave_out", "genuine"))
+        one_of("data.decimal", self.decimal, (".", ","))
+        one_of("data.thousands", self.thousands, ("", ",", ".", " ", "'"))
+        if self.decimal == self.thousands:
+            raise UserError(f"data.decimal and data.thousands are both {self.decimal!r}; they must differ")
+        if self.time_unit is not None:
+            one_of("data.time_unit", self.time_unit, TIME_UNITS)
+        if self.genuine_values and not self.fraud_values:
+            raise UserError("data.genuine_values says nothing without data.fraud_values; give both")
+        if self.columns and self.header:
+            raise UserError("data.columns names the columns of files without a header; drop it or data.header=true")
+        if (self.query is None) == (self.path.partition("://")[0].startswith("postgres")):
+            raise UserError("data.query=<SQL> and data.path=postgresql://<user>@<host>/<database> belong together")
+
+
+TIME_UNITS = (
+    *("seconds", "minutes", "hours", "days", "weeks"),  # that count from no known day
+    *("epoch_seconds", "milliseconds", "microseconds", "nanoseconds"),  # since 1970
+    *("yyyymmdd", "yyyymmddhhmm", "yyyymmddhhmmss", "excel"),
+)
 
 
 @dataclass

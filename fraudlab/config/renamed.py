@@ -3,5 +3,9 @@
 Where a run folder has them, :mod:`fraudlab.runs.formats` translates them.
 """
 
-RENAMED: dict[str, str] = {"split.delay_days": "label_delay_days", "features.delay_days": "label_delay_days"}
+RENAMED: dict[str, str] = {
+    "split.delay_days": "label_delay_days",
+    "features.delay_days": "label_delay_days",
+    "data.fraud_value": "data.fraud_values",
+}
 """The whole key of old, and the one of today."""

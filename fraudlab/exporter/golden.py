@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,11 @@ def golden_rows(rows: np.ndarray, label: pl.Series) -> np.ndarray:
     return np.unique(np.concatenate(picked))
 
 
-def records_of(table: PreparedTable, rows: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows as raw records, in values that JSON has."""
-    frame = table.rows(rows, names)
+def records_of(
+    table: PreparedTable, rows: np.ndarray, names: Sequence[str], as_read: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Rows as raw records, in values that JSON has; ``as_read`` names the columns that keep raw values."""
+    frame = table.rows(rows, [as_read.get(name, name) for name in names]).rename({as_read.get(n, n): n for n in names})
     return [{name: _plain(value) for name, value in row.items()} for row in frame.to_dicts()]
 
 

@@ -132,7 +132,8 @@ def _write_input(trained: _Trained, folder: Path) -> list[dict[str, Any]]:
     """Write what leads from a raw record to arrays; returns the golden records."""
     table, features = trained.table, trained.table.features
     names = [column.name for column in raw_columns(table.schema, features)] + computed(features)
-    records = records_of(table, trained.golden_rows, names)
+    as_read = table.schema.reading.as_read if table.schema.reading else {}
+    records = records_of(table, trained.golden_rows, names, as_read)
     trained.encoder.save(folder)
     settings = settings_of(trained.config.features, trained.config.label_delay_days)
     write_json(folder / "schema.json", contract(table.schema, features, records))

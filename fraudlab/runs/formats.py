@@ -41,7 +41,17 @@ def _from_2(settings: Settings) -> Settings:
     return {**settings, **groups, "label_delay_days": of_split}
 
 
-UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2)
+def _from_3(settings: Settings) -> Settings:
+    """One word of a label meant fraud, and every other was genuine."""
+    data = settings.get("data")
+    if isinstance(data, dict) and "fraud_value" in data:
+        value = data.pop("fraud_value")
+        data["fraud_values"] = [] if value is None else [value]
+        data["unlabelled"] = "refuse" if value is None else "genuine"
+    return settings
+
+
+UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3)
 """One function a version: the first takes settings from format 1 to 2, the next from 2 to 3.
 
 They get the settings of a run, or what a checkpoint rebuilds its network from: there too the network's own settings are

@@ -10,7 +10,7 @@ from tests.conftest import Command
 ADULT = (
     "data.path={shared}/adult/adult.parquet",
     "data.label=income",
-    "data.fraud_value='>50K'",
+    "data.fraud_values=['>50K']",
     "data.missing_values=['?']",
     "data.numeric=[fnlwgt,education_num,capital_gain,capital_loss,hours_per_week]",
     "split=random",

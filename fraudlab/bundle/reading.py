@@ -1,0 +1,99 @@
+"""Records and files to be scored, read as the table was that the model learnt from."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fraudlab.features.values import RawColumns, Spelling
+from fraudlab.schema import Column, Reading, TableSchema
+
+if TYPE_CHECKING:  # a record without derived columns is read without it
+    import polars as pl
+
+
+class InputReading:
+    """Makes the table's columns of the raw ones that a record or a file has.
+
+    Args:
+        fields: the input contract, ``schema.json``'s ``fields``.
+        schema: the table's columns, and how they were made; a bundle of old does not know how.
+    """
+
+    def __init__(self, fields: Sequence[Mapping[str, Any]], schema: TableSchema) -> None:
+        own = schema.reading is not None
+        self._reading = schema.reading or Reading(
+            tuple(
+                Column(f["name"], f["type"], "carried", missing_values=tuple(f.get("missing_values") or ()))
+                for f in fields
+            )
+        )
+        self.raw = RawColumns(self._reading.raw, Spelling(**self._reading.spelling), stripped=own)
+        self._plain = not own and not any(column.missing_values for column in self._reading.raw)
+        self._types = {column.name: column.type for column in self._reading.raw}
+        self._roles = {column.name: column.role for column in schema.columns}
+        self._final = {column.name: column.type for column in schema.columns}
+        self._made = [name for name in self._reading.derive if self._roles.get(name) not in (None, "label")]
+        self.layout = self._reading.layout
+
+    def of_record(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The columns of a record.
+
+        Raises:
+            UserError: a value is no number where one belongs, or an expression of ``data.derive`` fails.
+        """
+        if self._plain:
+            return record
+        read = self.raw.of_record(record)
+        if not self._made:
+            return read
+        import polars as pl
+
+        one = {name: read.get(name) for name in {**self._types, **read}}
+        rows = pl.DataFrame({n: [v] for n, v in one.items()}, schema_overrides=_dtypes(self._types, one), strict=False)
+        return self.derived(rows.lazy()).collect().row(0, named=True)
+
+    def of_rows(self, rows: "pl.LazyFrame") -> "pl.LazyFrame":
+        """The columns of a file's rows, some of whose raw columns may be missing."""
+        import polars as pl
+
+        rows = self.raw.of_rows(rows)
+        if self._made:
+            have = rows.collect_schema()
+            lacking = {name: kind for name, kind in self._types.items() if name not in have}
+            rows = rows.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in _dtypes(lacking, {}).items())
+            rows = self.derived(rows)
+        return rows
+
+    def derived(self, rows: "pl.LazyFrame") -> "pl.LazyFrame":
+        """The rows with the columns that ``data.derive`` makes, in the types that the table has them in."""
+        import polars as pl
+
+        from fraudlab.data.sources.table.columns import value_of
+        from fraudlab.data.sources.table.derive import derived
+        from fraudlab.data.sources.table.times import TimeFormat
+
+        needed = _upstream(self._reading.derive, self._made)
+        rows = derived(rows, {name: text for name, text in self._reading.derive.items() if name in needed})
+        types = rows.collect_schema()
+        time = TimeFormat(**self._reading.time)
+        spelling = Spelling(**self._reading.spelling)
+        made = {n: value_of(n, types[n], self._roles[n], spelling, time) for n in self._made}
+        rows = rows.with_columns(value.alias(name) for name, value in made.items())
+        numbers = [name for name in self._made if self._final[name] in ("integer", "number")]
+        dtypes = {"integer": pl.Int64(), "number": pl.Float64()}
+        return rows.with_columns(pl.col(n).cast(dtypes[self._final[n]], strict=False) for n in numbers)
+
+
+def _upstream(expressions: Mapping[str, str], names: Sequence[str]) -> set[str]:
+    """The expressions that ``names`` rest on, themselves among them."""
+    from fraudlab.data.sources.table.derive import read_by
+
+    return {*names, *(read_by(expressions, names) & set(expressions))}
+
+
+def _dtypes(kinds: Mapping[str, str], values: Mapping[str, Any]) -> "dict[str, pl.DataType]":
+    """The types of raw columns in a frame; a list or an object of a record keeps its own."""
+    import polars as pl
+
+    types = {"integer": pl.Int64(), "number": pl.Float64(), "boolean": pl.Boolean()}
+    plain = {n: kind for n, kind in kinds.items() if not isinstance(values.get(n), list | dict)}
+    return {name: types.get(kind, pl.String()) for name, kind in plain.items()}

@@ -1,0 +1,62 @@
+"""The answer of a database as a Parquet file."""
+
+import hashlib
+import re
+from pathlib import Path
+from uuid import uuid4
+
+import polars as pl
+
+from fraudlab.errors import UserError
+
+_PASSWORD = re.compile(r"(?<=//)([^:/@]+):[^@]*@")
+
+
+def fetched(address: str, query: str, cache_dir: Path) -> Path:
+    """The rows that ``query`` gives now, in a file named by its content: the same rows are the same file.
+
+    Args:
+        address: ``postgresql://user@host/database``.
+        query: SQL; with an ORDER BY where rows are to be numbered alike each time.
+        cache_dir: where the file is kept.
+
+    Raises:
+        UserError: the database cannot be reached, or does not understand the query.
+    """
+    try:
+        rows = pl.read_database_uri(query, address, engine="adbc")
+    except ImportError as error:
+        raise UserError(
+            f"data.path={_shown(address)} needs adbc-driver-postgresql; pip install 'fraudlab[data]'"
+        ) from error
+    except pl.exceptions.PanicException as error:
+        raise UserError(
+            f"data.query gives a column of a type that cannot be read ({error}); cast it in the SQL, e.g. "
+            "EXTRACT(epoch FROM duration) or CAST(duration AS text)"
+        ) from error
+    except Exception as error:  # each driver has errors of its own
+        said = _PASSWORD.sub(r"\1:...@", str(error).strip().partition("\n")[0])
+        raise UserError(
+            f"data.path={_shown(address)} does not answer data.query ({said}); check the address, the password and "
+            "the SQL"
+        ) from error
+    folder = cache_dir / "queries"
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = folder / f".{uuid4().hex}.parquet"
+    rows.with_columns(_plain(column) for column in rows).write_parquet(aside)
+    with aside.open("rb") as written:
+        content = hashlib.file_digest(written, "sha256").hexdigest()[:16]
+    return aside.replace(folder / f"{content}.parquet")
+
+
+def _plain(column: pl.Series) -> pl.Series:
+    """PostgreSQL's numeric as numbers, uuid and bytea in hexadecimal digits, its further types as they are written."""
+    if column.dtype.is_extension():
+        about = str(column.dtype)
+        column = column.ext.storage()
+        return column.cast(pl.Float64) if "numeric" in about else column
+    return column.bin.encode("hex") if column.dtype == pl.Binary else column
+
+
+def _shown(address: str) -> str:
+    return _PASSWORD.sub(r"\1:...@", address)

@@ -1,0 +1,187 @@
+"""How a file of text is laid out: encoding, separator, quote, lines before the table, header."""
+
+import codecs
+import csv
+import re
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from fraudlab.errors import UserError
+from fraudlab.features.values import clean_value
+
+SPACES = " "
+"""The separator of tables whose columns stand apart by runs of blanks."""
+
+_SEPARATORS = (",", ";", "\t", "|")
+_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_LINES = 200  # looked at
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is given of a dialect; None: to be found."""
+
+    separator: str | None = None
+    encoding: str | None = None
+    quote: str | None = None  # "none": quotes are characters like others
+    header: bool | None = None
+    columns: tuple[str, ...] = ()  # names for a file without a header
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How to read a file.
+
+    ``skip`` lines stand before the first row; ``names`` are the columns', one that nothing names is ``column_<n>``.
+    """
+
+    encoding: str
+    separator: str
+    quote: str | None
+    skip: int
+    names: tuple[str, ...]
+    header: bool
+    notes: tuple[str, ...] = ()  # what was found that a user should know
+
+
+def find(file: Path, head: bytes, layout: Layout, expected: Collection[str]) -> Dialect:
+    """The dialect of a file that begins with ``head``.
+
+    Args:
+        file: its name, for messages.
+        head: its first bytes, not compressed.
+        layout: what is given.
+        expected: names, of which a header has one at least.
+
+    Raises:
+        UserError: the encoding is not known, or the file holds no line.
+    """
+    encoding = layout.encoding or _encoding(file, head)
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(head)
+    except (LookupError, UnicodeError) as error:
+        raise UserError(f"data.encoding={encoding} does not read {file}: {error}") from error
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if len(lines) > _LINES:
+        lines = lines[:_LINES]
+    if not any(line.strip() for line in lines):
+        raise UserError(f"{file} is empty; give a file with a header and rows")
+    skip, separator = 0, layout.separator
+    if match := re.fullmatch(r"\ufeff?sep=(.)", lines[0].strip()):  # Excel's own line
+        skip, separator = 1, separator or match.group(1)
+    quote, separator = _quote_and_separator(lines[skip:], layout.quote, separator)
+    rows = list(_rows(lines[skip:], separator, quote))
+    width = _width(rows)
+    start, first = next((start, row) for start, row, _ in rows if len(row) >= max(width - 1, min(width, 2)))
+    end = next(end for begin, _, end in rows if begin == start)
+    notes = []
+    if titles := [line for line in lines[skip : skip + start] if line.strip()]:
+        notes.append(f"{len(titles)} lines before the table are left out, the first: {titles[0].strip()[:60]!r}")
+    header = layout.header if layout.header is not None else not layout.columns and _is_header(first, expected)
+    fields = [clean_value(name.strip('"')) or "" for name in first] if header else []
+    if not header and layout.header is None and not layout.columns:
+        notes.append(
+            f"no header was found (the first row is {', '.join(first)[:60]}): columns are column_1, column_2, …"
+        )
+    if not header:
+        fields = list(layout.columns) or [""] * width
+        if layout.columns and len(layout.columns) != width:
+            raise UserError(f"data.columns names {len(layout.columns)} columns, but {file} has {width}")
+    extra = max((len(row) for _, row, _ in rows[1:]), default=0) - len(fields)
+    if extra == 1 and all(not row[-1].strip() for _, row, _ in rows if len(row) == len(fields) + 1):
+        fields.append("")  # every line ends with a separator but the header
+    names, more = _named(fields)
+    return Dialect(encoding, separator, quote, skip + (end if header else start), names, header, (*notes, *more))
+
+
+def _encoding(file: Path, head: bytes) -> str:
+    for mark, encoding in _MARKS:
+        if head.startswith(mark):
+            return encoding
+    if (zeros := head[:4096].count(0)) > len(head[:4096]) // 4:  # every other byte of Latin text
+        return "utf-16-le" if head[1:4096:2].count(0) > zeros // 2 else "utf-16-be"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError as error:
+        raise not_utf8(file, head, error.start) from error
+    return "utf-8"
+
+
+def not_utf8(file: Path, around: bytes, position: int) -> UserError:
+    """The refusal of a file that is not UTF-8, with what its bytes would be in Windows' encoding."""
+    word = re.search(rb"[^\s,;|\"]*$", around[:position])
+    rest = re.match(rb"[^\s,;|\"]*", around[position:])
+    assert word is not None
+    assert rest is not None
+    seen = (word.group() + rest.group())[:40].decode("cp1252", "replace")
+    return UserError(
+        f"{file} is not UTF-8; data.encoding=cp1252 (Windows, Western Europe) would read {seen!r}: give that, or the "
+        "encoding that it was written in"
+    )
+
+
+def _quote_and_separator(lines: list[str], quote: str | None, separator: str | None) -> tuple[str | None, str]:
+    """The pair that gives most rows the same number of columns, at least two of them."""
+    quotes = [None if quote == "none" else quote] if quote is not None else ['"', "'"]
+    separators = [separator] if separator is not None else [*_SEPARATORS, SPACES]
+    best: tuple[tuple[bool, bool, float, bool, int, int], str | None, str] | None = None
+    for preferred, (mark, between) in enumerate((m, s) for m in quotes for s in separators):
+        rows = [len(row) for _, row, _ in _rows(lines, between, mark) if any(row)]
+        width, count = Counter(rows).most_common(1)[0]
+        share = round(count / len(rows), 2)
+        if separator is None and (width < 2 or (between == SPACES and share < 1)):
+            continue
+        # Blanks stand in texts too: they count only where nothing else divides the lines.
+        rank = (share > 0.9 and between != SPACES, rows[0] == width, share, mark == '"', width, -preferred)
+        if best is None or rank > best[0]:
+            best = rank, mark, between
+    return (best[1], best[2]) if best else (quotes[0], separator or ",")
+
+
+def _rows(lines: list[str], separator: str, quote: str | None) -> list[tuple[int, list[str], int]]:
+    """Line number from 0, fields and number of the line after it, of every row."""
+    if separator == SPACES:
+        return [(n, line.split(), n + 1) for n, line in enumerate(lines) if line.strip()]
+    reader = csv.reader(
+        (f"{line}\n" for line in lines),
+        delimiter=separator,
+        quotechar=quote,
+        quoting=csv.QUOTE_NONE if quote is None else csv.QUOTE_MINIMAL,
+        skipinitialspace=True,
+    )
+    found, before = [], 0
+    try:
+        for row in reader:
+            if row:
+                found.append((before, row, reader.line_num))
+            before = reader.line_num
+    except csv.Error:
+        pass  # a field beyond csv's limit: a stray quote, which the reading itself will tell of
+    return found[:-1] if len(lines) >= _LINES and len(found) > 1 else found  # the last may be cut
+
+
+def _width(rows: list[tuple[int, list[str], int]]) -> int:
+    return Counter(len(row) for _, row, _ in rows).most_common(1)[0][0]
+
+
+def _is_header(first: list[str], expected: Collection[str]) -> bool:
+    names = [clean_value(name) for name in first]
+    return any(name in expected for name in names) or not any(name and _NUMBER.fullmatch(name) for name in names)
+
+
+def _named(fields: list[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Every column's own name, and what to say of those that had none or one of another's."""
+    names: list[str] = []
+    notes = []
+    for number, field in enumerate(fields, 1):
+        name = field or f"column_{number}"
+        if name in names:
+            doubled, copies = name, 2
+            while (name := f"{doubled}_{copies}") in names or name in fields:
+                copies += 1
+            notes.append(f"two columns are called {doubled}: the second is {name}")
+        names.append(name)
+    return tuple(names), notes

@@ -1,0 +1,237 @@
+"""The types of columns of text: numbers where (nearly) all values are numbers, else words."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import product
+from typing import Any
+
+import polars as pl
+
+from fraudlab.errors import UserError
+from fraudlab.features.values import CURRENCY, NA_WORDS, RawColumns, Spelling, as_text, clean, is_text
+from fraudlab.schema import Column, ColumnType, Role
+
+MOST_ODD = 0.01
+"""Share of the cells of a column of numbers that may be no numbers; they count as missing."""
+
+_MOST_WORDS = 100  # different ones among those
+_SAMPLE = 5_000
+
+
+class Kinds:
+    """What all rows say of the columns of text.
+
+    Args:
+        frame: raw columns.
+        untyped: those whose types are to be found.
+        roles: the roles that the settings give.
+        missing_values: words for a missing value.
+        spelling: how numbers are written.
+    """
+
+    def __init__(
+        self,
+        frame: pl.LazyFrame,
+        untyped: Collection[str],
+        roles: Mapping[str, Role],
+        missing_values: Collection[str],
+        spelling: Spelling,
+    ) -> None:
+        self.notes: list[str] = []
+        self._frame = frame
+        self._types = frame.collect_schema()
+        self._roles = roles
+        self._words = tuple(missing_values)
+        self._spelling = spelling
+        # Text that is typed elsewhere has to be read where a role wants numbers.
+        wanted = [n for n, dtype in self._types.items() if is_text(dtype) and roles.get(n) in ("numeric", "amount")]
+        self._read = [n for n in self._types if (n in untyped and is_text(self._types[n])) or n in wanted]
+        self._facts = self._counts(self._read)
+
+    def columns(self) -> list[Column]:
+        """Every raw column with its type and its words for a missing value.
+
+        Raises:
+            UserError: a column of numbers holds other words, or looks as if a setting would make numbers of it.
+        """
+        found: list[Column] = []
+        odd: dict[str, ColumnType] = {}
+        strange: dict[str, list[str]] = {}
+        for name, dtype in self._types.items():
+            if name not in self._facts:
+                found.append(Column(name, column_type(dtype), "carried", missing_values=self._words))
+                continue
+            kind = self._kind(name)
+            if kind in ("integer", "number") and self._odd(name, False):
+                odd[name] = kind
+            if kind is None:
+                strange[name] = self._sample(name)
+            found.append(Column(name, kind or "string", "carried", missing_values=self._words))
+        self._refuse(strange)
+        words = self._odd_words(odd)
+        return [
+            Column(c.name, c.type, c.role, missing_values=(*c.missing_values, *words.get(c.name, ()))) for c in found
+        ]
+
+    def _kind(self, name: str) -> ColumnType | None:
+        """The type that the values tell; None where numbers are meant or likely, and this spelling reads none."""
+        fact, role = self._facts[name], self._roles.get(name)
+        if role == "label":
+            return "string"
+        known, numbers = fact["known"], fact["numbers"]
+        exact = role in ("categorical", "id", "card")
+        if known and fact["booleans"] == known and role not in ("id", "card", "time"):
+            return "boolean"
+        if not numbers or self._odd(name, exact) > (0 if exact else MOST_ODD * known):
+            if role in ("numeric", "amount"):
+                return None if known else "number"
+            return "string" if role is not None or not known or not self._looks_like_numbers(name) else None
+        if fact["zeros"] and role not in ("numeric", "amount"):
+            if role is None:
+                self.notes.append(
+                    f"column {name} has zeros before its numbers ({fact['zero']}): they are codes, categorical; "
+                    f"data.numeric=[{name}] makes them numbers"
+                )
+            return "string"
+        if fact["whole"] == numbers and (exact or fact["points"] == 0):
+            return "integer"
+        if role in ("id", "card") or (exact and fact["large"]):
+            return "string"
+        return "number"
+
+    def _odd(self, name: str, exact: bool) -> int:
+        fact = self._facts[name]
+        return int(fact["known"] - fact["numbers"] - (0 if exact else fact["na"]))
+
+    def _counts(self, names: list[str]) -> dict[str, dict[str, Any]]:
+        parts = []
+        for name in names:
+            text = clean(pl.col(name), self._words)
+            number, whole = self._spelling.number(text), self._spelling.integer(text)
+            zeros = text.str.contains(r"^[+-]?0\d+$")
+            parts.append(
+                pl.struct(
+                    known=text.count(),
+                    numbers=number.count(),
+                    whole=whole.count(),
+                    points=text.str.contains(".", literal=True).sum(),
+                    large=(number.is_finite() & (number.abs() >= 2**53)).sum(),
+                    na=text.is_in(NA_WORDS).sum(),
+                    zeros=zeros.sum(),
+                    zero=text.filter(zeros).first(),
+                    booleans=text.str.to_lowercase().is_in(["true", "false"]).sum(),
+                ).alias(name)
+            )
+        return self._frame.select(parts).collect(engine="streaming").row(0, named=True) if parts else {}
+
+    def _sample(self, name: str) -> list[str]:
+        text = clean(pl.col(name), {*self._words, *NA_WORDS})
+        found = self._frame.select(text).drop_nulls().head(_SAMPLE).collect()
+        return found[name].unique(maintain_order=True).to_list()
+
+    def _looks_like_numbers(self, name: str) -> bool:
+        return bool(spellings(self._sample(name)))
+
+    def _refuse(self, strange: Mapping[str, list[str]]) -> None:
+        """One message for all columns whose numbers are written in another way."""
+        said: list[str] = []
+        settings: set[str] = set()
+        for name, sample in strange.items():
+            found = spellings(sample)
+            role = self._roles.get(name)
+            if not found:
+                odd = next(
+                    value for value in sample if pl.select(self._spelling.number(pl.lit(value)).is_null()).item()
+                )
+                raise UserError(
+                    f"column {name} is {role} but holds {odd!r}, which is no number; if that means missing, add it to "
+                    "data.missing_values, else give the column another role"
+                )
+            settings.update(_settings(spelling) for spelling in found)
+            said.append(f"column {name} looks like numbers ({', '.join(map(repr, sample[:3]))})")
+        if said:
+            names = ", ".join(strange)
+            raise UserError(
+                f"{'; '.join(said)}: say how they are written, {' or '.join(sorted(settings))}, or give a role, "
+                f"data.categorical=[{names}] or data.carried=[{names}]"
+            )
+
+    def _odd_words(self, kinds: Mapping[str, ColumnType]) -> dict[str, list[str]]:
+        """The words in columns of numbers that are none, and what to say of them."""
+        found: dict[str, list[str]] = {}
+        for name, kind in kinds.items():
+            raw = RawColumns([Column(name, kind, "carried", missing_values=self._words)], self._spelling)
+            unread = self._frame.filter(raw.unread(self._types)[name]).select(raw.text(name))
+            counts = unread.collect()[name].value_counts(sort=True)
+            words = counts[name].to_list()
+            if len(words) > _MOST_WORDS:
+                raise UserError(
+                    f"column {name}: {counts['count'].sum()} cells are no numbers, in {len(words)} different words "
+                    f"({', '.join(map(repr, words[:3]))}, …); data.categorical=[{name}] or data.carried=[{name}] "
+                    "takes it as it stands"
+                )
+            if words:
+                shown = ", ".join(f"{word!r} {count} times" for word, count in counts.head(5).iter_rows())
+                self.notes.append(
+                    f"column {name} holds numbers and {counts['count'].sum()} other cells ({shown}), which count as "
+                    f"missing: data.missing_values={yaml_list(words[:5])} says so, data.categorical=[{name}] keeps them"
+                )
+            found[name] = words
+        return found
+
+    def na_words(self) -> Iterator[str]:
+        """What to say of the words that programs write for a missing number."""
+        for name, fact in self._facts.items():
+            if fact["na"] and fact["numbers"] and fact["na"] + fact["numbers"] >= (1 - MOST_ODD) * fact["known"]:
+                yield f"column {name}: {fact['na']} cells such as NA, N/A or null count as missing numbers"
+
+
+def spellings(sample: Collection[str]) -> list[Spelling]:
+    """The spellings that read nearly all of the values, where :class:`Spelling`'s default reads few of them.
+
+    Several where they give different numbers: 1,234 may be 1234 or 1.234.
+    """
+    values = pl.DataFrame({"value": list(sample)}, schema={"value": pl.String})
+    joined = values["value"]
+    if not len(joined) or joined.str.contains(r"\d").mean() < 1 - MOST_ODD:  # type: ignore[operator]
+        return []
+    marks = {
+        "currency": bool(joined.str.contains(rf"^[+-]?\(?\s*(?:{CURRENCY})|(?:{CURRENCY})\)?$").any()),
+        "percent": bool(joined.str.contains(r"%\)?$").any()),
+        "brackets": bool(joined.str.contains(r"^\(.*\)$").any()),
+    }
+    found: dict[tuple[float | None, ...], Spelling] = {}
+    for decimal, thousands in [(".", ""), (",", ""), *product(".,", (",", ".", " ", "'"))]:
+        spelling = Spelling(decimal, thousands, **marks)
+        if decimal == thousands or spelling == Spelling():
+            continue
+        read = values.select(spelling.number(pl.col("value")))["value"]
+        if read.null_count() <= MOST_ODD * len(read):
+            found.setdefault(tuple(read.to_list()), spelling)
+    return list(found.values())
+
+
+def _settings(spelling: Spelling) -> str:
+    flags = [f"data.{name}=true" for name in ("currency", "percent", "brackets") if getattr(spelling, name)]
+    decimal = [] if spelling.decimal == "." else ["data.decimal=','"]
+    thousands = [f'data.thousands="{spelling.thousands}"'] if spelling.thousands else []
+    return " ".join([*decimal, *thousands, *flags])
+
+
+def yaml_list(words: Iterable[str]) -> str:
+    """Words as a list in YAML's short form, quoted as they have to be."""
+    quoted = ("'" + word.replace("'", "''") + "'" for word in words)
+    return f"[{', '.join(quoted)}]"
+
+
+def column_type(dtype: pl.DataType) -> ColumnType:
+    """What a record holds for a column of this type."""
+    if dtype == pl.Boolean:
+        return "boolean"
+    if dtype.is_temporal() and dtype not in (pl.Time, pl.Duration):
+        return "datetime"
+    if dtype.is_integer():
+        return "integer"
+    return "number" if dtype.is_numeric() else "string"
+
+
+__all__ = ["Kinds", "as_text", "column_type", "spellings", "yaml_list"]

@@ -1,0 +1,140 @@
+"""The label: which of its words mean fraud, which mean genuine, and what becomes of rows that say neither."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from fraudlab.errors import UserError
+from fraudlab.features.categories import word
+from fraudlab.features.values import as_text, clean, is_text
+
+_YAML = {"True": "Yes, On or true", "False": "No, Off or false"}
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Labels:
+    """How a label is read: its words as :func:`words` writes them."""
+
+    fraud: tuple[str, ...]
+    genuine: tuple[str, ...]
+    unlabelled: str  # refuse | leave_out | genuine
+
+    def values(self, text: pl.Expr) -> pl.Expr:
+        """Int8: 1 fraud, 0 genuine, null where neither is said."""
+        value = pl.when(text.is_in(self.fraud)).then(1)
+        if self.unlabelled == "genuine":
+            return value.otherwise(0).cast(pl.Int8)
+        return value.when(text.is_in(self.genuine)).then(0).cast(pl.Int8)
+
+
+def words(name: str, dtype: pl.DataType, missing_values: Sequence[str]) -> pl.Expr:
+    """The label as text, in which 1, 1.0 and "1.0" are one word; where 0 means missing, it is an answer here."""
+    value = pl.col(name)
+    if not is_text(dtype):
+        return as_text(value, dtype)
+    text = clean(value)
+    number = text.cast(pl.Float64, strict=False).fill_nan(None)
+    missing = text.is_in(list(missing_values)) & number.is_null() if missing_values else pl.lit(False)
+    return pl.when(~missing).then(pl.coalesce(as_text(number, pl.Float64()), text))
+
+
+def settle(
+    frame: pl.LazyFrame, name: str, text: pl.Expr, fraud: Sequence[str], genuine: Sequence[str], unlabelled: str
+) -> tuple[Labels, list[str]]:
+    """Which words mean what, and what to say of them.
+
+    Args:
+        frame: the table.
+        name: the label's column.
+        text: its words.
+        fraud: ``data.fraud_values``; empty: the label is 0 and 1, or false and true.
+        genuine: ``data.genuine_values``; empty: the one other word that there is.
+        unlabelled: ``data.unlabelled``, for rows without a label or with another word.
+
+    Raises:
+        UserError: a word of the settings is not there, or the others are not told apart.
+    """
+    counts = frame.select(text.alias("word")).collect(engine="streaming")["word"].value_counts(sort=True).sort(
+        "count", "word", descending=[True, False]
+    )  # fmt: skip
+    found = {row[0]: row[1] for row in counts.iter_rows()}
+    missing = found.pop(None, 0)
+    shown = ", ".join(f"{value} ({count:,})" for value, count in list(found.items())[:_SHOWN])
+    shown += f", … ({len(found)} words)" if len(found) > _SHOWN else ""
+    if not found and not missing:
+        return Labels(("1",), ("0",), unlabelled), []  # no rows, which the caller refuses
+    given = bool(fraud)
+    if not given:
+        fraud, genuine = _of_itself(name, found, shown, genuine)
+    fraud, genuine = ([_written(value, found) for value in values] for values in (fraud, genuine))
+    for key, values in (("fraud_values", fraud), ("genuine_values", genuine)):
+        unknown = next((value for value in values if value not in found), None)
+        if given and unknown is not None and len(found) > 1:
+            yaml = _YAML.get(unknown)
+            hint = f"; YAML reads {yaml} as {unknown.lower()}: write it in quotes" if yaml else ""
+            raise UserError(f"data.{key}: {unknown} is not among the values of {name}: {shown}{hint}")
+    if both := set(fraud) & set(genuine):
+        raise UserError(
+            f"data.fraud_values and data.genuine_values both name {', '.join(sorted(both))}; leave it in one"
+        )
+    others = [value for value in found if value not in fraud and value not in genuine]
+    if not genuine and len(others) == 1:
+        genuine, others = others, []
+    left = missing + sum(found[value] for value in others)
+    if left and unlabelled == "refuse":
+        raise UserError(_neither(name, others, missing, shown, bool(genuine)))
+    notes = [f"data.label={name}: {shown}; fraud: {', '.join(fraud)}"]
+    if left:
+        done = "are left out" if unlabelled == "leave_out" else "count as genuine"
+        notes.append(f"{left:,} rows without a label ({_named(others, missing)}) {done}: data.unlabelled={unlabelled}")
+    return Labels(tuple(fraud), tuple(genuine), unlabelled), notes
+
+
+def _of_itself(
+    name: str, found: dict[str, int], shown: str, genuine: Sequence[str]
+) -> tuple[Sequence[str], Sequence[str]]:
+    for yes, no in (("1", "0"), ("true", "false")):
+        spelled = {value: value.lower() for value in found}
+        if set(spelled.values()) <= {yes, no}:
+            return (
+                [value for value, low in spelled.items() if low == yes] or [yes],
+                [value for value, low in spelled.items() if low == no] or [no],
+            )
+        if set(spelled) & {yes} and set(spelled) <= {yes, no, *genuine}:
+            return [yes], list({*genuine, no} & set(spelled))
+    raise UserError(
+        f"data.label={name} must be 0 or 1 but holds: {shown}; say which values are fraud with data.fraud_values=[…]"
+    )
+
+
+def _written(value: str, found: dict[str, int]) -> str:
+    """A word of the settings as the label has it: 1.0 is 1, and True is true where the label is of booleans."""
+    if value in found:
+        return value
+    try:
+        number = word(float(value)) or value
+    except ValueError:
+        number = value
+    if number in found:
+        return number
+    return value.lower() if value.lower() in ("true", "false") and value.lower() in found else value
+
+
+def _neither(name: str, others: Sequence[str], missing: int, shown: str, genuine: bool) -> str:
+    if not others:
+        return (
+            f"data.label={name} is missing in {missing} rows; data.unlabelled=leave_out leaves them out, "
+            "data.unlabelled=genuine counts them as genuine"
+        )
+    named = ", ".join(others[:_SHOWN])
+    say = "" if genuine else "data.genuine_values=[…] names those that are genuine, "
+    return (
+        f"data.label={name} holds: {shown}; it is not said what {named} mean: add them to data.fraud_values, {say}"
+        "data.unlabelled=leave_out leaves the rest out, data.unlabelled=genuine counts it as genuine"
+    )
+
+
+def _named(others: Sequence[str], missing: int) -> str:
+    return ", ".join([*others[:_SHOWN], *(["nothing"] if missing else [])])

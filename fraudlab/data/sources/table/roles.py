@@ -1,0 +1,149 @@
+"""What part each column plays: as the settings say, else by its type and values."""
+
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+
+import polars as pl
+
+from fraudlab.config import TableConfig
+from fraudlab.data.sources.table.derive import read_by
+from fraudlab.data.sources.table.times import is_time
+from fraudlab.errors import UserError
+from fraudlab.features.values import is_text
+from fraudlab.schema import Role
+
+ROW_ID = "row_id"
+_MANY_ROWS = 100  # from which on a word a row tells an identifier
+_A_WORD_A_ROW = 0.5  # share of different words
+_EXPRESSIONS = {
+    pl.Time: "EXTRACT(hour FROM {})",
+    pl.List: "ARRAY_LENGTH({})",
+    pl.Struct: "{}.<field>",
+}
+
+
+def given(config: TableConfig, columns: Collection[str]) -> dict[str, Role]:
+    """The roles that the settings give, each to a column that there is.
+
+    Raises:
+        UserError: there is no such column, or one has two roles.
+    """
+    asked: list[tuple[str, Role, str]] = [("data.label", "label", config.label)]
+    one_column: tuple[tuple[Role, str | None], ...] = (
+        ("id", ROW_ID if config.id is None else config.id),
+        ("time", config.time),
+        ("card", config.card),
+        ("amount", config.amount),
+    )
+    asked += [(f"data.{role}", role, name) for role, name in one_column if name is not None]
+    many: tuple[tuple[Role, list[str]], ...] = (
+        ("categorical", config.categorical),
+        ("numeric", config.numeric),
+        ("carried", config.carried),
+    )
+    asked += [(f"data.{role}", role, name) for role, names in many for name in names]
+    roles: dict[str, Role] = {}
+    for key, role, name in asked:
+        if name not in columns:
+            raise UserError(no_column(key, name, columns))
+        if roles.setdefault(name, role) != role:
+            raise UserError(f"column {name} has the role {roles[name]} and, in {key}, {role}; give it one of them")
+    for name in config.ignored:
+        if name not in columns:
+            raise UserError(no_column("data.ignored", name, columns))
+        if name in roles:
+            raise UserError(f"column {name} has the role {roles[name]} and is in data.ignored; give it one of them")
+    return roles
+
+
+def no_column(key: str, name: str, have: Iterable[str]) -> str:
+    """That the table lacks a column which a setting names."""
+    lower = {column.lower(): column for column in have}
+    near = get_close_matches(name.lower(), lower, n=1)
+    if not name:
+        hint = f"a column without a name is called by its number: {', '.join(lower.values())}"
+    else:
+        hint = f"did you mean {lower[near[0]]}?" if near else f"the table has: {', '.join(lower.values())}"
+    return f"{key}={name}: the table has no such column; {hint}"
+
+
+def settle(
+    frame: pl.LazyFrame, fixed: Mapping[str, Role], config: TableConfig, unnamed: Collection[str]
+) -> tuple[dict[str, Role], list[str]]:
+    """The role of every column that is kept, in table order, and what to say of those that are no inputs.
+
+    Args:
+        frame: the table, with derived columns.
+        fixed: the roles that the settings give.
+        config: the settings.
+        unnamed: columns that no header names.
+    """
+    types = frame.collect_schema()
+    makes = {name for name in config.derive if fixed.get(name) in ("label", "time", "amount", "id")}
+    sources = read_by(config.derive, makes) - makes
+    roles: dict[str, Role] = {}
+    left_out: dict[str, list[str]] = {}
+    facts = _facts(frame, [name for name in types if name not in fixed and name not in config.ignored])
+    for name, dtype in types.items():
+        if name in config.ignored:
+            continue
+        if name in fixed:
+            roles[name] = fixed[name]
+            continue
+        role, why = _by_values(frame, name, dtype, facts[name], name in unnamed)
+        if name in sources and role in ("numeric", "categorical"):
+            role, why = "carried", "read by data.derive for a label, time, amount or id"
+        if role is not None:
+            roles[name] = role
+        if why is not None:
+            left_out.setdefault(why, []).append(name)
+    return roles, [f"no inputs: {', '.join(names)} ({why})" for why, names in left_out.items()]
+
+
+def _by_values(
+    frame: pl.LazyFrame, name: str, dtype: pl.DataType, fact: Mapping[str, int | None], unnamed: bool
+) -> tuple[Role | None, str | None]:
+    """The role of a column that the settings do not name; None: left out."""
+    rows, known = fact["rows"] or 0, fact["known"] or 0
+    if not (is_text(dtype) or dtype.is_numeric() or dtype in (pl.Boolean, pl.Null, pl.Datetime, pl.Date, pl.Binary)):
+        expression = next((made for kind, made in _EXPRESSIONS.items() if dtype == kind), "")
+        make = f'; derive: {{{name}_of: "{expression.format(name)}"}} makes a column of it' if expression else ""
+        return None, f"{name} has type {dtype}, which is not used{make}"
+    if dtype == pl.Binary and not fact["text"]:
+        return None, "bytes that are no text"
+    if unnamed and not known:
+        return None, "an empty column without a name"
+    if (rows >= _MANY_ROWS and fact["first"] in (0, 1)) or (unnamed and dtype.is_integer()):
+        return "carried", f"the number of the row; data.numeric=[{name}] makes it one"
+    if dtype.is_temporal():
+        return "carried", "a time; derive e.g. its hour with data.derive"
+    if not is_text(dtype):
+        return ("numeric" if dtype.is_numeric() else "categorical"), None
+    different = min(fact["different"] or 0, known)  # nearly, as it is counted
+    many = known >= _MANY_ROWS and different > _A_WORD_A_ROW * known
+    values = frame.select(name).drop_nulls().head(2000).collect()[name].cast(pl.String).unique(maintain_order=True)
+    if is_time(values):
+        return "carried", f"a date as text; data.time={name}, or derive e.g. its hour with data.derive"
+    if many:
+        return "carried", f"nearly a word a row ({different:,} in {known:,}); data.categorical=[{name}] makes it one"
+    return "categorical", None
+
+
+def _facts(frame: pl.LazyFrame, names: Collection[str]) -> dict[str, dict[str, int | None]]:
+    types = frame.collect_schema()
+    parts = []
+    for name in names:
+        value = pl.col(name)
+        behind = value.cast(pl.Int64, strict=False) - pl.int_range(pl.len(), dtype=pl.Int64)
+        steady = (behind.min() == behind.max()) & (value.null_count() == 0)
+        text = is_text(types[name])
+        parts.append(
+            pl.struct(
+                rows=pl.len(),
+                known=value.count(),
+                first=pl.when(steady).then(behind.first()) if types[name].is_integer() else pl.lit(None, pl.Int64),
+                text=value.cast(pl.String, strict=False).count() == value.count() if types[name] == pl.Binary else True,
+                different=value.cast(pl.String).approx_n_unique() if text else pl.lit(None, pl.UInt32),
+            ).alias(name)
+        )
+    return frame.select(parts).collect(engine="streaming").row(0, named=True) if parts else {}

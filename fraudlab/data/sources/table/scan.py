@@ -1,0 +1,176 @@
+"""Files of any kind as one frame of raw columns: what training and prediction both read."""
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import NoDataError, PolarsError
+
+from fraudlab.data.sources.contract import fingerprint_of
+from fraudlab.data.sources.table import dialect, text
+from fraudlab.data.sources.table.dialect import Dialect, Layout
+from fraudlab.data.sources.table.files import Found, head, unreadable
+from fraudlab.errors import UserError
+from fraudlab.features.values import as_text, is_text
+from fraudlab.files import make_once
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Raw columns of all files, one after the other.
+
+    Attributes:
+        frame: the rows; columns of text files are text.
+        untyped: names of the columns whose types text has to tell: those of CSV and Excel, and of folders' names.
+        notes: what a user should know of the files, once each.
+        given: how each file of text is laid out.
+        unnamed: columns that no header names.
+    """
+
+    frame: pl.LazyFrame
+    untyped: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+    given: tuple[Dialect, ...] = ()
+    unnamed: frozenset[str] = field(default_factory=frozenset)
+
+
+def header(found: Found, layout: Layout, expected: Collection[str]) -> tuple[list[str], Dialect | None]:
+    """The names of a file's columns, from its first bytes."""
+    if found.kind == "text":
+        known = dialect.find(found.path, head(found.path), layout, expected)
+        return [*known.names, *found.partition], known
+    frame = _typed(found.path, found.kind)
+    try:
+        return [*frame.collect_schema().names(), *found.partition], None
+    except (PolarsError, OSError) as error:
+        raise unreadable(found.path, error) from error
+
+
+def scan(files: Sequence[Found], layout: Layout, expected: Collection[str], cache_dir: Path) -> Raw:
+    """The rows of all files.
+
+    A column that some files lack is missing in their rows, and that is said; which columns every file must have is for
+    the caller to tell (:func:`require`).
+
+    Raises:
+        UserError: a file cannot be read, or is laid out in a way that no setting explains.
+    """
+    frames: list[pl.LazyFrame] = []
+    notes: dict[str, None] = {}
+    dialects: list[Dialect] = []
+    untyped: set[str] = set()
+    unnamed: set[str] = set()
+    for found in files:
+        if found.kind == "text":
+            known = dialect.find(found.path, head(found.path), layout, expected)
+            frame, said = text.scan(found.path, known, cache_dir)
+            dialects.append(known)
+            notes.update(dict.fromkeys(f"{found.path.name}: {note}" for note in (*known.notes, *said)))
+            untyped.update(known.names)
+            unnamed.update(n for i, n in enumerate(known.names, 1) if n == f"column_{i}" and known.header)
+        elif found.kind == "excel":
+            frame = _excel(found.path, cache_dir)
+            untyped.update(name for name, dtype in frame.collect_schema().items() if dtype == pl.String)
+        else:
+            frame = _typed(found.path, found.kind)
+        try:
+            types = frame.collect_schema()
+        except NoDataError as error:
+            raise UserError(f"{found.path} is empty; give a file with a header and rows") from error
+        except (PolarsError, OSError) as error:
+            raise unreadable(found.path, error) from error
+        if taken := sorted(set(found.partition) & set(types)):
+            raise UserError(f"{found.path}: {taken[0]} is a column and the name of a folder; rename one of them")
+        frames.append(frame.with_columns(pl.lit(value).alias(name) for name, value in found.partition.items()))
+        untyped.update(found.partition)
+    notes.update(dict.fromkeys(_lacking(files, frames)))
+    frame = _one(frames)
+    return Raw(frame, frozenset(untyped), tuple(notes), tuple(dialects), frozenset(unnamed))
+
+
+def require(files: Sequence[Found], names: Iterable[str], key: str, layout: Layout, expected: Collection[str]) -> None:
+    """Refuse files of which only some have the columns ``names``.
+
+    Raises:
+        UserError: one lacks a column that another has.
+    """
+    have = [set(header(found, layout, expected)[0]) for found in files]
+    for name in names:
+        with_it = [found.path for found, columns in zip(files, have, strict=True) if name in columns]
+        without = [found.path for found, columns in zip(files, have, strict=True) if name not in columns]
+        if with_it and without:
+            raise UserError(
+                f"{without[0]} and {with_it[0]} are not of one table: only the second has the column {name}; narrow "
+                f"{key} down to the files that have it"
+            )
+
+
+def _lacking(files: Sequence[Found], frames: Sequence[pl.LazyFrame]) -> list[str]:
+    have = [frame.collect_schema().names() for frame in frames]
+    every = dict.fromkeys(name for names in have for name in names)
+    said = []
+    for name in every:
+        without = [found.path.name for found, names in zip(files, have, strict=True) if name not in names]
+        if without:
+            first = ", ".join(without[:3]) + (", …" if len(without) > 3 else "")
+            said.append(f"column {name} is missing in the rows of {len(without)} of {len(files)} files ({first})")
+    return said
+
+
+def _one(frames: list[pl.LazyFrame]) -> pl.LazyFrame:
+    """All files; a column that is text in one is text in all, 150.0 then is 150; other types give the wider one."""
+    if len(frames) == 1:
+        return frames[0]
+    types = [frame.collect_schema() for frame in frames]
+    as_words = {name for schema in types for name, dtype in schema.items() if is_text(dtype)}
+    frames = [
+        frame.with_columns(as_text(pl.col(n), schema[n]).alias(n) for n in as_words if n in schema)
+        for frame, schema in zip(frames, types, strict=True)
+    ]
+    try:
+        one = pl.concat(frames, how="diagonal_relaxed")
+        one.collect_schema()
+    except PolarsError as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"the files' columns have types that do not go together ({reason}); read them apart") from error
+    return one
+
+
+def _typed(file: Path, kind: str) -> pl.LazyFrame:
+    readers: dict[str, Callable[[], pl.LazyFrame]] = {
+        "parquet": lambda: pl.scan_parquet(file, glob=False, hive_partitioning=False),
+        "arrow": lambda: pl.scan_ipc(file, hive_partitioning=False),
+        "jsonl": lambda: pl.scan_ndjson(file, infer_schema_length=None),
+        "json": lambda: pl.read_json(file, infer_schema_length=None).lazy(),
+        "excel": lambda: _sheet(file).lazy(),
+    }
+    try:
+        return readers[kind]()
+    except (PolarsError, OSError) as error:
+        raise unreadable(file, error) from error
+
+
+def _excel(file: Path, cache_dir: Path) -> pl.LazyFrame:
+    """The first sheet; kept as Parquet, since Excel's own form is slow to read."""
+    about = file.stat()
+    facts = {"file": str(file.resolve()), "bytes": about.st_size, "written": about.st_mtime_ns}
+    copy = cache_dir / f"sheet_{fingerprint_of(facts)}.parquet"
+    make_once(copy, lambda aside: _sheet(file).write_parquet(aside))
+    return pl.scan_parquet(copy, glob=False)
+
+
+def _sheet(file: Path) -> pl.DataFrame:
+    try:
+        sheets = pl.read_excel(file, sheet_id=0, infer_schema_length=None)
+    except ImportError as error:
+        raise UserError(f"{file}: Excel needs fastexcel; pip install 'fraudlab[data]'") from error
+    except Exception as error:  # calamine's own errors
+        raise unreadable(file, error) from error
+    name, first = next(iter(sheets.items()))
+    if len(sheets) > 1:
+        log.warning("%s has %d sheets; the first, %s, is read", file, len(sheets), name)
+    return first

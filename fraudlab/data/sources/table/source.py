@@ -1,0 +1,307 @@
+"""From the settings of ``data=table`` to a source: the steps in order, and what each says."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import InvalidOperationError, PolarsError
+
+from fraudlab.config import TableConfig
+from fraudlab.data.sources.contract import Source, contents_of, fingerprint_of
+from fraudlab.data.sources.table import derive, labels, roles, times
+from fraudlab.data.sources.table.columns import BEYOND_INT64, value_of
+from fraudlab.data.sources.table.dialect import Layout
+from fraudlab.data.sources.table.files import Found, find, unreadable
+from fraudlab.data.sources.table.kinds import Kinds, column_type
+from fraudlab.data.sources.table.roles import ROW_ID
+from fraudlab.data.sources.table.scan import Raw, header, require, scan
+from fraudlab.data.sources.table.times import TimeFormat
+from fraudlab.errors import UserError
+from fraudlab.features.values import RawColumns, Spelling, is_text
+from fraudlab.files import make_once
+from fraudlab.schema import Column, Reading, Role, TableSchema
+
+log = logging.getLogger(__name__)
+
+VERSION = 3  # of the reading: raised with any change that gives other data from the same file
+
+_told: set[str] = set()
+
+
+def load(config: TableConfig, cache_dir: Path) -> Source:
+    """The table at ``data.path``, in order and kept as Parquet in ``cache_dir``.
+
+    All columns are read once here, to learn their types and which of them have missing values. Columns without a role
+    become ``numeric`` or ``categorical`` by their values; dates, row numbers, text with a word a row and what a derived
+    label, time, amount or id was made of become ``carried``. The time becomes Datetime (microseconds; with a time zone:
+    in UTC) or a number of seconds, NaN becomes null, whole numbers beyond 64 bits Float64 or, of an id, a card or a
+    category, text. Without ``data.id``, the row's number in the files is the id ``row_id`` (Int64).
+
+    Raises:
+        UserError: what the files hold cannot be read without being told how; the message has the setting to type.
+    """
+    files = files_of(config, cache_dir)
+    check_head(config, files)
+    stats = [(str(f.path.resolve()), f.path.stat().st_size, f.path.stat().st_mtime_ns, f.partition) for f in files]
+    fingerprint = fingerprint_of({**asdict(config), "files": stats, "version": VERSION})
+    path = cache_dir / f"{config.name}_{fingerprint}.parquet"
+    about = path.with_suffix(".json")
+    if not path.exists():
+        about.unlink(missing_ok=True)
+
+    def write(aside: Path) -> None:
+        built = _Table.of(config, files, cache_dir)
+        make_once(path, lambda frame: built.frame.sink_parquet(frame, compression="lz4"))
+        contents = contents_of(found.path for found in files)
+        facts = {"schema": built.schema.to_dict(), "notes": built.notes, "files": contents}
+        aside.write_text(json.dumps(facts), encoding="utf-8")
+
+    make_once(about, write)
+    known = json.loads(about.read_text(encoding="utf-8"))
+    if fingerprint not in _told:
+        _told.add(fingerprint)
+        for note in known["notes"]:
+            log.warning(note)
+    partitions = [found.partition for found in files]
+    made_of = {**asdict(config), "path": None, "files": known["files"], "partitions": partitions, "version": VERSION}
+    return Source(
+        pl.scan_parquet(path, glob=False),
+        TableSchema.from_dict(known["schema"]),
+        fingerprint,
+        data_fingerprint=fingerprint_of(made_of),
+    )
+
+
+def files_of(config: TableConfig, cache_dir: Path) -> list[Found]:
+    """The files that ``data.path`` and ``data.query`` name."""
+    if config.query is not None:
+        from fraudlab.data.sources.table.database import fetched
+
+        return [Found(fetched(config.path, config.query, cache_dir), "parquet")]
+    return find("data.path", config.path, cache_dir)
+
+
+def check_head(config: TableConfig, files: Sequence[Found]) -> None:
+    """Refuse what the first bytes of the files show already.
+
+    Raises:
+        UserError: a setting names a column that the table has not, or files are not of one table.
+    """
+    layout = layout_of(config)
+    have = dict.fromkeys(name for found in files for name in header(found, layout, _named(config))[0])
+    fixed = roles.given(config, [*have, *config.derive, *([ROW_ID] if config.id is None else [])])
+    if config.id is None and ROW_ID in [*have, *config.derive]:
+        raise UserError(f"the table has a column {ROW_ID} already: say data.id={ROW_ID}, or name the id column")
+    require(files, [name for name in fixed if name in have], "data.path", layout, _named(config))
+
+
+def _named(config: TableConfig) -> set[str]:
+    """The columns that the settings name."""
+    one = (config.label, config.id, config.time, config.card, config.amount)
+    return {
+        *(name for name in one if name is not None),
+        *config.categorical,
+        *config.numeric,
+        *config.carried,
+        *config.ignored,
+    }
+
+
+def layout_of(config: TableConfig) -> Layout:
+    return Layout(config.separator, config.encoding, config.quote, config.header, tuple(config.columns))
+
+
+def spelling_of(config: TableConfig) -> Spelling:
+    return Spelling(config.decimal, config.thousands, config.currency, config.percent, config.brackets)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The table as it is kept, and what a user should know of its making."""
+
+    frame: pl.LazyFrame
+    schema: TableSchema
+    notes: list[str]
+
+    @classmethod
+    def of(cls, config: TableConfig, files: Sequence[Found], cache_dir: Path) -> "_Table":
+        try:
+            return _made(config, files, cache_dir)
+        except (PolarsError, OSError) as error:
+            raise unreadable(config.path, error) from error
+
+
+def _made(config: TableConfig, files: Sequence[Found], cache_dir: Path) -> _Table:
+    raw = scan(files, layout_of(config), _named(config), cache_dir)
+    frame = raw.frame
+    fixed = roles.given(config, [*frame.collect_schema(), *config.derive, *([ROW_ID] if config.id is None else [])])
+    columns, notes = _raw_columns(raw, fixed, config)
+    frame = _typed(frame, columns, config)
+    if config.id is None:
+        frame = frame.with_row_index(ROW_ID).with_columns(pl.col(ROW_ID).cast(pl.Int64))
+    try:
+        return _settled(frame, fixed, columns, raw, config, notes)
+    except InvalidOperationError as error:
+        if (own := derive.failed(frame, config.derive, error)) is not None:
+            raise own from error
+        raise
+
+
+def _settled(
+    read: pl.LazyFrame,
+    fixed: Mapping[str, Role],
+    columns: Sequence[Column],
+    raw: Raw,
+    config: TableConfig,
+    notes: list[str],
+) -> _Table:
+    """From typed raw columns on: derived ones, roles, label, time, checks."""
+    frame = derive.where(derive.derived(read, config.derive), config.where)
+    kept, said = roles.settle(frame, fixed, config, raw.unnamed)
+    notes += said
+    text = labels.words(config.label, frame.collect_schema()[config.label], config.missing_values)
+    label, said = labels.settle(
+        frame, config.label, text, config.fraud_values, config.genuine_values, config.unlabelled
+    )
+    notes += said
+    if config.unlabelled == "leave_out":
+        frame = frame.filter(label.values(text).is_not_null())
+    time = TimeFormat(config.time_format, config.time_unit, config.time_zone)
+    if config.time is not None:
+        time, said = times.settle(frame, config.time, time)
+        notes += said
+
+    types = frame.collect_schema()
+    spelling = spelling_of(config)
+    values = {name: value_of(name, types[name], role, spelling, time) for name, role in kept.items()}
+    values[config.label] = label.values(text)
+    as_read = _as_read(columns, kept, types, config)
+    nulls = _check(frame, kept, values, config)
+    roles_of: dict[str, Role] = {**kept, **dict.fromkeys(as_read.values(), "carried")}
+    # A derived column replaces its raw one: what that held is taken before.
+    replaced = {name: copy for name, copy in as_read.items() if name in config.derive}
+    if replaced:
+        held = derive.derived(read.with_columns(pl.col(n).alias(c) for n, c in replaced.items()), config.derive)
+        frame = derive.where(held, config.where)
+        if config.unlabelled == "leave_out":
+            frame = frame.filter(label.values(text).is_not_null())
+    copies = {copy: pl.col(copy if name in replaced else name) for name, copy in as_read.items()}
+    made = frame.select(value.alias(name) for name, value in {**values, **copies}.items())
+    order = [name for role in ("time", "id") for name, has in kept.items() if has == role]
+    if order != [ROW_ID]:
+        made = made.sort(order)
+    words = {c.name: c.missing_values for c in columns if c.name not in config.derive}
+    table = tuple(
+        Column(
+            name,
+            column_type(dtype),
+            roles_of[name],
+            nullable=nulls.get(name, 1) > 0,
+            missing_values=words.get(name, ()),
+        )
+        for name, dtype in made.collect_schema().items()
+    )
+    # Whole numbers beyond 64 bits have another type in the table, which a file and a record are to have too.
+    own = {c.name: c.type for c in table if c.role != "time" and c.name not in config.derive}
+    known = [
+        replace(c, type=own.get(c.name, c.type)) for c in columns if c.name != config.label or c.name in config.derive
+    ]
+    reading = Reading(
+        tuple(known), as_read, dict(config.derive), asdict(spelling_of(config)), asdict(time), asdict(layout_of(config))
+    )
+    return _Table(made, TableSchema(config.name, table, reading=reading), notes)
+
+
+def _as_read(
+    columns: Sequence[Column], kept: Mapping[str, Role], types: Mapping[str, pl.DataType], config: TableConfig
+) -> dict[str, str]:
+    """Raw columns that a record must have as they were, though the table has them in another form."""
+    names = [c.name for c in columns if c.name in config.derive and c.name != config.label]
+    read = derive.read_by(config.derive, list(config.derive))
+    if config.time is not None and config.time not in config.derive:
+        text = is_text(types[config.time])
+        if (text and config.time in read) or (not text and not types[config.time].is_temporal()):
+            names.append(config.time)
+    return {name: f"{name}_as_read" for name in dict.fromkeys(names)}
+
+
+def _raw_columns(raw: Raw, fixed: Mapping[str, Role], config: TableConfig) -> tuple[list[Column], list[str]]:
+    """The columns as they stand in the files, each with its type and its words for a missing value."""
+    # A role that is given to a derived column says nothing of the raw one that it replaces.
+    own = {name: role for name, role in fixed.items() if name not in config.derive}
+    kinds = Kinds(
+        raw.frame.drop(config.ignored, strict=False), raw.untyped, own, config.missing_values, spelling_of(config)
+    )
+    columns = [
+        Column(c.name, c.type, "carried", missing_values=() if own.get(c.name) == "label" else c.missing_values)
+        for c in kinds.columns()
+    ]
+    return columns, [*raw.notes, *kinds.notes, *kinds.na_words()]
+
+
+def _typed(frame: pl.LazyFrame, columns: Sequence[Column], config: TableConfig) -> pl.LazyFrame:
+    types = frame.collect_schema()
+    read = RawColumns([c for c in columns if _is_plain(types[c.name])], spelling_of(config))
+    frame = read.of_rows(frame.drop(config.ignored, strict=False))
+    wide = [name for name, dtype in frame.collect_schema().items() if dtype in BEYOND_INT64]
+    if not wide:
+        return frame
+    value = pl.col(wide)
+    fits = frame.select((value.cast(pl.Int64, strict=False).is_not_null() | value.is_null()).all())
+    row = fits.collect(engine="streaming").row(0, named=True)
+    return frame.with_columns(pl.col(name).cast(pl.Int64) for name, fit in row.items() if fit)
+
+
+def _is_plain(dtype: pl.DataType) -> bool:
+    return is_text(dtype) or dtype.is_numeric() or dtype == pl.Boolean
+
+
+def _check(
+    frame: pl.LazyFrame, kept: Mapping[str, Role], values: Mapping[str, pl.Expr], config: TableConfig
+) -> dict[str, int]:
+    """Refuse what cannot be trained on; gives the number of missing values of each column, in one pass."""
+    id_ = config.id or ROW_ID
+    text = [name for name, dtype in frame.collect_schema().items() if is_text(dtype)]
+    parsed = [name for name in kept if name in text and kept[name] in ("time", "numeric", "amount")]
+    unread = (pl.col(name).filter(pl.col(name).is_not_null() & values[name].is_null()).first() for name in parsed)
+    types = frame.select(value.alias(name) for name, value in values.items()).collect_schema()
+    finite = [name for name in kept if kept[name] in ("time", "amount") and types[name].is_float()]
+    infinite = (pl.when(values[name].is_infinite().any()).then(pl.lit(name)) for name in finite)
+    facts = frame.select(
+        rows=pl.len(),
+        missing=pl.struct(value.null_count().alias(name) for name, value in values.items()),
+        unread=pl.struct(pl.lit(0), *(first.cast(pl.String) for first in unread)),
+        doubled=pl.col(id_).filter(pl.col(id_).is_duplicated()).first(),
+        infinite=pl.coalesce(*infinite, pl.lit(None, pl.String)),
+    ).collect(engine="streaming").row(0, named=True)  # fmt: skip
+    if not facts["rows"]:
+        raise UserError(f"data.path={config.path} has no rows")
+    for name, value in facts["unread"].items():
+        if name in parsed and value is not None:
+            raise UserError(
+                f"data.time={name}: {value!r} is no time in the form of the others"
+                if kept[name] == "time"
+                else f"column {name} is {kept[name]} but holds {value!r}, which is no number; if that means missing, "
+                "add it to data.missing_values, else give the column another role"
+            )
+    if (name := facts["infinite"]) is not None:
+        raise UserError(
+            f"data.{kept[name]}={name} holds infinite values; correct or drop these rows, or derive a column that "
+            "has none with data.derive"
+        )
+    missing: dict[str, int] = facts["missing"]
+    for key, required in (("id", id_), ("time", config.time)):
+        if required is not None and missing[required]:
+            raise UserError(
+                f"data.{key}={required} is missing in {missing[required]} rows; fill it in, or leave these rows out: "
+                f'data.where="{required} IS NOT NULL"'
+            )
+    if facts["doubled"] is not None:
+        raise UserError(
+            f"data.id={id_}: {facts['doubled']} stands in several rows; name a column that is unique, or none "
+            "(data.id=null numbers the rows)"
+        )
+    return missing

@@ -1,0 +1,276 @@
+"""Tables as people have them: each is read right, or refused with what to type."""
+
+# ruff: noqa: E501 - a case reads best on one line
+
+import datetime
+import gzip
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from fraudlab.errors import UserError
+from tests.data.sources.table.loading import load, roles
+
+DAY = datetime.datetime
+
+# A table as text, the settings besides the label y, and the columns that come of it.
+RIGHT: dict[str, tuple[str | bytes, dict[str, Any], dict[str, list[Any]]]] = {
+    "an index without a name": (",a,y\n0,5,0\n1,6,1\n", {}, {"column_1": [0, 1], "a": [5, 6]}),
+    "a trailing comma everywhere": ("a,y,\n1,0,\n2,1,\n", {}, {"row_id": [0, 1], "a": [1, 2], "y": [0, 1]}),
+    "a trailing comma in rows alone": ("a,y\n1,0,\n2,1,\n", {}, {"row_id": [0, 1], "a": [1, 2], "y": [0, 1]}),
+    "several fraud words": ("k,y\na,ok\nb,atm\nc,web\n", {"fraud_values": ["atm", "web"]}, {"y": [0, 1, 1]}),
+    "blanks around values": ("y, amount, kind\n0, 1.5, a\n1, 2.5 ,b \n0,3.5,\ta\n", {}, {
+        "amount": [1.5, 2.5, 3.5], "kind": ["a", "b", "a"]}),
+    "semicolons": ("a;b;y\n1;x;0\n2;y;1\n", {}, {"a": [1, 2], "b": ["x", "y"]}),
+    "tabs": ("a\tb\ty\n1\tx,z\t0\n2\ty,w\t1\n", {}, {"a": [1, 2], "b": ["x,z", "y,w"]}),
+    "bars": ("a|y\n1|0\n2|1\n", {}, {"a": [1, 2]}),
+    "runs of blanks, no header": ("A11  6 1169 0\nA12 48 5951 1\n", {"label": "column_4"}, {
+        "column_1": ["A11", "A12"], "column_3": [1169, 5951]}),
+    "semicolons and decimal commas": ("a;y\n1,5;0\n-2,25;1\n", {"decimal": ","}, {"a": [1.5, -2.25]}),
+    "dollars": ("a,y\n$134.09,0\n$-77.00,1\n\"$1,234.50\",0\n", {"currency": True, "thousands": ","}, {
+        "a": [134.09, -77.0, 1234.5]}),
+    "a currency behind": ("a;y\n1.234,50 €;0\n12 EUR;1\n", {"currency": True, "decimal": ",", "thousands": "."}, {
+        "a": [1234.5, 12.0]}),
+    "thousands": ("a,y\n\"1,234\",0\n999,1\n", {"thousands": ","}, {"a": [1234, 999]}),
+    "blanks between thousands": ("a,y\n1 234.5,0\n1\u00a0000 000,1\n", {"thousands": " "}, {"a": [1234.5, 1e6]}),
+    "percent": ("a,y\n12.5%,0\n3 %,1\n", {"percent": True}, {"a": [0.125, 0.03]}),
+    "brackets": ("a,y\n(12.50),0\n3.00,1\n", {"brackets": True}, {"a": [-12.5, 3.0]}),
+    "words for a missing number": ("a,y\nNA,0\n3.5,1\nN/A,0\nnull,1\nnan,0\n#N/A,0\n", {}, {
+        "a": [None, 3.5, None, None, None, None]}),
+    "numbers as pandas writes them": ("code,y\n5.0,0\n,1\n9.0,0\n", {"categorical": ["code"]}, {"code": [5, None, 9]}),
+    "short rows": ("y,a,b\n1,2,3\n0,5\n1\n", {}, {"a": [2, 5, None], "b": [3, None, None]}),
+    "two columns of one name": ("a,a,y\n1,2,0\n3,4,1\n", {}, {"a": [1, 3], "a_2": [2, 4]}),
+    "Windows' letters": ("city,y\nMünchen,0\nKöln,1\n".encode("cp1252"), {"encoding": "cp1252"}, {
+        "city": ["München", "Köln"]}),
+    "UTF-16": ("city,y\nMünchen,0\nKöln,1\n".encode("utf-16"), {}, {"city": ["München", "Köln"]}),
+    "UTF-16 without a mark": ("city,y\nOslo,0\nRome,1\n".encode("utf-16-le"), {}, {"city": ["Oslo", "Rome"]}),
+    "a mark of UTF-8": (b"\xef\xbb\xbfcity,y\nOslo,0\nRome,1\n", {}, {"city": ["Oslo", "Rome"]}),
+    "Windows' line ends": ("a,y\r\n1,0\r\n2,1\r\n", {}, {"a": [1, 2]}),
+    "line ends of old": ("a,y\r1,0\r2,1\r", {}, {"a": [1, 2]}),
+    "title lines": ("Report of May\n\na,y\n1,0\n2,1\n", {}, {"a": [1, 2]}),
+    "Excel's line": ("sep=;\na;y\n1;0\n2;1\n", {}, {"a": [1, 2]}),
+    "blank lines": ("y,a\n1,2\n\n0,5\n\n\n1,7\n,\n", {}, {"a": [2, 5, 7]}),
+    "no header": ("23,1,0.17,0\n55,1,0.16,1\n", {"columns": ["id", "b", "c", "y"]}, {"id": [23, 55], "c": [0.17, 0.16]}),
+    "single quotes": ("who,zip,y\n'C1','28007',0\n'C2','28007',1\n", {}, {"who": ["C1", "C2"], "zip": [28007, 28007]}),
+    "a separator in single quotes": ("who,y\n'C,1',0\n'C,2',1\n", {}, {"who": ["C,1", "C,2"]}),
+    "quotes as characters": ("a,y\n\"3 inch,0\nx,1\n\"y,0\n", {"quote": "none"}, {"a": ['"3 inch', "x", '"y']}),
+    "a quote inside of a text": ('a,y\n3" pipe,0\nx,1\n', {}, {"a": ['3" pipe', "x"]}),
+    "a quoted line end": ('a,y\n"two\nlines",0\n"x, ""q""",1\n', {}, {"a": ["two\nlines", 'x, "q"']}),
+    "zeros before a code": ("zip,y\n00501,0\n90210,1\n", {}, {"zip": ["00501", "90210"]}),
+    "true and false": ("a,y\nTRUE,0\nFalse,1\n", {}, {"a": [True, False]}),
+    "a missing 0 and a label of 0 and 1": ("a,y\n0,0\n3,1\n", {"missing_values": ["0"]}, {"a": [None, 3]}),
+    "exponents": ("a,y\n1e3,0\n+.5,1\n", {}, {"a": [1000.0, 0.5]}),
+    "month first": ("t,y\n1/2/2024 2:47,0\n1/13/2024 12:05,1\n", {"time": "t"}, {
+        "t": [DAY(2024, 1, 2, 2, 47), DAY(2024, 1, 13, 12, 5)]}),
+    "day first": ("t,y\n1.2.2024,0\n13.2.2024,1\n", {"time": "t"}, {"t": [DAY(2024, 2, 1), DAY(2024, 2, 13)]}),
+    "a given form": ("t,y\n01/02/2024 09:00:00 PM,0\n01/03/2024 09:00:00 AM,1\n", {
+        "time": "t", "time_format": "%d/%m/%Y %I:%M:%S %p"}, {"t": [DAY(2024, 2, 1, 21), DAY(2024, 3, 1, 9)]}),
+    "year first in several forms": ("t,y\n2024-01-02,0\n2024-01-02 10:00,1\n2024-01-03T10:00:00.123,0\n2024/01/04,1\n", {
+        "time": "t"}, {"t": [DAY(2024, 1, 2), DAY(2024, 1, 2, 10), DAY(2024, 1, 3, 10, 0, 0, 123000), DAY(2024, 1, 4)]}),
+    "offsets": ("t,y\n2024-03-10T01:30:00-05:00,0\n2024-03-10 06:31:00Z,1\n20240310T063200 UTC,1\n", {"time": "t"}, {
+        "t": [DAY(2024, 3, 10, 6, 30), DAY(2024, 3, 10, 6, 31), DAY(2024, 3, 10, 6, 32)]}),
+    "a given zone": ("t,y\n2024-07-01T12:00:00,0\n2024-07-01T11:00:00Z,1\n", {"time": "t", "time_zone": "Europe/Paris"}, {
+        "t": [DAY(2024, 7, 1, 10), DAY(2024, 7, 1, 11)]}),
+    "milliseconds": ("t,y\n1704067200000,0\n1704070800500,1\n", {"time": "t"}, {
+        "t": [DAY(2024, 1, 1), DAY(2024, 1, 1, 1, 0, 0, 500000)], "t_as_read": [1704067200000, 1704070800500]}),
+    "seconds since 1970": ("t,y\n1704067200,0\n1704070800,1\n", {"time": "t"}, {"t": [DAY(2024, 1, 1), DAY(2024, 1, 1, 1)]}),
+    "days as numbers": ("t,y\n20240131,0\n20240201,1\n", {"time": "t"}, {"t": [DAY(2024, 1, 31), DAY(2024, 2, 1)]}),
+    "Excel's days": ("t,y\n45292,0\n45292.5,1\n", {"time": "t", "time_unit": "excel"}, {
+        "t": [DAY(2024, 1, 1), DAY(2024, 1, 1, 12)]}),
+    "steps of an hour": ("step,y\n1,0\n743,1\n", {"time": "step", "time_unit": "hours"}, {"step": [3600, 743 * 3600]}),
+    "seconds from a start": ("t,y\n\"0 \",0\n172792,1\n", {"time": "t"}, {"t": [0, 172792]}),
+    "rows left out": ("t,y\n2024-01-02,0\n9999-12-31,1\n", {"time": "t", "where": "t < '2100'"}, {"t": [DAY(2024, 1, 2)]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RIGHT)
+def test_a_table_is_read_right(case: str, tmp_path: Path) -> None:
+    text, settings, expected = RIGHT[case]
+    path = tmp_path / "t.csv"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    source = load(path, **{"label": "y", **settings})
+    frame = source.frame.collect()
+    assert {name: frame[name].to_list() for name in expected} == expected
+    if "row_id" in expected:
+        assert frame.columns == list(expected)
+    again = load(path, **{"label": "y", **settings})  # from the cache
+    assert again.schema == source.schema
+    assert again.frame.collect().equals(frame)
+
+
+# A table as text, the settings, and what the refusal says.
+REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
+    "a column without a name": (",a,y\n0,5,0\n1,6,1\n", {"id": ""}, "data.id=: .* is called by its number: column_1, a"),
+    "more words than two": ("a,y\n1,unknown\n2,1\n3,2\n", {"fraud_values": ["1"]}, (
+        r"unknown \(1\); it is not said what 2, unknown mean: .* data.genuine_values=.*data.unlabelled=leave_out")),
+    "a missing label": ("a,y\n1,0.0\n2,\n3,1.0\n", {}, "missing in 1 rows; data.unlabelled=leave_out"),
+    "dollars": ("a,y\n$1.50,0\n$2.50,1\n", {}, r"a looks like numbers \('\$1.50', .*data.currency=true, or .*categorical"),
+    "dollars of an amount": ("a,y\n$1.50,0\n$2.50,1\n", {"amount": "a"}, "data.currency=true"),
+    "two ways in two columns": ("a,b,y\n(1),2%,0\n(3),4%,1\n", {}, "a looks .*b looks .* data.brackets=true or data.percent"),
+    "a decimal comma": ('a,y\n"1000,5",0\n"2,25",1\n', {}, "say how they are written, data.decimal=','"),
+    "thousands or decimals": ('a,y\n"1,234",0\n"5,678",1\n', {}, "data.decimal=',' or data.thousands=\",\""),
+    "a word among numbers": ("a,y\nx,0\n2,1\n", {"numeric": ["a"]}, "a is numeric but holds 'x', .*data.missing_values"),
+    "the wrong separator": ("a;b;y\n1;2;0\n", {"separator": ","}, "data.label=y: the table has no such column; .*a;b;y"),
+    "another encoding": ("city,y\nMünchen,0\n".encode("cp1252"), {}, "not UTF-8; data.encoding=cp1252 .* would read 'München'"),
+    "late bytes in another encoding": (b"a,y\n" + b"x,0\n" * 90_000 + b"t\xeate,1\n", {}, "data.encoding=cp1252 .*'tête'"),
+    "the wrong encoding": (b"a,y\nt\xeate,1\n", {"encoding": "utf-16"}, "data.encoding=utf-16 does not read"),
+    "an unknown encoding": (b"a,y\nt\xeate,1\n", {"encoding": "cp99"}, "data.encoding=cp99 does not read"),
+    "a quote that is not closed": ('y,a\n1,ok\n0,"cut', {}, "line 3: a quote .* opens there and is not closed .*data.quote="),
+    "a stray quote": ('y,a\n1,ok\n0,"3 inch\n1,fine\n1,"x"\n', {}, "line 3: a quote .*data.quote=none"),
+    "too many fields": ("y,a\n1,2\n0,5\n1,3,9\n", {}, "line 4 has 3 fields where the table has 2 columns: '1,3,9'"),
+    "fields behind a trailing comma": ("y,a\n" + "1,2,\n" * 300 + "0,3,9\n", {}, "line 302 has 3 fields"),
+    "no header": ("23,1,0.17,0\n55,1,0.16,1\n", {}, "the table has no such column; the table has: column_1, column_2"),
+    "too few names": ("23,1,0\n55,1,1\n", {"columns": ["a", "y"]}, "data.columns names 2 columns, but .* has 3"),
+    "a header and no row": ("a,y\n", {}, "has no rows"),
+    "a mark before the header": ("#y,a\n1,2\n", {}, "did you mean #y"),
+    "a time that can be two": ("t,y\n01/02/2024,0\n03/04/2024,1\n", {"time": "t"}, (
+        "'01/02/2024' can be read in several ways; say data.time_format='%m/%d/%Y' .*2024-01-02.* or .*'%d/%m/%Y'")),
+    "no time at all": ("t,y\nMonday,0\nTuesday,1\n", {"time": "t"}, "no time in any known form; .*STRPTIME"),
+    "one time in another form": ("t,y\n1/2/2024,0\n12/31/2023,0\n31/12/2023,1\n", {"time": "t"}, (
+        "'%m/%d/%Y' reads 2 of 3 values but not '31/12/2023'; .*data.where=\"t <> '31/12/2023'\"")),
+    "a zone in some rows": ("t,y\n2024-03-10T01:30:00-05:00,0\n2024-03-10T06:31:00,1\n", {"time": "t"}, (
+        "1 rows have no time zone and 1 have one; .*data.time_zone=UTC")),
+    "numbers of no known unit": ("step,y\n1,0\n743,1\n", {"time": "step"}, r"data.time_unit=hours \(30.9 days in all\)"),
+    "Excel's days without a word": ("t,y\n45292,0\n45657,1\n", {"time": "t"}, r"data.time_unit=excel \(2024-01-01 to 2024-12-31\)"),
+    "the wrong unit": ("t,y\n5,0\n7,1\n", {"time": "t", "time_unit": "milliseconds"}, "data.time_unit=milliseconds does not suit"),
+    "a missing time": ("t,y\n2024-01-01,0\n,1\n", {"time": "t"}, 'missing in 1 rows; .*data.where="t IS NOT NULL"'),
+    "a doubled id": ("id,y\nA,0\nA,1\n", {"id": "id"}, "A stands in several rows"),
+    "a cast to a time": ("t,y\n1/13/2024 2:47,0\n", {"derive": {"when": "CAST(t AS TIMESTAMP)"}}, (
+        r"data.derive.when: casting .* t is text, which STRPTIME\(t, '%m/%d/%Y %H:%M'\) reads as a time")),
+    "an expression that fails": ("t,u,y\n2024-01-13,x,0\n", {"derive": {"v": "1", "d": "STRPTIME(t, '%d.%m.%Y')"}}, (
+        r"data.derive.d: .*which STRPTIME\(t, '%Y-%m-%d'\) reads")),
+    "a condition on nothing": ("a,y\n1,0\n", {"where": "b > 1"}, "data.where: .*b.*; give a SQL expression over the columns"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_table_is_refused_with_what_to_type(case: str, tmp_path: Path) -> None:
+    text, settings, message = REFUSED[case]
+    path = tmp_path / "t.csv"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(UserError, match=message):
+        load(path, **{"label": "y", **settings})
+
+
+# A table as text, the settings, what is said, and the roles of some columns.
+SAID: dict[str, tuple[str, dict[str, Any], str, dict[str, str | None]]] = {
+    "an index": (",a,y\n0,5,0\n1,6,1\n", {}, r"no inputs: column_1 \(the number of the row", {"column_1": "carried"}),
+    "an empty column": ("a,y,\n1,0,\n", {}, "column_3 .an empty column without a name", {"column_3": None}),
+    "a number of the row with a name": (
+        "n,y\n" + "".join(f"{n},{n % 2}\n" for n in range(1, 201)), {}, r"no inputs: n \(the number of the row", {
+            "n": "carried"}),
+    "a derived label": ("status,y0,a\nok,0,1\nbad,1,2\n", {
+        "label": "y", "derive": {"y": "CASE WHEN status = 'bad' THEN 1 ELSE 0 END"}}, (
+        r"no inputs: status \(read by data.derive for a label"), {"status": "carried", "a": "numeric", "y0": "numeric"}),
+    "a derived time": ("filed,b,y\n1/13/2024,1,0\n1/14/2024,2,1\n", {
+        "time": "day", "derive": {"day": "STRPTIME(filed, '%m/%d/%Y')"}}, "no inputs: filed", {"filed": "carried"}),
+    "a derived amount of two steps": ("gross,tax,y\n5,1,0\n6,2,1\n", {
+        "amount": "cents", "derive": {"net": "gross - tax", "cents": "net * 100"}}, "no inputs: gross, tax, net", {
+            "gross": "carried", "net": "carried", "cents": "amount"}),
+    "a derived amount and a role": ("gross,y\n5,0\n6,1\n", {
+        "amount": "cents", "derive": {"cents": "gross * 100"}, "numeric": ["gross"]}, "", {"gross": "numeric"}),
+    "a derived input": ("gross,y\n5,0\n6,1\n", {"derive": {"cents": "gross * 100"}}, "", {
+        "gross": "numeric", "cents": "numeric"}),
+    "one odd cell": ("a,y\n" + "1.5,0\n2.5,1\n" * 250 + "lost,0\n", {}, (
+        r"column a holds numbers and 1 other cells \('lost' 1 times\).*data.missing_values=\['lost'\]"), {"a": "numeric"}),
+    "words for missing numbers": ("a,y\nNA,0\n3,1\n", {}, "column a: 1 cells such as NA", {"a": "numeric"}),
+    "short rows": ("y,a,b\n1,2,3\n0,5\n1\n", {}, "2 lines have fewer fields than the 3 columns", {"b": "numeric"}),
+    "two columns of one name": ("a,a,y\n1,2,0\n", {}, "two columns are called a: the second is a_2", {"a_2": "numeric"}),
+    "title lines": ("Report of May\n\na,y\n1,0\n", {}, "1 lines before the table are left out, the first: 'Report of May'", {}),
+    "no header": ("23,1\n55,0\n", {"label": "column_2"}, "no header was found .*23, 1", {"column_1": "numeric"}),
+    "zeros before codes": ("zip,y\n00501,0\n90210,1\n", {}, r"column zip has zeros before its numbers \(00501\)", {
+        "zip": "categorical"}),
+    "dates": ("dob,y\n1988-03-09,0\n1990-01-01,1\n", {}, "no inputs: dob .a date as text; data.time=dob", {"dob": "carried"}),
+    "a word a row": ("name,kind,y\n" + "".join(f"n{n},k{n % 3},{n % 2}\n" for n in range(300)), {}, (
+        r"no inputs: name \(nearly a word a row \(300 in 300\); data.categorical=\[name\]"), {
+            "name": "carried", "kind": "categorical"}),
+    "the label's words": ("a,y\n1,No\n2,Yes\n3,No\n", {"fraud_values": ["Yes"]}, r"y: No \(2\), Yes \(1\); fraud: Yes", {}),
+    "the form of times": ("t,y\n1/13/2024,0\n", {"time": "t"}, "data.time_format='%m/%d/%Y', days and hours as they are", {}),
+    "the unit of times": ("t,y\n1704067200000,0\n", {"time": "t"}, "taken as milliseconds: 2024-01-01 to 2024-01-01", {}),
+    "offsets of times": ("t,y\n2024-01-01T10:00Z,0\n", {"time": "t"}, "year first, converted to UTC", {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_what_is_guessed_or_left_out_is_said(case: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text, settings, message, expected = SAID[case]
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    source = load(path, **{"label": "y", **settings})
+    said = [record.getMessage() for record in caplog.records]
+    assert message == "" or any(pl.Series([line]).str.contains(message).item() for line in said), said
+    assert len(set(said)) == len(said)
+    assert {name: roles(source).get(name) for name in expected} == expected
+
+
+TEXT = "a,b,y\n1,x,0\n2,z,1\n"
+
+
+def zipped(text: str, *names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, text)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.CSV", TEXT.encode()),
+        ("t.txt", TEXT.encode()),
+        ("t.data", TEXT.encode()),
+        ("t", TEXT.encode()),
+        ("t.tsv", TEXT.replace(",", "\t").encode()),
+        ("t.csv.gz", gzip.compress(TEXT.encode(), mtime=0)),
+        ("t.csv.zip", zipped(TEXT, "t.csv", "__MACOSX/._t.csv")),
+        ("t.jsonl", b'{"a": 1, "b": "x", "y": 0}\n{"a": 2, "b": "z", "y": 1}\n'),
+        ("t.ndjson", b'{"a": 1, "b": "x", "y": 0}\n\n{"y": 1, "b": "z", "a": 2}\n'),
+        ("t.json", b'[{"a": 1, "b": "x", "y": 0}, {"a": 2, "b": "z", "y": 1}]'),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_any_kind_of_text_by_any_name(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    frame = load(tmp_path / name, label="y").frame.collect()
+    assert frame.select("a", "b", "y").rows() == [(1, "x", 0), (2, "z", 1)]
+
+
+@pytest.mark.parametrize("name", ["t.arrow", "t.feather", "t.parquet", "t.xlsx", "table", "t.csv.zst"])
+def test_any_kind_of_binary_file(name: str, tmp_path: Path) -> None:
+    frame, path = pl.DataFrame({"a": [1, 2], "b": ["x", "z"], "y": [0, 1]}), tmp_path / name
+    match path.suffix:
+        case ".arrow" | ".feather":
+            frame.write_ipc(path)
+        case ".xlsx":
+            pytest.importorskip("xlsxwriter")
+            frame.write_excel(path)
+        case ".zst":
+            frame.lazy().sink_csv(path, compression="zstd")
+        case _:
+            frame.write_parquet(path)
+    found = load(path, label="y").frame.collect()
+    assert found.select("a", "b", "y").rows() == [(1, "x", 0), (2, "z", 1)]
+
+
+def test_excel_cells_are_read_as_those_of_csv(tmp_path: Path) -> None:
+    pytest.importorskip("xlsxwriter")
+    when = [datetime.date(2024, 1, 1), datetime.date(2024, 1, 2)]
+    pl.DataFrame({"when": when, "code": ["007", "8"], "n": ["1.5", "NA"], "y": ["no", "yes"]}).write_excel(
+        tmp_path / "t.xlsx"
+    )
+    frame = load(tmp_path / "t.xlsx", label="y", fraud_values=["yes"], time="when").frame.collect()
+    assert frame.select("when", "code", "n", "y").rows() == [
+        (DAY(2024, 1, 1), "007", 1.5, 0),
+        (DAY(2024, 1, 2), "8", None, 1),
+    ]
+
+
+def test_an_archive_of_several_tables_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.zip").write_bytes(zipped(TEXT, "one.csv", "two.csv"))
+    with pytest.raises(UserError, match=r"holds 2 files \(one.csv, two.csv\); unpack it"):
+        load(tmp_path / "t.zip", label="y")

@@ -1,0 +1,72 @@
+"""Which words of a label are fraud, and what becomes of the others."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fraudlab.errors import UserError
+from tests.data.sources.table.loading import load, write
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
+@pytest.mark.parametrize(
+    ("values", "settings"),
+    [
+        ([False, True, False], {}),
+        ([0.0, 1.0, 0.0], {}),
+        (["0", "1", "0"], {}),
+        (["'0'", " '1' ", "'0'"], {}),
+        (["FALSE", "true", "False"], {}),
+        (["no", "yes", "perhaps"], {"fraud_values": ["yes"], "genuine_values": ["no", "perhaps"]}),
+        (["no", "yes", "perhaps"], {"fraud_values": ["yes"], "unlabelled": "genuine"}),
+        ([3, 2, 3], {"fraud_values": ["2"]}),
+        ([0.0, 1.0, 2.0], {"fraud_values": ["1.0"], "genuine_values": ["0", "2"]}),
+        ([False, True, False], {"fraud_values": ["True"]}),
+        (["ok", "atm", "ok"], {"fraud_values": ["atm"]}),
+    ],
+)
+def test_labels(name: str, values: list[Any], settings: dict[str, Any], tmp_path: Path) -> None:
+    path = write(tmp_path / name, {"fraud": values})
+    assert load(path, **settings).frame.collect()["fraud"].to_list() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_a_label_of_one_class_is_left_to_the_split(value: int, tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", {"fraud": [value] * 3})
+    assert load(path).frame.collect()["fraud"].to_list() == [value] * 3
+    assert load(path, fraud_values=["1"]).frame.collect()["fraud"].to_list() == [value] * 3
+
+
+def test_rows_that_say_neither_are_refused_left_out_or_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    status = ["legit", "NA", "fraud", None, "pending", "legit"]
+    path = write(tmp_path / "t.csv", {"row": [1, 2, 3, 4, 5, 6], "status": status})
+    words: dict[str, Any] = {"label": "status", "fraud_values": ["fraud"], "genuine_values": ["legit"]}
+    with pytest.raises(UserError, match=r"legit \(2\), NA \(1\), fraud \(1\), pending \(1\); .*what NA, pending mean"):
+        load(path, **words)
+    kept = load(path, unlabelled="leave_out", **words).frame.collect()
+    assert kept.select("row_id", "row", "status").rows() == [(0, 1, 0), (2, 3, 1), (5, 6, 0)]
+    assert "3 rows without a label (NA, pending, nothing) are left out: data.unlabelled=leave_out" in caplog.text
+    kept = load(path, unlabelled="genuine", **words).frame.collect()
+    assert kept["status"].to_list() == [0, 0, 1, 0, 0, 0]
+    assert "count as genuine" in caplog.text
+    assert "legit (2), NA (1), fraud (1), pending (1); fraud: fraud" in caplog.text
+
+
+def test_words_in_another_case_are_not_taken_for_genuine(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", {"fraud": ["Yes", "YES", "yes", "No"]})
+    with pytest.raises(UserError, match="not said what No, YES, yes mean"):
+        load(path, fraud_values=["Yes"])
+    frame = load(path, fraud_values=["Yes", "YES", "yes"]).frame.collect()
+    assert frame["fraud"].to_list() == [1, 1, 1, 0]
+
+
+@pytest.mark.parametrize(("typed", "yaml"), [("True", "Yes, On or true"), ("False", "No, Off or false")])
+def test_what_yaml_makes_of_yes_is_explained(typed: str, yaml: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", {"fraud": ["Yes", "No"]})
+    with pytest.raises(
+        UserError, match=f"{typed} is not among .*YAML reads {yaml} as {typed.lower()}: write it in quo"
+    ):
+        load(path, fraud_values=[typed])
