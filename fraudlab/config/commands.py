@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from fraudlab.config.checks import MISSING, at_least, one_of
+from fraudlab.config.checks import MISSING, at_least, one_of, within
 from fraudlab.config.data import check_simulated_ieee_cis
 from fraudlab.config.estimator import EstimatorConfig
 from fraudlab.config.model import MLPConfig, TabNetConfig
@@ -51,7 +51,7 @@ class FitConfig:
         one_of("keep_on_device", self.keep_on_device, ("auto", "always", "never"))
         at_least("batch_size", self.batch_size, 2)
         at_least("eval_batch_size", self.eval_batch_size, 1)
-        at_least("seed", self.seed, 0)
+        within("seed", self.seed, 0, 2**31 - 1)  # as far as every library of trees takes them
         at_least("threads", self.threads, 0)
         at_least("label_delay_days", self.label_delay_days, 0)
 

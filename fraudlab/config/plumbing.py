@@ -93,7 +93,7 @@ def plumbing(config: Mapping[str, Any], **objects: Any) -> Any:
     try:
         # Through a partial, so that Hydra does not turn the objects into config nodes.
         return instantiate({**config, "_target_": _target(config), "_partial_": True, "_convert_": "all"})(**objects)
-    except (InstantiationException, MisconfigurationException, TypeError, ValueError) as error:
+    except (InstantiationException, MisconfigurationException, ArithmeticError, TypeError, ValueError) as error:
         raise UserError(f"{config['_target_']}: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +16,12 @@ from fraudlab.config import FeaturesConfig
 from fraudlab.data.sources.contract import Source
 from fraudlab.data.sources.registry import load_source
 from fraudlab.data.splits import Split, split_rows
+from fraudlab.errors import UserError
 from fraudlab.features import registry
 from fraudlab.features.contract import Features
 from fraudlab.files import make_once
+
+log = logging.getLogger(__name__)
 
 _WIDTH = 32  # columns of one file at least
 _AHEAD = 32  # columns read at once where they are asked for one by one
@@ -84,8 +88,15 @@ class PreparedTable:
 
     def split(self, config: Any, label_delay_days: int) -> Split:
         """The rows of each part, by the typed settings of a split; what it refuses: :func:`.splits.split_rows`."""
-        time, card = self.column(self.schema.time), self.column(self.schema.card)
-        return split_rows(config, label_delay_days, self.label, time, card)
+        label, time, card = self.label, self.column(self.schema.time), self.column(self.schema.card)
+        split = split_rows(config, label_delay_days, label, time, card)
+        share = label.to_numpy()[split.train].mean()
+        if share > 0.5:
+            log.warning(
+                "%.0f %% of the training rows are frauds by %s: if it marks the others, say which value is fraud with "
+                "data.fraud_value", 100 * share, self.schema.label,
+            )  # fmt: skip
+        return split
 
     def rows(self, rows: np.ndarray, columns: Sequence[str]) -> pl.DataFrame:
         """The named columns of ``rows``, increasing positions; only the stretch that they span is read."""
@@ -171,7 +182,18 @@ def _wide(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 
 def prepared_table(data: Any, features: FeaturesConfig, label_delay_days: int, data_dir: Path) -> PreparedTable:
-    """The prepared table of typed settings: made, or found under ``data_dir``."""
+    """The prepared table of typed settings: made, or found under ``data_dir``.
+
+    Raises:
+        UserError: no column is left to learn from.
+    """
     source = load_source(data, data_dir)
     settings = registry.settings_of(features, label_delay_days)
-    return prepare(source, registry.make(settings, source.schema), settings, data_dir)
+    made = registry.make(settings, source.schema)
+    if not (made.categorical or made.numeric):
+        roles = ", ".join(f"{column.name} ({column.role})" for column in source.schema.columns)
+        raise UserError(
+            f"data={data.name} features={features.name}: no column is left to learn from. The table has {roles}; "
+            "add columns of numbers or text, or leave fewer out (features.leave_out, data.carried)"
+        )
+    return prepare(source, made, settings, data_dir)

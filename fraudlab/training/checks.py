@@ -1,17 +1,32 @@
 """Settings that contradict each other or the machine are refused before work starts."""
 
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
-from fraudlab.config import FitConfig, TabNetConfig, TrainConfig
+from fraudlab.config import EstimatorConfig, FitConfig, PretrainConfig, TabNetConfig, TrainConfig
 from fraudlab.config.plumbing import check_plumbing
 from fraudlab.errors import UserError
+
+log = logging.getLogger(__name__)
+
+FEW_STEPS = 50
+"""A fit of fewer optimiser steps is warned of: its network has hardly moved from where it started."""
+LOGGED = {
+    "train": {"val/average_precision": "max", "train/loss": "min"},
+    "pretrain": {"val/reconstruction_loss": "min", "train/loss": "min"},
+}
+"""What each command's fit logs, and whether the largest or the smallest value is best."""
 
 
 def check_settings(config: FitConfig) -> None:
     """Check every plumbing setting before any work starts.
 
     Raises:
-        UserError: one does not exist, or asks for a device that is not there.
+        UserError: one does not exist, asks for a device that is not there, or contradicts another.
     """
     for group in ("optimizer", "scheduler", "trainer", "callbacks", "logger"):
         settings = getattr(config, group)
@@ -24,17 +39,128 @@ def check_settings(config: FitConfig) -> None:
             f"scheduler.monitor={config.scheduler['monitor']} needs a validation, which the second fit of "
             "split=time_windows has not; use refit=false, test=false or another scheduler"
         )
-    accelerator = config.trainer["accelerator"]
+    if isinstance(config.model, EstimatorConfig):
+        return  # what follows is of Lightning's trainer alone
+    _check_monitors(config)
+    _check_validation(config)
+    accelerator = config.trainer.get("accelerator")
     if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
         raise UserError(f"trainer.accelerator={accelerator}: no CUDA device is there; use trainer=auto or trainer=cpu")
     if accelerator == "mps" and not torch.backends.mps.is_available():
         raise UserError("trainer.accelerator=mps: no Apple GPU is there; use trainer=auto or trainer=cpu")
-    precision = config.trainer["precision"]
+    precision = config.trainer.get("precision")
     if precision in ("16-true", "bf16-true") and isinstance(config.model, TabNetConfig):
         mixed = precision.replace("true", "mixed")
         raise UserError(
             f"trainer.precision={precision}: TabNet's masks and statistics need single precision; "
             f"use trainer.precision={mixed}"
         )
-    if config.trainer["strategy"] == "ddp_shared_memory":
+    if config.trainer.get("strategy") == "ddp_shared_memory":
         raise UserError("trainer.strategy=ddp_shared_memory was removed; use trainer.strategy=ddp")
+
+
+def _check_monitors(config: FitConfig) -> None:
+    """What callbacks and the schedule look at is logged, and they take the better of its values for the better."""
+    logged = LOGGED["pretrain" if isinstance(config, PretrainConfig) else "train"]
+    watching = {f"callbacks.{name}": settings for name, settings in (config.callbacks or {}).items() if settings}
+    if config.scheduler:
+        watching["scheduler"] = config.scheduler
+    for where, settings in watching.items():
+        monitor, mode = settings.get("monitor"), settings.get("mode")
+        if monitor is None:
+            continue
+        if monitor not in logged:
+            raise UserError(f"{where}.monitor={monitor} is not logged; it is one of: {', '.join(logged)}")
+        if monitor == "train/loss" and where != "scheduler":
+            raise UserError(f"{where}.monitor=train/loss is not known when a validation ends; use {next(iter(logged))}")
+        if mode is not None and mode != logged[monitor]:
+            raise UserError(f"{where}.mode={mode} takes the worst {monitor} for the best; use mode={logged[monitor]}")
+
+
+def _check_validation(config: FitConfig) -> None:
+    """The fit is validated, and an epoch that is validated may be saved as the best one."""
+    trainer = config.trainer
+    if trainer.get("fast_dev_run"):
+        raise UserError("trainer.fast_dev_run keeps no checkpoint, so there is nothing to score; use debug=fast")
+    for key in ("max_epochs", "max_steps", "limit_val_batches", "limit_train_batches"):
+        if trainer.get(key) == 0:
+            raise UserError(f"trainer.{key}=0 leaves nothing to train or to choose by; set it to 1 or more")
+    epochs = trainer.get("max_epochs")
+    if epochs is None or epochs < 0:
+        return
+    each = {"trainer.check_val_every_n_epoch": trainer.get("check_val_every_n_epoch") or 1}
+    for name, settings in (config.callbacks or {}).items():
+        if settings and settings.get("every_n_epochs"):
+            each[f"callbacks.{name}.every_n_epochs"] = settings["every_n_epochs"]
+    if math.lcm(*each.values()) > epochs:
+        said = " and ".join(f"{key}={value}" for key, value in each.items() if value > 1)
+        raise UserError(
+            f"{said}: no epoch of trainer.max_epochs={epochs} would be validated and saved; "
+            "lower the one or raise the other"
+        )
+
+
+def check_steps(config: FitConfig, rows: int) -> None:
+    """Check the settings of a fit on ``rows`` rows that depend on its number of steps, and warn where that is small.
+
+    Raises:
+        UserError: the schedule needs a number of steps, and there is none; or ``trainer.max_steps`` ends the fit
+            before its first validation.
+    """
+    trainer = config.trainer
+    batches = math.ceil(rows / config.batch_size)
+    for key in ("limit_train_batches", "overfit_batches"):
+        if limit := trainer.get(key):
+            batches = limited(batches, limit)
+    an_epoch = math.ceil(batches / trainer.get("accumulate_grad_batches", 1))
+    epochs, most = trainer.get("max_epochs"), trainer.get("max_steps", -1)
+    steps = math.inf if epochs is None or epochs < 0 else epochs * an_epoch
+    steps = min(steps, most) if most > 0 else steps
+    if math.isinf(steps) and "total_steps" in (config.scheduler or {}).values():
+        raise UserError(
+            f"the schedule counts on the steps of the whole fit, and trainer.max_epochs={epochs} sets no end; "
+            "set trainer.max_epochs, trainer.max_steps or scheduler=constant"
+        )
+    first = an_epoch * (trainer.get("check_val_every_n_epoch") or 1)
+    if steps < first and "val_check_interval" not in trainer:
+        raise UserError(
+            f"trainer.max_steps={most} ends the fit before its first validation, after {first} steps; "
+            "raise it, or set +trainer.val_check_interval"
+        )
+    if steps < FEW_STEPS:
+        log.warning(
+            "this fit has %d optimiser steps (%d an epoch): too few to learn much; lower batch_size or raise "
+            "trainer.max_epochs", steps, an_epoch,
+        )  # fmt: skip
+    for name, settings in (config.callbacks or {}).items():
+        if settings and settings["_target_"].endswith(".EMAWeightAveraging"):
+            window = 1 / max(1 - settings.get("decay", 0.999), 1e-9)
+            if steps < 10 * window:
+                log.warning(
+                    "callbacks.%s averages the weights over about %.0f steps, and this fit has %d: the first steps' "
+                    "weights would count; set callbacks.%s=null or a smaller decay", name, window, steps, name,
+                )  # fmt: skip
+
+
+def limited(batches: int, limit: float) -> int:
+    """How many of ``batches`` a limit of Lightning's leaves, a share (float) or a number (int); one at least."""
+    return max(1, int(batches * limit)) if isinstance(limit, float) else min(batches, limit)
+
+
+@contextmanager
+def one_message() -> Iterator[None]:
+    """Turn whatever Lightning, torch or a library of trees raises in a fit into one message.
+
+    Raises:
+        UserError: with the original text; the original exception is its cause.
+    """
+    try:
+        yield
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # the libraries raise what they like for settings that do not suit
+        said = str(error).strip() or "no further word"
+        hint = "; lower batch_size" if isinstance(error, (torch.OutOfMemoryError, MemoryError)) else ""
+        raise UserError(
+            f"the fit failed: {type(error).__name__}: {said}{hint}\nHYDRA_FULL_ERROR=1 shows the traceback."
+        ) from error

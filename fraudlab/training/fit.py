@@ -3,6 +3,7 @@
 import difflib
 import json
 import logging
+import math
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +12,6 @@ from typing import Any, NoReturn
 
 import lightning.pytorch as L
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from fraudlab.config import EstimatorConfig, FitConfig, PretrainConfig, TrainConfig
@@ -29,12 +29,15 @@ from fraudlab.runs.folder import rank
 from fraudlab.training import fit_baseline
 from fraudlab.training.callbacks import LastCheckpoint
 from fraudlab.training.checkpoints import KEEP_PREVIOUS, LAST, newest_whole
+from fraudlab.training.checks import check_steps, limited, one_message
 from fraudlab.training.learner import FraudLearner, Learner
 from fraudlab.training.losses import make_loss
-from fraudlab.training.optimizers import make_optimizer, make_scheduler
+from fraudlab.training.optimizers import make_optimizer, make_scheduler, optimizer_settings
 from fraudlab.training.pretrained import Pretrained, shape
 from fraudlab.training.pretraining import PretrainingLearner, pretraining_network
 from fraudlab.training.trainer import make_trainer, quiet_lightning
+
+log = logging.getLogger(__name__)
 
 _FIT = "fit.json"
 EXIT_SIGTERM = 128 + 15
@@ -57,6 +60,7 @@ class Fit:
         return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
+@one_message()
 def fit(
     config: TrainConfig,
     table: PreparedTable,
@@ -85,6 +89,8 @@ def fit(
     _begin(config)
     if found := Fit.done(folder):
         return found
+    if validation is not None and not isinstance(config.model, EstimatorConfig):
+        check_steps(config, len(train))
     encoder = pretrained.encoder if pretrained else fit_encoder(table, train, config.features.encoder)
     batches = _encoded(table, encoder, train, validation, folder)
     if isinstance(config.model, EstimatorConfig):
@@ -101,18 +107,20 @@ def fit(
     learner = FraudLearner(
         network,
         make_loss(config.loss),
-        make_optimizer(config.optimizer),
+        make_optimizer(optimizer_settings(config)),
         make_scheduler(config.scheduler),
         rebuild,
     )
     return _fit(config, learner, *batches, folder, stop_after)
 
 
+@one_message()
 def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validation: Rows, folder: Path) -> Fit:
     """Fit the encoder and pretrain a TabNet on ``train``, and leave both in ``folder``; arguments as :func:`fit`'s."""
     _begin(config)
     if found := Fit.done(folder):
         return found
+    check_steps(config, len(train))
     encoder = fit_encoder(table, train, config.features.encoder)
     batches = _encoded(table, encoder, train, validation, folder)
     settings = ("pretraining_ratio", "n_shared_decoder", "n_independent_decoder")
@@ -124,7 +132,10 @@ def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validati
         "label_delay_days": config.label_delay_days,
     }
     learner = PretrainingLearner(
-        pretraining_network(rebuild), make_optimizer(config.optimizer), make_scheduler(config.scheduler), rebuild
+        pretraining_network(rebuild),
+        make_optimizer(optimizer_settings(config)),
+        make_scheduler(config.scheduler),
+        rebuild,
     )
     return _fit(config, learner, *batches, folder)
 
@@ -179,6 +190,7 @@ def _fit(
         L.seed_everything(config.seed + rank(), verbose=False)
     checkpoints = folder / "checkpoints"
     before = newest_whole(checkpoints)
+    config = _with_a_batch_at_least(config, len(train.label), 0 if validation is None else len(validation.label))
     trainer = make_trainer(config, folder, before, with_validation=validation is not None, stop_after=stop_after)
     datamodule = FraudDataModule(
         train,
@@ -193,8 +205,6 @@ def _fit(
     started = time.perf_counter()
     try:
         trainer.fit(learner, datamodule=datamodule, ckpt_path=before, weights_only=True)
-    except MisconfigurationException as error:
-        raise UserError(str(error)) from error
     except RuntimeError as error:
         if "gloo/transport" not in str(error):
             raise
@@ -208,6 +218,9 @@ def _fit(
     seconds = last.seconds if last else time.perf_counter() - started
     best_epoch = trainer.current_epoch
     checkpoint = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)), None)
+    if validation is not None and checkpoint is not None and not checkpoint.best_model_path:
+        log.warning("no epoch was saved as the best one: the last one is taken")
+        checkpoint = None
     if validation is not None and checkpoint is not None:
         saved = torch.load(checkpoint.best_model_path, map_location="cpu", weights_only=True)
         best_epoch = int(saved["epoch"]) + 1
@@ -219,6 +232,18 @@ def _fit(
     if last is not None and last.stopped:
         _leave(config)
     return fit
+
+
+def _with_a_batch_at_least(config: FitConfig, train: int, validation: int) -> FitConfig:
+    """Shares of the batches (``debug=limit``) as numbers: Lightning refuses a share of a small table that is none."""
+    trainer = dict(config.trainer)
+    for key, rows, size in (
+        ("limit_train_batches", train, config.batch_size),
+        ("limit_val_batches", validation, config.eval_batch_size),
+    ):
+        if isinstance(trainer.get(key), float) and rows:
+            trainer[key] = limited(math.ceil(rows / size), trainer[key])
+    return replace(config, trainer=trainer)
 
 
 def _ended(fit: Fit, folder: Path) -> Fit:

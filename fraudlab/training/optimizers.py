@@ -1,15 +1,30 @@
 """Optimizers and learning-rate schedules from their settings."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from fraudlab.config import FitConfig
 from fraudlab.config.plumbing import check_plumbing, plumbing
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 MakeScheduler = Callable[[torch.optim.Optimizer, int], dict[str, Any]]
+
+
+log = logging.getLogger(__name__)
+
+
+def optimizer_settings(config: FitConfig) -> dict[str, Any]:
+    """The settings of the optimiser, unfused where gradients of mixed precision are clipped: Lightning refuses both."""
+    settings = dict(config.optimizer)
+    mixed = "mixed" in str(config.trainer.get("precision"))
+    if settings.get("fused") and mixed and config.trainer.get("gradient_clip_val"):
+        log.info("optimizer.fused=true is left out: it excludes clipping with trainer.precision=*-mixed")
+        settings["fused"] = False
+    return settings
 
 
 def make_optimizer(config: Mapping[str, Any]) -> MakeOptimizer:
@@ -31,6 +46,7 @@ def make_scheduler(config: Mapping[str, Any] | None) -> MakeScheduler | None:
     check_plumbing("scheduler", settings)
 
     def make(optimizer: Any, total_steps: int) -> dict[str, Any]:
+        total_steps = max(total_steps, 2)  # of a single step, one cycle would be its end: a rate of nearly 0
         arguments = {key: total_steps if value == "total_steps" else value for key, value in settings.items()}
         return {"scheduler": plumbing(arguments, optimizer=optimizer), **lightning}
 

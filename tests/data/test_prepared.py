@@ -1,11 +1,22 @@
 """The prepared table is made once, found again, and another one when anything that decides it changes."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
+import polars as pl
+import pytest
 
-from fraudlab.config import ColumnsFeaturesConfig, EncoderConfig, HandbookConfig, HandbookFeaturesConfig
+from fraudlab.config import (
+    ColumnsFeaturesConfig,
+    EncoderConfig,
+    HandbookConfig,
+    HandbookFeaturesConfig,
+    RandomConfig,
+    TableConfig,
+)
 from fraudlab.data.prepared import prepared_table
+from fraudlab.errors import UserError
 
 DATA = HandbookConfig(customers=20, terminals=50, days=10, radius=30.0)
 
@@ -35,3 +46,25 @@ def test_rows_are_read_by_position(tmp_path: Path) -> None:
     assert identity is not None
     assert table.rows(rows, ["TRANSACTION_ID"])["TRANSACTION_ID"].to_list() == identity[rows].to_list()
     assert table.column(None) is None
+
+
+def test_a_table_without_a_feature_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    pl.DataFrame({"id": [1, 2, 3], "fraud": [0, 1, 0], "x": [1.0, 2.0, 3.0]}).write_csv(path)
+    only = TableConfig(path=str(path), label="fraud", id="id", carried=["x"])
+    with pytest.raises(UserError, match=r"no column is left to learn from. The table has id \(id\), fraud \(label\)"):
+        prepared_table(only, ColumnsFeaturesConfig(), 7, tmp_path)
+    numbers = TableConfig(path=str(path), label="fraud", id="id")
+    with pytest.raises(UserError, match="no column is left to learn from"):
+        prepared_table(numbers, ColumnsFeaturesConfig(leave_out=["x"]), 7, tmp_path)
+
+
+@pytest.mark.parametrize("frauds", [30, 70])
+def test_labels_that_look_flipped_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture, frauds: int) -> None:
+    path = tmp_path / "t.csv"
+    fraud = np.arange(100) % 10 < frauds // 10
+    pl.DataFrame({"fraud": fraud.astype(int), "x": np.arange(100.0)}).write_csv(path)
+    table = prepared_table(TableConfig(path=str(path), label="fraud"), ColumnsFeaturesConfig(), 7, tmp_path)
+    with caplog.at_level(logging.WARNING):
+        table.split(RandomConfig(), 7)
+    assert ("of the training rows are frauds by fraud" in caplog.text) is (frauds > 50)

@@ -23,7 +23,8 @@ TRAIN, VALIDATION = np.arange(150), np.arange(150, 200)
 
 
 def settings(command: str, folder: Path, *overrides: str) -> Any:
-    small = ["model.n_d=4", "model.n_a=4", "model.n_steps=2", "batch_size=50", "trainer.enable_progress_bar=false"]
+    small = ["batch_size=50", "trainer.enable_progress_bar=false"]
+    small += ["model.hidden=[4]"] if "model=mlp" in overrides else ["model.n_d=4", "model.n_a=4", "model.n_steps=2"]
     own = ["data=table", f"data.path={folder}/t.csv", "data.label=fraud", "features=columns", "trainer=cpu"]
     composed = hydra.compose(command, [*own, *small, f"paths.output_dir={folder}", "logger=none", *overrides])
     return config.typed(command, composed)
