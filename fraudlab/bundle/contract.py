@@ -1,14 +1,40 @@
 """The input contract of a bundle, ``schema.json``: which fields a record has, and what may stand in them."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from fraudlab.errors import UserError
 from fraudlab.features.contract import Features
 from fraudlab.features.handbook import HandbookFeatures
 from fraudlab.schema import Column, TableSchema
 
 _ROLES = ("id", "time", "card", "amount", "categorical", "numeric")
+_OF_THE_PAST = "a feature of the past that every training row had: send it, or start the server with serving.history"
+_ALWAYS = "every training row had it"
+_LEAST_LETTERS = 5  # of a name that may be misspelt: shorter ones differ by a letter on purpose
+_MOST_LETTERS = 64
+
+
+class Refused(UserError):
+    """Records that break the contract.
+
+    Attributes:
+        problems: what is wrong: ``{"record": position or None, "field": name or None, "problem": text}`` each.
+    """
+
+    def __init__(self, problems: Sequence[Mapping[str, Any]]) -> None:
+        first = problems[0]
+        where = " ".join(f"{name} {first[name]}" for name in ("record", "field") if first[name] is not None)
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        super().__init__(f"{where}: {first['problem']}{more}" if where else f"{first['problem']}{more}")
+        self.problems = problems
+
+
+def problem(record: int | None, field: str | None, text: str) -> dict[str, Any]:
+    """One of the ``problems`` of :class:`Refused`."""
+    return {"record": record, "field": field, "problem": text}
 
 
 def raw_columns(schema: TableSchema, features: Features) -> list[Column]:
@@ -48,33 +74,147 @@ def computed(features: Features) -> list[str]:
     return [name for name in features.numeric if name not in features.needs]
 
 
-def contract(schema: TableSchema, features: Features, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What ``schema.json`` holds: ``{"name", "simulated", "fields": [{"name", "type", "required", ...}]}``.
+def inputs(schema: TableSchema, features: Features) -> list[str]:
+    """What a score rests on of the columns that are the record's own, not looked up: those that the model reads."""
+    read = {*features.categorical, *features.numeric}
+    own = [column.name for column in schema.columns if column.role != "label"]
+    return [name for name in dict.fromkeys([*own, *computed(features)]) if name in read]
+
+
+def contract(
+    schema: TableSchema,
+    features: Features,
+    examples: Sequence[Mapping[str, Any]],
+    never_missing: Collection[str] = (),
+    least_known: int = 0,
+) -> dict[str, Any]:
+    """What ``schema.json`` holds: ``{"name", "simulated", "never_missing", "least_known", "fields"}``.
 
     Args:
         schema: the table's columns.
         features: what is computed from them.
         examples: raw records; a field's example is the first value that one of them has.
+        never_missing: of :func:`inputs`, those that every training row had; a record must have them too.
+        least_known: how many of :func:`inputs` the emptiest training row had.
     """
     needs = getattr(features, "needs", ())
+    as_read = schema.reading.as_read if schema.reading is not None else {}
+    columns = raw_columns(schema, features)
+    columns += [Column(name, "number", "numeric", nullable=True) for name in computed(features)]
     fields = []
-    for column in raw_columns(schema, features):
-        required = not column.nullable and (column.role in ("time", "amount") or column.name in needs)
-        fields.append(_field(column, required, examples))
-    fields += [_field(Column(name, "number", "numeric", nullable=True), False, examples) for name in computed(features)]
-    return {"name": schema.name, "simulated": schema.simulated, "fields": fields}
+    for column in columns:
+        always = as_read.get(column.name, column.name) in never_missing
+        required = always or (not column.nullable and (column.role in ("time", "amount") or column.name in needs))
+        fields.append(_field(column, required, always, examples))
+    return {
+        "name": schema.name,
+        "simulated": schema.simulated,
+        "never_missing": sorted(never_missing),
+        "least_known": least_known,
+        "fields": fields,
+    }
 
 
-def _field(column: Column, required: bool, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _field(column: Column, required: bool, always: bool, examples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     known = (record[column.name] for record in examples if record.get(column.name) is not None)
     return {
         "name": column.name,
         "type": column.type,
         "required": required,
         "nullable": not required,
+        "never_missing": always,
         "minimum": column.minimum,
         "maximum": column.maximum,
         "missing_values": list(column.missing_values),
         "role": column.role,
         "example": next(known, None),
     }
+
+
+def completed(schema: dict[str, Any], numbers: Collection[str]) -> dict[str, Any]:
+    """``schema.json`` with what those of earlier versions do not say of missing values.
+
+    Args:
+        schema: its content.
+        numbers: of :func:`inputs`, the numeric ones that were never missing where the encoder was fitted.
+    """
+    if "never_missing" in schema:
+        return schema
+    fields = [{**field, "never_missing": field["name"] in numbers} for field in schema["fields"]]
+    for field in fields:
+        field["required"] = field["required"] or field["never_missing"]
+        field["nullable"] = not field["required"]
+    return {**schema, "never_missing": sorted(numbers), "least_known": 1, "fields": fields}
+
+
+def served(schema: Mapping[str, Any], features: Features, *, history: bool) -> dict[str, Any]:
+    """The contract of a server's clients: that of the bundle, with ``why`` a field is required, and its ``form``.
+
+    With a history the features of the past are looked up, so a record need not carry them, and its raw fields must be
+    such as the history takes: an id, a time without a zone, an amount in whole cents.
+    """
+    past = set(computed(features))
+    fields = []
+    for field in schema["fields"]:
+        field = {"why": _ALWAYS if field["never_missing"] else None, "form": None, **field}
+        if field["name"] in past:
+            if history:
+                field |= {"required": False, "nullable": True, "why": None}
+            elif field["required"]:
+                field["why"] = _OF_THE_PAST
+        elif history:
+            field |= HISTORY_FIELDS.get(field["name"], {})
+        fields.append(field)
+    return {**schema, "fields": fields}
+
+
+_INTEGER = {"type": "integer", "required": True, "nullable": False, "why": "the history needs it"}
+HISTORY_FIELDS: dict[str, dict[str, Any]] = {
+    "TRANSACTION_ID": {**_INTEGER, "role": "id"},
+    "TX_DATETIME": {"type": "datetime", "required": True, "nullable": False, "form": "without a zone"},
+    "CUSTOMER_ID": _INTEGER,
+    "TERMINAL_ID": _INTEGER,
+    "TX_AMOUNT": {"required": True, "nullable": False, "form": "whole cents", "minimum": -1e9, "maximum": 1e9},
+}
+"""What the history's raw fields must be, over what the bundle says of them."""
+
+
+def missing_needed(record: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """Which of ``names`` have no value in ``record``; NaN and infinities are none."""
+    return [
+        name
+        for name in names
+        if (value := record.get(name)) is None or (isinstance(value, float) and not math.isfinite(value))
+    ]
+
+
+class Names:
+    """Finds the field that a wrong name may stand for.
+
+    Names are alike where they differ in case, blanks, hyphens, underscores or dots alone, and, from five letters on,
+    where one letter is missing, added or another. Digits count: V1 is not V2. A look-up takes microseconds, whatever
+    the number of fields, since clients choose the names.
+
+    Args:
+        names: of the fields.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._near: dict[str, str] = {}
+        for name in names:
+            for form in _forms(name):
+                self._near.setdefault(form, name)
+
+    def near(self, name: str) -> str | None:
+        """The field that ``name`` may stand for."""
+        return next((found for form in _forms(name) if (found := self._near.get(form)) is not None), None)
+
+
+def _forms(name: str) -> list[str]:
+    """What names that are alike have in common: the plain name, then it without one of its letters."""
+    if len(name) > _MOST_LETTERS:
+        return []
+    plain = "".join(character for character in name.casefold() if character not in " -_.\t")
+    if sum(character.isalpha() for character in plain) < _LEAST_LETTERS:
+        return [plain]
+    return [plain, *(plain[:i] + plain[i + 1 :] for i, letter in enumerate(plain) if not letter.isdigit())]

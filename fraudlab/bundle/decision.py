@@ -86,8 +86,27 @@ class Decision:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Decision":
-        """What :meth:`to_dict` gave."""
-        return cls(**plain)
+        """What :meth:`to_dict` gave.
+
+        Raises:
+            ValueError: thresholds, budget or calibration are no finite numbers, or ``high`` begins below ``medium``.
+        """
+        made = cls(**plain)
+        for name, values in (("thresholds", made.thresholds), ("budget", made.budget)):
+            if set(values) != {"medium", "high"} or not all(map(_is_number, values.values())):
+                raise ValueError(f"{name} {values} are no two numbers, medium and high")
+        if made.thresholds["high"] < made.thresholds["medium"]:
+            raise ValueError(f"thresholds {made.thresholds} have high below medium")
+        fitted = made.calibration
+        if fitted is not None and not (set(fitted) == {"slope", "intercept"} and all(map(_is_number, fitted.values()))):
+            raise ValueError(f"calibration {fitted} is no slope and intercept")
+        if not all(_is_number(point["threshold"]) for point in made.operating_points):
+            raise ValueError("an operating point has no threshold")
+        return made
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _calibrated(fitted: Mapping[str, float] | None, probability: Array) -> NDArray[np.float64]:

@@ -1,7 +1,9 @@
 """A loaded bundle: records to scores and reasons, with NumPy and ONNX Runtime alone."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.bundle import formats, manifest
+from fraudlab.bundle.contract import Refused, completed, computed, inputs, missing_needed, problem
 from fraudlab.bundle.decision import Decision
 from fraudlab.bundle.ort import onnxruntime
 from fraudlab.bundle.reading import InputReading
@@ -39,6 +42,9 @@ class Bundle:
         manifest, schema, metrics: content of the JSON files of these names.
         decision: calibration and risk levels.
         reading: what makes the table's columns of those that a record or a file has.
+        inputs: columns of a record that the model reads as they are.
+        never_missing: those of them that every training row had, as a record must.
+        features, lookups: what turns a record into the encoder's columns.
         features, lookups: what turns a record into the encoder's columns.
         encoder: what turns those into arrays.
     """
@@ -47,49 +53,109 @@ class Bundle:
         self.path = folder
         self.version = version
         self.manifest = facts
-        self.schema: dict[str, Any] = self._json("schema.json")
-        self.metrics: dict[str, Any] = self._json("metrics.json")
-        self.decision = Decision.from_dict(self._json("decision.json"))
-        features = self._json("features.json")
-        table = TableSchema.from_dict(features["schema"])
-        self.reading = InputReading(self.schema["fields"], table)
-        self.features = registry.make(features["settings"], table)
+        self.encoder = TableEncoder.load(folder)
+        with self._content("features.json") as features:
+            table = TableSchema.from_dict(features["schema"])
+            self.features = registry.make(features["settings"], table)
+        self.inputs = inputs(table, self.features)
+        with self._content("schema.json") as schema:
+            numbers = self.encoder.never_missing.intersection(self.inputs)
+            self.schema: dict[str, Any] = completed(schema, numbers)
+            self.never_missing: list[str] = self.schema["never_missing"]
+            self.reading = InputReading(self.schema["fields"], table)
+        self._casts = {column.name: _CASTS[column.type] for column in table.columns if column.type in _CASTS}
+        self._casts |= dict.fromkeys(computed(self.features), _real)
+        with self._content("metrics.json") as metrics:
+            self.metrics: dict[str, Any] = metrics
+        with self._content("decision.json") as decision:
+            self.decision = Decision.from_dict(decision)
         self.lookups = {
             path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in folder.glob("look_ups/*.npy")
         }
-        self.encoder = TableEncoder.load(folder)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        self._session = onnxruntime.InferenceSession(
-            (folder / "model.onnx").read_bytes(), options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            self._session = onnxruntime.InferenceSession(
+                (folder / "model.onnx").read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's own, one for each kind of fault
+            raise UserError(f"bundle {folder}: model.onnx cannot be run ({_line(error)}); export again") from error
         self._inputs = [given.name for given in self._session.get_inputs()]
+        widths = {"categorical": len(self.encoder.categorical), "numeric": self.encoder.num_numeric}
+        found = {given.name: given.shape[-1] for given in self._session.get_inputs()}
+        wrong = [name for name, width in found.items() if isinstance(width, int) and width != widths.get(name)]
+        if wrong or "score" not in [output.name for output in self._session.get_outputs()]:
+            raise UserError(f"bundle {folder}: model.onnx is not the model of this encoder ({found}); export again")
         self.has_masks = "importance" in [output.name for output in self._session.get_outputs()]
 
     def columns(self, record: Record) -> dict[str, Any]:
         """The columns that the encoder reads, of a raw record."""
-        return self.features.of_record(self.reading.of_record(record), self.lookups)
+        return self.features.of_record(self._typed(record), self.lookups)
+
+    def _typed(self, record: Record) -> dict[str, Any]:
+        """The record in the types of its table, so that it is what a row would be; None for what stands for missing.
+
+        JSON has one kind of number: 7.0 is an integer too, and 7 is a real number.
+        """
+        casts = self._casts
+        return {
+            name: casts[name](value) if type(value) in (int, float) and name in casts else value
+            for name, value in self.reading.of_record(record).items()
+        }
+
+    def _check(self, position: int, record: Record) -> None:
+        """Refuse a record of which no score can be trusted: it lacks what every training row had, or nearly all."""
+        if lacking := missing_needed(record, self.never_missing):
+            says = "required: every training row had it"
+            raise Refused([problem(position, name, says) for name in lacking])
+        known = len(self.inputs) - len(missing_needed(record, self.inputs))
+        if self.too_few(known):
+            says = f"has {known} of the {len(self.inputs)} fields that the model reads; every training row had"
+            raise Refused([problem(position, None, f"{says} {self.schema['least_known']} at least")])
+
+    def too_few(self, known: int) -> bool:
+        """Whether a record with values in ``known`` of the fields ``inputs`` lacks most of what training rows had."""
+        return 2 * known < int(self.schema["least_known"])
 
     def encode(self, records: Sequence[Record]) -> Arrays:
         """The arrays of raw records: ``categorical`` int64 [n, C], ``numeric`` float32 [n, N].
 
         Raises:
-            UserError: a value is no number where one belongs; the message names the column.
+            Refused: a value is no number where one belongs, or a record lacks what every training row had, or most of
+                its fields; the message names the record and the column.
         """
-        rows = [self.encoder.encode(self.columns(record)) for record in records]
+        rows = [self._encoded(position, record) for position, record in enumerate(records)]
         categorical = np.empty((len(rows), len(self.encoder.categorical)), np.int64)
         numeric = np.empty((len(rows), self.encoder.num_numeric), np.float32)
         for i, row in enumerate(rows):
             categorical[i], numeric[i] = row.categorical[0], row.numeric[0]
         return Arrays(categorical, numeric)
 
+    def _encoded(self, position: int, record: Record) -> Arrays:
+        try:
+            typed = self._typed(record)
+            self._check(position, typed)
+            return self.encoder.encode(self.features.of_record(typed, self.lookups))
+        except Refused:
+            raise
+        except UserError as error:
+            raise Refused([problem(position, None, str(error))]) from error
+
     def probability(self, arrays: Arrays) -> NDArray[np.float32]:
         """Probability of fraud [n] as the network gives it."""
         return self._run("score", arrays)
 
     def score(self, arrays: Arrays) -> NDArray[np.float64]:
-        """Calibrated probability of fraud [n]."""
-        return self.decision.calibrate(self.probability(arrays))
+        """Calibrated probability of fraud [n].
+
+        Raises:
+            Refused: the model gives no number for a record, since its values lie too far out.
+        """
+        score = self.decision.calibrate(self.probability(arrays))
+        if not np.isfinite(score).all():
+            says = "its numbers lie too far out for the model to give a score; check them"
+            raise Refused([problem(int(position), None, says) for position in np.flatnonzero(~np.isfinite(score))])
+        return score
 
     def predict(self, records: Sequence[Record]) -> NDArray[np.float64]:
         """Calibrated probability of fraud [n] of raw records."""
@@ -107,8 +173,8 @@ class Bundle:
         """
         if not self.has_masks:
             raise UserError(f"bundle {self.path}: its model has no masks to explain a score by; export a model=tabnet")
-        columns = [self.columns(record) for record in records]
         importance = self._run("importance", self.encode(records))
+        columns = [self.columns(record) for record in records]
         numeric = self.features.numeric
         indicators = [name.removesuffix("_missing") for name in self.encoder.numeric_names[len(numeric) :]]
         names = [*self.encoder.categorical, *numeric]
@@ -126,12 +192,22 @@ class Bundle:
     @property
     def parity(self) -> dict[str, Any]:
         """How far bundle and checkpoint were apart at export: content of ``parity.json``."""
-        return self._json("parity.json")
+        with self._content("parity.json") as parity:
+            return parity
 
     def golden(self) -> list[dict[str, Any]]:
         """Raw records with their expected scores: ``[{"record", "score"}]``."""
         text = (self.path / "golden.jsonl").read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines()]
+        try:
+            golden = [json.loads(line) for line in text.splitlines()]
+            whole = all(isinstance(row["record"], dict) and math.isfinite(row["score"]) for row in golden)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"bundle {self.path}: golden.jsonl cannot be read ({_line(error)}); export again"
+            ) from error
+        if not golden or not whole:
+            raise UserError(f"bundle {self.path}: golden.jsonl holds no record with a score; export again")
+        return golden
 
     def check(self) -> None:
         """Score the golden records.
@@ -141,7 +217,12 @@ class Bundle:
         """
         golden = self.golden()
         expected = np.array([row["score"] for row in golden])
-        difference = np.abs(self.predict([row["record"] for row in golden]) - expected)
+        try:
+            difference = np.abs(self.predict([row["record"] for row in golden]) - expected)
+        except Refused as error:
+            raise UserError(
+                f"bundle {self.path}: golden {error}; its files do not belong together, export again"
+            ) from error
         if not (difference <= GOLDEN_TOLERANCE).all():  # also false for NaN
             worst = int(np.nanargmax(difference))
             raise UserError(
@@ -160,10 +241,36 @@ class Bundle:
             return np.empty((0, width) if output == "importance" else 0, np.float32)
         return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
-    def _json(self, name: str) -> dict[str, Any]:
-        read = json.loads((self.path / name).read_text(encoding="utf-8"))
-        written = self.manifest.get("format", formats.FORMAT)  # a bundle that is being exported has no manifest yet
-        return dict(formats.upgraded(name, read, written))
+    @contextmanager
+    def _content(self, name: str) -> Iterator[dict[str, Any]]:
+        """The content of a JSON file; what goes wrong with it is told in one message."""
+        try:
+            read = json.loads((self.path / name).read_text(encoding="utf-8"))
+            written = self.manifest.get("format", formats.FORMAT)  # a bundle that is being exported has no manifest yet
+            yield dict(formats.upgraded(name, read, written))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"bundle {self.path}: {name} is not what an export writes ({_line(error)}); export again"
+            ) from error
+
+
+def _line(error: Exception) -> str:
+    """An error's type and the first line of its text."""
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+
+
+def _whole(value: float) -> float:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _real(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return value  # said in words where it is encoded
+
+
+_CASTS: dict[str, Callable[[float], float]] = {"integer": _whole, "number": _real}
 
 
 def load(path: str | Path, *, threads: int = 1) -> Bundle:

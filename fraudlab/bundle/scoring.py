@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 from tqdm import tqdm
 
+from fraudlab.bundle.contract import Refused
+from fraudlab.bundle.rows import RowCheck, check_names
 from fraudlab.bundle.runtime import Bundle
 from fraudlab.data.sources.table.dialect import Layout
 from fraudlab.data.sources.table.files import Found, find
@@ -41,7 +43,8 @@ def score_file(bundle: Bundle, source: str | Path, target: Path, threads: int = 
         The written table, lazily.
 
     Raises:
-        UserError: a file is of another kind, cannot be read, lacks a required column or holds text for a number.
+        UserError: a file is of another kind, cannot be read, has other columns than the bundle, or a row that the
+            contract refuses; the message names them.
     """
     if target.suffix not in _ENDINGS:
         raise UserError(f"output={target} is neither CSV nor Parquet by its name (.csv or .parquet)")
@@ -81,9 +84,8 @@ def _scan(bundle: Bundle, source: str, scratch: Path) -> pl.LazyFrame:
     for note in raw.notes:
         log.warning(note)
     have = raw.frame.collect_schema()
+    check_names(bundle, source, list(have))
     lacking = [name for name in fields if name not in have]
-    if required := [name for name in lacking if fields[name]["required"]]:
-        raise UserError(f"input={source} lacks the columns {', '.join(required)}; it has: {', '.join(have)}")
     frame = raw.frame.select(name for name in fields if name in have)
     _check(bundle, source, frame)
     lacking_ones = (pl.lit(None, _TYPES[fields[name]["type"]]).alias(name) for name in lacking)
@@ -130,20 +132,26 @@ def _blocks(frame: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
 
 def _scores(bundle: Bundle, frame: pl.LazyFrame, key: str | None, threads: int) -> Iterator[pl.DataFrame]:
     """The table's rows scored in order; a few blocks are read ahead of the threads, never more."""
+    check = RowCheck(bundle)
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[pl.DataFrame]] = deque()
         for start, block in _blocks(frame):
-            waiting.append(pool.submit(_scored, bundle, block, start, key))
+            waiting.append(pool.submit(_scored, bundle, check, block, start, key))
             if len(waiting) > 2 * threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _scored(bundle: Bundle, block: pl.DataFrame, start: int, key: str | None) -> pl.DataFrame:
-    columns = bundle.features.of_records(block, bundle.lookups)
-    score = bundle.score(bundle.encoder.transform(columns))
-    name = {"row": np.arange(start, start + len(block))} if key is None else {key: block[key]}
+def _scored(bundle: Bundle, check: RowCheck, block: pl.DataFrame, start: int, key: str | None) -> pl.DataFrame:
+    rows = check(block, start)
+    columns = bundle.features.of_records(rows, bundle.lookups)
+    try:
+        score = bundle.score(bundle.encoder.transform(columns))
+    except Refused as error:
+        first = error.problems[0]
+        raise UserError(f"row {start + first['record'] + 1}: {first['problem']}") from error
+    name = {"row": np.arange(start, start + len(block))} if key is None else {key: rows[key]}
     return pl.DataFrame({**name, "score": score, "risk_level": bundle.decision.levels(score)})
 
 

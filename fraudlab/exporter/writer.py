@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from fraudlab.bundle import manifest
-from fraudlab.bundle.contract import computed, contract, raw_columns
+from fraudlab.bundle.contract import computed, contract, inputs, raw_columns
 from fraudlab.bundle.decision import Decision
 from fraudlab.bundle.runtime import Bundle
 from fraudlab.config import EstimatorConfig, ExportConfig
@@ -100,13 +101,46 @@ class _Trained:
         """Columns that the encoder reads."""
         return list(dict.fromkeys([*self.table.categorical, *self.table.numeric]))
 
-    @property
+    @cached_property
     def golden_rows(self) -> np.ndarray:
-        return golden_rows(self.split.validation, self.table.label)
+        """Rows of the validation split that a server would score."""
+        has_all = _known(self.table.rows(self.split.validation, sorted(self.never_missing)))
+        rows = self.split.validation[has_all.select(pl.all_horizontal(pl.lit(True), pl.all())).to_series().to_numpy()]
+        if not len(rows):
+            raise UserError(
+                f"every validation row lacks one of {', '.join(sorted(self.never_missing))}, which all training rows "
+                "had: such rows have no score that could be trusted. Choose another split, or leave the columns out"
+            )
+        return golden_rows(rows, self.table.label)
+
+    @property
+    def never_missing(self) -> set[str]:
+        """Fields of a record that every training row had."""
+        return self._learnt_from[0]
+
+    @property
+    def least_known(self) -> int:
+        """How many of the fields that the model reads the emptiest training row had."""
+        return self._learnt_from[1]
+
+    @cached_property
+    def _learnt_from(self) -> tuple[set[str], int]:
+        names = inputs(self.table.schema, self.table.features)
+        known = _known(self.table.rows(self.split.train, names))
+        least: Any = known.sum_horizontal().min()
+        return {name for name in names if known[name].all()}, int(least or 0)
 
     def score(self, batch: Batch) -> np.ndarray:
         """The checkpoint's probabilities, as the run's own metrics were taken of."""
         return score(self.network, batch, self.config.eval_batch_size)
+
+
+def _known(rows: pl.DataFrame) -> pl.DataFrame:
+    """Which values are not missing: NaN and infinities are, as the encoder has it."""
+    return rows.select(
+        pl.col(name).is_finite().fill_null(False) if dtype.is_float() else pl.col(name).is_not_null()
+        for name, dtype in rows.schema.items()
+    )
 
 
 def _facts(config: ExportConfig, trained: _Trained) -> dict[str, Any]:
@@ -136,7 +170,8 @@ def _write_input(trained: _Trained, folder: Path) -> list[dict[str, Any]]:
     records = records_of(table, trained.golden_rows, names, as_read)
     trained.encoder.save(folder)
     settings = settings_of(trained.config.features, trained.config.label_delay_days)
-    write_json(folder / "schema.json", contract(table.schema, features, records))
+    schema = contract(table.schema, features, records, trained.never_missing, trained.least_known)
+    write_json(folder / "schema.json", schema)
     write_json(folder / "features.json", {"settings": settings, "schema": table.schema.to_dict()})
     _save_look_ups(folder / "look_ups", features.lookups(table.source))
     return records

@@ -104,6 +104,11 @@ class TableEncoder:
         """Number of numeric outputs, N."""
         return len(self.numeric_names)
 
+    @property
+    def never_missing(self) -> frozenset[str]:
+        """Numeric columns of which the fit saw no missing value."""
+        return frozenset(self._numeric).difference(self._indicators)
+
     @classmethod
     def fit(
         cls,

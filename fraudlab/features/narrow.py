@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudlab.errors import UserError
 from fraudlab.features.numbers import as_number
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def narrowed(record: Mapping[str, Any], lookups: Mapping[str, NDArray[Any]]) -> 
     """The record with its numbers rounded where the table rounds them, and None for NaN.
 
     Raises:
-        UserError: a value is no number where the table has numbers; the message names the column.
+        UserError: a value is no number where the table has numbers, or beyond what the table can hold; the message
+            names the column.
     """
     made = {name: None if value != value else value for name, value in record.items()}
     names = [name for name in lookups[NARROW].tolist() if made.get(name) is not None]
@@ -36,6 +38,10 @@ def narrowed(record: Mapping[str, Any], lookups: Mapping[str, NDArray[Any]]) -> 
         wide = np.array([as_number(name, made[name]) for name in names], np.float64)
     with np.errstate(over="ignore"):
         narrow = wide.astype(np.float32).astype(np.float64)
+    beyond = np.isinf(narrow) & np.isfinite(wide)
+    if beyond.any():
+        place = int(beyond.argmax())
+        raise _beyond(names[place], wide[place])
     made.update(zip(names, narrow.tolist(), strict=True))
     return made
 
@@ -55,4 +61,14 @@ def narrowed_rows(records: "pl.DataFrame", lookups: Mapping[str, NDArray[Any]]) 
     )
     # By way of float64, as one record's value comes.
     others = [name for name in names if types[name] != pl.Float32]
-    return wide.with_columns(pl.col(others).cast(pl.Float64).cast(pl.Float32))
+    doubles = wide.select(pl.col(others).cast(pl.Float64))
+    singles = doubles.cast(pl.Float32)
+    for name in others:
+        beyond = (singles[name].is_infinite() & doubles[name].is_finite()).fill_null(False)
+        if beyond.any():
+            raise _beyond(name, doubles[name].filter(beyond)[0])
+    return wide.with_columns(singles.get_columns())
+
+
+def _beyond(name: str, value: float) -> UserError:
+    return UserError(f"column {name}: {value:g} is beyond the single precision that the training table holds it in")

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from fraudlab.bundle import Bundle
-from fraudlab.bundle.contract import contract
+from fraudlab.bundle.contract import contract, served
 from fraudlab.bundle.decision import Decision
 from fraudlab.bundle.scoring import score_file
 from fraudlab.config import TableConfig
@@ -143,5 +143,6 @@ def test_whole_numbers_beyond_64_bits_are_scored_as_they_were_learnt(name: str, 
     assert len(set(scored["score"])) == 3
     asked = [{"key": str(number), "shop": str(number), "size": float(number)} for number in large]
     assert bundle.predict(asked).tolist() == scored["score"].to_list()
-    checked = Contract(bundle.schema, max_records=3, refuse_unknown=True).check(json.dumps(asked).encode())
+    schema = served(bundle.schema, bundle.features, history=False)
+    checked = Contract(schema, max_records=3, refuse_unknown=True).check(json.dumps(asked).encode())
     assert checked.records == asked

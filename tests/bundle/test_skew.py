@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from fraudlab import bundle as bundles
 from fraudlab.bundle import Bundle
+from fraudlab.bundle.contract import served as clients
+from fraudlab.bundle.scoring import score_file
 from fraudlab.data.batches import Batch
+from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
 from fraudlab.serving.contract import Contract
 from fraudlab.training.scoring import load_network, score
@@ -65,7 +68,7 @@ def _same(one: Arrays, other: Arrays) -> bool:
 def test_service_batch_file_and_training_agree(
     bundle: Bundle, network: Any, records: list, data: st.DataObject
 ) -> None:
-    contract = Contract(bundle.schema, max_records=10, refuse_unknown=False)
+    contract = Contract(clients(bundle.schema, bundle.features, history=False), max_records=10, refuse_unknown=False)
     starts = data.draw(st.lists(st.sampled_from(records), min_size=1, max_size=4))
     made = [_drawn(data, bundle, start) for start in starts]
     limits = {f["name"]: (f["minimum"], f["maximum"]) for f in bundle.schema["fields"]}
@@ -91,6 +94,43 @@ def test_service_batch_file_and_training_agree(
     assert np.abs(one_by_one - bundle.score(batch)).max() < 1e-6
     assert np.abs(bundle.probability(of_file) - trained).max() < 1e-6
     assert np.abs(one_by_one - bundle.decision.calibrate(trained)).max() < 1e-6
+
+
+_FAR_OUT = st.one_of(
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([1e308, -1e308, 3.5e38, -3.5e38, 3.4e38, 1e38, 1e300, 1e19, 2.0**63, 1e-320, 4.5, -0.0]),
+    st.sampled_from([2**63 - 1, -(2**63) + 1, 2**53 + 1, 10**15, 0]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_finite_number_has_one_score_or_one_refusal(
+    bundle: Bundle, records: list, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """By way of the service's check and a worker, and by way of a file."""
+    numeric = [field for field in bundle.schema["fields"] if field["type"] in ("integer", "number")]
+    field = data.draw(st.sampled_from(numeric), label="field")
+    number = data.draw(_FAR_OUT, label="number")
+    record = {**records[0], field["name"]: number}
+    try:
+        contract = Contract(clients(bundle.schema, bundle.features, history=False), max_records=1, refuse_unknown=False)
+        online = bundle.predict(contract.check(json.dumps(record).encode()).records).tolist()
+    except UserError:
+        online = None
+    folder = tmp_path_factory.mktemp("file")
+    types = {f["name"]: pl.Float64 for f in numeric if f["name"] == field["name"] and isinstance(number, float)}
+    table = pl.DataFrame([record], infer_schema_length=None, schema_overrides=types)
+    table.write_parquet(folder / "in.parquet")
+    (folder / "in.csv").write_text(
+        ",".join(record) + "\n" + ",".join("" if value is None else str(value) for value in record.values()) + "\n"
+    )
+    for name in ("in.parquet", "in.csv"):
+        try:
+            of_file = score_file(bundle, folder / name, folder / "out.parquet").collect()["score"].to_list()
+        except UserError:
+            of_file = None
+        assert of_file == online, name
 
 
 @settings(max_examples=10, deadline=None)

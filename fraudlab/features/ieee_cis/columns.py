@@ -47,6 +47,8 @@ KEYS = ("addr1", "card1", "card2", "card3", "P_emaildomain", "card1_addr1", "car
 FRACTION = 1024  # of a card's number, should it have decimals
 CLIENT = 1000  # card1 and addr1 in one number; the source checks that addr1 lies below
 DETAIL = 1 << 21  # so many days of an account's beginning, and e-mail domains, are told apart of one client
+NOWHERE = -(2**63)  # a number that no key has
+MOST_NUMBER = 2**31  # of a card or an address, that clients' numbers stay within 64 bits
 EMAILS = "emails"  # name of the lookup that numbers the domains
 
 COUNTED = ("card1", "account")

@@ -15,6 +15,8 @@ from fraudlab.features.ieee_cis.columns import (
     EMAILS,
     FRACTION,
     KEYS,
+    MOST_NUMBER,
+    NOWHERE,
     ROW_CATEGORICAL,
     ROW_NUMERIC,
     names_by,
@@ -84,17 +86,19 @@ def of_past(record: Mapping[str, Any], lookups: Lookups) -> dict[str, float | No
 def keys(record: Mapping[str, Any], lookups: Lookups) -> dict[str, int]:
     """The numbers by which ``past`` groups the record's row; one that no row has where a domain is new."""
     cards = {name: record.get(name) for name in ("addr1", "card1", "card2", "card3")}
-    number = {name: int((-1.0 if value is None else float(value)) * FRACTION) for name, value in cards.items()}
+    number = {name: _in_64_bits((-1.0 if value is None else float(value)) * FRACTION) for name, value in cards.items()}
     domains, domain = lookups[EMAILS], _text(record.get("P_emaildomain"))
     email = 0
     if domain is not None:
         place = int(domains.searchsorted(domain))
         email = place + 1 if place < len(domains) and domains[place] == domain else len(domains) + 1
-    client = int(cards["card1"] or 0) * CLIENT + int(cards["addr1"] or 0)
+    card, address = float(cards["card1"] or 0), float(cards["addr1"] or 0)
+    fits = abs(card) < MOST_NUMBER and abs(address) < MOST_NUMBER
+    client = int(card) * CLIENT + int(address) if fits else NOWHERE
     time, d1 = record.get("TransactionDT"), record.get("D1")
     day = 0
     if time is not None and d1 is not None:
-        day = min(max(math.floor(time // DAY - d1) + DETAIL // 2, 1), DETAIL - 1)
+        day = min(max(math.floor(float(time) // DAY - d1) + DETAIL // 2, 1), DETAIL - 1)
     made = (
         number["addr1"],
         number["card1"],
@@ -102,10 +106,15 @@ def keys(record: Mapping[str, Any], lookups: Lookups) -> dict[str, int]:
         number["card3"],
         email,
         client,
-        client * DETAIL + email,
-        client * DETAIL + day,
+        client * DETAIL + email if fits else NOWHERE,
+        client * DETAIL + day if fits else NOWHERE,
     )
     return dict(zip(KEYS, made, strict=True))
+
+
+def _in_64_bits(number: float) -> int:
+    """The whole part of ``number``, or what no row's key is."""
+    return int(number) if abs(number) < 2.0**63 else NOWHERE
 
 
 def _text(value: Any) -> str | None:

@@ -5,11 +5,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fraudlab.features.contract import Lookups
-from fraudlab.features.ieee_cis.columns import CLIENT, COUNTED, DAY, DETAIL, EMAILS, FRACTION, KEYS, names_by
+from fraudlab.features.ieee_cis.columns import (
+    CLIENT,
+    COUNTED,
+    DAY,
+    DETAIL,
+    EMAILS,
+    FRACTION,
+    KEYS,
+    MOST_NUMBER,
+    NOWHERE,
+    names_by,
+)
 from fraudlab.features.ieee_cis.row import EXPRESSIONS
 
-_NOWHERE = -(2**63)  # a number that no key has
-_MOST = 2**31  # of a card's or an address's number, that clients' numbers stay within 64 bits
 _TEXTS = ("id_30", "id_31", "id_33", "DeviceInfo", "P_emaildomain", "R_emaildomain")
 
 
@@ -43,7 +52,7 @@ def keys(records: pl.DataFrame, lookups: Lookups) -> dict[str, NDArray[np.int64]
     number = {name: records[name].cast(pl.Float64) for name in ("addr1", "card1", "card2", "card3")}
     # Beyond 64 bits is no key of any row.
     cards = {
-        name: (value.fill_null(-1.0) * FRACTION).cast(pl.Int64, strict=False).fill_null(_NOWHERE).to_numpy()
+        name: (value.fill_null(-1.0) * FRACTION).cast(pl.Int64, strict=False).fill_null(NOWHERE).to_numpy()
         for name, value in number.items()
     }
     domains = lookups[EMAILS].tolist()
@@ -53,7 +62,7 @@ def keys(records: pl.DataFrame, lookups: Lookups) -> dict[str, NDArray[np.int64]
     email_number = email.set(domain.is_null(), 0).to_numpy()
 
     whole = [number[name].fill_null(0.0).to_numpy() for name in ("card1", "addr1")]
-    fits = (np.abs(whole) < _MOST).all(axis=0)
+    fits = (np.abs(whole) < MOST_NUMBER).all(axis=0)
     card, address = (np.where(fits, value, 0.0).astype(np.int64) for value in whole)
     client = card * CLIENT + address
     time, d1 = (records[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in ("TransactionDT", "D1"))
@@ -65,8 +74,8 @@ def keys(records: pl.DataFrame, lookups: Lookups) -> dict[str, NDArray[np.int64]
         cards["card2"],
         cards["card3"],
         email_number,
-        np.where(fits, client, _NOWHERE),
-        np.where(fits, client * DETAIL + email_number, _NOWHERE),
-        np.where(fits, client * DETAIL + day, _NOWHERE),
+        np.where(fits, client, NOWHERE),
+        np.where(fits, client * DETAIL + email_number, NOWHERE),
+        np.where(fits, client * DETAIL + day, NOWHERE),
     )
     return dict(zip(KEYS, made, strict=True))
