@@ -11,14 +11,14 @@ def main(config: HistoryConfig) -> None:
     import polars as pl
 
     from fraudlab.errors import UserError
-    from fraudlab.serving import history
+    from fraudlab.serving import history_file
 
     try:
         transactions = pl.read_parquet(config.transactions)
     except pl.exceptions.PolarsError as error:
         raise UserError(f"cannot read {config.transactions} as Parquet: {error}") from error
     out = Path(config.out)
-    rows = history.build(out, transactions)
+    rows = history_file.build(out, transactions)
     labelled = len(transactions) - transactions["TX_FRAUD"].null_count() if "TX_FRAUD" in transactions.columns else 0
     print(f"rows       {rows:,}")
     print(f"labels     {labelled:,}")

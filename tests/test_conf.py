@@ -71,6 +71,7 @@ def test_every_command_composes(command: str) -> None:
         "simulate": ["out=x"],
         "compare": ["runs=[x,y]"],
         "history": ["transactions=x", "out=x"],
+        "labels": ["file=x", "to=x"],
         "sweep": ["sweep=x"],
         "export": ["run=x"],
         "predict": ["bundle=x", "input=x.csv", "output=y.csv"],

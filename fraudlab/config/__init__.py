@@ -39,7 +39,7 @@ from fraudlab.config.features import (
     HandbookFeaturesConfig,
     IEEECISFeaturesConfig,
 )
-from fraudlab.config.history import HistoryConfig
+from fraudlab.config.history import HistoryConfig, LabelsConfig
 from fraudlab.config.linear import LogisticRegressionConfig
 from fraudlab.config.loss import (
     CrossEntropyConfig,
@@ -88,6 +88,7 @@ __all__ = [
     "IEEECISConfig",
     "IEEECISFeaturesConfig",
     "IEEECISSimulatedConfig",
+    "LabelsConfig",
     "LightGBMConfig",
     "LogisticRegressionConfig",
     "MLPConfig",
@@ -131,6 +132,7 @@ COMMANDS: dict[str, type] = {
     "export": ExportConfig,
     "predict": PredictConfig,
     "history": HistoryConfig,
+    "labels": LabelsConfig,
     "sweep": SweepConfig,
 }
 

@@ -37,6 +37,7 @@ class ServingConfig:
     worker_starts: int = 3
     drain: float = 0.5
     grace: float = 8.0
+    access_log: bool = False
     history: str | None = None
     record_to: str | None = None
     hash_columns: list[str] = field(default_factory=list)

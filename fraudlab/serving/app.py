@@ -1,54 +1,93 @@
-"""The HTTP face: an ASGI middleware around LitServe's app that answers every path of ours.
+"""What answers HTTP: an ASGI middleware around LitServe's app.
 
 It stands outside of everything that LitServe and FastAPI put around a request, so that a refusal costs next to
-nothing. Only the pages of the API's documentation reach LitServe's app.
+nothing. No request reaches LitServe's app; it starts and ends the server.
 """
 
 import asyncio
-import re
+import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import parse_qs
+from functools import partial
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import orjson
 
+from fraudlab.bundle.contract import Refused
 from fraudlab.config.serve import ServingConfig
+from fraudlab.serving import labels, logs
 from fraudlab.serving.admission import Admission
-from fraudlab.serving.contract import Checked, Contract, Refused
+from fraudlab.serving.contract import Checked, Contract
 from fraudlab.serving.dispatch import Dispatcher, Overloaded, WorkerFailed
-from fraudlab.serving.keys import Keys
+from fraudlab.serving.keys import EVERYONE, SCOPES, Key, Keys
 from fraudlab.serving.lifecycle import Lifecycle
+from fraudlab.serving.pages import POLICY
 from fraudlab.serving.recording import Recorder
 from fraudlab.serving.refusals import REQUEST_ID
+from fraudlab.serving.request import (
+    JSON,
+    Receive,
+    Scope,
+    Stop,
+    challenge,
+    explain_of,
+    presented_keys,
+    read_body,
+    refused,
+)
 from fraudlab.serving.telemetry import Telemetry
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_JSON = b"application/json"
 _MOST_PROBLEMS = 20
 _RETRY_AFTER = (b"retry-after", b"1")
+_LOOK_AGAIN = 0.1  # seconds between two looks at whether the server is ready
+_READABLE = frozenset(["read", "score"])  # who asks for scores may read what they rest on
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+_log = logging.getLogger(__name__)
+_access = logging.getLogger(logs.ACCESS)
 
 
-class _Stop(Exception):
-    """A request ends here with an answer that is no score."""
+class _Asked(NamedTuple):
+    """A request, and whose it is."""
 
-    def __init__(self, status: int, reason: str, says: str, problems: list[dict[str, Any]] | None = None) -> None:
-        super().__init__(says)
-        self.status, self.reason, self.says, self.problems = status, reason, says, problems
+    scope: Scope
+    receive: Receive
+    request_id: str
+    key: Key
+
+
+_Handler = Callable[[_Asked], Awaitable[tuple[int, bytes, bytes]]]
+
+
+@dataclass(frozen=True)
+class _Route:
+    """Who may ask for a path, and what answers.
+
+    Attributes:
+        method: GET or POST.
+        scopes: one of which a key must have; empty where no key is needed.
+        handler: gives status, body and media type.
+    """
+
+    method: str
+    scopes: frozenset[str]
+    handler: _Handler
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What the face stands on.
+    """What the middleware needs.
 
     Attributes:
         info: answer of ``/info``.
+        described: answer of ``/openapi.json``.
+        pages: files of ``/docs``: content and media type by path.
     """
 
     settings: ServingConfig
@@ -61,66 +100,79 @@ class Parts:
     recorder: Recorder | None
     version: str
     info: bytes
+    described: bytes
+    pages: Mapping[str, tuple[bytes, bytes]]
 
 
-class Face:
+class Middleware:
     """The middleware; see the module's text."""
 
     def __init__(self, app: ASGIApp, parts: Parts) -> None:
         self._app = app
         self._parts = parts
-        self._paths: dict[str, tuple[str, Callable[[Scope, Receive, str], Awaitable[tuple[int, bytes, bytes]]]]] = {
-            "/predict": ("POST", self._predict),
-            "/health/live": ("GET", self._live),
-            "/health/ready": ("GET", self._ready),
-            "/info": ("GET", self._info),
-            "/metrics": ("GET", self._metrics),
+        self._routes = {
+            "/predict": _Route("POST", frozenset(["score"]), self._predict),
+            "/labels": _Route("POST", frozenset(["label"]), self._labels),
+            "/health/live": _Route("GET", frozenset(), self._live),
+            "/health/ready": _Route("GET", frozenset(), self._ready),
+            "/info": _Route("GET", _READABLE, partial(_content, parts.info, JSON)),
+            "/metrics": _Route("GET", frozenset(["metrics"]), self._metrics),
+            "/openapi.json": _Route("GET", _READABLE, partial(_content, parts.described, JSON)),
         }
+        self._addresses = ", ".join([*self._routes, "/docs"])
+        for path, (content, kind) in parts.pages.items():  # they show nothing of the bundle; the key is typed in there
+            self._routes[path] = _Route("GET", frozenset(), partial(_content, content, kind))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            try:
-                async with self._parts.lifecycle.running():
-                    await self._app(scope, receive, send)
-            finally:
-                if self._parts.recorder is not None:
-                    self._parts.recorder.flush()
+            async with self._parts.lifecycle.running(), self._told_in_the_log():
+                await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        path = scope["path"]
+        path, method = scope["path"], scope["method"]
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
         request_id = given.decode() if REQUEST_ID.fullmatch(given) else uuid4().hex
+        route = self._routes.get(path)
         extra: list[tuple[bytes, bytes]] = []
+        key: Key | None = None
         try:
-            if not path.startswith("/health/") and not self._parts.keys.open(headers.get(b"x-api-key")):
-                raise _Stop(401, "key", "give a valid key in the header X-API-Key")
-            if path in ("/docs", "/openapi.json", "/docs/oauth2-redirect"):
-                await self._app(scope, receive, send)
-                return
-            if path not in self._paths:
-                raise _Stop(404, "path", f"there are: {', '.join(self._paths)}, /docs")
-            method, handler = self._paths[path]
-            if scope["method"] not in (method, "HEAD" if method == "GET" else method):
-                extra.append((b"allow", method.encode()))
-                raise _Stop(405, "method", f"use {method}")
-            status, body, content_type = await handler(scope, receive, request_id)
-        except _Stop as stop:
+            if route is None or route.scopes:
+                presented = presented_keys(headers)
+                key = self._parts.keys.find(presented)
+                if key is None:
+                    extra.append(challenge(presented))
+                    raise Stop(
+                        401, "key", "give a valid key in the header X-API-Key, or in Authorization: Bearer <key>"
+                    )
+            if route is None:
+                raise Stop(404, "path", f"there are: {self._addresses}")
+            if key is not None and route.scopes and not route.scopes & key.scopes:
+                needs = " or ".join(scope for scope in SCOPES if scope in route.scopes)
+                raise Stop(403, "scope", f"the key {key.name} has not the scope {needs}, which {path} needs")
+            if method != route.method and (method, route.method) != ("HEAD", "GET"):
+                extra.append((b"allow", route.method.encode()))
+                raise Stop(405, "method", f"use {route.method}")
+            status, body, content_type = await route.handler(_Asked(scope, receive, request_id, key or EVERYONE))
+            if path in self._parts.pages:
+                extra.append(POLICY)
+        except Stop as stop:
             self._parts.telemetry.rejected(stop.reason)
-            status, content_type = stop.status, _JSON
+            status, content_type = stop.status, JSON
             answer: dict[str, Any] = {"error": stop.says, "request_id": request_id}
             if stop.problems is not None:
-                answer["problems"] = stop.problems
+                answer["problems"] = stop.problems[:_MOST_PROBLEMS]
             body = orjson.dumps(answer)
             if status in (429, 503):
                 extra.append(_RETRY_AFTER)
         if self._parts.lifecycle.draining:
             extra.append((b"connection", b"close"))  # the client's next request finds a server that stays
-        self._parts.telemetry.answered(path if path in self._paths else "other", status)
-        if path == "/predict":
-            if status != 429:
-                self._parts.admission.answered()
-            self._parts.telemetry.took("total", time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self._count(path, status, key, seconds)
+        if self._parts.settings.access_log:
+            about = {"request_id": request_id, "method": method, "path": path if route else "other", "status": status}
+            name = {"key": key.name} if key is not None and key.name else {}
+            _access.info("answer", extra={**about, **name, "milliseconds": round(1000 * seconds, 3)})
         await send(
             {
                 "type": "http.response.start",
@@ -133,87 +185,130 @@ class Face:
                 ],
             }
         )
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
 
-    async def _predict(self, scope: Scope, receive: Receive, request_id: str) -> tuple[int, bytes, bytes]:
+    def _count(self, path: str, status: int, key: Key | None, seconds: float) -> None:
+        telemetry = self._parts.telemetry
+        telemetry.answered(path if path in self._routes else "other", status)
+        if key is not None and key.name:
+            telemetry.asked_by(key.name, status)
+        if path == "/predict":
+            if status != 429:
+                self._parts.admission.answered()
+            telemetry.took("total", seconds)
+
+    @asynccontextmanager
+    async def _told_in_the_log(self) -> AsyncIterator[None]:
+        """Log the start, each time that the server becomes ready or no longer is, and the end."""
+        logs.configure()  # once more: uvicorn has made loggers of its own
+        settings, parts = self._parts.settings, self._parts
+        where = {"bundle": parts.version}
+        _log.info("start: http://%s:%s (/docs, /health/ready)", settings.host, settings.port, extra=where)
+
+        async def watch() -> None:
+            was = warned = False
+            while True:
+                if (now := parts.lifecycle.ready) != was:
+                    workers = f"{parts.dispatcher.connected} of {parts.dispatcher.wanted}"
+                    log = _log.info if now or parts.lifecycle.draining else _log.warning
+                    log("ready" if now else "not ready", extra={**where, "workers": workers})
+                    was = now
+                    if now and not warned:
+                        warned = True
+                        self._warn_of_openness()
+                await asyncio.sleep(_LOOK_AGAIN)
+
+        watching = asyncio.get_running_loop().create_task(watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            if parts.recorder is not None:
+                parts.recorder.flush()
+            _log.info("end", extra=where)
+
+    def _warn_of_openness(self) -> None:
+        host = self._parts.settings.host
+        if host not in _LOCAL and not self._parts.keys.needed:
+            _log.warning(
+                "serving.host=%s and no key: whoever reaches this machine can ask for scores; set FRAUDLAB_API_KEY or "
+                "serving.api_key_file",
+                host,
+            )
+
+    async def _predict(self, asked: _Asked) -> tuple[int, bytes, bytes]:
         parts = self._parts
-        explain = _explain(scope["query_string"])
+        explain = explain_of(asked.scope["query_string"])
+        what = {"explain": explain, "request_id": asked.request_id}
+        checked, answers = await self._by_a_worker(asked, what, self._check)
+        parts.telemetry.scored([answer["risk_level"] for answer in answers], checked.missing)
+        if parts.recorder is not None and not parts.recorder.put(asked.request_id, checked.records, answers):
+            parts.telemetry.unrecorded.inc(len(answers))
+        about = {"bundle_version": parts.version, "request_id": asked.request_id}
+        said = {"predictions": answers, **about} if checked.is_list else {**answers[0], **about}
+        return 200, orjson.dumps(said), JSON
+
+    async def _labels(self, asked: _Asked) -> tuple[int, bytes, bytes]:
+        if self._parts.settings.history is None:
+            raise Stop(404, "path", "labels go to the history, and this server has none: set serving.history")
+        told, counts = await self._by_a_worker(asked, {"source": asked.key.name or "unknown"}, self._check_labels)
+        self._parts.telemetry.labelled(counts["frauds"], counts["genuine"], counts["taken_back"])
+        said = {"labels": len(told.records), "new": counts["new"], "request_id": asked.request_id}
+        return 200, orjson.dumps(said), JSON
+
+    async def _by_a_worker(
+        self, asked: _Asked, what: Mapping[str, Any], check: Callable[[bytes, str], Checked]
+    ) -> tuple[Checked, Any]:
+        """The request's items, checked, and a worker's answer to them."""
+        parts = self._parts
         stage = "body"
         try:
             async with asyncio.timeout(parts.settings.timeout):
-                body = await self._body(scope, receive)
-                stage = "score"
-                checked = self._check(body)
-                asked = time.perf_counter()
-                answers = await parts.dispatcher.score(body, len(checked.records), explain)
+                body = await read_body(asked.scope, asked.receive, parts.settings.max_body_bytes, parts.admission)
+                stage = "work"
+                checked = self._checked(check, body, asked.key.name)
+                sent = time.perf_counter()
+                answer: Any = await parts.dispatcher.score(body, len(checked.records), what)
         except TimeoutError:
             if stage == "body":
-                raise _Stop(408, "slow body", "the body did not come in time") from None
-            raise _Stop(504, "timeout", f"no score within {parts.settings.timeout} s; try again later") from None
+                raise Stop(408, "slow body", "the body did not come in time") from None
+            raise Stop(504, "timeout", f"no answer within {parts.settings.timeout} s; try again later") from None
         except Overloaded:
-            raise _Stop(429, "queue", "too many requests wait; try again later") from None
+            raise Stop(429, "queue", "too many requests wait; try again later") from None
         except WorkerFailed:
-            raise _Stop(503, "worker", "the worker failed; try again later") from None
-        parts.telemetry.took("wait", time.perf_counter() - asked)
-        if isinstance(answers, str):
-            raise _Stop(422, "contract", answers)
-        parts.telemetry.scored([answer["risk_level"] for answer in answers], checked.missing)
-        if parts.recorder is not None and not parts.recorder.put(request_id, checked.records, answers):
-            parts.telemetry.unrecorded.inc(len(answers))
-        about = {"bundle_version": parts.version, "request_id": request_id}
-        said = {"predictions": answers, **about} if checked.is_list else {**answers[0], **about}
-        return 200, orjson.dumps(said), _JSON
+            raise Stop(503, "worker", "the worker failed; try again later") from None
+        parts.telemetry.took("wait", time.perf_counter() - sent)
+        if "problems" in answer:
+            raise refused(Refused(answer["problems"]))
+        return checked, answer
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        headers = dict(scope["headers"])
-        kind = headers.get(b"content-type", _JSON).split(b";")[0].strip().lower()
-        if kind != _JSON or headers.get(b"content-encoding", b"identity") != b"identity":
-            raise _Stop(415, "media type", "send application/json, not compressed")
-        most = self._parts.settings.max_body_bytes
-        if int(headers.get(b"content-length", 0)) > most:
-            raise _Stop(413, "body", f"the body has more than {most} bytes")
-        chunks, size = [], 0
-        while True:
-            self._parts.admission.reading += 1
-            try:
-                message = await receive()
-            finally:
-                self._parts.admission.reading -= 1
-            if message["type"] == "http.disconnect":
-                raise _Stop(400, "disconnect", "the client went away")
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
-            if size > most:
-                raise _Stop(413, "body", f"the body has more than {most} bytes")
-            if not message.get("more_body"):
-                return b"".join(chunks)
-
-    def _check(self, body: bytes) -> Checked:
+    def _checked(self, check: Callable[[bytes, str], Checked], body: bytes, key: str) -> Checked:
         started = time.perf_counter()
         try:
-            return self._parts.contract.check(body)
-        except Refused as refused:
-            problems = refused.problems
-            first = problems[0]
-            where = " ".join(f"{name} {first[name]}" for name in ("record", "field") if first[name] is not None)
-            says = f"{where}: {first['problem']}" if where else first["problem"]
-            raise _Stop(422, "contract", says, problems[:_MOST_PROBLEMS]) from None
+            return check(body, key)
+        except Refused as error:
+            raise refused(error) from None
         finally:
             self._parts.telemetry.took("check", time.perf_counter() - started)
 
-    async def _live(self, scope: Scope, receive: Receive, request_id: str) -> tuple[int, bytes, bytes]:
-        return 200, b'{"live":true}', _JSON
+    def _check(self, body: bytes, key: str) -> Checked:
+        return self._parts.contract.check(body)
 
-    async def _ready(self, scope: Scope, receive: Receive, request_id: str) -> tuple[int, bytes, bytes]:
+    def _check_labels(self, body: bytes, key: str) -> Checked:
+        rows, is_list = self._parts.contract.items(body)
+        labels.checked(rows, key)
+        return Checked(rows, is_list, [])
+
+    async def _live(self, asked: _Asked) -> tuple[int, bytes, bytes]:
+        return 200, b'{"live":true}', JSON
+
+    async def _ready(self, asked: _Asked) -> tuple[int, bytes, bytes]:
         lifecycle, dispatcher = self._parts.lifecycle, self._parts.dispatcher
         workers = {"up": dispatcher.connected, "wanted": dispatcher.wanted}
         says = {"ready": lifecycle.ready, "workers": workers, "draining": lifecycle.draining}
-        return (200 if lifecycle.ready else 503), orjson.dumps(says), _JSON
+        return (200 if lifecycle.ready else 503), orjson.dumps(says), JSON
 
-    async def _info(self, scope: Scope, receive: Receive, request_id: str) -> tuple[int, bytes, bytes]:
-        return 200, self._parts.info, _JSON
-
-    async def _metrics(self, scope: Scope, receive: Receive, request_id: str) -> tuple[int, bytes, bytes]:
+    async def _metrics(self, asked: _Asked) -> tuple[int, bytes, bytes]:
         telemetry = self._parts.telemetry
         telemetry.queue.set(self._parts.dispatcher.waiting_records)
         telemetry.limit.set(self._parts.admission.limit)
@@ -223,11 +318,6 @@ class Face:
         return 200, telemetry.page(), b"text/plain; version=0.0.4; charset=utf-8"
 
 
-def _explain(query: bytes) -> int:
-    """The ``k`` of ``?explain=k``, 0 without one."""
-    if not query:
-        return 0
-    given = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("explain", ["0"])
-    if len(given) != 1 or not re.fullmatch(r"[0-9]{1,3}", given[0]):
-        raise _Stop(422, "contract", "explain must be a whole number from 0 to 999, given once")
-    return int(given[0])
+async def _content(content: bytes, kind: bytes, asked: _Asked) -> tuple[int, bytes, bytes]:
+    """An answer that is always the same."""
+    return 200, content, kind

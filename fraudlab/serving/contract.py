@@ -1,10 +1,13 @@
 """The input contract at work: a bundle's ``schema.json`` made into a checker of request bodies."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from fraudlab.bundle.contract import Names, Refused, problem
+from fraudlab.features.handbook import in_cents
 from fraudlab.serving import strict_json
 
 _NULL = type(None)
@@ -17,18 +20,14 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 _NAMES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", _NULL: "null"}
 _MOST_INTEGER = 2**63 - 1
-
-
-class Refused(ValueError):
-    """A body that breaks the contract: status 422.
-
-    Attributes:
-        problems: what is wrong: ``{"record": position or None, "field": name or None, "problem": text}`` each.
-    """
-
-    def __init__(self, problems: list[dict[str, Any]]) -> None:
-        super().__init__(str(problems))
-        self.problems = problems
+_MOST_AMOUNT = 1e9
+_MOST_UNKNOWN = 50  # unknown fields of a record that are looked at: clients choose how many there are
+_DATE = r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
+_ZONE = r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+TIME_WITHOUT_ZONE = f"^{_DATE}[T ]{_CLOCK}$"
+TIME = f"^{_DATE}([T ]{_CLOCK}{_ZONE}?)?$"
+"""What text a date and time is, for the check and for its description in OpenAPI."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Checked:
 
 
 class Contract:
-    """Checks request bodies against ``schema``, the content of a bundle's ``schema.json``.
+    """Checks request bodies against ``schema``, what :func:`fraudlab.bundle.contract.served` makes of a bundle's.
 
     A table of allowed types and one loop over the values take 25 µs for a record of 434 fields; a pydantic model of
     the same record takes many times that, and the record's fields are known only when the bundle is read.
@@ -69,6 +68,10 @@ class Contract:
             for field in fields
             if field["minimum"] is not None or field["maximum"] is not None
         ]
+        self._why = {field["name"]: field["why"] for field in fields if field["why"]}
+        self._near = Names(self._names)
+        self._cents = [field["name"] for field in fields if field["form"] == "whole cents"]
+        self._without_zone = frozenset(field["name"] for field in fields if field["form"] == "without a zone")
         self._integers = [name for name, kind in self._kind.items() if kind == "integer"]
         self._times = [name for name, kind in self._kind.items() if kind == "datetime"]
 
@@ -78,19 +81,12 @@ class Contract:
         Raises:
             Refused: it is no strict JSON, not of one to ``max_records`` records, or a record breaks the contract.
         """
-        try:
-            records, is_list = strict_json.records(body)
-        except strict_json.InvalidJSON as error:
-            raise Refused([_problem(None, error.field, str(error))]) from None
-        if not records:
-            raise Refused([_problem(None, None, "an empty list; give at least one transaction")])
-        if len(records) > self._max_records:
-            raise Refused([_problem(None, None, f"{len(records)} records, more than the {self._max_records} allowed")])
+        records, is_list = self.items(body)
         problems: list[dict[str, Any]] = []
         missing: list[str] = []
         for position, record in enumerate(records):
             if type(record) is not dict:
-                problems.append(_problem(position, None, f"{_said(record)} where a transaction (object) belongs"))
+                problems.append(problem(position, None, f"{_said(record)} where a transaction (object) belongs"))
                 continue
             before = len(problems)
             self._types(record, position, missing, problems)
@@ -100,45 +96,67 @@ class Contract:
             raise Refused(problems)
         return Checked(records, is_list, missing)
 
+    def items(self, body: bytes) -> tuple[list[Any], bool]:
+        """The items of ``body``, and whether it is a list.
+
+        Raises:
+            Refused: it is no strict JSON, or not of one to ``max_records`` items.
+        """
+        try:
+            items, is_list = strict_json.records(body)
+        except strict_json.InvalidJSON as error:
+            raise Refused([problem(None, error.field, str(error))]) from None
+        if not items:
+            raise Refused([problem(None, None, "an empty list; give at least one")])
+        if len(items) > self._max_records:
+            raise Refused([problem(None, None, f"{len(items)} records, more than the {self._max_records} allowed")])
+        return items, is_list
+
     def _types(self, record: dict[str, Any], position: int, missing: list[str], problems: list[dict[str, Any]]) -> None:
         allowed = self._allowed
-        unknown = 0
+        unknown = []
         for name, value in record.items():
             types = allowed.get(name)
             if types is None:
-                unknown += 1
+                unknown.append(name)
                 if type(value) in (dict, list):
-                    problems.append(_problem(position, name, "nested; a transaction is flat"))
-                elif self._refuse_unknown:
-                    problems.append(_problem(position, name, "unknown field"))
+                    problems.append(problem(position, name, "nested; a transaction is flat"))
             elif type(value) not in types:
                 if type(value) is float and value.is_integer() and int in types:
                     continue  # JSON knows one kind of number: 1.0 is an integer
-                problems.append(_problem(position, name, f"{_said(value)} where {self._belongs(name)} belongs"))
+                problems.append(problem(position, name, f"{_said(value)} where {self._belongs(name)} belongs"))
             elif value is None:
                 missing.append(name)
-        if len(record) - unknown < len(self._names):
-            absent = self._names - record.keys()
-            missing.extend(absent)
-            problems.extend(_problem(position, name, "required") for name in sorted(absent & self._required))
+        absent = self._names - record.keys() if len(record) - len(unknown) < len(self._names) else frozenset()
+        for name in unknown[:_MOST_UNKNOWN]:
+            if (near := self._near.near(name)) is not None and (near in absent or self._refuse_unknown):
+                problems.append(problem(position, name, f"unknown field; did you mean {near}?"))
+            elif self._refuse_unknown:
+                problems.append(problem(position, name, "unknown field"))
+        missing.extend(absent)
+        for name in sorted(absent & self._required):
+            why = self._why.get(name)
+            problems.append(problem(position, name, f"required: {why}" if why else "required"))
 
     def _values(self, record: dict[str, Any], position: int, problems: list[dict[str, Any]]) -> None:
         for name in self._integers:
             if (value := record.get(name)) is not None and not -_MOST_INTEGER <= value <= _MOST_INTEGER:
-                problems.append(_problem(position, name, "beyond 64 bits"))
+                problems.append(problem(position, name, "beyond 64 bits"))
         for name, least, most in self._limits:
             if (value := record.get(name)) is None:
                 continue
             if least is not None and value < least:
-                problems.append(_problem(position, name, f"{value} is less than {least}"))
+                problems.append(problem(position, name, f"{value} is less than {least}"))
             if most is not None and value > most:
-                problems.append(_problem(position, name, f"{value} is more than {most}"))
+                problems.append(problem(position, name, f"{value} is more than {most}"))
+        for name in self._cents:
+            if (value := record.get(name)) is not None and abs(value) <= _MOST_AMOUNT and in_cents(value) is None:
+                problems.append(problem(position, name, f"{value} has parts of a cent; round it to 2 decimals"))
         for name in self._times:
-            if (value := record.get(name)) is not None:
-                try:
-                    datetime.fromisoformat(value)
-                except ValueError:
-                    problems.append(_problem(position, name, f"{value!r:.60} is no ISO 8601 date and time"))
+            if (value := record.get(name)) is not None and not is_time(value, zone=name not in self._without_zone):
+                zone = " without a zone" if name in self._without_zone else ""
+                says = f"{value!r:.60} is no ISO 8601 date and time{zone}, as 2018-07-25T14:30:00"
+                problems.append(problem(position, name, says))
 
     def _belongs(self, name: str) -> str:
         kind = self._kind[name]
@@ -146,8 +164,15 @@ class Contract:
         return f"{kind} or null" if _NULL in self._allowed[name] else kind
 
 
-def _problem(position: int | None, field: str | None, problem: str) -> dict[str, Any]:
-    return {"record": position, "field": field, "problem": problem}
+def is_time(text: str, *, zone: bool) -> bool:
+    """Whether ``text`` is a date and time of the forms that the contract takes; with a zone only if it may have one."""
+    if not re.fullmatch(TIME if zone else TIME_WITHOUT_ZONE, text):
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:  # February 30
+        return False
+    return True
 
 
 def _said(value: Any) -> str:

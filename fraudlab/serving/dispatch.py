@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,8 +42,8 @@ class WorkerFailed(Exception):
 class _Job:
     body: bytes
     records: int
-    explain: int
-    answer: "asyncio.Future[list[dict[str, Any]] | str]"
+    asked: Mapping[str, Any]
+    answer: "asyncio.Future[Any]"
     tries: int = 0
 
 
@@ -69,7 +69,7 @@ class _Worker:
         if not self.out:
             self.since = time.monotonic()
         self.out.append(jobs)
-        self.writer.writelines(message([(job.explain, job.body) for job in jobs]))
+        self.writer.writelines(message([(job.asked, job.body) for job in jobs]))
 
     def seconds(self) -> float:
         """How long it has been at the batch that it has in work; 0 without one."""
@@ -136,8 +136,8 @@ class Dispatcher:
             elif not worker.out:
                 worker.send([])
 
-    async def score(self, body: bytes, records: int, explain: int) -> list[dict[str, Any]] | str:
-        """The worker's answers to the records of ``body``, or why there are none.
+    async def score(self, body: bytes, records: int, asked: Mapping[str, Any]) -> Any:
+        """A worker's answer to the items of ``body``; ``asked`` says what is wanted of them.
 
         Raises:
             Overloaded: no room.
@@ -145,7 +145,7 @@ class Dispatcher:
         """
         if self.waiting_records + records > self._max_queue:
             raise Overloaded
-        job = _Job(body, records, explain, asyncio.get_running_loop().create_future())
+        job = _Job(body, records, asked, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
         self.waiting_records += records
         self._send_more()
@@ -234,18 +234,18 @@ class Dispatcher:
                 job.answer.set_exception(WorkerFailed())
 
 
-def message(jobs: list[tuple[int, bytes]]) -> list[bytes]:
-    """A batch as bytes: length, JSON of ``[reasons wanted, bytes of the body]`` a job, then length and bodies."""
-    head = orjson.dumps([(explain, len(body)) for explain, body in jobs])
+def message(jobs: list[tuple[Mapping[str, Any], bytes]]) -> list[bytes]:
+    """A batch as bytes: length, JSON of ``[what is wanted, bytes of the body]`` a job, then length and bodies."""
+    head = orjson.dumps([(asked, len(body)) for asked, body in jobs])
     bodies = [body for _, body in jobs]
     return [len(head).to_bytes(LENGTH), head, sum(map(len, bodies)).to_bytes(LENGTH), *bodies]
 
 
-def jobs_of(head: bytes, bodies: bytes) -> list[tuple[int, bytes]]:
+def jobs_of(head: bytes, bodies: bytes) -> list[tuple[dict[str, Any], bytes]]:
     """What :func:`message` was given."""
     jobs, start = [], 0
-    for explain, length in orjson.loads(head):
-        jobs.append((explain, bodies[start : start + length]))
+    for asked, length in orjson.loads(head):
+        jobs.append((asked, bodies[start : start + length]))
         start += length
     return jobs
 

@@ -20,17 +20,19 @@ from litserve.utils import WorkerSetupStatus
 from starlette.middleware.cors import CORSMiddleware
 
 from fraudlab import __version__, bundle
+from fraudlab.bundle.contract import served
 from fraudlab.config.serve import ServingConfig
 from fraudlab.errors import UserError
 from fraudlab.serving import openapi, recording
 from fraudlab.serving.addresses import Sockets
 from fraudlab.serving.admission import Admission
-from fraudlab.serving.app import Face, Parts
+from fraudlab.serving.app import Middleware, Parts
 from fraudlab.serving.connections import Connections, Reader
 from fraudlab.serving.contract import Contract
 from fraudlab.serving.dispatch import Dispatcher
 from fraudlab.serving.keys import Keys
 from fraudlab.serving.lifecycle import Lifecycle
+from fraudlab.serving.pages import pages
 from fraudlab.serving.protocol import Protocol
 from fraudlab.serving.telemetry import Telemetry
 from fraudlab.serving.worker import FraudAPI, open_history
@@ -180,19 +182,20 @@ class Generation:
     def _assemble(self, loaded: bundle.Bundle) -> Callable[..., Reader]:
         """Put the app around LitServe's, and give what makes a connection's protocol."""
         settings = self._settings
-        keys = Keys.read(settings.api_key_file)
+        keys = Keys(settings.api_key_file)
         telemetry = Telemetry(loaded.version)
+        schema = served(loaded.schema, loaded.features, history=settings.history is not None)
         info = {
             "fraudlab_version": __version__,
             "bundle_version": loaded.version,
             "bundle": {key: value for key, value in loaded.manifest.items() if key != "files"},
-            "schema": loaded.schema,
+            "schema": schema,
             "metrics": loaded.metrics,
             "decision": asdict(loaded.decision),
             "explains": loaded.has_masks,
         }
         contract = Contract(
-            loaded.schema, max_records=settings.max_records, refuse_unknown=settings.unknown_fields == "refuse"
+            schema, max_records=settings.max_records, refuse_unknown=settings.unknown_fields == "refuse"
         )
         dispatcher = Dispatcher(
             self._listener,
@@ -217,10 +220,10 @@ class Generation:
             self._recorder,
             loaded.version,
             orjson.dumps(info),
+            orjson.dumps(openapi.document(schema, settings, loaded.version, keyed=keys.needed)),
+            pages(),
         )
-        described = openapi.document(loaded.schema, settings, loaded.version, keyed=keys.needed)
-        self._server.app.openapi = lambda: described
-        self._server.app.add_middleware(Face, parts=parts)
+        self._server.app.add_middleware(Middleware, parts=parts)
         if settings.cors_origins:
             self._server.app.add_middleware(
                 CORSMiddleware,

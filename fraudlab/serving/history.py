@@ -5,43 +5,53 @@ counts from then on, and features asked for twice are the same. A label counts `
 not before, however early it is told; a transaction whose label nobody told counts as genuine.
 
 Any number of processes may read while another writes (SQLite's write-ahead log); two that write wait for each other.
-Each call is one SQLite transaction, so a crash leaves it done or not done.
+What is done within :meth:`History.transaction`, and :meth:`History.tell`, is one SQLite transaction, so a crash leaves
+it done or not done.
 """
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from time import time_ns
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
+from fraudlab.bundle.contract import Refused, problem
 from fraudlab.errors import UserError
-from fraudlab.features.handbook import DAY, WINDOWS, HandbookFeatures, Past, check, in_cents, in_numbers
-from fraudlab.files import replacing
+from fraudlab.features.handbook import DAY, WINDOWS, HandbookFeatures, Past, in_cents
+from fraudlab.serving.history_file import connect
+from fraudlab.serving.labels import Label
 
-if TYPE_CHECKING:
-    import polars as pl
-
-RAW = ("TRANSACTION_ID", "TX_DATETIME", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT")
-_FORMAT = 1
-_WAIT = 5.0  # seconds for another writer
-_TABLE = """
-    CREATE TABLE transactions (
-        id INTEGER PRIMARY KEY,
-        time INTEGER NOT NULL,  -- microseconds since 1970
-        customer INTEGER NOT NULL,
-        terminal INTEGER NOT NULL,
-        cents INTEGER NOT NULL,
-        fraud INTEGER  -- NULL: not told
-    )
-"""
-# SQLite ends each entry with the id: rows come out by time, then id.
-_INDEXES = tuple(f"CREATE INDEX by_{who} ON transactions ({who}, time)" for who in ("customer", "terminal"))
+_LATE = 30 * DAY  # so much later than others a transaction may come: what its windows need is kept until then
+_NOTHING = object()
+_AT_ONCE = 10  # transactions that are forgotten with each that is added
 _BEFORE = """
     SELECT time, cents, coalesce(fraud, 0) FROM transactions
     WHERE {who} = ? AND time > ? AND (time, id) < (?, ?) ORDER BY time, id
 """
+_REMEMBER = """
+    INSERT INTO requests VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET id = CASE WHEN id = excluded.id THEN id END
+"""
+_NEWEST_LABEL = """
+    UPDATE transactions SET fraud =
+        (SELECT fraud FROM labels WHERE labels.id = transactions.id ORDER BY event_time DESC, fraud DESC LIMIT 1)
+    WHERE id = ?
+"""
+
+
+class Told(NamedTuple):
+    """What became of labels: how many say something new, and how many are about transactions that are not there."""
+
+    new: int
+    unknown: int
+
+
+class _Unknown(UserError):
+    pass
 
 
 class _Transaction(NamedTuple):
@@ -56,7 +66,7 @@ class History:
     """An open store; use it from one thread at a time, and open it anew after a fork.
 
     Args:
-        connection: to a file that :func:`build` made.
+        connection: of :func:`.history_file.connect`.
         features: which features to give, with which label delay.
     """
 
@@ -70,27 +80,9 @@ class History:
         """The store at ``path`` with the features of a bundle.
 
         Raises:
-            UserError: there is no such file, or it is none of :func:`build`'s.
+            UserError: there is no such file, or it is none of ``python -m fraudlab.history``.
         """
-        path = Path(path)
-        make = f"make one with python -m fraudlab.history transactions=<Parquet file> out={path}"
-        if not path.is_file():
-            raise UserError(f"no history at {path}; {make}")
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=rw",
-            uri=True,
-            timeout=_WAIT,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        try:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-        except sqlite3.DatabaseError as error:
-            raise UserError(f"{path} cannot be read as a history ({error}); {make}") from error
-        if version != _FORMAT:
-            raise UserError(f"{path} is no history of format {_FORMAT}; {make}")
-        connection.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine may lose the last rows, nothing else
-        return cls(connection, features)
+        return cls(connect(Path(path)), features)
 
     def features(self, record: Mapping[str, Any]) -> dict[str, float]:
         """The features by name of a transaction that need not be in the store yet.
@@ -100,41 +92,127 @@ class History:
                 the amount in whole cents (up to 1e9). Other fields are not read.
 
         Raises:
-            UserError: a field is missing or not of that kind.
+            UserError: a field is missing or not of that kind, or the transaction is so old that its past is forgotten.
         """
         new = _transaction(record)
+        (forgotten,) = self._connection.execute("SELECT time FROM forgotten").fetchone()
+        if forgotten is not None and new.time - self._reach < forgotten:
+            raise UserError(
+                f"TX_DATETIME is {record['TX_DATETIME']}, too long before the newest transactions: the history has "
+                "forgotten what its features rest on"
+            )
         return self._features.of_past(
             float(record["TX_AMOUNT"]), self._past("customer", new), self._past("terminal", new)
         )
 
-    def add(self, record: Mapping[str, Any]) -> None:
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """What is done inside is kept whole, or not at all where an exception leaves it."""
+        if self._connection.in_transaction:  # part of a larger one
+            yield
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def add(self, record: Mapping[str, Any], request_id: str | None = None, position: int = 0) -> None:
         """Put a transaction in, its label not told yet; one that is there already stays as it is.
+
+        Transactions that no window can need any more are forgotten, a few at a time: those older than the windows and
+        the labels' delay, and 30 days more, than the newest one, or than tomorrow should that come first.
 
         Args:
             record: as for :meth:`features`.
+            request_id: of the request that it came in, by which a label may name it.
+            position: in that request.
 
         Raises:
             UserError: a field is missing or not of its kind, or another transaction has this id.
         """
         new = _transaction(record)
         insert = "INSERT INTO transactions VALUES (?, ?, ?, ?, ?, NULL) ON CONFLICT DO NOTHING"
-        if self._connection.execute(insert, new).rowcount:
-            return
-        there = "SELECT id, time, customer, terminal, cents FROM transactions WHERE id = ?"
-        if self._connection.execute(there, (new.id,)).fetchone() != new:
-            raise UserError(f"TRANSACTION_ID {new.id} stands for another transaction already; give each its own id")
+        if not self._connection.execute(insert, new).rowcount:
+            there = "SELECT id, time, customer, terminal, cents FROM transactions WHERE id = ?"
+            if self._connection.execute(there, (new.id,)).fetchone() != new:
+                raise UserError(f"TRANSACTION_ID {new.id} stands for another transaction already; give each its own id")
+        if request_id is not None:
+            self._connection.execute(_REMEMBER, (request_id, position, new.id))
+        self._forget()
 
-    def add_label(self, transaction_id: int, label: int) -> None:
-        """Tell whether a transaction was fraud (1) or not (0); later words replace earlier ones.
+    def tell(self, labels: Sequence[Label], *, skip_unknown: bool = False) -> Told:
+        """Take labels, all or none.
+
+        What was said last counts, by ``event_time`` and whoever said it, in whatever order it comes; of two sayings of
+        one moment, fraud. A label without an ``event_time`` that repeats the last of its source says nothing new.
+
+        Args:
+            labels: what is said.
+            skip_unknown: leave out, and count, labels of transactions that are not in the history.
 
         Raises:
-            UserError: no such transaction, or another label.
+            Refused: a transaction is not in the history, or a source said otherwise of it at the same moment.
         """
-        if label not in (0, 1):
-            raise UserError(f"label {label!r} of transaction {transaction_id} must be 0 or 1")
-        update = "UPDATE transactions SET fraud = ? WHERE id = ?"
-        if not self._connection.execute(update, (int(label), transaction_id)).rowcount:
-            raise UserError(f"no transaction {transaction_id} in the history; add it before its label")
+        problems: list[dict[str, Any]] = []
+        new = unknown = 0
+        with self.transaction():
+            for position, label in enumerate(labels):
+                try:
+                    new += self._tell(label)
+                except UserError as error:
+                    if skip_unknown and isinstance(error, _Unknown):
+                        unknown += 1
+                        continue
+                    problems.append(problem(position, "id" if label.id is not None else "request_id", str(error)))
+            if problems:
+                raise Refused(problems)
+        return Told(new, unknown)
+
+    def _tell(self, label: Label) -> bool:
+        number, fraud = self._id(label), None if label.fraud is None else int(label.fraud)
+        said = "SELECT event_time, fraud FROM labels WHERE id = ? AND source = ? ORDER BY event_time DESC"
+        earlier = self._connection.execute(said, (number, label.source)).fetchall()
+        if label.event_time is None:
+            if earlier and earlier[0][1] == fraud:
+                return False
+            time = max([time_ns() // 1000, *(1 + event_time for event_time, _ in earlier[:1])])
+        else:
+            time = label.event_time
+            if (known := dict(earlier).get(time, _NOTHING)) is not _NOTHING:
+                if known == fraud:
+                    return False
+                raise UserError(f"{label.source} said otherwise at the same event_time; give a later one")
+        self._connection.execute("INSERT INTO labels VALUES (?, ?, ?, ?)", (number, time, label.source, fraud))
+        self._connection.execute(_NEWEST_LABEL, (number,))
+        return True
+
+    def _id(self, label: Label) -> int:
+        """The transaction that a label is about."""
+        number, which = label.id, f"transaction {label.id}"
+        if number is None:
+            which = f"position {label.position} of request {label.request_id}"
+            query = "SELECT id FROM requests WHERE request_id = ? AND position = ?"
+            found = self._connection.execute(query, (label.request_id, label.position)).fetchone() or (-1,)
+            if found[0] is None:
+                raise UserError(f"several transactions stood at {which}; name the one by its id")
+            number = found[0]
+        if not self._connection.execute("SELECT 1 FROM transactions WHERE id = ?", (number,)).fetchone():
+            raise _Unknown(f"no {which} in the history: it never came, or is forgotten, older than any window")
+        return int(number)
+
+    def _forget(self) -> None:
+        (newest,) = self._connection.execute("SELECT max(time) FROM transactions").fetchone()
+        tomorrow = time_ns() // 1000 + DAY  # one transaction dated far ahead must not wipe out the past
+        old = "SELECT id, time FROM transactions WHERE time <= ? ORDER BY time LIMIT ?"
+        horizon = min(newest, tomorrow) - self._reach - _LATE
+        if rows := self._connection.execute(old, (horizon, _AT_ONCE)).fetchall():
+            for table in ("transactions", "labels", "requests"):
+                self._connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(number,) for number, _ in rows])  # noqa: S608
+            until = "UPDATE forgotten SET time = max(coalesce(time, ?1), ?1)"
+            self._connection.execute(until, (rows[-1][1],))
 
     def close(self) -> None:
         self._connection.close()
@@ -143,51 +221,6 @@ class History:
         query = (getattr(new, who), new.time - self._reach, new.time, new.id)
         rows = self._connection.execute(_BEFORE.format(who=who), query).fetchall()
         return Past(*np.array([*rows, (new.time, new.cents, 0)], dtype=np.int64).T)
-
-
-def build(path: Path, transactions: "pl.DataFrame") -> int:
-    """Write a new store with the rows of ``transactions`` and give their number.
-
-    Args:
-        path: a file that does not exist.
-        transactions: the columns ``RAW`` and, where labels are known, ``TX_FRAUD``; sorted by time. A missing label is
-            one not told.
-
-    Raises:
-        UserError: ``path`` exists, a column is missing, or values are not of their kind.
-    """
-    import polars as pl
-    from tqdm import tqdm
-
-    for there in (path, path.with_name(f"{path.name}-wal")):  # a log left over would be played into the new file
-        if there.exists():
-            raise UserError(f"{there} exists; choose another file, or delete it when no server has it open")
-    missing = [name for name in RAW if name not in transactions.columns]
-    if missing:
-        raise UserError(f"the transactions have no column {', '.join(missing)}; give the handbook's raw columns")
-    labels = transactions["TX_FRAUD"] if "TX_FRAUD" in transactions.columns else pl.lit(None, pl.Int8)
-    transactions = transactions.with_columns(TX_FRAUD=labels)
-    known = transactions.with_columns(pl.col("TX_FRAUD").fill_null(0))
-    check(known)
-    ids = transactions["TRANSACTION_ID"]
-    if not ids.dtype.is_integer() or ids.null_count() or ids.n_unique() < len(ids):
-        raise UserError("TRANSACTION_ID must give each transaction an integer of its own")
-    time, cents, _ = in_numbers(known)
-    rows = pl.DataFrame(
-        [ids, pl.Series(time), transactions["CUSTOMER_ID"], transactions["TERMINAL_ID"], pl.Series(cents)]
-    ).with_columns(transactions["TX_FRAUD"].cast(pl.Int8))
-    with replacing(path) as aside:
-        connection = sqlite3.connect(aside, isolation_level=None)
-        connection.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {_TABLE}")
-        connection.execute("BEGIN")
-        progress = tqdm(rows.iter_rows(), total=len(rows), unit="row", desc="history", disable=None)
-        connection.executemany("INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?)", progress)
-        connection.execute("COMMIT")
-        for index in _INDEXES:
-            connection.execute(index)
-        connection.executescript(f"PRAGMA user_version = {_FORMAT}; PRAGMA journal_mode = WAL")
-        connection.close()
-    return len(rows)
 
 
 def _transaction(record: Mapping[str, Any]) -> _Transaction:

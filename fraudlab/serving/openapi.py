@@ -4,20 +4,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from fraudlab.config.serve import ServingConfig
+from fraudlab.serving.contract import TIME, TIME_WITHOUT_ZONE
 
 _TYPES = {"integer": "integer", "number": "number", "string": "string", "boolean": "boolean", "datetime": "string"}
+_NO_KEY = "no valid key in X-API-Key or Authorization"
+_NO_SCOPE = "the key has not the scope for this"
 _PROBLEM = {"$ref": "#/components/schemas/Error"}
 
 
 def document(schema: Mapping[str, Any], settings: ServingConfig, version: str, *, keyed: bool) -> dict[str, Any]:
-    """The description as plain data; ``keyed`` says whether requests must carry a key."""
-    security: list[dict[str, Any]] = [{"key": []}] if keyed else []
+    """The description as plain data.
+
+    Args:
+        schema: what the server takes, :func:`fraudlab.bundle.contract.served`.
+        settings: its limits.
+        version: of the bundle.
+        keyed: whether requests must carry a key.
+    """
+    security: list[dict[str, Any]] = [{"key": []}, {"bearer": []}] if keyed else []
     transaction = _transaction(schema, settings.unknown_fields)
     one = {"$ref": "#/components/schemas/Transaction"}
     many = {"type": "array", "minItems": 1, "maxItems": settings.max_records, "items": one}
     errors = {
         400: "the client went away",
-        401: "no valid key in X-API-Key",
+        401: _NO_KEY,
+        403: _NO_SCOPE,
         408: "the body came too slowly",
         413: f"body of more than {settings.max_body_bytes} bytes",
         415: "no application/json",
@@ -47,6 +58,24 @@ def document(schema: Mapping[str, Any], settings: ServingConfig, version: str, *
             **{str(status): _json(says, _PROBLEM) for status, says in errors.items()},
         },
     }
+    label = {"$ref": "#/components/schemas/Label"}
+    labels = {
+        "summary": "Tell which transactions were fraud: all of a list or none",
+        "security": security,
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"oneOf": [label, {**many, "items": label}]},
+                    "example": [{"id": 1, "fraud": True, "source": "chargeback", "event_time": "2018-08-07T09:00:00Z"}],
+                }
+            },
+        },
+        "responses": {
+            "200": _json("labels, and how many of them were not known before", _LABELLED),
+            **{str(status): _json(says, _PROBLEM) for status, says in errors.items()},
+        },
+    }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -54,18 +83,29 @@ def document(schema: Mapping[str, Any], settings: ServingConfig, version: str, *
             "version": version,
             "description": "Scores transactions for fraud.",
         },
+        "servers": [{"url": "./"}],  # relative to this document, whatever path prefix a proxy puts before it
         "paths": {
             "/predict": {"post": predict},
+            **({"/labels": {"post": labels}} if settings.history is not None else {}),
             "/health/live": {"get": _plain("Whether the server runs", {"200": "it does"})},
             "/health/ready": {
                 "get": _plain("Whether it takes requests", {"200": "it does", "503": "not yet, or not now"})
             },
-            "/info": {"get": _keyed("The bundle: version, schema, figures, thresholds", "application/json", security)},
-            "/metrics": {"get": _keyed("Figures for Prometheus", "text/plain", security)},
+            "/info": {"get": _keyed("The bundle: version, schema, metrics, thresholds", "application/json", security)},
+            "/metrics": {"get": _keyed("Metrics for Prometheus", "text/plain", security)},
         },
         "components": {
-            "schemas": {"Transaction": transaction, "Answer": _ANSWER, "Scored": _SCORED, "Error": _ERROR},
-            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-API-Key"}},
+            "schemas": {
+                "Transaction": transaction,
+                "Answer": _ANSWER,
+                "Scored": _SCORED,
+                "Error": _ERROR,
+                **({"Label": _LABEL} if settings.history is not None else {}),
+            },
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+            },
         },
     }
 
@@ -97,6 +137,45 @@ _LIST: dict[str, Any] = {
     "required": ["predictions", *_ABOUT],
     "properties": {"predictions": {"type": "array", "items": {"$ref": "#/components/schemas/Scored"}}, **_ABOUT},
 }
+_LABEL: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1, "description": "of the transaction"},
+        "request_id": {"type": "string", "pattern": "^[\\w.-]{1,64}$", "description": "of the answer, in place of id"},
+        "position": {"type": "integer", "minimum": 0, "description": "in the list of that request, from 0"},
+        "fraud": {"anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]},
+        "source": {"type": "string", "minLength": 1, "maxLength": 64, "description": "who says so"},
+        "event_time": {"type": "string", "pattern": TIME, "description": "when it was said; UTC where it has no zone"},
+        "reversal": {
+            "anyOf": [{"type": "boolean"}, {"enum": [0, 1]}],
+            "description": "takes back what was said before; then without fraud",
+        },
+    },
+    "allOf": [
+        {
+            "oneOf": [
+                {"required": ["id"], "not": {"anyOf": [{"required": ["request_id"]}, {"required": ["position"]}]}},
+                {"required": ["request_id", "position"], "not": {"required": ["id"]}},
+            ]
+        },
+        {
+            "oneOf": [
+                {"required": ["fraud"], "properties": {"reversal": {"enum": [False, 0]}}},
+                {
+                    "required": ["reversal"],
+                    "properties": {"reversal": {"enum": [True, 1]}},
+                    "not": {"required": ["fraud"]},
+                },
+            ]
+        },
+    ],
+    "additionalProperties": False,
+}
+_LABELLED: dict[str, Any] = {
+    "type": "object",
+    "required": ["labels", "new", "request_id"],
+    "properties": {"labels": {"type": "integer"}, "new": {"type": "integer"}, "request_id": {"type": "string"}},
+}
 _ERROR: dict[str, Any] = {
     "type": "object",
     "required": ["error", "request_id"],
@@ -124,14 +203,15 @@ def _transaction(schema: Mapping[str, Any], unknown_fields: str) -> dict[str, An
         kind: Any = _TYPES[field["type"]]
         about: dict[str, Any] = {"type": [kind, "null"] if field["nullable"] else kind}
         if field["type"] == "datetime":
-            about["format"] = "date-time"
+            about["pattern"] = TIME_WITHOUT_ZONE if field["form"] == "without a zone" else TIME
+        if field["form"] == "whole cents":
+            about["multipleOf"] = 0.01
         if field["type"] == "integer":
             about["minimum"], about["maximum"] = -(2**63) + 1, 2**63 - 1
         for limit in ("minimum", "maximum"):
             if field[limit] is not None:
                 about[limit] = field[limit]
-        if field["role"]:
-            about["description"] = field["role"]
+        about["description"] = "; ".join(text for text in (field["role"], field["form"], field["why"]) if text)
         properties[field["name"]] = about
         example[field["name"]] = field["example"]
     return {
@@ -156,6 +236,7 @@ def _keyed(summary: str, content_type: str, security: list[dict[str, Any]]) -> d
     kind = {"type": "object"} if content_type == "application/json" else {"type": "string"}
     responses = {
         "200": {"description": "it", "content": {content_type: {"schema": kind}}},
-        "401": _json("no valid key in X-API-Key", _PROBLEM),
+        "401": _json(_NO_KEY, _PROBLEM),
+        "403": _json(_NO_SCOPE, _PROBLEM),
     }
     return {"summary": summary, "security": security, "responses": responses}

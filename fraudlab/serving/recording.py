@@ -16,10 +16,12 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from fraudlab.errors import UserError
 from fraudlab.files import replacing
+from fraudlab.serving import logs
 
 _log = logging.getLogger(__name__)
 _VARIABLE = "FRAUDLAB_HASH_KEY"
@@ -62,6 +64,22 @@ def hashed_columns(schema: Mapping[str, Any], further: Sequence[str]) -> list[st
     return [name for name in names if roles[name] == "card" or _CARD.fullmatch(name) or name in further]
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder, for its owner alone, and see whether a file can be written there.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"serving.record_to={folder} cannot be written ({error.strerror}); give a folder that this user may write"
+        ) from error
+
+
 class Recorder:
     """The sending end; made in the server's first process, used in the one that answers HTTP.
 
@@ -74,6 +92,9 @@ class Recorder:
         share: of the requests that are written.
         rows: of a file.
         files: kept; older ones are deleted.
+
+    Raises:
+        UserError: the folder cannot be written.
     """
 
     def __init__(
@@ -87,6 +108,7 @@ class Recorder:
         rows: int,
         files: int,
     ) -> None:
+        make_folder(folder)
         self._share = share
         # Spawned: the process that answers HTTP is a fork, where Polars must not run.
         context = multiprocessing.get_context("spawn")
@@ -156,6 +178,8 @@ def write(
     files: int,
 ) -> None:
     """The writing process: collect rows, write a file whenever there are enough or a minute is over."""
+    logs.configure()
+    os.umask(0o077)  # the files hold what clients sent: for their owner alone
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the end is told through the queue
     # 4497 and 4497.0 are one card.
@@ -187,7 +211,8 @@ def write(
                     old.unlink()
             except Exception as error:  # a disk that is full now may have room for the next file
                 lost.value += len(collected)
-                _log.error("serving.record_to: %d records are lost: %s", len(collected), error)
+                why = error.strerror if isinstance(error, OSError) else type(error).__name__  # no client's values
+                _log.error("serving.record_to: %d records are lost: %s", len(collected), why)
             collected = []
         if over or not collected:
             since = time.monotonic()

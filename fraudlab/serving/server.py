@@ -11,10 +11,9 @@ from functools import partial
 from multiprocessing.connection import wait
 from types import FrameType
 
-from litserve.server import configure_logging
-
 from fraudlab.config.serve import ServingConfig
 from fraudlab.errors import UserError
+from fraudlab.serving import logs
 from fraudlab.serving.addresses import Sockets, bind
 from fraudlab.serving.generation import Generation
 from fraudlab.serving.lifetime import end_with_parent
@@ -53,7 +52,7 @@ def run(path: str, settings: ServingConfig) -> None:
             process without which there is no server has ended.
     """
     _allow_files(settings.max_connections + settings.probe_connections)
-    configure_logging("warning", use_rich=False)
+    logs.configure()
     asked = _Asked()
     asked.listen()
     sockets = bind(settings.host, settings.port)

@@ -1,4 +1,4 @@
-"""What Prometheus reads at ``/metrics``; one process answers HTTP, so a registry in its memory is enough."""
+"""The metrics at ``/metrics``, for Prometheus; one process answers HTTP, so a registry in its memory is enough."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ STAGES = ("check", "wait", "encode", "model", "total")
 
 
 class Telemetry:
-    """The server's figures.
+    """The server's metrics.
 
     Args:
         version: of the bundle.
@@ -37,11 +37,15 @@ class Telemetry:
         self.queue = Gauge("fraudlab_queue_records", "Records that wait for a worker", registry=self._registry)
         self.limit = Gauge("fraudlab_admission_limit", "Requests that may be in work", registry=self._registry)
         self.ready = Gauge("fraudlab_ready", "1 while /health/ready says so", registry=self._registry)
+        self._keys = Total(
+            "fraudlab_key_requests", "Answers by name of the key", ["key", "status"], registry=self._registry
+        )
         self._rejections = Total("fraudlab_rejections", "Requests not scored", ["reason"], registry=self._registry)
         self._refusals = {
             429: (self._requests.labels("/predict", "429"), self._rejections.labels("queue")),
             503: (self._requests.labels("other", "503"), self._rejections.labels("connections")),
         }
+        self._labels = Total("fraudlab_labels", "Labels taken", ["fraud"], registry=self._registry)
         self._levels = Total("fraudlab_scores", "Scored records", ["risk_level"], registry=self._registry)
         self.restarts = Total("fraudlab_worker_failures", "Workers that died", registry=self._registry)
         self.unrecorded = Total("fraudlab_unrecorded", "Scored records that the record lacks", registry=self._registry)
@@ -65,6 +69,15 @@ class Telemetry:
         for count in self._refusals[status]:
             count.inc()
 
+    def asked_by(self, key: str, status: int) -> None:
+        """Count an answer to whoever has the key of this name."""
+        self._keys.labels(key, str(status)).inc()
+
+    def labelled(self, frauds: int, genuine: int, taken_back: int) -> None:
+        """Count labels that were taken."""
+        for fraud, count in (("true", frauds), ("false", genuine), ("taken back", taken_back)):
+            self._labels.labels(fraud).inc(count)
+
     def rejected(self, reason: str) -> None:
         self._rejections.labels(reason).inc()
 
@@ -80,7 +93,7 @@ class Telemetry:
         self._columns.unknown.update(batch.unknown)
 
     def page(self) -> bytes:
-        """The figures in Prometheus's text format."""
+        """The metrics in Prometheus's text format."""
         return generate_latest(self._registry)
 
 

@@ -8,22 +8,26 @@ import time
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import litserve
 import numpy as np
 import orjson
 from litserve.loops import LitLoop
 
+from fraudlab.bundle.contract import Refused, problem
 from fraudlab.errors import UserError
+from fraudlab.serving import logs
 from fraudlab.serving.dispatch import LENGTH, connect, jobs_of
+from fraudlab.serving.history_file import RAW
+from fraudlab.serving.labels import checked
 from fraudlab.serving.lifetime import end_with_parent
 
 if TYPE_CHECKING:
     from fraudlab.bundle import Bundle
     from fraudlab.serving.history import History
 
-_log = logging.getLogger("litserve.fraudlab")
+_log = logging.getLogger(__name__)
 _PATIENCE = 10.0  # seconds without a server until a worker ends by itself
 _UNKNOWN = 1  # the encoder's id of a category that the training rows have not
 
@@ -71,6 +75,19 @@ def _part(came: BinaryIO) -> bytes | None:
     return part if len(part) == size else None
 
 
+class Job(NamedTuple):
+    """What the process that answers HTTP asks for, and the items of the request's body.
+
+    Attributes:
+        asked: for scores ``{"explain": number of reasons, "request_id"}``, for labels ``{"source"}`` of those that name
+            none.
+        records: transactions, or labels.
+    """
+
+    asked: dict[str, Any]
+    records: list[dict[str, Any]]
+
+
 class FraudAPI(litserve.LitAPI):
     """LitServe's worker: loads the bundle, proves it on its golden records, scores batches.
 
@@ -94,6 +111,7 @@ class FraudAPI(litserve.LitAPI):
 
         if (parent := multiprocessing.parent_process()) is not None and parent.pid is not None:
             end_with_parent(parent.pid)
+        logs.configure()
         self._bundle: Bundle = bundle.load(self._path)
         if self._bundle.version != self._version:
             raise UserError(
@@ -103,25 +121,30 @@ class FraudAPI(litserve.LitAPI):
         self._bundle.check()
         self._history = None if self._history_path is None else open_history(self._history_path, self._bundle)
 
-    def decode_request(self, request: list[tuple[int, bytes]]) -> list[tuple[int, list[dict[str, Any]]]]:
-        read = ((explain, orjson.loads(body)) for explain, body in request)
-        return [(explain, found if type(found) is list else [found]) for explain, found in read]
+    def decode_request(self, request: list[tuple[dict[str, Any], bytes]]) -> list[Job]:
+        read = ((asked, orjson.loads(body)) for asked, body in request)
+        return [Job(asked, found if type(found) is list else [found]) for asked, found in read]
 
-    def predict(self, x: list[tuple[int, list[dict[str, Any]]]]) -> dict[str, Any]:
-        """Answers of a batch of jobs, each ``(number of reasons, records)``.
+    def predict(self, x: list[Job]) -> dict[str, Any]:
+        """Answers to a batch of jobs.
 
         Returns:
-            ``answers``: one a job, a list of ``{"score", "risk_level", "reasons"?}``, or a text: why it has none; None
-            where it broke what scores it.
+            ``answers``: one a job: a list of ``{"score", "risk_level", "reasons"?}`` for records, ``{"new", …}`` for
+            labels, ``{"problems"}`` where the job is refused; None where it broke what scores it.
             ``unknown``: names of columns whose category the training rows have not, one for each time.
             ``seconds``: of the stages.
         """
         if not x:
             return {"answers": [], "unknown": [], "seconds": {}}  # the server asks whether it lives
         try:
-            return self._answers(x)
+            if self._history is None:
+                return self._answers(x)
+            with self._history.transaction():  # what is refused leaves nothing behind
+                return self._answers(x)
+        except Refused as error:
+            said: dict[str, Any] | None = {"problems": error.problems}
         except UserError as error:
-            said: str | None = str(error)
+            said = {"problems": [problem(None, None, str(error))]}
         except Exception:  # let it not end the worker: the same request would end the next one too
             if len(x) == 1:
                 _log.exception("no score")
@@ -138,28 +161,50 @@ class FraudAPI(litserve.LitAPI):
     def encode_response(self, output: dict[str, Any]) -> bytes:
         return orjson.dumps(output)
 
-    def _with_past(self, record: Mapping[str, Any]) -> dict[str, Any]:
-        """``record`` with the features of its past, which it joins; what the request carries already stays."""
+    def _labelled(self, job: Job) -> dict[str, Any]:
+        """Take the labels of a job."""
         assert self._history is not None
-        features = self._history.features(record)
-        self._history.add(record)
-        return {**record, **{name: value for name, value in features.items() if record.get(name) is None}}
+        labels = checked(job.records, job.asked["source"])
+        frauds = sum(label.fraud is True for label in labels)
+        genuine = sum(label.fraud is False for label in labels)
+        taken_back = len(labels) - frauds - genuine
+        return {"new": self._history.tell(labels).new, "frauds": frauds, "genuine": genuine, "taken_back": taken_back}
 
-    def _answers(self, jobs: Sequence[tuple[int, list[dict[str, Any]]]]) -> dict[str, Any]:
+    def _with_past(self, job: Job) -> list[Mapping[str, Any]]:
+        """The records with the features of their past, which they join; what a record carries already stays."""
+        history = self._history
+        if history is None:
+            return list(job.records)
+        made: list[Mapping[str, Any]] = []
+        for position, record in enumerate(job.records):
+            try:
+                features = history.features(record)
+                history.add(record, job.asked["request_id"], position)
+            except UserError as error:
+                field = next((name for name in RAW if str(error).startswith(name)), None)
+                raise Refused([problem(position, field, str(error))]) from error
+            made.append({**record, **{name: value for name, value in features.items() if record.get(name) is None}})
+        return made
+
+    def _answers(self, jobs: Sequence[Job]) -> dict[str, Any]:
         started = time.perf_counter()
-        records: list[Mapping[str, Any]] = list(chain.from_iterable(records for _, records in jobs))
-        if self._history is not None:
-            records = [self._with_past(record) for record in records]
+        labelled = [self._labelled(job) if "source" in job.asked else None for job in jobs]
+        scored = [job for job in jobs if "source" not in job.asked]
+        records = list(chain.from_iterable(self._with_past(job) for job in scored))
         arrays = self._bundle.encode(records)
         encoded = time.perf_counter()
         scores = self._bundle.score(arrays)
-        scored = time.perf_counter()
+        finished = time.perf_counter()
         level = self._bundle.decision.level
         answers = [{"score": score, "risk_level": level(score)} for score in scores.tolist()]
-        start, by_job = 0, []
-        for explain, own in jobs:
-            stop = start + len(own)
-            if explain:
+        start = 0
+        by_job: list[Any] = []
+        for job, told in zip(jobs, labelled, strict=True):
+            if told is not None:
+                by_job.append(told)
+                continue
+            stop = start + len(job.records)
+            if explain := job.asked["explain"]:
                 reasons = self._bundle.explain(records[start:stop], explain)
                 for answer, why in zip(answers[start:stop], reasons, strict=True):
                     answer["reasons"] = [
@@ -172,5 +217,5 @@ class FraudAPI(litserve.LitAPI):
         return {
             "answers": by_job,
             "unknown": unknown,
-            "seconds": {"encode": encoded - started, "model": scored - encoded},
+            "seconds": {"encode": encoded - started, "model": finished - encoded} if scored else {},
         }

@@ -48,6 +48,7 @@ def _unrecorded(server: Server) -> int:
 def test_a_record_that_cannot_be_written_is_counted_and_the_next_one_is_written(
     server: Server, folder: Path, records: list[dict[str, Any]]
 ) -> None:
+    (folder / "record").rmdir()
     (folder / "record").write_text("where the folder should be")
     assert server.predict(records).status == 200
     _until(lambda: _unrecorded(server) == len(records))

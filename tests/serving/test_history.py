@@ -15,11 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fraudlab.bundle.contract import Refused
 from fraudlab.config import HandbookConfig
 from fraudlab.data.sources.handbook import simulate
 from fraudlab.errors import UserError
 from fraudlab.features.handbook import HandbookFeatures
-from fraudlab.serving.history import RAW, History, build
+from fraudlab.serving.history import History
+from fraudlab.serving.history_file import RAW, build
+from fraudlab.serving.labels import Label
 from tests.conftest import Command
 
 EXTENDED = HandbookFeatures(7, extended=True)
@@ -44,6 +47,10 @@ def empty(path: Path, features: HandbookFeatures = EXTENDED) -> History:
     return History.open(path, features)
 
 
+def label(transaction: int, fraud: int, event_time: int | None = None, source: str = "test") -> Label:
+    return Label(transaction, None, None, bool(fraud), source, event_time)
+
+
 def batch(features: HandbookFeatures, table: pl.DataFrame) -> list[dict[str, float]]:
     return features.apply(table.lazy()).collect().select(pl.col(features.numeric).cast(pl.Float64)).to_dicts()
 
@@ -58,12 +65,12 @@ def test_a_replay_in_time_order_equals_the_batch_bit_for_bit(tmp_path: Path, tra
     for row, features in zip(rows, expected, strict=True):
         while rows[due]["TX_DATETIME"] <= row["TX_DATETIME"] - timedelta(days=7):
             if rows[due]["TRANSACTION_ID"] % 2:
-                store.add_label(rows[due]["TRANSACTION_ID"], rows[due]["TX_FRAUD"])
+                store.tell([label(rows[due]["TRANSACTION_ID"], rows[due]["TX_FRAUD"])])
             due += 1
         assert store.features(row) == features
         store.add(row)
         if row["TRANSACTION_ID"] % 2 == 0:
-            store.add_label(row["TRANSACTION_ID"], row["TX_FRAUD"])
+            store.tell([label(row["TRANSACTION_ID"], row["TX_FRAUD"])])
 
 
 @settings(max_examples=25, deadline=None)
@@ -95,7 +102,7 @@ def test_any_order_of_arrival_equals_the_batch(
     rows = table.to_dicts()
     for row in random.Random(seed).sample(rows, len(rows)):
         store.add(row)
-        store.add_label(row["TRANSACTION_ID"], row["TX_FRAUD"])
+        store.tell([label(row["TRANSACTION_ID"], row["TX_FRAUD"])])
     expected = batch(features, table)
     assert [store.features({**row, "TX_DATETIME": row["TX_DATETIME"].isoformat()}) for row in rows] == expected
     assert [store.features(row) for row in rows] == expected
@@ -111,16 +118,16 @@ def test_a_label_that_nobody_told_is_no_fraud_and_a_later_word_counts(tmp_path: 
         return found["TERMINAL_ID_NB_TX_1DAY_WINDOW"], found["TERMINAL_ID_RISK_1DAY_WINDOW"]
 
     assert risk() == (1.0, 0.0)
-    store.add_label(7, 1)
+    store.tell([label(7, 1)])
     assert risk() == (1.0, 1.0)
-    store.add_label(7, 0)
+    store.tell([label(7, 0)])
     assert risk() == (1.0, 0.0)
 
 
 def test_the_same_transaction_twice_counts_once(tmp_path: Path) -> None:
     store = empty(tmp_path / "history.sqlite")
     store.add(RECORD)
-    store.add_label(7, 1)
+    store.tell([label(7, 1)])
     before = store.features(RECORD)
     store.add(RECORD)
     later = {**RECORD, "TRANSACTION_ID": 8, "TX_DATETIME": "2018-08-02T00:00:00"}
@@ -164,12 +171,111 @@ def test_an_id_may_be_a_whole_float(tmp_path: Path) -> None:
     assert store.features({**RECORD, "TRANSACTION_ID": 9})["CUSTOMER_ID_NB_TX_1DAY_WINDOW"] == 2.0
 
 
-def test_labels_are_checked(tmp_path: Path) -> None:
+def test_labels_are_all_taken_or_none(tmp_path: Path) -> None:
     store = empty(tmp_path / "history.sqlite")
-    with pytest.raises(UserError, match="no transaction 7"):
-        store.add_label(7, 1)
-    with pytest.raises(UserError, match="must be 0 or 1"):
-        store.add_label(7, 2)
+    store.add(RECORD)
+    later = {**RECORD, "TRANSACTION_ID": 8, "TX_DATETIME": "2018-08-02T00:00:00"}
+    with pytest.raises(Refused, match="record 1 field id: no transaction 9 in the history"):
+        store.tell([label(7, 1), label(9, 1)])
+    assert store.features(later)["CUSTOMER_ID_NB_FRAUD_14DAY_WINDOW"] == 0.0
+    assert store.tell([label(7, 1), label(9, 1)], skip_unknown=True) == (1, 1)
+    assert store.features(later)["CUSTOMER_ID_NB_FRAUD_14DAY_WINDOW"] == 1.0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_label_of_the_latest_event_counts_in_any_order_and_however_often_it_is_told(
+    tmp_path: Path, seed: int
+) -> None:
+    store = empty(tmp_path / "history.sqlite")
+    store.add(RECORD)
+    later = {**RECORD, "TRANSACTION_ID": 8, "TX_DATETIME": "2018-08-02T00:00:00"}
+    said = [
+        label(7, 1, DAY, "bank"),
+        label(7, 0, 2 * DAY, "customer"),
+        label(7, 1, 3 * DAY, "bank"),
+        Label(7, None, None, None, "bank", 4 * DAY),  # takes it back
+        label(7, 1, 5 * DAY, "customer"),
+    ]
+    draw = random.Random(seed)
+    draw.shuffle(said)
+    for number, one in enumerate(said):
+        assert store.tell([one]).new == 1
+        assert store.tell(draw.sample(said[: number + 1], number + 1)).new == 0
+        newest = max(said[: number + 1], key=lambda each: each.event_time or 0)
+        assert store.features(later)["CUSTOMER_ID_NB_FRAUD_14DAY_WINDOW"] == float(newest.fraud is True)
+    with pytest.raises(Refused, match="bank said otherwise at the same event_time"):
+        store.tell([label(7, 0, DAY, "bank")])
+
+
+def test_a_label_names_its_transaction_by_the_request_that_it_came_in(tmp_path: Path) -> None:
+    store = empty(tmp_path / "history.sqlite")
+    for number in range(3):
+        store.add({**RECORD, "TRANSACTION_ID": 7 + number, "TERMINAL_ID": number}, "request-1", number)
+    store.add({**RECORD, "TRANSACTION_ID": 7, "TERMINAL_ID": 0}, "request-2", 0)  # sent again
+    store.tell([Label(None, "request-1", 1, True, "bank", None)])
+    later = {**RECORD, "TRANSACTION_ID": 80, "TX_DATETIME": "2018-08-02T00:00:00"}
+    risk = [store.features({**later, "TERMINAL_ID": t})["TERMINAL_ID_RISK_7DAY_WINDOW"] for t in range(3)]
+    assert risk == [0.0, 1.0, 0.0]
+    store.tell([Label(None, "request-2", 0, True, "bank", None)])
+    assert store.features({**later, "TERMINAL_ID": 0})["TERMINAL_ID_RISK_7DAY_WINDOW"] == 1.0
+    with pytest.raises(Refused, match="no position 3 of request request-1"):
+        store.tell([Label(None, "request-1", 3, True, "bank", None)])
+    store.add({**RECORD, "TRANSACTION_ID": 90}, "request-1", 0)  # a client that uses its request id again
+    with pytest.raises(Refused, match="several transactions stood at position 0 of request request-1"):
+        store.tell([Label(None, "request-1", 0, True, "bank", None)])
+
+
+def test_what_no_window_needs_is_forgotten_and_nothing_else(tmp_path: Path, transactions: pl.DataFrame) -> None:
+    """Features stay those of the batch while the store forgets; a date far ahead does not wipe it out."""
+    features = HandbookFeatures(7, extended=True)
+    table = pl.concat(
+        transactions[:2000].with_columns(
+            pl.col("TX_DATETIME") + timedelta(days=80 * part), pl.col("TRANSACTION_ID") + 100_000 * part
+        )
+        for part in range(3)
+    ).sort("TX_DATETIME", "TRANSACTION_ID")
+    path = tmp_path / "history.sqlite"
+    store = empty(path, features)
+    expected = batch(features, table)
+    for number, row in enumerate(table.to_dicts()):
+        assert store.features(row) == expected[number]
+        store.add(row, f"request-{number}")
+        store.tell([label(row["TRANSACTION_ID"], row["TX_FRAUD"])])
+    connection = sqlite3.connect(path)
+    newest, reach = table["TX_DATETIME"][-1], timedelta(days=7 + 30 + 30)
+    needed = table.filter(pl.col("TX_DATETIME") > newest - reach)
+    kept = {number for (number,) in connection.execute("SELECT id FROM transactions")}
+    assert kept == set(needed["TRANSACTION_ID"].to_list())
+    assert len(kept) < len(table) / 2
+    for of_others in ("labels", "requests"):
+        assert {number for (number,) in connection.execute(f"SELECT id FROM {of_others}")} <= kept
+    with pytest.raises(UserError, match="TX_DATETIME is .*forgotten"):
+        store.features({**table[0].to_dicts()[0], "TRANSACTION_ID": -1})
+
+
+def test_a_date_far_ahead_does_not_wipe_out_the_past(tmp_path: Path) -> None:
+    store = empty(tmp_path / "history.sqlite")
+    now = datetime.now().replace(microsecond=0)
+    for day in range(60):
+        store.add({**RECORD, "TRANSACTION_ID": day, "TX_DATETIME": now - timedelta(days=day)})
+    store.add({**RECORD, "TRANSACTION_ID": -1, "TX_DATETIME": "9000-01-01T00:00:00"})
+    found = store.features({**RECORD, "TRANSACTION_ID": 99, "TX_DATETIME": now})
+    assert found["CUSTOMER_ID_NB_TX_30DAY_WINDOW"] == 31.0
+
+
+def test_a_store_of_the_first_format_is_taken_over(tmp_path: Path, transactions: pl.DataFrame) -> None:
+    path = tmp_path / "history.sqlite"
+    build(path, transactions[:-1])
+    connection = sqlite3.connect(path)
+    for name in ("labels", "requests", "forgotten"):
+        connection.execute(f"DROP TABLE {name}")
+    connection.executescript("DROP INDEX by_time; PRAGMA user_version = 1")
+    connection.close()
+    for _ in range(2):
+        store = History.open(path, EXTENDED)
+    assert store.features(transactions[-1].to_dicts()[0]) == batch(EXTENDED, transactions)[-1]
+    assert store.tell([label(transactions["TRANSACTION_ID"][0], 1)]).new == 1
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 WRITER = """
@@ -178,10 +284,11 @@ import polars as pl
 from pathlib import Path
 from fraudlab.features.handbook import HandbookFeatures
 from fraudlab.serving.history import History
+from fraudlab.serving.labels import Label
 store = History.open(Path(sys.argv[1]), HandbookFeatures(7, True))
 for row in pl.read_parquet(sys.argv[2]).iter_rows(named=True):
     store.add(row)
-    store.add_label(row["TRANSACTION_ID"], row["TX_FRAUD"])
+    store.tell([Label(row["TRANSACTION_ID"], None, None, bool(row["TX_FRAUD"]), "writer", None)])
     print(row["TRANSACTION_ID"], flush=True)
 """
 
@@ -205,7 +312,9 @@ def test_readers_see_whole_rows_while_a_writer_writes_and_dies(tmp_path: Path, t
     assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_the_door_makes_a_store_of_a_parquet_file(tmp_path: Path, command: Command, transactions: pl.DataFrame) -> None:
+def test_the_command_makes_a_store_of_a_parquet_file(
+    tmp_path: Path, command: Command, transactions: pl.DataFrame
+) -> None:
     raw, out = tmp_path / "rows.parquet", tmp_path / "history.sqlite"
     ripe = pl.col("TX_DATETIME") < transactions["TX_DATETIME"][-1] - timedelta(days=7)
     transactions.with_columns(TX_FRAUD=pl.when(ripe).then("TX_FRAUD")).write_parquet(raw)

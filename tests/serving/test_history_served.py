@@ -15,7 +15,9 @@ from fraudlab.bundle import Bundle
 from fraudlab.config import HandbookConfig
 from fraudlab.data.sources.handbook import simulate
 from fraudlab.features.handbook import HandbookFeatures
-from fraudlab.serving.history import RAW, History
+from fraudlab.serving.history import History
+from fraudlab.serving.history_file import RAW
+from fraudlab.serving.labels import Label
 from tests.conftest import SMALL, Command
 from tests.serving.server import Server
 
@@ -82,7 +84,9 @@ def test_both_ways_give_the_scores_of_the_batch(
         for some in _in_lists([(record, row) for record, row in zip(records, rows, strict=True)]):
             ripe = some[-1][1]["TX_DATETIME"] - timedelta(days=bundle.features.delay_days)
             while rows[told]["TX_DATETIME"] <= ripe:
-                store.add_label(rows[told]["TRANSACTION_ID"], rows[told]["TX_FRAUD"])
+                store.tell(
+                    [Label(rows[told]["TRANSACTION_ID"], None, None, bool(rows[told]["TX_FRAUD"]), "bank", None)]
+                )
                 told += 1
             looked_up += _scores(server, [{name: record[name] for name in RAW} for record, _ in some])
     np.testing.assert_allclose(looked_up, expected, rtol=0, atol=1e-6)

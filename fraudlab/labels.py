@@ -1,0 +1,25 @@
+"""``python -m fraudlab.labels``: tell a history which transactions were fraud."""
+
+from pathlib import Path
+
+from fraudlab.cli import command
+from fraudlab.config import LabelsConfig
+
+
+@command("labels")
+def main(config: LabelsConfig) -> None:
+    from fraudlab.features.handbook import HandbookFeatures
+    from fraudlab.serving import labels
+    from fraudlab.serving.history import History
+
+    rows = labels.checked(labels.read(Path(config.file)), config.source)
+    history = History.open(config.to, HandbookFeatures())  # labels are the same for any of the handbook's features
+    told = history.tell(rows, skip_unknown=config.unknown == "skip")
+    history.close()
+    print(f"labels     {len(rows):,}")
+    print(f"new        {told.new:,}")
+    print(f"unknown    {told.unknown:,} (of transactions that the history has not)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""What a request says: its key, its query, its body; and how it ends where that is no good."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any
+from urllib.parse import parse_qs
+
+from fraudlab.bundle.contract import Refused
+from fraudlab.serving.admission import Admission
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+JSON = b"application/json"
+_CHALLENGE = b'Bearer realm="fraudlab"'
+
+
+class Stop(Exception):
+    """A request ends here with an answer that is no score."""
+
+    def __init__(
+        self, status: int, reason: str, says: str, problems: Sequence[Mapping[str, Any]] | None = None
+    ) -> None:
+        super().__init__(says)
+        self.status, self.reason, self.says, self.problems = status, reason, says, problems
+
+
+def presented_keys(headers: Mapping[bytes, bytes]) -> list[bytes]:
+    """The keys that a request carries, in X-API-Key or as a bearer's token."""
+    keys = [headers[b"x-api-key"]] if b"x-api-key" in headers else []
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    return [*keys, token.strip()] if scheme.lower() == b"bearer" else keys
+
+
+def challenge(presented: list[bytes]) -> tuple[bytes, bytes]:
+    """The header of an answer 401 to a request that carried these keys (RFC 6750)."""
+    return b"www-authenticate", _CHALLENGE + (b', error="invalid_token"' if presented else b"")
+
+
+def refused(error: Refused) -> Stop:
+    """The answer to a request that breaks the contract."""
+    return Stop(422, "contract", str(error), error.problems)
+
+
+async def read_body(scope: Scope, receive: Receive, most: int, admission: Admission) -> bytes:
+    """The body of a request, of ``most`` bytes at most; ``admission`` is told while the client keeps it waiting.
+
+    Raises:
+        Stop: it is no JSON by its headers, too large, or the client went away.
+    """
+    headers = dict(scope["headers"])
+    kind = headers.get(b"content-type", JSON).split(b";")[0].strip().lower()
+    if kind != JSON or headers.get(b"content-encoding", b"identity") != b"identity":
+        raise Stop(415, "media type", "send application/json, not compressed")
+    if int(headers.get(b"content-length", 0)) > most:
+        raise Stop(413, "body", f"the body has more than {most} bytes")
+    chunks, size = [], 0
+    while True:
+        admission.reading += 1
+        try:
+            message = await receive()
+        finally:
+            admission.reading -= 1
+        if message["type"] == "http.disconnect":
+            raise Stop(400, "disconnect", "the client went away")
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > most:
+            raise Stop(413, "body", f"the body has more than {most} bytes")
+        if not message.get("more_body"):
+            return b"".join(chunks)
+
+
+def explain_of(query: bytes) -> int:
+    """The ``k`` of ``?explain=k``, 0 without one."""
+    if not query:
+        return 0
+    given = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("explain", ["0"])
+    if len(given) != 1 or not re.fullmatch(r"[0-9]{1,3}", given[0]):
+        raise Stop(422, "contract", "explain must be a whole number from 0 to 999, given once")
+    return int(given[0])
