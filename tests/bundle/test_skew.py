@@ -103,7 +103,7 @@ _FAR_OUT = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_any_finite_number_has_one_score_or_one_refusal(
     bundle: Bundle, records: list, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
