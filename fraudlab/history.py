@@ -14,7 +14,8 @@ def main(config: HistoryConfig) -> None:
     from fraudlab.serving import history_file
 
     try:
-        transactions = pl.read_parquet(config.transactions)
+        there = Path(config.transactions).is_file()  # a name with brackets is a name before it is a pattern
+        transactions = pl.read_parquet(config.transactions, glob=not there)
     except pl.exceptions.PolarsError as error:
         raise UserError(f"cannot read {config.transactions} as Parquet: {error}") from error
     out = Path(config.out)

@@ -63,7 +63,7 @@ def score_file(bundle: Bundle, source: str | Path, target: Path, threads: int = 
             for number, scored in enumerate(_scores(bundle, frame, key if known else None, threads)):
                 scored.write_parquet(Path(parts, f"{number:09}.parquet"))
                 bar.update(len(scored))
-            written = pl.scan_parquet(Path(parts))
+            written = pl.scan_parquet(sorted(Path(parts).iterdir()), glob=False)
             if target.suffix == ".csv":
                 written.sink_csv(aside)
             else:
@@ -72,7 +72,7 @@ def score_file(bundle: Bundle, source: str | Path, target: Path, threads: int = 
         raise UserError(f"input={source} cannot be read: {str(error).strip().splitlines()[0]}") from error
     finally:
         scratch.cleanup()
-    return pl.scan_csv(target) if target.suffix == ".csv" else pl.scan_parquet(target)
+    return pl.scan_csv(target, glob=False) if target.suffix == ".csv" else pl.scan_parquet(target, glob=False)
 
 
 def _scan(bundle: Bundle, source: str, scratch: Path) -> pl.LazyFrame:

@@ -231,7 +231,7 @@ def _cards(split: Split, day: NDArray[np.int32], card: NDArray[Any], name: str) 
 
 
 def _learning(history: Path) -> Plot | None:
-    table = pl.read_csv(history, infer_schema_length=None)
+    table = pl.read_csv(history, infer_schema_length=None, glob=False)
     named = {"train/loss": "training loss", "val/average_precision": "AP on validation"}
     columns = [name for name in named if name in table.columns and table[name].dtype.is_numeric()]
     if "epoch" not in table.columns or not columns:

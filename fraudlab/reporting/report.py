@@ -76,7 +76,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 def _read_split(path: Path) -> Split | None:
     if not path.is_file():
         return None
-    frame = pl.read_parquet(path)
+    frame = pl.read_parquet(path, glob=False)
     if missing := [name for name in ("label", "score") if name not in frame.columns]:
         raise UserError(f"{path}: column {' and '.join(missing)} missing; it has: {', '.join(frame.columns)}")
     if not frame.height:

@@ -105,7 +105,8 @@ def find_runs(patterns: Sequence[str]) -> list[RunFolder]:
     """
     found: dict[Path, RunFolder] = {}
     for pattern in patterns:
-        matches = [Path(match) for match in glob.glob(pattern, recursive=True) if Path(match).is_dir()]  # noqa: PTH207
+        named = [pattern] if Path(pattern).is_dir() else glob.glob(pattern, recursive=True)  # noqa: PTH207
+        matches = [Path(match) for match in named if Path(match).is_dir()]
         beneath = [config.parent for match in matches for config in match.rglob("config.yaml")]
         if not beneath or beneath == [Path(pattern)]:
             beneath = [RunFolder.find(Path(pattern)).path]

@@ -101,7 +101,7 @@ class RunFolder:
 
     def predictions(self, part: str) -> pl.DataFrame:
         """The predictions of ``val`` or ``test`` as they were written."""
-        return pl.read_parquet(self.predictions_path(part))
+        return pl.read_parquet(self.predictions_path(part), glob=False)
 
     def write_predictions(self, part: str, predictions: pl.DataFrame) -> None:
         with replacing(self.predictions_path(part)) as aside:

@@ -49,9 +49,9 @@ def read(path: Path) -> list[dict[str, Any]]:
 
     try:
         if path.suffix == ".csv":
-            rows = pl.read_csv(path, infer_schema=False).to_dicts()
+            rows = pl.read_csv(path, infer_schema=False, glob=False).to_dicts()
         elif path.suffix == ".parquet":
-            rows = pl.read_parquet(path).to_dicts()
+            rows = pl.read_parquet(path, glob=False).to_dicts()
         else:
             raise UserError(f"file={path} is neither CSV nor Parquet by its name (.csv or .parquet)")
     except pl.exceptions.PolarsError as error:

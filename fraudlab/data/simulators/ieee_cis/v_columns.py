@@ -43,7 +43,7 @@ _V_NOISE = 0.5  # standard deviation of what the factors behind V have beside th
 @cache
 def _loadings() -> Mapping[str, Floats]:
     """For each V column, [8]: its correlations with the factors, fitted to Pearson's correlations of real columns."""
-    table = pl.read_csv(Path(__file__).with_name("v_loadings.csv"), infer_schema_length=None)
+    table = pl.read_csv(Path(__file__).with_name("v_loadings.csv"), infer_schema_length=None, glob=False)
     return {column: np.array(loadings, np.float32) for column, *loadings in table.iter_rows()}
 
 

@@ -46,7 +46,7 @@ def values_of(column: str, latent: Floats, product: NDArray[np.int8]) -> Floats:
 @cache
 def _tables() -> Mapping[str, list[_Values]]:
     tables: dict[str, list[_Values]] = {}
-    measured = pl.read_csv(Path(__file__).with_name("values.csv"), infer_schema_length=None)
+    measured = pl.read_csv(Path(__file__).with_name("values.csv"), infer_schema_length=None, glob=False)
     for column, products, zero, one, *quantiles in measured.iter_rows():
         if quantiles[0] is None:  # every value that is not 0 is 1
             at_most_one, quantiles, levels = 1.0, [], np.array([])

@@ -143,8 +143,8 @@ def _one(frames: list[pl.LazyFrame]) -> pl.LazyFrame:
 def _typed(file: Path, kind: str) -> pl.LazyFrame:
     readers: dict[str, Callable[[], pl.LazyFrame]] = {
         "parquet": lambda: pl.scan_parquet(file, glob=False, hive_partitioning=False),
-        "arrow": lambda: pl.scan_ipc(file, hive_partitioning=False),
-        "jsonl": lambda: pl.scan_ndjson(file, infer_schema_length=None),
+        "arrow": lambda: pl.scan_ipc(file, glob=False, hive_partitioning=False),
+        "jsonl": lambda: pl.scan_ndjson(file.open("rb"), infer_schema_length=None),
         "json": lambda: pl.read_json(file, infer_schema_length=None).lazy(),
         "excel": lambda: _sheet(file).lazy(),
     }
