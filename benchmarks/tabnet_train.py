@@ -31,7 +31,8 @@ from benchmarks.records import Line
 from benchmarks.tabnet_shapes import IEEE, SHAPES, Shape, one_table
 from benchmarks.timing import by_turns, peak_memory, speed
 from fraudlab.data.batches import Batch, Batches
-from fraudlab.models.tabnet.pretraining import TabNetPretraining, reconstruction_loss
+from fraudlab.models.reconstruction import reconstruction_loss
+from fraudlab.models.tabnet.pretraining import TabNetPretraining
 
 SPARSITY = 1e-3  # both sides' default
 AGAINST_FIT = ("ieee", "handbook_15", "handbook_23")
@@ -237,7 +238,7 @@ def epoch(arguments: argparse.Namespace) -> list[Line]:
     from benchmarks.trainers import trainer_of  # Lightning: only where it is measured
     from fraudlab.data.datamodule import FraudDataModule
     from fraudlab.training.learner import FraudLearner
-    from fraudlab.training.losses import CrossEntropy
+    from fraudlab.training.losses.weighted import CrossEntropy
 
     shape = sized(IEEE, arguments)
     rows = shape.rows(arguments.rows)

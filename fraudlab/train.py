@@ -5,8 +5,7 @@ import time
 from pathlib import Path
 
 from fraudlab.cli import choices, command, command_line, overrides
-from fraudlab.config import EstimatorConfig, TrainConfig
-from fraudlab.config.estimator import UNUSED
+from fraudlab.config import TrainConfig
 from fraudlab.config.overrides import literal, to_type
 
 log = logging.getLogger(__name__)
@@ -18,6 +17,7 @@ def main(config: TrainConfig) -> None:
     # Heavy: only now, so that --help and config errors answer at once.
     from fraudlab.data.prepared import prepared_table
     from fraudlab.files import write_json
+    from fraudlab.models.registry import MODELS
     from fraudlab.reporting.published import benchmark_for
     from fraudlab.reporting.report import write_report
     from fraudlab.reporting.table import metrics_table
@@ -25,7 +25,7 @@ def main(config: TrainConfig) -> None:
     from fraudlab.runs.predictions import predictions_frame, split_metrics
     from fraudlab.runs.provenance import peak_memory_bytes
     from fraudlab.runs.settings import config_yaml
-    from fraudlab.training import fit_baseline, resume, tracking, trial
+    from fraudlab.training import resume, tracking, trial
     from fraudlab.training.checks import check_settings
     from fraudlab.training.fit import fit
     from fraudlab.training.pretrained import Pretrained
@@ -41,9 +41,8 @@ def main(config: TrainConfig) -> None:
                 write_report(run.path)
             print(f"the run in {run.path} has ended; its metrics: {to_type('evaluate', literal('run', run.path))}")
             return
-    check_settings(config)
+    check_settings(config, overrides())
     use_threads(config.threads)
-    fit_baseline.warn_of_unused(config, overrides(*UNUSED))
     pretrained = Pretrained.load(config)
     if run is None:
         run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
@@ -64,7 +63,7 @@ def main(config: TrainConfig) -> None:
             "data_fingerprint": table.data_fingerprint,
             "split_rows": {"train": len(split.train), "val": len(split.validation), "test": len(split.test)},
             "seed": config.seed,
-            "device": "cpu" if isinstance(config.model, EstimatorConfig) else config.trainer["accelerator"],
+            "device": "cpu" if MODELS[config.model.name].kind == "estimator" else config.trainer["accelerator"],
             "command": command_line(),
         }
         facts = resume.begin(run, facts, resumed=bool(config.resume))

@@ -1,7 +1,6 @@
 """Every YAML in conf/ composes, has its types, and builds; wrong keys are named."""
 
 import dataclasses
-from importlib.util import find_spec
 from pathlib import Path
 
 import hydra
@@ -12,8 +11,8 @@ from fraudlab import config
 from fraudlab.cli import conf_dir
 from fraudlab.config.plumbing import check_plumbing
 from fraudlab.errors import UserError
-from fraudlab.models.registry import ESTIMATORS, NETWORKS, estimator_class, make_network
-from fraudlab.training.losses import make_loss
+from fraudlab.models.registry import MODELS, estimator_class, make_network
+from fraudlab.training.losses.registry import make_loss
 from fraudlab.training.optimizers import make_optimizer, make_scheduler
 from tests.conftest import REPOSITORY
 
@@ -53,7 +52,7 @@ def test_every_option_composes_types_and_builds(group: str, option: str) -> None
             settings = {key: value for key, value in settings.items() if key not in ("interval", "monitor")}
         check_plumbing(plumbing, settings)
     make_loss(typed.loss)
-    if isinstance(typed.model, config.EstimatorConfig):
+    if MODELS[typed.model.name].kind == "estimator":
         assert estimator_class(typed.model.name).FILE
         return
     rebuild = {"model": dataclasses.asdict(typed.model), "cardinalities": [5], "num_numeric": 3}
@@ -96,11 +95,9 @@ def test_registry_names_are_modules_with_tests() -> None:
     for name in config.SCHEMAS["features"]:
         assert (package / "features" / f"{name}.py").is_file() or (package / "features" / name).is_dir()
         assert (tests / "features" / f"test_{name}.py").is_file()
-    assert set(NETWORKS) | set(ESTIMATORS) == set(config.SCHEMAS["model"])
-    for name, module in {**NETWORKS, **ESTIMATORS}.items():
-        place = Path(*module.split(".")[1:-1])
-        assert find_spec(module) is not None
-        assert (tests / place / f"test_{name}.py").is_file() or (tests / place / name).is_dir()
+    assert set(MODELS) == set(config.SCHEMAS["model"])
+    for name in MODELS:
+        assert [*(tests / "models").glob(f"**/test_{name}.py"), *(tests / "models" / name).glob("test_*.py")]
 
 
 @pytest.mark.parametrize("recipe", sorted(file.stem for file in (conf_dir() / "recipe").glob("*.yaml")))
@@ -109,7 +106,7 @@ def test_every_recipe_is_that_of_its_experiment_and_model(recipe: str) -> None:
     plain = compose("train", f"experiment={experiment}", f"model={model}")
     typed = config.typed("train", plain)
     chosen = yaml.safe_load((conf_dir() / "recipe" / f"{recipe}.yaml").read_text())
-    if not isinstance(typed.model, config.EstimatorConfig):
+    if MODELS[typed.model.name].kind == "network":
         assert typed.batch_size == chosen["batch_size"]
         assert typed.trainer["max_epochs"] == chosen["trainer"]["max_epochs"]
     assert dataclasses.asdict(typed.model).items() >= chosen["model"].items()

@@ -169,10 +169,10 @@ class Bundle:
         column. Columns that were not looked at are left out.
 
         Raises:
-            UserError: the network has no masks.
+            UserError: the network does not explain its scores.
         """
         if not self.has_masks:
-            raise UserError(f"bundle {self.path}: its model has no masks to explain a score by; export a model=tabnet")
+            raise UserError(f"bundle {self.path}: its model explains no score; export a network that does")
         importance = self._run("importance", self.encode(records))
         columns = [self.columns(record) for record in records]
         numeric = self.features.numeric

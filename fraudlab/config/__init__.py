@@ -30,7 +30,6 @@ from fraudlab.config.data import (
     IEEECISSimulatedConfig,
     TableConfig,
 )
-from fraudlab.config.estimator import EstimatorConfig
 from fraudlab.config.export import ExportConfig, PredictConfig
 from fraudlab.config.features import (
     ColumnsFeaturesConfig,
@@ -73,7 +72,6 @@ __all__ = [
     "CompareConfig",
     "CrossEntropyConfig",
     "EncoderConfig",
-    "EstimatorConfig",
     "EvaluateConfig",
     "ExportConfig",
     "FDBConfig",

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from fraudlab.config.checks import at_least, within
-from fraudlab.config.estimator import EstimatorConfig
 
 
 @dataclass
-class BoostingConfig(EstimatorConfig):
-    """What the libraries of boosted trees have in common."""
+class BoostingConfig:
+    """What the libraries of boosted trees have in common; a fraud weighs ``loss.fraud_weight``."""
 
+    name: str = ""
     n_estimators: int = 2000  # the most trees
     early_stopping_rounds: int = 100  # trees without a better average precision on validation, after which it ends
     learning_rate: float = 0.05

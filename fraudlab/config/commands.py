@@ -5,8 +5,6 @@ from typing import Any
 
 from fraudlab.config.checks import MISSING, at_least, one_of, within
 from fraudlab.config.data import check_simulated_ieee_cis
-from fraudlab.config.estimator import EstimatorConfig
-from fraudlab.config.model import MLPConfig, TabNetConfig
 from fraudlab.errors import UserError
 
 LABEL_DELAY_DAYS = 7
@@ -76,10 +74,6 @@ class PretrainConfig(FitConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.model, (MLPConfig, EstimatorConfig)):
-            raise UserError(f"model={self.model.name} cannot be pretrained; use model=tabnet")
-        if isinstance(self.model, TabNetConfig) and (self.model.pretrained, self.model.backend) != (None, "fast"):
-            raise UserError("pretraining needs model.backend=fast and model.pretrained=null: it starts from nothing")
         if not 0 < self.pretraining_ratio < 1:
             raise UserError(f"pretraining_ratio={self.pretraining_ratio} must lie between 0 and 1, both excluded")
         for key in ("n_shared_decoder", "n_independent_decoder"):

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 
 from fraudlab.config.checks import above, at_least
-from fraudlab.config.estimator import EstimatorConfig
 
 
 @dataclass
-class LogisticRegressionConfig(EstimatorConfig):
+class LogisticRegressionConfig:
     """``model=logistic_regression``: scikit-learn's, with one column a category."""
 
     name: str = "logistic_regression"

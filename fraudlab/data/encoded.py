@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from fraudlab.data.batches import Batch
 from fraudlab.data.prepared import PreparedTable
-from fraudlab.data.splits import Rows
+from fraudlab.data.splits.contract import Rows
 from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.files import make_once
 

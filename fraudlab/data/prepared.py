@@ -15,7 +15,8 @@ from tqdm import tqdm
 from fraudlab.config import FeaturesConfig
 from fraudlab.data.sources.contract import Source
 from fraudlab.data.sources.registry import load_source
-from fraudlab.data.splits import Split, split_rows
+from fraudlab.data.splits.contract import RowSplit
+from fraudlab.data.splits.registry import split_rows
 from fraudlab.errors import UserError
 from fraudlab.features import registry
 from fraudlab.features.contract import Features
@@ -86,8 +87,8 @@ class PreparedTable:
         assert label is not None
         return label
 
-    def split(self, config: Any, label_delay_days: int) -> Split:
-        """The rows of each part, by the typed settings of a split; what it refuses: :func:`.splits.split_rows`."""
+    def split(self, config: Any, label_delay_days: int) -> RowSplit:
+        """The rows of each part, by the typed settings of a split; see :func:`.splits.registry.split_rows`."""
         label, time, card = self.label, self.column(self.schema.time), self.column(self.schema.card)
         split = split_rows(config, label_delay_days, label, time, card)
         share = label.to_numpy()[split.train].mean()

@@ -1,4 +1,4 @@
-"""A trained network as an ONNX model that gives the probability of fraud and, of TabNet, what it rests on."""
+"""A trained network as an ONNX model that gives the probability of fraud and, where it can, what that rests on."""
 
 import copy
 import logging
@@ -14,10 +14,6 @@ from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 from torch import Tensor, nn
 
 from fraudlab.models.ensemble import Ensemble
-from fraudlab.models.tabnet import TabNet
-from fraudlab.models.tabnet.export import ExportedTabNet
-from fraudlab.models.tabnet.interop import from_reference
-from fraudlab.models.tabnet.reference import ReferenceTabNet
 
 
 def write_onnx(
@@ -26,8 +22,8 @@ def write_onnx(
     """Write ``network`` as ONNX with any number of rows.
 
     Inputs ``categorical`` int64 [n, C] and ``numeric`` float32 [n, N], one of width 0 left out; outputs ``score``
-    float32 [n] and, of a TabNet, ``importance`` float32 [n, C + N]: its masks summed over the steps,
-    weighted as :meth:`fraudlab.models.tabnet.TabNet.explain` has it, and averaged over an ensemble's members.
+    float32 [n] and, of a network whose exported form gives it, ``importance`` float32 [n, C + N] as its ``explain``
+    has it, averaged over an ensemble's members.
 
     Args:
         network: keeps the contract of :mod:`fraudlab.models.contract`; is left as it is.
@@ -48,7 +44,7 @@ def write_onnx(
             kwargs=inputs,
             dynamo=True,
             dynamic_shapes={name: {0: rows} for name in inputs},
-            output_names=["score", "importance"] if scoring.has_masks else ["score"],
+            output_names=["score", "importance"] if scoring.gives_importance else ["score"],
             verbose=False,
         )
     assert program is not None
@@ -87,7 +83,7 @@ class _Scoring(nn.Module):
         members = network.members if isinstance(network, Ensemble) else [network]
         # Folded in double precision, whatever it then computes in.
         self.members = nn.ModuleList(_exported(copy.deepcopy(member).double()) for member in members).to(dtype)
-        self.has_masks = isinstance(self.members[0], ExportedTabNet)
+        self.gives_importance = bool(getattr(self.members[0], "gives_importance", False))
         self.dtype = dtype
 
     def forward(
@@ -98,7 +94,7 @@ class _Scoring(nn.Module):
         if categorical is None:
             categorical = given[:, :0].long()
         numeric = given[:, :0].to(self.dtype) if numeric is None else numeric.to(self.dtype)
-        if not self.has_masks:
+        if not self.gives_importance:
             return _probability([member(categorical, numeric).logits for member in self.members])
         explained = [member(categorical, numeric) for member in self.members]
         importance = explained[0][1]
@@ -115,9 +111,8 @@ def _probability(logits: list[Tensor]) -> Tensor:
 
 
 def _exported(member: nn.Module) -> nn.Module:
-    if isinstance(member, ReferenceTabNet):
-        member = from_reference(member.reference, member.sparsity)
-    return ExportedTabNet(member) if isinstance(member, TabNet) else member
+    made: nn.Module = member.exported() if hasattr(member, "exported") else member  # type: ignore[operator]
+    return made
 
 
 @contextmanager

@@ -17,11 +17,11 @@ from fraudlab.bundle import manifest
 from fraudlab.bundle.contract import computed, contract, inputs, raw_columns
 from fraudlab.bundle.decision import Decision
 from fraudlab.bundle.runtime import Bundle
-from fraudlab.config import EstimatorConfig, ExportConfig
+from fraudlab.config import ExportConfig
 from fraudlab.data.batches import Batch
 from fraudlab.data.encoded import encode
 from fraudlab.data.prepared import PreparedTable, prepared_table
-from fraudlab.data.splits import Split
+from fraudlab.data.splits.contract import RowSplit
 from fraudlab.errors import UserError
 from fraudlab.exporter import parity
 from fraudlab.exporter.golden import golden_rows, records_of, write_golden
@@ -30,6 +30,7 @@ from fraudlab.exporter.reference import reference
 from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.features.registry import settings_of
 from fraudlab.files import replacing, write_json
+from fraudlab.models.registry import MODELS, models_that
 from fraudlab.runs.folder import RunFolder
 from fraudlab.runs.provenance import git_commit, versions
 from fraudlab.runs.settings import load_config
@@ -75,15 +76,16 @@ class _Trained:
     run: RunFolder
     config: Any
     table: PreparedTable
-    split: Split
+    split: RowSplit
     encoder: TableEncoder
     network: nn.Module  # in double precision
 
     @classmethod
     def by(cls, run: RunFolder, data_dir: Path) -> "_Trained":
         config = load_config(run.config_path)
-        if isinstance(config.model, EstimatorConfig):
-            raise UserError(f"model={config.model.name} has no bundle; export a run of model=tabnet or model=mlp")
+        if MODELS[config.model.name].kind != "network":
+            able = models_that(lambda part: part.kind == "network")
+            raise UserError(f"model={config.model.name} has no bundle; export a run of {able}")
         table = prepared_table(config.data, config.features, config.label_delay_days, data_dir)
         if table.data_fingerprint != run.provenance()["data_fingerprint"]:
             raise UserError(f"data={config.data.name} is not what {run.path} was trained on; train again, then export")

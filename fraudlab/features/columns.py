@@ -41,3 +41,8 @@ class TableColumns:
     def of_records(self, records: "pl.DataFrame", lookups: Lookups) -> "pl.DataFrame":
         """The records themselves."""
         return narrowed_rows(records, lookups)
+
+
+def make(settings: Mapping[str, Any], schema: TableSchema) -> TableColumns:
+    """``features=columns``."""
+    return TableColumns(schema)

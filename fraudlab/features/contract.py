@@ -1,9 +1,11 @@
 """What a feature set takes and gives."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
+
+from fraudlab.schema import TableSchema
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,6 +36,11 @@ class Features(Protocol):
     def of_records(self, records: "pl.DataFrame", lookups: Lookups) -> "pl.DataFrame":
         """The columns of many records, a row each, with the values that :meth:`of_record` finds one by one."""
         ...
+
+
+MakeFeatures = Callable[[Mapping[str, Any], TableSchema], Features]
+"""Gives the feature set of plain settings, all of ``features`` but ``encoder``, for a table. It raises ``UserError``
+where the table has not the columns that they need."""
 
 
 def with_features(features: Features, frame: "pl.LazyFrame") -> "pl.DataFrame":

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fraudlab.errors import UserError
-from fraudlab.features.windows import Array, Groups, Newest, Windows
+from fraudlab.features.windows import Array, Newest, TimedGroups, Windows
+from fraudlab.schema import TableSchema
 
 if TYPE_CHECKING:
     import polars as pl
@@ -90,8 +91,8 @@ class HandbookFeatures:
         time, cents, fraud = in_numbers(table)
         columns = {
             **self._of_clock(table["TX_DATETIME"].dt.replace_time_zone(None).dt.epoch("us").to_numpy()),
-            **self._of_customer(Groups(table["CUSTOMER_ID"].to_numpy(), time), cents, fraud),
-            **self._of_terminal(Groups(table["TERMINAL_ID"].to_numpy(), time), fraud),
+            **self._of_customer(TimedGroups(table["CUSTOMER_ID"].to_numpy(), time), cents, fraud),
+            **self._of_terminal(TimedGroups(table["TERMINAL_ID"].to_numpy(), time), fraud),
         }
         return table.with_columns(
             pl.Series(name, columns[name], dtype=pl.Float64) for name in self.numeric if name in columns
@@ -239,3 +240,14 @@ def _in_whole_cents(amount: Array) -> Array:
     # Amounts of float32 columns miss whole cents by some 1e-7 of their value; NaN and infinity fail here too.
     with np.errstate(invalid="ignore"):
         return (np.abs(cents - np.rint(cents)) <= 0.1) & (np.abs(cents) <= 100 * _MOST_AMOUNT)
+
+
+def make(settings: Mapping[str, Any], schema: TableSchema) -> HandbookFeatures:
+    """``features=handbook``."""
+    there = {column.name for column in schema.columns}
+    if missing := [name for name in HandbookFeatures.needs if name not in there]:
+        raise UserError(
+            f"features=handbook needs the columns {', '.join(missing)}, which data={schema.name} has not; "
+            "use features=columns"
+        )
+    return HandbookFeatures(settings["delay_days"], settings["extended"])

@@ -44,7 +44,7 @@ class Windows(Protocol):
         ...
 
 
-class Groups:
+class TimedGroups:
     """:class:`Windows` of every row of a time-sorted table: ``Q = N``.
 
     Args:

@@ -1,18 +1,13 @@
 """The metrics of one split, computed from the predictions of the whole split: the single place they come from."""
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fraudlab.errors import UserError
-from fraudlab.metrics.calibration import brier, expected_calibration_error, log_loss
-from fraudlab.metrics.cards import card_precision_at_k
-from fraudlab.metrics.cost import cost_savings, ranked_value_detection_rate
+from fraudlab.metrics.contract import Array, ScoredRows
 from fraudlab.metrics.ranking import Ranking
-
-Array = NDArray[Any]
+from fraudlab.metrics.registry import METRICS
 
 ADMIN_COST = 2.5
 """Cost of looking at one alert, in the currency of the amounts: a stand-in to be replaced by one's own."""
@@ -50,30 +45,8 @@ def compute_metrics(
     _check(label, score, day, card, amount, admin_cost)
     label, score = label == 1, score.astype(np.float64, copy=False)
     ranking = Ranking(label, score)
-    found: dict[str, float | int | None] = {
-        "rows": ranking.rows,
-        "frauds": ranking.frauds,
-        "fraud_rate": ranking.frauds / ranking.rows,
-        "roc_auc": ranking.roc_auc(),
-        "average_precision": ranking.average_precision(),
-        "card_precision_at_100": None if day is None or card is None else card_precision_at_k(day, card, label, score),
-    }
-    for fpr in (0.01, 0.001):
-        found[f"recall_at_fpr_{fpr}"] = ranking.recall_at_fpr(fpr)
-    for budget in (0.01, 0.001):
-        found[f"precision_at_budget_{budget}"] = ranking.precision_at_budget(budget)
-        found[f"recall_at_budget_{budget}"] = ranking.recall_at_budget(budget)
-    found["value_detection_rate_at_budget_0.01"] = (
-        None if amount is None else ranked_value_detection_rate(ranking, label, amount, 0.01)
-    )
-    found["brier"] = brier(label, score)
-    found["log_loss"] = log_loss(label, score)
-    found["expected_calibration_error"] = expected_calibration_error(label, score)
-    found["cost_savings"] = (
-        None
-        if amount is None or cost_threshold is None
-        else cost_savings(label, score, amount, cost_threshold, admin_cost)
-    )
+    rows = ScoredRows(label, score, ranking, day, card, amount, cost_threshold, admin_cost)
+    found = {name: metric.measure(rows) for name, metric in METRICS.items()}
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in found.items()}
 
 

@@ -1,8 +1,58 @@
-"""What every network takes and gives."""
+"""What every model takes and gives, and what it declares of itself. Imports no torch, so that all may read it."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # heavy
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """What ``model=<name>`` stands for.
+
+    Attributes:
+        kind: ``network``, trained by Lightning, or ``estimator``, fitted by its own library.
+        make: of a network, a function ``(cardinalities, num_numeric, **settings) -> Network`` or a class with such
+            arguments; of an estimator, its class, an :class:`Estimator`. Or ``module:attribute``, where that is.
+        install: what ``pip install`` brings where its library is missing.
+        not_the_network: settings that say how a network is trained and are no argument of ``make``.
+        weights_follow: settings that decide which weights a network has; a pretraining and a training from it agree in
+            them.
+        pretraining: settings that a pretraining needs; None where the network has no ability ``pretraining``.
+        single_precision: what of the network needs single precision; empty where nothing does.
+        rounds: of an estimator, the setting that bounds its rounds; None where it has none.
+    """
+
+    kind: Literal["network", "estimator"]
+    make: str | Callable[..., Any]
+    install: str = "fraudlab[gbdt]"
+    not_the_network: tuple[str, ...] = ("compile",)
+    weights_follow: tuple[str, ...] = ()
+    pretraining: Mapping[str, Any] | None = None
+    single_precision: str = ""
+    rounds: str | None = None
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Settings of a training that do nothing to the model."""
+        return () if self.kind == "network" else UNUSED_BY_ESTIMATORS
+
+
+UNUSED_BY_ESTIMATORS = (
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "callbacks",
+    "batch_size",
+    "eval_batch_size",
+    "keep_on_device",
+)
 
 
 class NetworkOutput(NamedTuple):
@@ -13,14 +63,87 @@ class NetworkOutput(NamedTuple):
     loss (0 if nothing).
     """
 
-    logits: Tensor
-    penalty: Tensor
+    logits: "Tensor"
+    penalty: "Tensor"
 
 
 class Network(Protocol):
-    """A network is built from ``(cardinalities, num_numeric, num_classes, **settings)`` and called with two tensors.
+    """A ``torch.nn.Module`` that is called with two tensors.
 
-    ``categorical``: int64 [B, C], ids in ``[0, cardinalities[c])``. ``numeric``: float32 [B, N], no NaN.
+    ``categorical``: int64 [B, C], ids in ``[0, cardinalities[c])``. ``numeric``: float32 [B, N], no NaN; float64 where
+    scores are computed, after ``network.double()``.
+
+    It may have abilities, which are found by their names:
+
+    - ``explain(categorical, numeric) -> (importance [B, C + N], masks)``: what each score rests on.
+    - ``exported() -> Module``: a copy that is arranged for ONNX, in evaluation, and called alike. Where the copy's
+      attribute ``gives_importance`` is true it gives ``(logits [B, K], importance [B, C + N])``, else a
+      :class:`NetworkOutput`. Without the ability the network itself is exported.
+    - ``pretraining(**settings) -> Module``: what pretrains the network, as
+      :mod:`fraudlab.models.reconstruction` has it. The weights under ``head.`` are left to the training.
     """
 
-    def __call__(self, categorical: Tensor, numeric: Tensor) -> NetworkOutput: ...
+    def __call__(self, categorical: "Tensor", numeric: "Tensor") -> NetworkOutput: ...
+
+
+OnRound = Callable[[float], None]
+"""Called after each round of boosting with the average precision on validation."""
+
+
+class Examples(NamedTuple):
+    """Encoded rows with their labels: ``categorical`` int64 [B, C], ``numeric`` float32 [B, N], ``label`` int64 [B]."""
+
+    categorical: NDArray[np.int64]
+    numeric: NDArray[np.float32]
+    label: NDArray[np.int64]
+
+
+class Estimator(Protocol):
+    """A fitted model of another library.
+
+    Attributes:
+        FILE: name of the file it is saved to.
+        rounds: trees, or steps of the solver, that it is made of.
+    """
+
+    FILE: str
+    rounds: int
+
+    @classmethod
+    def fit(
+        cls,
+        train: Examples,
+        validation: Examples | None,
+        cardinalities: Sequence[int],
+        settings: Any,
+        *,
+        fraud_weight: float,
+        seed: int,
+        on_round: OnRound,
+    ) -> Self:
+        """Fit to ``train``.
+
+        Args:
+            train: rows to learn from.
+            validation: rows on whose average precision boosting stops and the best round is chosen; None to take
+                the last.
+            cardinalities: number of ids of each categorical column.
+            settings: the model's own, typed.
+            fraud_weight: weight of a fraud where a genuine row has 1.
+            seed: of every draw; the same seed on as many threads gives the same model.
+            on_round: told of each round, where there is a validation and rounds.
+        """
+        ...
+
+    def score(self, categorical: NDArray[np.int64], numeric: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Fraud probability [B]."""
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write the model to ``path`` in its library's own format."""
+        ...
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The model that :meth:`save` wrote; the file must be whole."""
+        ...

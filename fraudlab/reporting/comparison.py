@@ -13,22 +13,22 @@ from matplotlib.figure import Figure
 from fraudlab.files import write_text
 from fraudlab.metrics.bootstrap import RESAMPLED_METRICS
 from fraudlab.metrics.ranking import Ranking
+from fraudlab.metrics.registry import METRICS, headings
 from fraudlab.reporting.svg import FIRST, MUTED, SECOND, STYLE, Plot, draw
-from fraudlab.reporting.table import COLUMNS
 from fraudlab.reporting.template import environment
-from fraudlab.runs.comparison import Difference, Model, Resamples
+from fraudlab.runs.comparison import ComparedModel, Difference, Resamples
 
 UNPAIRED = "scored other rows: not comparable"
 _LINES = [(colour, dash) for dash in ("-", (0, (4, 2)), (0, (1, 1.5))) for colour in (FIRST, SECOND, MUTED)]
 
 
-def comparison_table(compared: Sequence[Model], found: Resamples, part: str, confidence: float) -> str:
+def comparison_table(compared: Sequence[ComparedModel], found: Resamples, part: str, confidence: float) -> str:
     """Metrics with their deviation over a model's runs and over resamples, then differences to the first model."""
     simulated = ", simulated data" if any(model.simulated for model in compared) else ""
     caption = f"Metrics on {part}{simulated}: mean ± deviation over the runs (seeds) of a model"
-    head = ["", "runs", *COLUMNS.values()]
-    rows = [[model.name, str(len(model.runs)), *(mean_and_std(model, key) for key in COLUMNS)] for model in compared]
-    resampled = ["", *(COLUMNS[key] for key in RESAMPLED_METRICS)]
+    head = ["", "runs", *headings().values()]
+    rows = [[model.name, str(len(model.runs)), *(mean_and_std(model, key) for key in headings())] for model in compared]
+    resampled = ["", *(headings()[key] for key in RESAMPLED_METRICS)]
     errors = [
         [model.name, *([UNPAIRED] if std is None else [f"± {std[key]:.4f}" for key in RESAMPLED_METRICS])]
         for model, std in zip(compared, found.deviations, strict=True)
@@ -48,7 +48,7 @@ def drawn(found: Resamples) -> str:
     return f"{found.groups:,} {found.by}s drawn with replacement, {found.with_fraud:,} of them with a fraud"
 
 
-def to_json(compared: Sequence[Model], found: Resamples) -> dict[str, Any]:
+def to_json(compared: Sequence[ComparedModel], found: Resamples) -> dict[str, Any]:
     """All that the table shows, with the values of each run."""
     return {
         "simulated": any(model.simulated for model in compared),
@@ -80,7 +80,7 @@ def to_json(compared: Sequence[Model], found: Resamples) -> dict[str, Any]:
 
 
 def write_comparison_page(
-    path: Path, compared: Sequence[Model], found: Resamples, part: str, confidence: float
+    path: Path, compared: Sequence[ComparedModel], found: Resamples, part: str, confidence: float
 ) -> None:
     """Write the page to ``path``; it loads nothing from elsewhere."""
     pages = environment()
@@ -93,8 +93,9 @@ def write_comparison_page(
         apart=list(zip(compared[1:], found.differences, strict=True)),
         deviations=dict(zip([model.name for model in compared], found.deviations, strict=True)),
         drawn=drawn(found),
-        columns=COLUMNS,
-        best={key: _best(compared, key) for key in COLUMNS},
+        columns=headings(),
+        lower=[heading for key, heading in headings().items() if METRICS[key].higher_is_better is False],
+        best={key: _best(compared, key) for key in headings()},
         paired=RESAMPLED_METRICS,
         unpaired=UNPAIRED,
         part=part,
@@ -105,19 +106,21 @@ def write_comparison_page(
     write_text(path, page)
 
 
-def _best(compared: Sequence[Model], figure: str) -> Model | None:
-    """The model with the best mean, of several that have one."""
+def _best(compared: Sequence[ComparedModel], figure: str) -> ComparedModel | None:
+    """The model with the best mean, of several that have one; None where no way is better."""
     known = [model for model in compared if model.mean(figure) is not None]
-    lower_is_better = figure == "brier"
-    best = min if lower_is_better else max
-    return best(known, key=lambda model: model.mean(figure) or 0.0) if len(known) > 1 else None
+    metric = METRICS[figure]
+    if metric.higher_is_better is None or len(known) < 2:
+        return None
+    best = max if metric.higher_is_better else min
+    return best(known, key=lambda model: model.mean(figure) or 0.0)
 
 
 def _apart_from_zero(value: Difference) -> bool:
     return value.low > 0 or value.high < 0
 
 
-def mean_and_std(model: Model, figure: str) -> str:
+def mean_and_std(model: ComparedModel, figure: str) -> str:
     """``0.6850 ± 0.0040``, without the deviation where there is one run; a dash where there is no figure."""
     mean, std = model.mean(figure), model.std(figure)
     return "-" if mean is None else f"{mean:.4f}" + ("" if std is None else f" ± {std:.4f}")
@@ -147,7 +150,7 @@ def _rows(figure: Figure, names: Sequence[str], paint: Callable[[Axes, str], Non
     figure.subplots_adjust(left=0.3, wspace=0.18, bottom=0.35 / inches, top=1 - 0.25 / inches)
     for axes, key in zip(panels, RESAMPLED_METRICS, strict=True):
         paint(axes, key)
-        axes.set_title(COLUMNS[key], fontsize=9)
+        axes.set_title(headings()[key], fontsize=9)
         axes.set_yticks(range(len(names)), ["\n".join(textwrap.wrap(name, 22)[:2]) for name in names], fontsize=8)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.locator_params(axis="x", nbins=3)
@@ -158,7 +161,7 @@ def _height(rows: int) -> float:
     return max(1.6, 0.8 + 0.36 * rows)
 
 
-def _by_run(compared: Sequence[Model]) -> Plot:
+def _by_run(compared: Sequence[ComparedModel]) -> Plot:
     def paint(axes: Axes, key: str) -> None:
         for row, model in enumerate(compared):
             axes.plot(model.values(key), [row] * len(model.values(key)), "o", color=FIRST, markersize=4, alpha=0.6)
@@ -175,7 +178,7 @@ def _by_run(compared: Sequence[Model]) -> Plot:
     )
 
 
-def _apart(compared: Sequence[Model], found: Resamples) -> Plot:
+def _apart(compared: Sequence[ComparedModel], found: Resamples) -> Plot:
     known = [(model.name, apart) for model, apart in zip(compared[1:], found.differences, strict=True) if apart]
 
     def paint(axes: Axes, key: str) -> None:
@@ -194,7 +197,7 @@ def _apart(compared: Sequence[Model], found: Resamples) -> Plot:
     )
 
 
-def _precision_recall(compared: Sequence[Model]) -> Plot:
+def _precision_recall(compared: Sequence[ComparedModel]) -> Plot:
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         recall = np.linspace(0.005, 1, 200)

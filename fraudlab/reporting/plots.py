@@ -30,7 +30,7 @@ _POINTS = 300  # points of a drawn curve: more than the eye can tell apart; metr
 
 
 @dataclass(frozen=True)
-class Split:
+class ScoredSplit:
     """Predictions of one split: ``[N]`` each; ``day`` and ``card`` are None where unknown."""
 
     label: NDArray[np.bool_]
@@ -43,7 +43,7 @@ class Split:
         return Ranking(self.label, self.score)
 
 
-def draw_plots(splits: Mapping[str, Split], benchmark: Benchmark | None, history: Path) -> list[Plot]:
+def draw_plots(splits: Mapping[str, ScoredSplit], benchmark: Benchmark | None, history: Path) -> list[Plot]:
     """Every plot that the splits (``val`` and, if there, ``test``) allow, in the order of the page.
 
     ``history`` is the CSV of the training curves, which may be absent; ``benchmark`` gives published metrics to name.
@@ -72,7 +72,7 @@ def _log(axis: Axis, form: str | Callable[[float, float], str]) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def _roc(splits: Mapping[str, Split]) -> Plot:
+def _roc(splits: Mapping[str, ScoredSplit]) -> Plot:
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         lowest = min(10.0 ** np.floor(np.log10(10 / split.ranking.rows)) for split in splits.values())
@@ -102,7 +102,7 @@ def _roc(splits: Mapping[str, Split]) -> Plot:
     )
 
 
-def _precision_recall(splits: Mapping[str, Split], benchmark: Benchmark | None) -> Plot:
+def _precision_recall(splits: Mapping[str, ScoredSplit], benchmark: Benchmark | None) -> Plot:
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         for name, split in splits.items():
@@ -126,7 +126,7 @@ def _precision_recall(splits: Mapping[str, Split], benchmark: Benchmark | None) 
     )
 
 
-def _budget(split: Split, name: str) -> Plot:
+def _budget(split: ScoredSplit, name: str) -> Plot:
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         alerts = np.geomspace(max(1, split.ranking.rows / 1e4), split.ranking.rows, _POINTS)
@@ -147,7 +147,7 @@ def _budget(split: Split, name: str) -> Plot:
     )
 
 
-def _scores(split: Split, name: str) -> Plot:
+def _scores(split: ScoredSplit, name: str) -> Plot:
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         edges = np.linspace(0, 1, 51)
@@ -169,7 +169,7 @@ def _scores(split: Split, name: str) -> Plot:
     )
 
 
-def _reliability(splits: Mapping[str, Split]) -> Plot:
+def _reliability(splits: Mapping[str, ScoredSplit]) -> Plot:
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         curves = {name: reliability_curve(split.label, split.score, bins=15) for name, split in splits.items()}
@@ -194,7 +194,7 @@ def _reliability(splits: Mapping[str, Split]) -> Plot:
     )
 
 
-def _cards(split: Split, day: NDArray[np.int32], card: NDArray[Any], name: str) -> Plot:
+def _cards(split: ScoredSplit, day: NDArray[np.int32], card: NDArray[Any], name: str) -> Plot:
     days = card_days(day, card, split.label, split.score)
     alt = f"Compromised cards found among the first {days.k} and missed, by day, on {name}"
 

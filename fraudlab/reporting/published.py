@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fraudlab.config import HandbookConfig
+from fraudlab.metrics.registry import METRICS
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,12 @@ class Benchmark:
     models: tuple[PublishedModel, ...]
 
     def best(self) -> dict[str, float]:
-        """The highest published value of each metric, whichever model it belongs to."""
+        """The best published value of each metric, whichever model it belongs to."""
         best: dict[str, float] = {}
         for model in self.models:
             for name, value in model.metrics.items():
-                best[name] = max(value, best.get(name, value))
+                better = min if METRICS[name].higher_is_better is False else max
+                best[name] = better(value, best.get(name, value))
         return best
 
 

@@ -10,9 +10,9 @@ import polars as pl
 
 from fraudlab.errors import UserError
 from fraudlab.files import write_text
-from fraudlab.reporting.plots import Split, draw_plots
+from fraudlab.metrics.registry import headings
+from fraudlab.reporting.plots import ScoredSplit, draw_plots
 from fraudlab.reporting.published import BENCHMARKS
-from fraudlab.reporting.table import COLUMNS
 from fraudlab.reporting.template import environment
 
 _ALERTS_PER_1000 = (1, 2, 5, 10, 20, 50)
@@ -44,7 +44,7 @@ def write_report(run: Path) -> Path:
     page = pages.get_template("report.html.jinja").render(
         run=provenance,
         metrics=metrics,
-        columns=COLUMNS,
+        columns=headings(),
         published=benchmark,
         best=benchmark.best() if benchmark else {},
         plots=plots,
@@ -73,7 +73,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _read_split(path: Path) -> Split | None:
+def _read_split(path: Path) -> ScoredSplit | None:
     if not path.is_file():
         return None
     frame = pl.read_parquet(path, glob=False)
@@ -86,10 +86,10 @@ def _read_split(path: Path) -> Split | None:
         day = frame["time"].cast(pl.Date).cast(pl.Int32).to_numpy()
     if "card_id" in frame.columns and frame["card_id"].null_count() < frame.height:
         card = frame["card_id"].to_numpy()
-    return Split(frame["label"].to_numpy() == 1, frame["score"].cast(pl.Float64).to_numpy(), day, card)
+    return ScoredSplit(frame["label"].to_numpy() == 1, frame["score"].cast(pl.Float64).to_numpy(), day, card)
 
 
-def _operating_points(splits: Mapping[str, Split]) -> list[dict[str, float | None]]:
+def _operating_points(splits: Mapping[str, ScoredSplit]) -> list[dict[str, float | None]]:
     """Thresholds that keep within an alert budget on validation, and what they do on test."""
     chosen_on = splits.get("val") or splits["test"]
     measured_on = splits.get("test") or splits["val"]

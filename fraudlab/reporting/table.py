@@ -3,17 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fraudlab.metrics.registry import headings
 from fraudlab.reporting.published import Benchmark
-
-COLUMNS: Mapping[str, str] = {
-    "roc_auc": "AUC ROC",
-    "average_precision": "AP",
-    "card_precision_at_100": "CP@100",
-    "recall_at_fpr_0.01": "recall@1% FPR",
-    "recall_at_fpr_0.001": "recall@0.1% FPR",
-    "brier": "Brier",
-}
-"""The headline metrics: key in ``metrics.json`` -> heading."""
 
 
 def metrics_table(metrics: Mapping[str, Any], published: Benchmark | None = None, *, simulated: bool = False) -> str:
@@ -27,8 +18,8 @@ def metrics_table(metrics: Mapping[str, Any], published: Benchmark | None = None
     rows = [(f"{split} (this run)", metrics[split], 4) for split in ("val", "test") if split in metrics]
     if published is not None:
         rows += [(f"{model.name} ({model.source})", model.metrics, 3) for model in published.models]
-    cells = [["", *COLUMNS.values()]]
-    cells += [[name, *(_cell(metrics.get(key), digits) for key in COLUMNS)] for name, metrics, digits in rows]
+    cells = [["", *headings().values()]]
+    cells += [[name, *(_cell(metrics.get(key), digits) for key in headings())] for name, metrics, digits in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in cells]
     lines.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))

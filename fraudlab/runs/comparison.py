@@ -13,10 +13,9 @@ import polars as pl
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fraudlab.config import SCHEMAS, EstimatorConfig
-from fraudlab.config.estimator import UNUSED
 from fraudlab.errors import UserError
 from fraudlab.metrics.bootstrap import RESAMPLED_METRICS, Resampled, paired
+from fraudlab.models.registry import MODELS
 from fraudlab.runs.folder import RunFolder
 from fraudlab.runs.settings import read_settings
 
@@ -29,7 +28,7 @@ _FEW_GROUPS = 20
 
 
 @dataclass(frozen=True)
-class Model:
+class ComparedModel:
     """Runs that differ by their seed only.
 
     Attributes:
@@ -121,7 +120,7 @@ def find_runs(patterns: Sequence[str]) -> list[RunFolder]:
     return list(found.values())
 
 
-def models(runs: Sequence[RunFolder], part: str) -> list[Model]:
+def models(runs: Sequence[RunFolder], part: str) -> list[ComparedModel]:
     """The runs as models, in the order in which each first occurs.
 
     Runs are one model where their settings but the seed, and the rows that they scored, are the same.
@@ -132,8 +131,7 @@ def models(runs: Sequence[RunFolder], part: str) -> list[Model]:
     groups: list[tuple[dict[str, Any], pl.DataFrame, list[RunFolder], list[pl.Series]]] = []
     for run in tqdm(runs, desc="runs", leave=False):
         config = read_settings(run.config_path)
-        is_baseline = issubclass(SCHEMAS["model"][config["model"]["name"]], EstimatorConfig)
-        without = {*_NOT_THE_MODEL, *(UNUSED if is_baseline else ())}
+        without = {*_NOT_THE_MODEL, *MODELS[config["model"]["name"]].unused}
         settings = {key: value for key, value in _flat(config).items() if key.split(".")[0] not in without}
         rows, score = _predictions(run, part)
         for known, theirs, members, scores in groups:
@@ -145,7 +143,7 @@ def models(runs: Sequence[RunFolder], part: str) -> list[Model]:
             groups.append((settings, rows, [run], [score]))
     names = _names([settings for settings, *_ in groups], [members[0] for _, _, members, _ in groups])
     return [
-        Model(
+        ComparedModel(
             name,
             members,
             [run.provenance()["seed"] for run in members],
@@ -158,7 +156,9 @@ def models(runs: Sequence[RunFolder], part: str) -> list[Model]:
     ]
 
 
-def resampled(compared: Sequence[Model], group: str | None, resamples: int, confidence: float, seed: int) -> Resamples:
+def resampled(
+    compared: Sequence[ComparedModel], group: str | None, resamples: int, confidence: float, seed: int
+) -> Resamples:
     """Deviations of each model's roc_auc and average_precision, and differences of each further model to the first.
 
     A model's metric is the mean over its runs. Groups of rows are drawn again with replacement, the same draws for

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from fraudlab.data.prepared import PreparedTable
-from fraudlab.data.splits import Rows
+from fraudlab.data.splits.contract import Rows
 from fraudlab.metrics.cost import best_cost_threshold
 from fraudlab.metrics.metrics import ADMIN_COST, compute_metrics
 

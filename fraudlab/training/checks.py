@@ -2,14 +2,16 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import torch
-
-from fraudlab.config import EstimatorConfig, FitConfig, PretrainConfig, TabNetConfig, TrainConfig
+from fraudlab.config import FitConfig, PretrainConfig, TrainConfig
 from fraudlab.config.plumbing import check_plumbing
+from fraudlab.data.splits.registry import SPLITS
 from fraudlab.errors import UserError
+from fraudlab.models.contract import ModelPart
+from fraudlab.models.registry import MODELS, models_that
+from fraudlab.training.losses.registry import LOSSES
 
 log = logging.getLogger(__name__)
 
@@ -22,41 +24,78 @@ LOGGED = {
 """What each command's fit logs, and whether the largest or the smallest value is best."""
 
 
-def check_settings(config: FitConfig) -> None:
-    """Check every plumbing setting before any work starts.
+def check_settings(config: FitConfig, given: Sequence[str] = ()) -> None:
+    """Check the settings that one dataclass alone cannot check, before any work starts.
+
+    Args:
+        config: of the run.
+        given: what the command says, ``["trainer.max_epochs=3"]``; each that does nothing to the model is warned of.
 
     Raises:
-        UserError: one does not exist, asks for a device that is not there, or contradicts another.
+        UserError: a class or an argument does not exist, a device is not there, or settings contradict each other.
     """
+    part = MODELS[config.model.name]
+    if isinstance(config, PretrainConfig):
+        _check_pretraining(config, part)
+    if part.kind == "estimator" and isinstance(config, TrainConfig):
+        _check_estimator(config, part, given)
     for group in ("optimizer", "scheduler", "trainer", "callbacks", "logger"):
         settings = getattr(config, group)
         if group == "scheduler" and settings:
             settings = {key: value for key, value in settings.items() if key not in ("interval", "monitor")}
         check_plumbing(group, settings)
-    refit = isinstance(config, TrainConfig) and config.refit and config.test and config.split.name == "time_windows"
+    refit = isinstance(config, TrainConfig) and config.refit and config.test and SPLITS[config.split.name].refits
     if refit and (config.scheduler or {}).get("monitor"):
         raise UserError(
             f"scheduler.monitor={config.scheduler['monitor']} needs a validation, which the second fit of "
-            "split=time_windows has not; use refit=false, test=false or another scheduler"
+            f"split={config.split.name} has not; use refit=false, test=false or another scheduler"
         )
-    if isinstance(config.model, EstimatorConfig):
+    if part.kind == "estimator":
         return  # what follows is of Lightning's trainer alone
     _check_monitors(config)
     _check_validation(config)
-    accelerator = config.trainer.get("accelerator")
-    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise UserError(f"trainer.accelerator={accelerator}: no CUDA device is there; use trainer=auto or trainer=cpu")
-    if accelerator == "mps" and not torch.backends.mps.is_available():
-        raise UserError("trainer.accelerator=mps: no Apple GPU is there; use trainer=auto or trainer=cpu")
+    _check_device(config.trainer.get("accelerator"))
     precision = config.trainer.get("precision")
-    if precision in ("16-true", "bf16-true") and isinstance(config.model, TabNetConfig):
+    if precision in ("16-true", "bf16-true") and part.single_precision:
         mixed = precision.replace("true", "mixed")
         raise UserError(
-            f"trainer.precision={precision}: TabNet's masks and statistics need single precision; "
+            f"trainer.precision={precision}: {part.single_precision} need single precision; "
             f"use trainer.precision={mixed}"
         )
     if config.trainer.get("strategy") == "ddp_shared_memory":
         raise UserError("trainer.strategy=ddp_shared_memory was removed; use trainer.strategy=ddp")
+
+
+def _check_pretraining(config: PretrainConfig, part: ModelPart) -> None:
+    if part.pretraining is None:
+        able = models_that(lambda part: part.pretraining is not None)
+        raise UserError(f"model={config.model.name} cannot be pretrained; use {able}")
+    if any(getattr(config.model, key) != value for key, value in part.pretraining.items()):
+        needed = " and ".join(
+            f"model.{key}={'null' if value is None else value}" for key, value in part.pretraining.items()
+        )
+        raise UserError(f"pretraining needs {needed}: it starts from nothing")
+
+
+def _check_estimator(config: TrainConfig, part: ModelPart, given: Sequence[str]) -> None:
+    if not LOSSES[config.loss.name].for_estimators:
+        able = " or ".join(f"loss={name}" for name in LOSSES if LOSSES[name].for_estimators)
+        raise UserError(f"model={config.model.name} learns by {able}, not by loss={config.loss.name}")
+    for setting in given:
+        key = setting.lstrip("+~").split("=")[0]
+        if key.split(".")[0] in part.unused and key != "trainer.enable_progress_bar":
+            log.warning("%s has no effect: model=%s is not trained by Lightning", setting, config.model.name)
+
+
+def _check_device(accelerator: str | None) -> None:
+    if accelerator not in ("gpu", "cuda", "mps"):
+        return
+    import torch
+
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise UserError(f"trainer.accelerator={accelerator}: no CUDA device is there; use trainer=auto or trainer=cpu")
+    if accelerator == "mps" and not torch.backends.mps.is_available():
+        raise UserError("trainer.accelerator=mps: no Apple GPU is there; use trainer=auto or trainer=cpu")
 
 
 def _check_monitors(config: FitConfig) -> None:
@@ -159,6 +198,8 @@ def one_message() -> Iterator[None]:
     except (UserError, OSError):
         raise
     except Exception as error:  # the libraries raise what they like for settings that do not suit
+        import torch
+
         said = str(error).strip() or "no further word"
         hint = "; lower batch_size" if isinstance(error, (torch.OutOfMemoryError, MemoryError)) else ""
         raise UserError(

@@ -14,24 +14,24 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from fraudlab.config import EstimatorConfig, FitConfig, PretrainConfig, TrainConfig
+from fraudlab.config import FitConfig, PretrainConfig, TrainConfig
 from fraudlab.config.overrides import literal, to_type
 from fraudlab.data.batches import Batch
 from fraudlab.data.datamodule import FraudDataModule
 from fraudlab.data.encoded import encode, fit_encoder
 from fraudlab.data.prepared import PreparedTable
-from fraudlab.data.splits import Rows
+from fraudlab.data.splits.contract import Rows
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import TableEncoder
 from fraudlab.files import write_json
-from fraudlab.models.registry import make_network
+from fraudlab.models.registry import MODELS, make_network
 from fraudlab.runs.folder import rank
 from fraudlab.training import fit_baseline
 from fraudlab.training.callbacks import LastCheckpoint
 from fraudlab.training.checkpoints import KEEP_PREVIOUS, LAST, newest_whole
 from fraudlab.training.checks import check_steps, limited, one_message
 from fraudlab.training.learner import FraudLearner, Learner
-from fraudlab.training.losses import make_loss
+from fraudlab.training.losses.registry import make_loss
 from fraudlab.training.optimizers import make_optimizer, make_scheduler, optimizer_settings
 from fraudlab.training.pretrained import Pretrained, shape
 from fraudlab.training.pretraining import PretrainingLearner, pretraining_network
@@ -89,11 +89,11 @@ def fit(
     _begin(config)
     if found := Fit.done(folder):
         return found
-    if validation is not None and not isinstance(config.model, EstimatorConfig):
+    if validation is not None and MODELS[config.model.name].kind == "network":
         check_steps(config, len(train))
     encoder = pretrained.encoder if pretrained else fit_encoder(table, train, config.features.encoder)
     batches = _encoded(table, encoder, train, validation, folder)
-    if isinstance(config.model, EstimatorConfig):
+    if MODELS[config.model.name].kind == "estimator":
         started = time.perf_counter()
         done, best = fit_baseline.fit(config, *batches, encoder.cardinalities, folder, stop_after)
         return _ended(Fit(time.perf_counter() - started, done, best, len(train)), folder)
@@ -101,7 +101,7 @@ def fit(
     network = make_network(rebuild)
     if pretrained:
         pretrained.start(network)
-    if config.model.compile:
+    if getattr(config.model, "compile", False):
         # An epoch's batches have two sizes at most; for any size, ghost batches keep the compiler busy for minutes.
         network.compile(dynamic=False)
     learner = FraudLearner(
@@ -116,7 +116,7 @@ def fit(
 
 @one_message()
 def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validation: Rows, folder: Path) -> Fit:
-    """Fit the encoder and pretrain a TabNet on ``train``, and leave both in ``folder``; arguments as :func:`fit`'s."""
+    """Fit the encoder, pretrain the network on ``train``, leave both in ``folder``; arguments as :func:`fit`'s."""
     _begin(config)
     if found := Fit.done(folder):
         return found

@@ -1,6 +1,5 @@
 """One fit of a baseline: batches in, a folder with its file out; and scores from that file."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,36 +7,18 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from fraudlab.config import CrossEntropyConfig, EstimatorConfig, TrainConfig
-from fraudlab.config.boosting import BoostingConfig
+from fraudlab.config import TrainConfig
 from fraudlab.config.plumbing import plumbing
 from fraudlab.data.batches import Batch
 from fraudlab.errors import UserError
 from fraudlab.files import replacing, sha256_of, write_text
-from fraudlab.models.estimator import Examples
-from fraudlab.models.registry import estimator_class
+from fraudlab.models.contract import Examples
+from fraudlab.models.registry import MODELS, estimator_class
 from fraudlab.training.trial import Pruned, should_prune
-
-log = logging.getLogger(__name__)
 
 REPORTS = 50
 """So often at most does a trial of a sweep report its curve: asking each round would take longer than the round."""
 _SHA256 = "best.sha256"  # of the model's file
-
-
-def warn_of_unused(config: TrainConfig, given: Sequence[str]) -> None:
-    """Warn of each of the overrides ``given``, which do nothing to a baseline, where the run's model is one.
-
-    Raises:
-        UserError: the loss is one that no baseline learns by.
-    """
-    if not isinstance(config.model, EstimatorConfig):
-        return
-    if not isinstance(config.loss, CrossEntropyConfig):
-        raise UserError(f"model={config.model.name} learns by loss=cross_entropy, not by loss={config.loss.name}")
-    for setting in given:
-        if not setting.startswith("trainer.enable_progress_bar="):
-            log.warning("%s has no effect: model=%s is not trained by Lightning", setting, config.model.name)
 
 
 def fit(
@@ -68,13 +49,14 @@ def fit(
         raise UserError(f"the {len(train.label)} training rows are all of one class; choose split= so that both occur")
     model = estimator_class(config.model.name)
     settings = config.model
-    if isinstance(settings, BoostingConfig) and not settings.threads:
+    if getattr(settings, "threads", None) == 0:
         settings = replace(settings, threads=config.threads)
-    if rounds is not None and isinstance(settings, BoostingConfig):
-        settings = replace(settings, n_estimators=rounds)
+    bound = MODELS[settings.name].rounds
+    if rounds is not None and bound is not None:
+        settings = replace(settings, **{bound: rounds})
     curve: list[float] = []
     silent = not config.trainer["enable_progress_bar"]
-    most = getattr(settings, "n_estimators", None)
+    most = None if bound is None else getattr(settings, bound)
     every = max(1, (most or 0) // REPORTS)
     with tqdm(total=most, desc=settings.name, unit="round", disable=silent) as progress:
 

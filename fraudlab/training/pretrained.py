@@ -14,19 +14,17 @@ from fraudlab.data.prepared import PreparedTable
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import TableEncoder
 from fraudlab.models.ensemble import Ensemble
+from fraudlab.models.registry import MODELS
 from fraudlab.runs.folder import RunFolder
 from fraudlab.training.checkpoints import load_checkpoint
 
 log = logging.getLogger(__name__)
 
-# Settings of the network that decide which weights it has.
-_SHAPE = ("n_d", "n_a", "n_steps", "n_independent", "n_shared", "embedding_dim", "feature_groups")
-
 
 def shape(model: Any, encoder: Any) -> dict[str, Any]:
     """What a pretraining and a training must agree in, as a user types it; of the two groups' typed settings."""
     return {
-        **{f"model.{key}": value for key, value in asdict(model).items() if key in _SHAPE},
+        **{f"model.{key}": value for key, value in asdict(model).items() if key in MODELS[model.name].weights_follow},
         **{f"features.encoder.{key}": value for key, value in asdict(encoder).items()},
     }
 

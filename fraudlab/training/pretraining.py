@@ -1,16 +1,15 @@
-"""PretrainingLearner: trains :class:`fraudlab.models.tabnet.pretraining.TabNetPretraining`, without labels."""
+"""PretrainingLearner: trains what pretrains a network (:mod:`fraudlab.models.reconstruction`), without labels."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fraudlab.data.batches import Batch, Batches
 from fraudlab.errors import DIVERGED, UserError
+from fraudlab.models.reconstruction import Reconstruction, column_scale, reconstruction_loss
 from fraudlab.models.registry import make_network
-from fraudlab.models.tabnet import TabNet
-from fraudlab.models.tabnet.pretraining import Reconstruction, TabNetPretraining, column_scale, reconstruction_loss
 from fraudlab.training.learner import Learner
 
 
@@ -82,7 +81,7 @@ class SplitLoss:
 
 
 @torch.inference_mode()
-def measure(network: TabNetPretraining, rows: Batch, batch_size: int) -> SplitLoss:
+def measure(network: nn.Module, rows: Batch, batch_size: int) -> SplitLoss:
     """The reconstruction loss of ``rows``, on the host."""
     network.eval()
     total = SplitLoss()
@@ -91,13 +90,12 @@ def measure(network: TabNetPretraining, rows: Batch, batch_size: int) -> SplitLo
     return total
 
 
-def pretraining_network(rebuild: Mapping[str, Any]) -> TabNetPretraining:
+def pretraining_network(rebuild: Mapping[str, Any]) -> nn.Module:
     """A freshly initialised network from plain data.
 
     Args:
         rebuild: what :func:`fraudlab.models.registry.make_network` takes, and under ``pretraining`` the arguments of
-            :class:`fraudlab.models.tabnet.pretraining.TabNetPretraining`.
+            the network's ability of that name.
     """
-    network = make_network(rebuild)
-    assert isinstance(network, TabNet)
-    return TabNetPretraining(network, **rebuild["pretraining"])
+    made: nn.Module = make_network(rebuild).pretraining(**rebuild["pretraining"])  # type: ignore[operator]
+    return made

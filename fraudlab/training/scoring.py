@@ -6,22 +6,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fraudlab.config import EstimatorConfig, TrainConfig
+from fraudlab.config import TrainConfig
 from fraudlab.data.batches import Batch, Batches
 from fraudlab.data.encoded import encode
 from fraudlab.data.prepared import PreparedTable
-from fraudlab.data.splits import Rows
+from fraudlab.data.splits.contract import Rows
 from fraudlab.features.encoder import TableEncoder
-from fraudlab.models.registry import make_network
+from fraudlab.models.registry import MODELS, make_network
 from fraudlab.training import fit_baseline
 from fraudlab.training.checkpoints import load_checkpoint
-from fraudlab.training.losses import at_least_float32
+from fraudlab.training.losses.weighted import at_least_float32
 
 
 def score_rows(config: TrainConfig, table: PreparedTable, rows: Rows, folder: Path) -> np.ndarray:
     """Fraud probability of ``rows``, float32, from the encoder and the best model that lie in ``folder``."""
     encoder = TableEncoder.load(folder / "encoder")
-    if isinstance(config.model, EstimatorConfig):
+    if MODELS[config.model.name].kind == "estimator":
         return fit_baseline.score(config.model.name, encode(table, rows, encoder), folder)
     network = load_network(folder / "checkpoints" / "best.ckpt").double()
     return score(network, encode(table, rows, encoder), config.eval_batch_size)

@@ -167,7 +167,7 @@ def _seeds(given: Any, where: str) -> tuple[int, ...]:
 
 def _fixed(given: Any, where: str) -> list[str]:
     if not isinstance(given, list) or not all(isinstance(item, str) and "=" in item for item in given):
-        raise UserError(f"{where}: fixed must be a list of settings as on the command line, as in [model=tabnet]")
+        raise UserError(f"{where}: fixed must be a list of settings as on the command line, as in [batch_size=512]")
     return given
 
 

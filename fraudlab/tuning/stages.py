@@ -13,9 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import ttest_ind
 
 from fraudlab.config import SweepConfig, TrainConfig
-from fraudlab.config.boosting import BoostingConfig
 from fraudlab.config.overrides import Value
 from fraudlab.errors import UserError
+from fraudlab.models.registry import MODELS
 from fraudlab.tuning.definition import Definition
 from fraudlab.tuning.progress import Progress
 from fraudlab.tuning.samplers import make_pruner, make_sampler
@@ -237,6 +237,5 @@ class Sweep:
 
 def most_steps(base: TrainConfig) -> int:
     """Epochs of a network, rounds of boosting, of a trial that runs to its end."""
-    if isinstance(base.model, BoostingConfig):
-        return base.model.n_estimators
-    return int(base.trainer["max_epochs"])
+    part = MODELS[base.model.name]
+    return int(getattr(base.model, part.rounds) if part.rounds else base.trainer["max_epochs"])

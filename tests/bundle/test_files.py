@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fraudlab.models.linear.logistic_regression import Model
+from fraudlab.models.linear.logistic_regression import LogisticModel
 
 
 def test_what_is_written_follows_the_umask(exported: tuple[Path, Path]) -> None:
@@ -23,7 +23,7 @@ def test_what_is_written_follows_the_umask(exported: tuple[Path, Path]) -> None:
 def test_so_does_a_model_without_a_network(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        Model({"numeric": np.ones(2), "intercept": np.zeros(1)}, 1).save(tmp_path / "best.safetensors")
+        LogisticModel({"numeric": np.ones(2), "intercept": np.zeros(1)}, 1).save(tmp_path / "best.safetensors")
     finally:
         os.umask(before)
     assert (tmp_path / "best.safetensors").stat().st_mode & 0o777 == 0o666 & ~umask

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fraudlab import config
 from fraudlab.data.sources.contract import Source
 from fraudlab.data.sources.registry import load_source
-from fraudlab.data.splits import split_rows
+from fraudlab.data.splits.registry import split_rows
 from fraudlab.errors import UserError
 from fraudlab.features import registry
 from fraudlab.features.contract import with_features

@@ -17,7 +17,7 @@ from fraudlab.config import (
     TimeSpansConfig,
     TimeWindowsConfig,
 )
-from fraudlab.data.splits import split_rows
+from fraudlab.data.splits.registry import split_rows
 from fraudlab.errors import UserError
 
 START = date(2020, 1, 1)

@@ -16,7 +16,7 @@ from fraudlab.data.sources.registry import load_source
 from fraudlab.features.encoder import TableEncoder
 from fraudlab.features.handbook import HandbookFeatures
 from fraudlab.models.registry import make_network
-from fraudlab.training.losses import CrossEntropy
+from fraudlab.training.losses.weighted import CrossEntropy
 from fraudlab.training.scoring import fraud_probability
 
 FOLDER = Path(__file__).parent

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fraudlab.models.estimator import Examples
+from fraudlab.models.contract import Examples
 
 CARDINALITIES = [12]
 

@@ -3,7 +3,7 @@
 import torch
 
 from fraudlab.models.registry import make_network
-from fraudlab.training.losses import CrossEntropy, Focal
+from fraudlab.training.losses.weighted import CrossEntropy, Focal
 from fraudlab.training.scoring import fraud_probability
 
 REBUILD = {"model": {"name": "tabnet", "members": 3, "virtual_batch_size": 8}, "cardinalities": [], "num_numeric": 4}

@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fraudlab import config
-from fraudlab.models.estimator import Examples
+from fraudlab.models.contract import Examples
 from fraudlab.models.registry import estimator_class
 from tests.models.conftest import CARDINALITIES
 

@@ -15,6 +15,7 @@ from fraudlab.cli import HYDRA_VERSION_BASE, conf_dir
 from fraudlab.data.batches import Batch
 from fraudlab.errors import UserError
 from fraudlab.training import fit_baseline
+from fraudlab.training.checks import check_settings
 
 
 def settings(folder: Path, *overrides: str) -> config.TrainConfig:
@@ -85,13 +86,13 @@ def test_rows_of_one_class_are_refused(tmp_path: Path) -> None:
 def test_settings_without_effect_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     named = ["optimizer.lr=0.1", "trainer=cpu", "trainer.enable_progress_bar=false"]
     with caplog.at_level(logging.WARNING):
-        fit_baseline.warn_of_unused(boosted(tmp_path), named)
+        check_settings(boosted(tmp_path), named)
         assert [message.split()[0] for message in caplog.messages] == ["optimizer.lr=0.1", "trainer=cpu"]
         caplog.clear()
-        fit_baseline.warn_of_unused(settings(tmp_path, "model=mlp"), named)
+        check_settings(settings(tmp_path, "model=mlp"), named)
         assert not caplog.messages
 
 
 def test_another_loss_than_cross_entropy_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="loss=cross_entropy, not by loss=focal"):
-        fit_baseline.warn_of_unused(boosted(tmp_path, "xgboost", "loss=focal"), [])
+        check_settings(boosted(tmp_path, "xgboost", "loss=focal"), [])

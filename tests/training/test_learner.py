@@ -17,7 +17,7 @@ from fraudlab.errors import UserError
 from fraudlab.models.registry import make_network
 from fraudlab.training.checkpoints import load_checkpoint
 from fraudlab.training.learner import FraudLearner
-from fraudlab.training.losses import make_loss
+from fraudlab.training.losses.registry import make_loss
 from fraudlab.training.optimizers import make_optimizer, make_scheduler
 from fraudlab.training.scoring import load_network, score
 

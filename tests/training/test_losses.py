@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from fraudlab.training.losses import CrossEntropy, Focal
+from fraudlab.training.losses.weighted import CrossEntropy, Focal
 
 LOGITS = torch.tensor([[2.0, -1.0], [0.1, 0.3], [-3.0, 4.0]])
 LABEL = torch.tensor([0, 1, 1])

@@ -16,6 +16,7 @@ from fraudlab.features.encoder import TableEncoder
 from fraudlab.models.ensemble import Ensemble
 from fraudlab.models.registry import make_network
 from fraudlab.schema import Column, TableSchema
+from fraudlab.training.checks import check_settings
 from fraudlab.training.pretrained import Pretrained, shape
 from fraudlab.training.pretraining import pretraining_network
 
@@ -155,7 +156,7 @@ def test_weights_that_do_not_fit_are_refused(folder: Path) -> None:
 )
 def test_pretrain_refuses_what_it_cannot_do(wrong: dict, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        config.PretrainConfig(**wrong)
+        check_settings(config.PretrainConfig(**({"model": config.TabNetConfig()} | wrong)))
 
 
 def test_the_reference_cannot_start_from_it() -> None:

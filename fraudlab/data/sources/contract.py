@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,11 @@ class Source:
     def __post_init__(self) -> None:
         if not self.data_fingerprint:
             object.__setattr__(self, "data_fingerprint", self.fingerprint)
+
+
+LoadSource = Callable[[Any, Path], Source]
+"""Gives the table of the typed settings of ``data``; what it makes of raw files it keeps in the folder of the second
+argument, under names that :func:`fingerprint_of` the settings and the files is part of."""
 
 
 def fingerprint_of(facts: dict[str, Any]) -> str:

@@ -1,14 +1,35 @@
 """Data sources by name."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
-from fraudlab.data.sources.contract import Source
+from fraudlab.config.registry import Registry
+from fraudlab.data.sources.contract import LoadSource, Source
+
+_SOURCES = "fraudlab.data.sources"
+SOURCES: Registry[LoadSource] = Registry(
+    "data",
+    {
+        name: f"{_SOURCES}.{name}:load"
+        for name in ("handbook", "handbook_scaled", "table", "ieee_cis", "ieee_cis_simulated")
+    },
+)
+
+
+def register_source(name: str, load: LoadSource, settings: type) -> None:
+    """Add a data source of a plugin as ``data=<name>``.
+
+    Args:
+        name: as in ``data=<name>``.
+        load: see :data:`fraudlab.data.sources.contract.LoadSource`.
+        settings: dataclass of the keys of ``data``, with ``name: str = <name>``.
+
+    Raises:
+        UserError: fraudlab has a source of that name, or ``settings`` is not such a dataclass.
+    """
+    SOURCES.add(name, load, settings)
 
 
 def load_source(config: Any, cache_dir: Path) -> Source:
-    """The raw table that ``data=<name>`` stands for, from its module ``fraudlab.data.sources.<name>``."""
-    module = importlib.import_module(f"fraudlab.data.sources.{config.name}")
-    made: Source = module.load(config, cache_dir)
-    return made
+    """The raw table that the typed settings of ``data=<name>`` stand for."""
+    return SOURCES[config.name](config, cache_dir)

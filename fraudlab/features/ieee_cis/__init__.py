@@ -9,6 +9,7 @@ In scope ``transductive`` shares and aggregates are taken over the whole table, 
 competition's entries did: comparable with their metrics, and not to be had when a transaction has to be judged.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ from fraudlab.schema import TableSchema
 
 if TYPE_CHECKING:
     import polars as pl
+
+log = logging.getLogger(__name__)
 
 
 class IEEECISFeatures:
@@ -77,3 +80,13 @@ class IEEECISFeatures:
 
         records = narrowed_rows(records, lookups)
         return records.hstack(of_many.of_rows(records)).hstack(of_many.of_past(records, lookups))
+
+
+def make(settings: Mapping[str, Any], schema: TableSchema) -> IEEECISFeatures:
+    """``features=ieee_cis``."""
+    if settings["scope"] == "transductive":
+        log.warning(
+            "features.scope=transductive: aggregates see the whole table, rows after the one judged too; "
+            "metrics compare with the competition's and cannot be had in use"
+        )
+    return IEEECISFeatures(schema, settings["scope"], settings["v_columns"])

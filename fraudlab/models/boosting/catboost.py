@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.config import CatBoostConfig
-from fraudlab.models.estimator import Examples, OnRound, measure
+from fraudlab.models.boosting.arrays import measure
+from fraudlab.models.contract import Examples, OnRound
 
 
-class Model:
-    """See :class:`fraudlab.models.estimator.Estimator`."""
+class CatBoost:
+    """See :class:`fraudlab.models.contract.Estimator`."""
 
     FILE = "best.cbm"
 
@@ -33,7 +34,7 @@ class Model:
         fraud_weight: float,
         seed: int,
         on_round: OnRound,
-    ) -> "Model":
+    ) -> "CatBoost":
         parameters = {
             "loss_function": "Logloss",
             "scale_pos_weight": fraud_weight,
@@ -74,7 +75,7 @@ class Model:
         self._booster.save_model(str(path), format="cbm")
 
     @classmethod
-    def load(cls, path: Path) -> "Model":
+    def load(cls, path: Path) -> "CatBoost":
         return cls(catboost.CatBoost().load_model(str(path), format="cbm"))
 
 

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.config import LightGBMConfig
-from fraudlab.models.estimator import Examples, OnRound, joined, measure
+from fraudlab.models.boosting.arrays import joined, measure
+from fraudlab.models.contract import Examples, OnRound
 
 
-class Model:
-    """See :class:`fraudlab.models.estimator.Estimator`."""
+class LightGBM:
+    """See :class:`fraudlab.models.contract.Estimator`."""
 
     FILE = "best.txt"
 
@@ -32,7 +33,7 @@ class Model:
         fraud_weight: float,
         seed: int,
         on_round: OnRound,
-    ) -> "Model":
+    ) -> "LightGBM":
         parameters = {
             "objective": "binary",
             "metric": "None",  # ours alone
@@ -76,5 +77,5 @@ class Model:
         path.write_text(self._booster.model_to_string(), encoding="utf-8")
 
     @classmethod
-    def load(cls, path: Path) -> "Model":
+    def load(cls, path: Path) -> "LightGBM":
         return cls(lightgbm.Booster(model_str=path.read_text(encoding="utf-8")))

@@ -9,11 +9,12 @@ import xgboost
 from numpy.typing import NDArray
 
 from fraudlab.config import XGBoostConfig
-from fraudlab.models.estimator import Examples, OnRound, joined, measure
+from fraudlab.models.boosting.arrays import joined, measure
+from fraudlab.models.contract import Examples, OnRound
 
 
-class Model:
-    """See :class:`fraudlab.models.estimator.Estimator`."""
+class XGBoost:
+    """See :class:`fraudlab.models.contract.Estimator`."""
 
     FILE = "best.json"
 
@@ -32,7 +33,7 @@ class Model:
         fraud_weight: float,
         seed: int,
         on_round: OnRound,
-    ) -> "Model":
+    ) -> "XGBoost":
         parameters = {
             "objective": "binary:logistic",
             "disable_default_eval_metric": True,  # ours alone
@@ -70,7 +71,7 @@ class Model:
         path.write_bytes(self._booster.save_raw("json"))
 
     @classmethod
-    def load(cls, path: Path) -> "Model":
+    def load(cls, path: Path) -> "XGBoost":
         return cls(xgboost.Booster(model_file=bytearray(path.read_bytes())))
 
 

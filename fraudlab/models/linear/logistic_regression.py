@@ -11,11 +11,11 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from fraudlab.config import LogisticRegressionConfig
-from fraudlab.models.estimator import Examples, OnRound
+from fraudlab.models.contract import Examples, OnRound
 
 
-class Model:
-    """See :class:`fraudlab.models.estimator.Estimator`.
+class LogisticModel:
+    """See :class:`fraudlab.models.contract.Estimator`.
 
     Args:
         state: float64 arrays: ``numeric`` [N], a weight a number; ``ids``, the weights of all columns' ids one after
@@ -40,7 +40,7 @@ class Model:
         fraud_weight: float,
         seed: int,
         on_round: OnRound,
-    ) -> "Model":
+    ) -> "LogisticModel":
         offset = np.cumsum([0, *cardinalities])
         numbers = train.numeric.astype(np.float64)
         rows, columns = train.categorical.shape
@@ -71,5 +71,5 @@ class Model:
         path.write_bytes(save({name: np.ascontiguousarray(array) for name, array in self._state.items()}))
 
     @classmethod
-    def load(cls, path: Path) -> "Model":
+    def load(cls, path: Path) -> "LogisticModel":
         return cls(load_file(path))

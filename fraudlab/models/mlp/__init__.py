@@ -1,5 +1,5 @@
-"""A multi-layer perceptron."""
+"""A plain multi-layer perceptron."""
 
-from fraudlab.models.mlp.network import MLP as make_network
+from fraudlab.models.contract import ModelPart
 
-__all__ = ["make_network"]
+PART = ModelPart("network", "fraudlab.models.mlp.network:MLP")

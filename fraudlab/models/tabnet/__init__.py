@@ -1,18 +1,41 @@
 """TabNet (Arik and Pfister 2021, arXiv:1908.07442)."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from fraudlab.models.contract import ModelPart
 
-from fraudlab.models.tabnet.network import TabNet
+if TYPE_CHECKING:
+    from torch import nn
 
-__all__ = ["TabNet", "make_network"]
+    from fraudlab.models.tabnet.network import TabNet
+
+__all__ = ["PART", "TabNet", "make_network"]
 
 
-def make_network(cardinalities: list[int], num_numeric: int, *, backend: str = "fast", **settings: Any) -> nn.Module:
+def make_network(cardinalities: list[int], num_numeric: int, *, backend: str = "fast", **settings: Any) -> "nn.Module":
     """The network of ``model=tabnet``: ours, or pytorch-tabnet's own with ``backend="reference"``."""
     if backend == "reference":
         from fraudlab.models.tabnet.reference import ReferenceTabNet
 
         return ReferenceTabNet(cardinalities, num_numeric, **settings)
+    from fraudlab.models.tabnet.network import TabNet
+
     return TabNet(cardinalities, num_numeric, **settings)
+
+
+PART = ModelPart(
+    "network",
+    make_network,
+    not_the_network=("compile", "pretrained"),
+    weights_follow=("n_d", "n_a", "n_steps", "n_independent", "n_shared", "embedding_dim", "feature_groups"),
+    pretraining={"backend": "fast", "pretrained": None},
+    single_precision="TabNet's masks and statistics",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "TabNet":  # only now, since whoever reads PART needs no torch
+        from fraudlab.models.tabnet.network import TabNet
+
+        return TabNet
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,6 +21,7 @@ class ExportedTabNet(nn.Module):
         network: what is exported; is left as it is.
     """
 
+    gives_importance = True
     to_inputs: Tensor | None
 
     @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -146,6 +147,18 @@ class TabNet(nn.Module):
             self.train(training)
         masks = self.encoder.grouping.to_inputs(masks)
         return (masks * decisions.sum(dim=-1, keepdim=True)).sum(dim=0), masks
+
+    def exported(self) -> nn.Module:
+        """A copy arranged for ONNX, in evaluation, which gives logits [B, K] and importance [B, F]."""
+        from fraudlab.models.tabnet.export import ExportedTabNet
+
+        return ExportedTabNet(self)
+
+    def pretraining(self, **settings: Any) -> nn.Module:
+        """What pretrains this network: a :class:`fraudlab.models.tabnet.pretraining.TabNetPretraining`."""
+        from fraudlab.models.tabnet.pretraining import TabNetPretraining
+
+        return TabNetPretraining(self, **settings)
 
     @classmethod
     def from_pytorch_tabnet(cls, source: str | Path | nn.Module) -> "TabNet":

@@ -53,6 +53,12 @@ class ReferenceTabNet(nn.Module):
         # pytorch-tabnet gives sum(mask * log(mask)), the entropy's negative, and subtracts it from the loss.
         return NetworkOutput(logits, -self.sparsity * negative_entropy)
 
+    def exported(self) -> nn.Module:
+        """As the same function of ours is: :meth:`fraudlab.models.tabnet.TabNet.exported`."""
+        from fraudlab.models.tabnet.interop import from_reference
+
+        return from_reference(self.reference, self.sparsity).exported()
+
     def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
         """Move the group matrices too: the reference keeps them as plain attributes, not as buffers."""
         super()._apply(fn, recurse)

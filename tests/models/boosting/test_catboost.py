@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from catboost import CatBoostClassifier
 
-from fraudlab.models.estimator import Examples
+from fraudlab.models.contract import Examples
 from tests.models.test_estimator import fit
 
 

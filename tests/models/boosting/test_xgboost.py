@@ -3,7 +3,8 @@
 import numpy as np
 from xgboost import XGBClassifier
 
-from fraudlab.models.estimator import Examples, joined
+from fraudlab.models.boosting.arrays import joined
+from fraudlab.models.contract import Examples
 from tests.models.test_estimator import fit
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from fraudlab.models.estimator import Examples
+from fraudlab.models.contract import Examples
 from tests.models.test_estimator import fit
 
 

@@ -8,8 +8,9 @@ from pytorch_tabnet import tab_network
 from pytorch_tabnet.metrics import UnsupervisedLoss
 from torch import Tensor, nn
 
+from fraudlab.models.reconstruction import Reconstruction, reconstruction_loss
 from fraudlab.models.tabnet import TabNet
-from fraudlab.models.tabnet.pretraining import Reconstruction, TabNetPretraining, reconstruction_loss
+from fraudlab.models.tabnet.pretraining import TabNetPretraining
 from fraudlab.training.pretraining import SplitLoss
 
 NUMERIC, ROWS = 5, 50

@@ -20,7 +20,7 @@ from fraudlab.models.registry import make_network
 from fraudlab.training.callbacks import BestCheckpoint, LastCheckpoint
 from fraudlab.training.checkpoints import CheckpointFiles, newest_whole
 from fraudlab.training.learner import FraudLearner
-from fraudlab.training.losses import make_loss
+from fraudlab.training.losses.registry import make_loss
 from fraudlab.training.optimizers import make_optimizer, make_scheduler
 
 ONE_CYCLE = {

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from fraudlab.config.data import check_simulated_ieee_cis
 from fraudlab.data.simulators.ieee_cis.clients import PRODUCTS
 from fraudlab.data.simulators.ieee_cis.identity_columns import identities
-from fraudlab.data.simulators.ieee_cis.plot import Plot, draw_plot
+from fraudlab.data.simulators.ieee_cis.plot import SimulationPlan, draw_plot
 from fraudlab.data.simulators.ieee_cis.rows import draw_rows
 from fraudlab.data.simulators.ieee_cis.series import add, add_labels
 from fraudlab.data.simulators.ieee_cis.transaction_columns import add_clients, add_counts, add_days, add_matches
@@ -96,7 +96,7 @@ def simulate(
     )
 
 
-def _write(plot: Plot, transactions: Path, identities: Path, block_rows: int) -> None:
+def _write(plot: SimulationPlan, transactions: Path, identities: Path, block_rows: int) -> None:
     rows = len(plot.second)
     written: Future[None] | None = None
     with (
@@ -121,7 +121,7 @@ def _write(plot: Plot, transactions: Path, identities: Path, block_rows: int) ->
             written.result()
 
 
-def _block(plot: Plot, first: int, last: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _block(plot: SimulationPlan, first: int, last: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The transactions from ``first`` to ``last`` (excluded) and the identity rows among them."""
     rows = draw_rows(plot, first, last)
     ids = np.arange(first, last) + FIRST_ID

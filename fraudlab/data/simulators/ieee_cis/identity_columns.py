@@ -15,13 +15,13 @@ from fraudlab.data.simulators.ieee_cis.devices import (
     by_device,
     pick,
 )
-from fraudlab.data.simulators.ieee_cis.plot import Plot
+from fraudlab.data.simulators.ieee_cis.plot import SimulationPlan
 from fraudlab.data.simulators.ieee_cis.rows import Rows
 from fraudlab.data.simulators.ieee_cis.series import Mask, add, add_labels, counted
 from fraudlab.data.sources.ieee_cis_columns import IDENTITY
 
 
-def identities(rows: Rows, plot: Plot, kept: NDArray[np.int64], ids: NDArray[np.int64]) -> pl.DataFrame:
+def identities(rows: Rows, plot: SimulationPlan, kept: NDArray[np.int64], ids: NDArray[np.int64]) -> pl.DataFrame:
     """The identity rows at positions ``kept`` of a block whose transactions are ``ids``."""
     rng, clients = rows.rng, plot.clients
     n = len(kept)

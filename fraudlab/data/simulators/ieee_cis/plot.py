@@ -24,7 +24,7 @@ def generator(seed: int, *stream: int) -> np.random.Generator:
 
 
 @dataclass(frozen=True)
-class Plot:
+class SimulationPlan:
     """The clients and cards, and one value a transaction, in order of time."""
 
     seed: int
@@ -38,7 +38,7 @@ class Plot:
     identity: Mask
 
 
-def draw_plot(rows: int, seed: int, identity_share: float, days: int) -> Plot:
+def draw_plot(rows: int, seed: int, identity_share: float, days: int) -> SimulationPlan:
     """All transactions of ``rows`` over ``days``, as :func:`fraudlab.data.simulators.ieee_cis.simulate` takes them."""
     rng = generator(seed, 0)
     cards = draw_cards(rng)
@@ -81,7 +81,7 @@ def draw_plot(rows: int, seed: int, identity_share: float, days: int) -> Plot:
     since[order] = np.diff(second[order], prepend=0) / SECONDS_A_DAY
     since[order[start]] = np.where(older > 0, 1 + rng.exponential(pace) % np.maximum(older, 1), np.nan)
     identity = _with_identity(rng, clients.product[client], identity_share)
-    return Plot(seed, clients, cards, client, second, pattern, nth, since, identity)
+    return SimulationPlan(seed, clients, cards, client, second, pattern, nth, since, identity)
 
 
 def _hour_of_day(rng: np.random.Generator, rows: int) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fraudlab.data.simulators.ieee_cis.clients import Clients
 from fraudlab.data.simulators.ieee_cis.missing import FADES_IN, MISSING_SHARES, MORE_AT_FIRST
-from fraudlab.data.simulators.ieee_cis.plot import FIRST_SECOND, SECONDS_A_DAY, Plot, generator
+from fraudlab.data.simulators.ieee_cis.plot import FIRST_SECOND, SECONDS_A_DAY, SimulationPlan, generator
 from fraudlab.data.simulators.ieee_cis.series import Floats, Mask
 
 _AMOUNT_LEVELS = (1e-4, 0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1 - 1e-6)
@@ -48,7 +48,7 @@ class Rows:
         return len(self.client)
 
 
-def draw_rows(plot: Plot, first: int, last: int) -> Rows:
+def draw_rows(plot: SimulationPlan, first: int, last: int) -> Rows:
     """The rows of the plot from ``first`` to ``last`` (excluded), drawn from a stream of their own."""
     part = slice(first, last)
     rng = generator(plot.seed, 1, first)

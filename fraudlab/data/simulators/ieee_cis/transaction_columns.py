@@ -4,13 +4,13 @@ import numpy as np
 import polars as pl
 
 from fraudlab.data.simulators.ieee_cis.clients import CARD_BRANDS, EMAILS, Clients
-from fraudlab.data.simulators.ieee_cis.plot import SECONDS_A_DAY, Plot
+from fraudlab.data.simulators.ieee_cis.plot import SECONDS_A_DAY, SimulationPlan
 from fraudlab.data.simulators.ieee_cis.rows import Rows
 from fraudlab.data.simulators.ieee_cis.series import add, add_labels, counted
 from fraudlab.data.simulators.ieee_cis.values import values_of
 
 
-def add_clients(columns: dict[str, pl.Series], rows: Rows, plot: Plot) -> None:
+def add_clients(columns: dict[str, pl.Series], rows: Rows, plot: SimulationPlan) -> None:
     clients, cards, rng = plot.clients, plot.cards, rows.rng
     card = clients.card[rows.client]
     add(columns, "card1", cards.card1[card].astype(np.int64))

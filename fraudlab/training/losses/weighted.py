@@ -1,13 +1,9 @@
-"""Losses over logits: ``forward(logits [B, K] or [B, M, K], label int64 [B], weight float32 [B]) -> []``.
-
-Of an ensemble's M members each learns from its own loss; what comes back is their mean.
-"""
-
-from dataclasses import asdict
-from typing import Any
+"""Losses in which a fraud weighs more than a genuine transaction."""
 
 import torch
 from torch import Tensor, nn
+
+from fraudlab.training.losses.contract import LossPart
 
 
 class CrossEntropy(nn.Module):
@@ -55,10 +51,5 @@ def _mean_over_rows(loss: Tensor, label: Tensor, weight: Tensor, fraud_weight: f
     return (weight[:, None] * loss).mean()
 
 
-def make_loss(config: Any) -> nn.Module:
-    """The loss that ``loss=<name>`` stands for."""
-    settings = asdict(config)
-    return LOSSES[settings.pop("name")](**settings)
-
-
-LOSSES: dict[str, type[nn.Module]] = {"cross_entropy": CrossEntropy, "focal": Focal}
+CROSS_ENTROPY = LossPart(CrossEntropy, for_estimators=True)
+FOCAL = LossPart(Focal)

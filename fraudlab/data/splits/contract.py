@@ -1,0 +1,53 @@
+"""What every split takes and gives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+Rows = np.ndarray  # int64, increasing positions in the table
+
+
+@dataclass(frozen=True)
+class RowSplit:
+    """Row positions, int64 and increasing.
+
+    A model is chosen by fitting ``selection_train`` and scoring ``validation``; the model that is tested on
+    ``test`` learns from ``train``. Where the two training sets are one, a single fit does both.
+    """
+
+    selection_train: Rows
+    validation: Rows
+    train: Rows
+    test: Rows
+
+    @property
+    def refit(self) -> bool:
+        """Whether the tested model learns from other rows than the one that was chosen."""
+        return self.selection_train is not self.train
+
+
+MakeSplit = Callable[[Any, int, pl.Series, pl.Series | None, pl.Series | None], RowSplit]
+"""Splits the rows of a table sorted by time.
+
+Its arguments are the typed settings, ``label_delay_days`` and the columns ``label`` (0 or 1), ``time`` (date, datetime,
+seconds) and ``card``, the latter two None where the table has none. Rows whose labels are not known in time
+are left out afterwards, of every split in time.
+"""
+
+
+@dataclass(frozen=True)
+class SplitPart:
+    """What ``split=<name>`` stands for.
+
+    Attributes:
+        make: splits the rows.
+        needs_time: whether it is a split in time.
+        refits: whether ``train`` has later rows than ``selection_train``.
+    """
+
+    make: MakeSplit
+    needs_time: bool = True
+    refits: bool = False

@@ -1,0 +1,133 @@
+"""The splits of fraudlab. They work on three columns of a table sorted by time and give row positions.
+
+A cut never goes between rows of the same time.
+"""
+
+import logging
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from fraudlab.config import RandomConfig, TimeFractionConfig, TimeSpansConfig, TimeWindowsConfig
+from fraudlab.data.splits.contract import Rows, RowSplit, SplitPart
+from fraudlab.data.splits.known import clock
+from fraudlab.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def _random(
+    config: RandomConfig, label_delay_days: int, label: pl.Series, time: pl.Series | None, card: pl.Series | None
+) -> RowSplit:
+    log.warning("split=random mixes past and future: its metrics flatter any data in which time matters")
+    rows = len(label)
+    order = np.random.default_rng(config.seed).permutation(rows)
+    test_start = rows - round(rows * config.test)
+    ends = (test_start - round(rows * config.validation), test_start)
+    train, validation, test = (np.sort(part) for part in np.split(order, ends))
+    return RowSplit(train, validation, train, test)
+
+
+def _cut(moment: np.ndarray, row: int) -> int:
+    """The first row of the same time as ``row``, where a cut may be."""
+    return int(np.searchsorted(moment, moment[row])) if row < len(moment) else row
+
+
+def _time_fraction(
+    config: TimeFractionConfig, label_delay_days: int, label: pl.Series, time: pl.Series | None, card: pl.Series | None
+) -> RowSplit:
+    assert time is not None
+    moment, _ = clock(time)
+    test = _cut(moment, len(moment) - round(len(moment) * config.test))
+    validation = _cut(moment, max(0, test - round(len(moment) * config.validation)))
+    train, chosen_on, tested = np.split(np.arange(len(moment)), (validation, test))
+    return RowSplit(train, chosen_on, train, tested)
+
+
+def _time_spans(
+    config: TimeSpansConfig, label_delay_days: int, label: pl.Series, time: pl.Series | None, card: pl.Series | None
+) -> RowSplit:
+    assert time is not None
+    ends = {key: value for key in ("train_until", "test_from", "test_until") if (value := getattr(config, key))}
+    starts: dict[str, int] = {}
+    for key, value in ends.items():
+        day, starts[key] = _days(time, value, f"split.{key}")
+    if not starts["train_until"] <= starts["test_from"] < starts.get("test_until", starts["test_from"] + 1):
+        spans = ", ".join(f"split.{key}={value}" for key, value in ends.items())
+        raise UserError(f"{spans} leak or overlap: training must end before the test begins, and the test after that")
+    known = np.flatnonzero(day < starts["train_until"])
+    moment, _ = clock(time)
+    train, validation = np.split(known, [_cut(moment[known], len(known) - round(len(known) * config.validation))])
+    inside = day >= starts["test_from"]
+    if "test_until" in starts:
+        inside &= day < starts["test_until"]
+    return RowSplit(train, validation, train, np.flatnonzero(inside))
+
+
+def _time_windows(
+    config: TimeWindowsConfig, label_delay_days: int, label: pl.Series, time: pl.Series | None, card: pl.Series | None
+) -> RowSplit:
+    assert time is not None
+    least_shift = config.test_days + label_delay_days
+    if config.validation_shift_days < least_shift:
+        raise UserError(
+            f"split.validation_shift_days={config.validation_shift_days} leaks: labels of the validation days are not "
+            f"all known when the test begins; it must be at least split.test_days + label_delay_days = {least_shift}"
+        )
+    if config.drop_known_cards and card is None:
+        raise UserError("split.drop_known_cards=true needs a card column: name one (data.card=...) or set it to false")
+    day, start = _days(time, config.train_start, "split.train_start")
+    cards = card if config.drop_known_cards else None
+    frauds = label.to_numpy()
+    train, test = _layout(config, label_delay_days, day, start, frauds, cards)
+    selection_train, validation = _layout(
+        config, label_delay_days, day, start - config.validation_shift_days, frauds, cards
+    )
+    return RowSplit(selection_train, validation, train, test)
+
+
+def _days(time: pl.Series, named: str, key: str) -> tuple[np.ndarray, int]:
+    """Day number of every row and of the day ``named`` by setting ``key``, on one clock."""
+    if time.dtype.is_temporal():
+        try:
+            start = (date.fromisoformat(named) - date(1970, 1, 1)).days
+        except ValueError:
+            raise UserError(f"{key}={named} is no date; write it as 2018-07-25") from None
+        return time.cast(pl.Date).cast(pl.Int32).to_numpy(), start
+    try:
+        return (time // 86400).cast(pl.Int32).to_numpy(), int(named)
+    except ValueError:
+        raise UserError(f"{key}={named}: time is a number of seconds, so this must be a whole number of days") from None
+
+
+def _layout(
+    config: TimeWindowsConfig, delay_days: int, day: np.ndarray, start: int, label: np.ndarray, card: pl.Series | None
+) -> tuple[Rows, Rows]:
+    """Training and test rows of one layout: training days, delay, test days.
+
+    On test day i the cards with a fraud between the first training day and (last training day + i) are known, since
+    a label is known ``delay_days`` later; their transactions are left out (Fraud Detection Handbook, chapter 5), those
+    without a card never.
+    ``known_card_days`` counts from later than the first training day, so that longer training has the same test rows.
+    """
+    last_train = start + config.train_days - 1
+    first_test = last_train + delay_days + 1
+    train = np.flatnonzero((day >= start) & (day <= last_train))
+    test = np.flatnonzero((day >= first_test) & (day < first_test + config.test_days))
+    if card is not None and len(test):
+        since = start if config.known_card_days is None else last_train - config.known_card_days + 1
+        frauds = (day >= max(start, since)) & (label == 1)
+        # As Polars has it: a missing card equals no other, whereas NumPy's NaN would equal each other in a join.
+        frauds_of = pl.DataFrame({"card": card.filter(pl.Series(frauds)), "day": day[frauds]})
+        first_fraud = frauds_of.group_by("card").agg(first=pl.col("day").min())
+        first = pl.DataFrame({"card": card[test]}).join(first_fraud, on="card", how="left", maintain_order="left")
+        known = first["first"].to_numpy() <= last_train + (day[test] - first_test)  # null -> NaN -> False
+        test = test[~known]
+    return train, test
+
+
+TIME_WINDOWS = SplitPart(_time_windows, refits=True)
+TIME_FRACTION = SplitPart(_time_fraction)
+TIME_SPANS = SplitPart(_time_spans)
+RANDOM = SplitPart(_random, needs_time=False)

@@ -1,0 +1,80 @@
+"""Splits by name, and what each of them is held to."""
+
+from typing import Any
+
+import polars as pl
+
+from fraudlab.config.registry import Registry
+from fraudlab.data.splits.contract import MakeSplit, Rows, RowSplit, SplitPart
+from fraudlab.data.splits.known import known_rows
+from fraudlab.errors import UserError
+
+_LAYOUTS = "fraudlab.data.splits.layouts"
+SPLITS: Registry[SplitPart] = Registry(
+    "split",
+    {
+        "time_windows": f"{_LAYOUTS}:TIME_WINDOWS",
+        "time_fraction": f"{_LAYOUTS}:TIME_FRACTION",
+        "time_spans": f"{_LAYOUTS}:TIME_SPANS",
+        "four_months_gap": f"{_LAYOUTS}:TIME_SPANS",
+        "rolling_origin": f"{_LAYOUTS}:TIME_SPANS",
+        "three_quarters": f"{_LAYOUTS}:TIME_FRACTION",
+        "fdb": f"{_LAYOUTS}:TIME_FRACTION",
+        "random": f"{_LAYOUTS}:RANDOM",
+    },
+)
+
+
+def register_split(name: str, make: MakeSplit, settings: type, **declared: Any) -> None:
+    """Add a split of a plugin as ``split=<name>``.
+
+    Args:
+        name: as in ``split=<name>``.
+        make: see :data:`fraudlab.data.splits.contract.MakeSplit`.
+        settings: dataclass of the keys of ``split``, with ``name: str = <name>``.
+        declared: further attributes of :class:`fraudlab.data.splits.contract.SplitPart`.
+
+    Raises:
+        UserError: fraudlab has a split of that name, or ``settings`` is not such a dataclass.
+    """
+    SPLITS.add(name, SplitPart(make, **declared), settings)
+
+
+def split_rows(
+    config: Any, label_delay_days: int, label: pl.Series, time: pl.Series | None, card: pl.Series | None
+) -> RowSplit:
+    """Split the rows of a table sorted by time.
+
+    A model is chosen when the test begins and fitted for it: labels that are not known by then, ``label_delay_days``
+    after their rows, are left out of training and validation, whatever the split, where it is one in time.
+
+    Args:
+        config: typed settings of the split.
+        label_delay_days: after how many days a label is known; a random split mixes past and future anyway.
+        label: 0/1 of every row.
+        time: date, datetime or number of seconds of every row; only a random split can do without.
+        card: who pays; needed to leave out cards known to be compromised.
+
+    Raises:
+        UserError: the split leaks, needs a column that is not there, or leaves a part without rows or frauds.
+    """
+    part = SPLITS[config.name]
+    if part.needs_time and time is None:
+        raise UserError(f"split={config.name} needs a time column: name one (data.time=...) or ask for split=random")
+    split = part.make(config, label_delay_days, label, time, card)
+    if part.needs_time and time is not None:
+        split = known_rows(split, label_delay_days, time)
+    frauds = label.to_numpy()
+    for name in ("selection_train", "validation", "train", "test"):
+        rows: Rows = getattr(split, name)
+        if not len(rows):
+            span = f"; the data run from {time[0]} to {time[-1]}" if time is not None and len(time) else ""
+            delay = f", of which it and label_delay_days={label_delay_days} leave out some" if span else ""
+            raise UserError(f"split={config.name} leaves no rows for {name.replace('_', ' ')}{span}{delay}")
+        if not frauds[rows].any() or frauds[rows].all():
+            kind = "no fraud" if not frauds[rows].any() else "nothing but fraud"
+            raise UserError(
+                f"split={config.name}: {name.replace('_', ' ')} has {len(rows)} rows and {kind} among them; "
+                "take a longer window or a larger share"
+            )
+    return split

@@ -1,0 +1,1 @@
+"""Losses by which networks learn."""

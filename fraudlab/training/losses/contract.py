@@ -1,0 +1,36 @@
+"""What every loss takes and gives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:  # heavy
+    from torch import Tensor
+
+
+class Loss(Protocol):
+    """A ``torch.nn.Module`` over logits. Of an ensemble's M members each learns from its own; their mean comes back."""
+
+    def __call__(self, logits: "Tensor", label: "Tensor", weight: "Tensor") -> "Tensor":
+        """Loss [].
+
+        Args:
+            logits: float [B, K], or [B, M, K] of an ensemble.
+            label: int64 [B], 0 or 1 (fraud).
+            weight: float32 [B], of each row.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class LossPart:
+    """What ``loss=<name>`` stands for.
+
+    Attributes:
+        make: gives the loss of its settings, all of ``loss`` but ``name``.
+        for_estimators: whether it is log loss with the weight ``fraud_weight`` of a fraud and nothing else, by which
+            models of other libraries learn too.
+    """
+
+    make: Callable[..., Any]
+    for_estimators: bool = False
