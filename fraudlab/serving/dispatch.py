@@ -48,7 +48,7 @@ class _Job:
 
 
 @dataclass(frozen=True)
-class Batch:
+class ScoredBatch:
     """What became of a batch: its size, the seconds of its stages, and the unknown categories' columns."""
 
     records: int
@@ -99,7 +99,7 @@ class Dispatcher:
         max_queue: int,
         late: float,
         hung: float,
-        on_batch: Callable[[Batch], None],
+        on_batch: Callable[[ScoredBatch], None],
         on_failure: Callable[[], None],
     ) -> None:
         self._listener = listener
@@ -212,7 +212,7 @@ class Dispatcher:
         if not jobs:
             return  # it lives
         came = orjson.loads(data)
-        self._on_batch(Batch(sum(job.records for job in jobs), came["seconds"], came["unknown"]))
+        self._on_batch(ScoredBatch(sum(job.records for job in jobs), came["seconds"], came["unknown"]))
         for job, answer in zip(jobs, came["answers"], strict=True):
             if job.answer.done():
                 continue

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_late
 from prometheus_client import Counter as Total
 from prometheus_client.core import CounterMetricFamily
 
-from fraudlab.serving.dispatch import Batch
+from fraudlab.serving.dispatch import ScoredBatch
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0)
 _RECORDS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -86,7 +86,7 @@ class Telemetry:
             self._levels.labels(level).inc()
         self._columns.missing.update(missing)
 
-    def batch(self, batch: Batch) -> None:
+    def batch(self, batch: ScoredBatch) -> None:
         self._batch.observe(batch.records)
         for stage, seconds in batch.seconds.items():
             self.took(stage, seconds)

@@ -12,7 +12,7 @@ from fraudlab.tuning.process import Ended
 from fraudlab.tuning.study import counted
 
 
-class Progress:
+class SearchProgress:
     """Prints; of one stage.
 
     Args:

@@ -17,7 +17,7 @@ from fraudlab.config.overrides import Value
 from fraudlab.errors import UserError
 from fraudlab.models.registry import MODELS
 from fraudlab.tuning.definition import Definition
-from fraudlab.tuning.progress import Progress
+from fraudlab.tuning.progress import SearchProgress
 from fraudlab.tuning.samplers import make_pruner, make_sampler
 from fraudlab.tuning.search import Stage, run_trials
 from fraudlab.tuning.stop import Stop
@@ -101,7 +101,7 @@ class Sweep:
             self._config.retries,
             self._config.grace,
         )
-        progress = Progress(self.study, self.definition.trials, self.definition.metrics, "trial")
+        progress = SearchProgress(self.study, self.definition.trials, self.definition.metrics, "trial")
         run_trials(stage, self._open_search, jobs=self._jobs, stop=stop, on_end=progress.ended)
         return counted(self.study)
 
@@ -163,7 +163,7 @@ class Sweep:
             return self._overrides(drawn, *extra, f"seed={seed}")
 
         what = {"finalists": "finalist"}.get(stage, stage)
-        progress = Progress(study, len(counted(study)), self.definition.metrics, what)
+        progress = SearchProgress(study, len(counted(study)), self.definition.metrics, what)
         run_trials(
             Stage(
                 self.folder / stage,

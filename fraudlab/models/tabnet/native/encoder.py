@@ -15,7 +15,7 @@ from fraudlab.models.tabnet.native.compile import REALS, operations
 FIRST_CAPACITY = 32  # groups that a row's mask may keep before the call is made again with more
 
 
-class Encoder(Protocol):
+class EncoderLayout(Protocol):
     """What this module reads of :class:`fraudlab.models.tabnet.encoder.Encoder`."""
 
     n_d: int
@@ -35,7 +35,7 @@ class Encoder(Protocol):
     attentive_transformers: nn.ModuleList
 
 
-def encode(encoder: Encoder, x: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor]:
+def encode(encoder: EncoderLayout, x: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor]:
     """What ``encoder(x, prior)`` gives: decisions [S, B, n_d] and the masks' mean entropy []."""
     if prior is not None and prior.shape != (len(x), encoder.grouping.num_groups):
         raise ValueError(f"prior must be [{len(x)}, {encoder.grouping.num_groups}], not {list(prior.shape)}")
@@ -47,7 +47,7 @@ def encode(encoder: Encoder, x: Tensor, prior: Tensor | None) -> tuple[Tensor, T
 class Layout:
     """Where the encoder's parameters lie in one flat array: linear layers transposed, each norm's weight and bias."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: EncoderLayout) -> None:
         self.parameters: list[Tensor] = []
         self.transposed: list[bool] = []
         self.running: list[Tensor] = []
@@ -99,7 +99,7 @@ class Layout:
         return torch.empty(size, dtype=torch.uint8) if room is None or len(room) < size else room
 
     @staticmethod
-    def of(encoder: Encoder) -> "Layout":
+    def of(encoder: EncoderLayout) -> "Layout":
         """The encoder's layout: made once, and again when other tensors have come into its modules."""
         layout: Layout | None = encoder.__dict__.get("_native_layout")
         if layout is None or any(home.get(name) is not tensor for home, name, tensor in layout.homes):
@@ -149,7 +149,7 @@ class _Gradient(ctypes.Structure):
 class _Encode(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, encoder: Encoder, layout: Layout, x: Tensor, prior: Tensor | None, *parameters: Tensor
+        ctx: Any, encoder: EncoderLayout, layout: Layout, x: Tensor, prior: Tensor | None, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
         shape = _shape(encoder, len(x))
         flat = layout.flat(parameters)
@@ -219,7 +219,7 @@ class _Encode(torch.autograd.Function):
         return None, None, dx, None, *layout.split(dflat)
 
 
-def _shape(encoder: Encoder, rows: int) -> _Shape:
+def _shape(encoder: EncoderLayout, rows: int) -> _Shape:
     training = encoder.training
     return _Shape(
         rows=rows,
