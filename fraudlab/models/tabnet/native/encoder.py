@@ -39,12 +39,12 @@ def encode(encoder: EncoderLayout, x: Tensor, prior: Tensor | None) -> tuple[Ten
     """What ``encoder(x, prior)`` gives: decisions [S, B, n_d] and the masks' mean entropy []."""
     if prior is not None and prior.shape != (len(x), encoder.grouping.num_groups):
         raise ValueError(f"prior must be [{len(x)}, {encoder.grouping.num_groups}], not {list(prior.shape)}")
-    layout = Layout.of(encoder)
+    layout = ParameterLayout.of(encoder)
     decisions, entropy = _Encode.apply(encoder, layout, x.contiguous(), prior, *layout.parameters)  # type: ignore[no-untyped-call]
     return decisions, entropy
 
 
-class Layout:
+class ParameterLayout:
     """Where the encoder's parameters lie in one flat array: linear layers transposed, each norm's weight and bias."""
 
     def __init__(self, encoder: EncoderLayout) -> None:
@@ -99,11 +99,11 @@ class Layout:
         return torch.empty(size, dtype=torch.uint8) if room is None or len(room) < size else room
 
     @staticmethod
-    def of(encoder: EncoderLayout) -> "Layout":
+    def of(encoder: EncoderLayout) -> "ParameterLayout":
         """The encoder's layout: made once, and again when other tensors have come into its modules."""
-        layout: Layout | None = encoder.__dict__.get("_native_layout")
+        layout: ParameterLayout | None = encoder.__dict__.get("_native_layout")
         if layout is None or any(home.get(name) is not tensor for home, name, tensor in layout.homes):
-            layout = encoder.__dict__["_native_layout"] = Layout(encoder)
+            layout = encoder.__dict__["_native_layout"] = ParameterLayout(encoder)
         return layout
 
     def flat(self, parameters: tuple[Tensor, ...]) -> Tensor:
@@ -149,7 +149,7 @@ class _Gradient(ctypes.Structure):
 class _Encode(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, encoder: EncoderLayout, layout: Layout, x: Tensor, prior: Tensor | None, *parameters: Tensor
+        ctx: Any, encoder: EncoderLayout, layout: ParameterLayout, x: Tensor, prior: Tensor | None, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
         shape = _shape(encoder, len(x))
         flat = layout.flat(parameters)
@@ -239,7 +239,7 @@ def _shape(encoder: EncoderLayout, rows: int) -> _Shape:
     )
 
 
-def _kept(layout: Layout, shape: _Shape, real: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
+def _kept(layout: ParameterLayout, shape: _Shape, real: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
     """Room for what the backward pass needs, whole and in parts; see Tape in encoder.c."""
     rows, steps, layers, most = shape.rows, shape.steps, shape.layers, shape.capacity
     half = shape.n_d + shape.n_a
