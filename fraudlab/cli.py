@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fraudlab import config as schemas
 from fraudlab.config.overrides import literal, to_type
 from fraudlab.config.renamed import RENAMED
+from fraudlab.data.sources.registry import look
 from fraudlab.errors import UserError
 
 HYDRA_VERSION_BASE = "1.3"
@@ -87,7 +88,10 @@ def _job(name: str, main: Callable[[Any], None], composed: DictConfig, full_erro
     if alone and not full_error:
         os.environ.pop("HYDRA_FULL_ERROR", None)
     with _one_message(name, full_error) if alone else nullcontext():
-        main(schemas.typed(name, composed))
+        config = schemas.typed(name, composed)
+        if getattr(config, "data", None) is not None and not getattr(config, "resume", None):
+            look(config.data, Path(config.paths.data_dir))
+        main(config)
 
 
 def _run_folder(name: str) -> list[str]:

@@ -95,7 +95,7 @@ class PreparedTable:
         if share > 0.5:
             log.warning(
                 "%.0f %% of the training rows are frauds by %s: if it marks the others, say which value is fraud with "
-                "data.fraud_value", 100 * share, self.schema.label,
+                "data.fraud_values", 100 * share, self.schema.label,
             )  # fmt: skip
         return split
 

@@ -25,7 +25,7 @@ class RunFolder:
 
     @classmethod
     def start(cls, path: Path, config_yaml: str) -> "RunFolder":
-        """Begin a run in ``path``.
+        """Begin a run in ``path``, also where one failed before its fit began.
 
         Raises:
             UserError: another run lies there already, or what a fit left and would take for its own.
@@ -33,7 +33,7 @@ class RunFolder:
         run = cls(path)
         if rank() > 0:  # the first process of a distributed run has begun it
             return run
-        if any((path / name).exists() for name in ("config.yaml", "fit.json", "checkpoints", "selection")):
+        if any((path / name).exists() for name in ("metrics.json", "fit.json", "checkpoints", "selection")):
             raise UserError(
                 f"{path} holds a run already; give this one another folder (hydra.run.dir=...) or remove that one"
             )

@@ -81,15 +81,15 @@ def train(folder: Path, config: TableConfig) -> tuple[Bundle, Arrays]:
     return Bundle(bundle, {}, ""), encoder.transform(frame)
 
 
-def _same(one: Arrays, other: Arrays) -> bool:
+def same(one: Arrays, other: Arrays) -> bool:
     """Bit for bit."""
     return np.array_equal(one.categorical, other.categorical) and one.numeric.tobytes() == other.numeric.tobytes()
 
 
 def test_the_rows_learnt_from_and_their_records_are_encoded_alike(trained: tuple[Bundle, Arrays]) -> None:
     bundle, learnt = trained
-    assert _same(learnt, bundle.encoder.transform(pl.DataFrame(MEANT)))
-    assert _same(learnt, bundle.encode(AS_RECORDS))
+    assert same(learnt, bundle.encoder.transform(pl.DataFrame(MEANT)))
+    assert same(learnt, bundle.encode(AS_RECORDS))
     columns = bundle.columns({"shop": "?", "hour": 5, "later": 7, "flag": True})
     assert {name: columns[name] for name in ("shop", "later", "flag")} == {"shop": None, "later": -999, "flag": True}
 

@@ -37,14 +37,16 @@ def test_a_foreign_config_is_refused(tmp_path: Path) -> None:
             load_config(tmp_path / "config.yaml")
 
 
-def test_a_run_is_begun_once_and_found_when_finished(tmp_path: Path) -> None:
-    run = RunFolder.start(tmp_path / "run", "a: 1\n")
-    with pytest.raises(UserError, match="holds a run already"):
-        RunFolder.start(tmp_path / "run", "a: 2\n")
+def test_a_run_is_found_when_finished_and_not_begun_again(tmp_path: Path) -> None:
+    RunFolder.start(tmp_path / "run", "a: 1\n")
+    run = RunFolder.start(tmp_path / "run", "a: 2\n")  # the first failed before its fit began
+    assert run.config_path.read_text() == "a: 2\n"
     with pytest.raises(UserError, match="did not finish"):
         RunFolder.find(tmp_path / "run")
     run.metrics_path.write_text('{"val": {"roc_auc": 0.5}}')
     assert RunFolder.find(tmp_path / "run").metrics() == {"val": {"roc_auc": 0.5}}
+    with pytest.raises(UserError, match="holds a run already"):
+        RunFolder.start(tmp_path / "run", "a: 3\n")
     with pytest.raises(UserError, match="is no run folder"):
         RunFolder.find(tmp_path / "nowhere")
 

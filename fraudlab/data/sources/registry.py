@@ -33,3 +33,10 @@ def register_source(name: str, load: LoadSource, settings: type) -> None:
 def load_source(config: Any, cache_dir: Path) -> Source:
     """The raw table that the typed settings of ``data=<name>`` stand for."""
     return SOURCES[config.name](config, cache_dir)
+
+
+def look(config: Any, cache_dir: Path) -> None:
+    """Read a table that may have mistakes, one whose ``load`` has ``early``, before anything heavy is imported."""
+    load = SOURCES[config.name]
+    if getattr(load, "early", False):
+        load(config, cache_dir)

@@ -19,3 +19,6 @@ def load(config: "TableConfig", cache_dir: Path) -> "Source":
     from fraudlab.data.sources.table.source import load
 
     return load(config, cache_dir)
+
+
+load.early = True  # type: ignore[attr-defined]  # what comes later finds the table in the cache

@@ -83,7 +83,7 @@ class Kinds:
             return "boolean"
         if not numbers or self._odd(name, exact) > (0 if exact else MOST_ODD * known):
             if role in ("numeric", "amount"):
-                return None if known else "number"
+                return None if known > fact["na"] else "number"
             return "string" if role is not None or not known or not self._looks_like_numbers(name) else None
         if fact["zeros"] and role not in ("numeric", "amount"):
             if role is None:
@@ -139,12 +139,11 @@ class Kinds:
             found = spellings(sample)
             role = self._roles.get(name)
             if not found:
-                odd = next(
-                    value for value in sample if pl.select(self._spelling.number(pl.lit(value)).is_null()).item()
-                )
+                text = clean(pl.col(name), {*self._words, *NA_WORDS})
+                odd = self._frame.select(text.filter(self._spelling.number(text).is_null()).drop_nulls().first())
                 raise UserError(
-                    f"column {name} is {role} but holds {odd!r}, which is no number; if that means missing, add it to "
-                    "data.missing_values, else give the column another role"
+                    f"column {name} is {role} but holds {odd.collect().item()!r}, which is no number; if that means "
+                    "missing, add it to data.missing_values, else give the column another role"
                 )
             settings.update(_settings(spelling) for spelling in found)
             said.append(f"column {name} looks like numbers ({', '.join(map(repr, sample[:3]))})")

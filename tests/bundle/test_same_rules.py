@@ -1,0 +1,199 @@
+"""Training, predict and a served record read a table by the same rules, whatever its dialect."""
+
+import csv
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.parser
+import polars as pl
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from fraudlab.bundle import Bundle
+from fraudlab.bundle.contract import contract
+from fraudlab.bundle.decision import Decision
+from fraudlab.bundle.scoring import score_file
+from fraudlab.config import TableConfig
+from fraudlab.data.sources import table
+from fraudlab.errors import UserError
+from fraudlab.features.encoder import Arrays, TableEncoder
+from fraudlab.features.registry import make
+from tests.bundle.test_own_table import same
+
+# Any other id or number gives another score.
+WAVE = """<ir_version: 8, opset_import: ["": 12]>
+wave (int64[rows, columns] categorical, float[rows, numbers] numeric) => (float[rows] score) {
+    ids = Cast <to = 1> (categorical)
+    whole = ReduceSum <axes = [1], keepdims = 0> (ids)
+    real = ReduceSum <axes = [1], keepdims = 0> (numeric)
+    sum = Add (whole, real)
+    wave = Sin (sum)
+    score = Sigmoid (wave)
+}"""
+
+WORDS = st.text("abcxyzäé 0123", min_size=1, max_size=6)
+COLUMNS = {
+    "whole": st.integers(-(10**6), 10**6),
+    "real": st.decimals(-99_999, 99_999, places=2).map(float),
+    "word": WORDS.filter(lambda word: word.strip() != ""),
+    "flag": st.booleans(),
+    "code": st.integers(0, 999).map(lambda code: f"{code:05}"),
+}
+
+
+@st.composite
+def written(draw: st.DrawFn) -> tuple[bytes, dict[str, Any], list[str], list[list[str]]]:
+    """A table as a file, the settings that it needs, its names and its cells as they are written."""
+    kinds = draw(st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=4))
+    rows = draw(st.integers(4, 12))
+    separator = draw(st.sampled_from([",", ";", "\t", "|"]))
+    decimal, thousands = draw(st.sampled_from([(".", ""), (".", ","), (",", ""), (",", "."), (".", " "), (".", "'")]))
+    currency = draw(st.sampled_from(["", "$", "€", "USD "]))
+    encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]))
+    blanks = draw(st.sampled_from(["", " "]))
+    missing = draw(st.sampled_from(["", "NA", "?"]))
+
+    def cell(kind: str, value: Any) -> str:
+        if value is None:
+            return missing if kind in ("whole", "real") else ""
+        if kind in ("whole", "real"):
+            digits = f"{value:,.2f}" if kind == "real" else f"{value:,}"
+            text = digits.replace(",", "T").replace(".", decimal).replace("T", thousands)
+            return currency + text + blanks
+        return f"{blanks}{str(value).upper() if kind == 'flag' else value}{blanks}"
+
+    values = []
+    for kind in kinds:
+        column = st.none() | COLUMNS[kind] if draw(st.booleans()) else COLUMNS[kind]
+        values.append([cell(kind, draw(column)) for _ in range(rows)])
+    names = [f"{kind}_{number}" for number, kind in enumerate(kinds)]
+    labels = ["1" if row % 3 == 0 else "0" for row in range(rows)]
+    cells = [list(row) for row in zip(*values, labels, strict=True)]
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=separator, lineterminator=draw(st.sampled_from(["\n", "\r\n"])))
+    writer.writerows([[*names, "fraud"], *cells])
+    content = text.getvalue().encode(encoding, "replace")
+    given_settings: dict[str, Any] = {
+        "decimal": decimal,
+        "thousands": thousands,
+        "currency": currency != "",
+        "encoding": encoding if encoding == "cp1252" else None,
+        "numeric": [name for name, kind in zip(names, kinds, strict=True) if kind in ("whole", "real")],
+        "categorical": [name for name, kind in zip(names, kinds, strict=True) if kind not in ("whole", "real")],
+    }
+    if draw(st.booleans()):
+        content = gzip.compress(content)
+    return content, given_settings, names, cells
+
+
+def bundle_of(folder: Path, config: TableConfig) -> tuple[Bundle, Arrays, pl.DataFrame]:
+    """A bundle, and the arrays and the table that its encoder was fitted on."""
+    source = table.load(config, folder / "cache")
+    features = make({"name": "columns"}, source.schema)
+    frame = source.frame.collect().sort("row_id")
+    encoder = TableEncoder.fit(frame, features.categorical, features.numeric)
+    bundle = folder / "bundle"
+    encoder.save(bundle)
+    (bundle / "look_ups").mkdir()
+    np.save(bundle / "look_ups" / "narrow.npy", features.lookups(source.frame)["narrow"])
+    onnx.save(onnx.parser.parse_model(WAVE), bundle / "model.onnx")
+    decision = Decision.from_scores(np.array([0, 1]), np.array([0.1, 0.9]), medium=500, high=100)
+    for name, content in {
+        "schema": contract(source.schema, features, []),
+        "features": {"settings": {"name": "columns"}, "schema": source.schema.to_dict()},
+        "decision": decision.to_dict(),
+        "metrics": {},
+    }.items():
+        (bundle / f"{name}.json").write_text(json.dumps(content))
+    return Bundle(bundle, {}, ""), encoder.transform(frame), frame
+
+
+@settings(max_examples=60, deadline=None)
+@given(written())
+def test_a_random_table_is_read_alike_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, drawn: tuple[bytes, dict[str, Any], list[str], list[list[str]]]
+) -> None:
+    content, given_settings, names, cells = drawn
+    folder = tmp_path_factory.mktemp("alike")
+    path = folder / "t.csv"
+    path.write_bytes(content)
+    try:
+        bundle, learnt, frame = bundle_of(folder, TableConfig(path=str(path), label="fraud", **given_settings))
+    except UserError as refused:
+        event("refused")
+        what_to_type = "data." in str(refused)
+        assert what_to_type
+        return
+    scored = score_file(bundle, path, folder / "scores.parquet").collect()
+    assert scored["score"].to_list() == bundle.score(learnt).tolist()
+    as_written = [dict(zip(names, row, strict=False)) for row in cells]
+    if given_settings["encoding"] is None:  # cp1252 lacks some letters
+        assert same(learnt, bundle.encode(as_written))
+    as_values = [{name: value for name, value in row.items() if name in names} for row in frame.to_dicts()]
+    assert same(learnt, bundle.encode(as_values))
+
+
+@pytest.mark.parametrize(
+    ("text", "given_settings"),
+    [
+        ("t,a,fraud\n1/13/2024 10:00,1,0\n1/14/2024 11:30,2,1\n", {
+            "time": "when", "derive": {"when": "STRPTIME(t, '%m/%d/%Y %H:%M')", "hour": "EXTRACT(hour FROM when)"}}),
+        ("Amount,fraud\n\"$1,234.50\",0\n$-2.25,1\n", {
+            "amount": "cents", "currency": True, "thousands": ",", "derive": {"cents": "Amount * 100"}}),
+        ("Age,kind,fraud\n0,b,0\n31,a,1\n", {"derive": {"Age": "NULLIF(Age, 0)"}}),
+        ("a,b,fraud\n6,2,0\n5,0,1\n", {"derive": {"share": "a / (b + 1)", "large": "share > 2"}}),
+        ("paid,state,fraud\n1.5,lost,0\n2.5,paid,1\n", {
+            "derive": {"gone": "CASE WHEN state = 'lost' THEN 1 ELSE 0 END"}}),
+        ("name,fraud\n John Smith ,0\nAnn,1\n", {"derive": {"long": "LENGTH(name)"}}),
+        ("t,a,fraud\n1704067200000,1,0\n1704070800500,2,1\n", {"time": "t", "derive": {"half": "a / 2.0"}}),
+    ],
+    ids=["time", "amount", "replaced", "steps", "case", "text", "unit"],
+)  # fmt: skip
+def test_derived_columns_are_made_of_files_and_records(
+    text: str, given_settings: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    config = TableConfig(path=str(tmp_path / "t.csv"), label="fraud", **given_settings)
+    bundle, learnt, _ = bundle_of(tmp_path, config)
+    scored = score_file(bundle, tmp_path / "t.csv", tmp_path / "scores.parquet").collect()
+    assert scored["score"].to_list() == bundle.score(learnt).tolist()
+    assert len(set(scored["score"])) == 2
+    records = list(csv.DictReader(io.StringIO(text)))
+    assert same(learnt, bundle.encode(records))
+    fields = {field["name"] for field in bundle.schema["fields"]}
+    assert fields.isdisjoint(set(config.derive) - set(records[0]))
+    assert fields - {"row_id"} <= set(records[0])
+
+
+def test_files_of_other_forms_are_scored_alike(tmp_path: Path) -> None:
+    rows = {"Balance": [5.0, None, 12.5], "Kind": ["C ", "A", "B"], "fraud": [0, 1, 0]}
+    frame = pl.DataFrame(rows)
+    (tmp_path / "t.csv").write_text("Balance,Kind,fraud\n5,C,0\n,A,1\n12.5,B,0\n")
+    bundle, learnt, _ = bundle_of(tmp_path, TableConfig(path=str(tmp_path / "t.csv"), label="fraud"))
+    expected = bundle.score(learnt).tolist()
+    frame.write_parquet(tmp_path / "o.parquet")
+    frame.write_ipc(tmp_path / "o.arrow")
+    frame.write_ndjson(tmp_path / "o.jsonl")
+    frame.write_csv(tmp_path / "o.csv", separator=";")
+    (tmp_path / "o.csv.gz").write_bytes(gzip.compress(frame.write_csv().encode()))
+    (tmp_path / "O.TXT").write_bytes(frame.drop("fraud").write_csv(separator="\t").encode("utf-16"))
+    (tmp_path / "titled.csv").write_text("Export\n\n" + frame.write_csv())
+    for name in ("o.parquet", "o.arrow", "o.jsonl", "o.csv", "o.csv.gz", "O.TXT", "titled.csv"):
+        scored = score_file(bundle, tmp_path / name, tmp_path / "scores.parquet").collect()
+        assert scored["score"].to_list() == expected, name
+
+
+def test_what_is_no_number_in_a_file_is_refused_with_its_row(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,fraud\n1,0\n2,1\n")
+    bundle, _, _ = bundle_of(tmp_path, TableConfig(path=str(tmp_path / "t.csv"), label="fraud"))
+    (tmp_path / "o.csv").write_text("a\n1\nNA\n3,5\n".replace("3,5", '"3,5"'))
+    with pytest.raises(UserError, match="row 3 has '3,5' in column a, which is no number"):
+        score_file(bundle, tmp_path / "o.csv", tmp_path / "scores.csv")
+    with pytest.raises(UserError, match="column a: '3,5' is no number"):
+        bundle.predict([{"a": "3,5"}])
