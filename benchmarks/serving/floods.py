@@ -132,8 +132,8 @@ def measure(bundle: Path, seconds: float) -> list[dict[str, Any]]:
         lines.append(
             {
                 "what": kind,
-                "saw": f"{grown:+.0f} MB, /health/live of others {median:.1f} ms at the median, {worst:.0f} ms at worst, "
-                f"statuses {', '.join(map(str, sorted(statuses)))}",
+                "saw": f"{grown:+.0f} MB, /health/live of others {median:.1f} ms at the median, {worst:.0f} ms at "
+                f"worst, statuses {', '.join(map(str, sorted(statuses)))}",
                 "met": grown <= MOST_MEGABYTES and median <= MEDIAN and worst <= WORST and statuses == {200},
                 "megabytes": {"before": before, "most": most},
                 "milliseconds": {"median": median, "worst": worst},
