@@ -240,7 +240,8 @@ class Middleware:
         parts = self._parts
         explain = explain_of(asked.scope["query_string"])
         what = {"explain": explain, "request_id": asked.request_id}
-        checked, answers = await self._by_a_worker(asked, what, self._check)
+        keep = parts.recorder is not None
+        checked, answers = await self._by_a_worker(asked, what, self._check, keep=keep)
         parts.telemetry.scored([answer["risk_level"] for answer in answers], checked.missing)
         if parts.recorder is not None and not parts.recorder.put(asked.request_id, checked.records, answers):
             parts.telemetry.unrecorded.inc(len(answers))
@@ -251,15 +252,16 @@ class Middleware:
     async def _labels(self, asked: _Asked) -> tuple[int, bytes, bytes]:
         if self._parts.settings.history is None:
             raise Stop(404, "path", "labels go to the history, and this server has none: set serving.history")
-        told, counts = await self._by_a_worker(asked, {"source": asked.key.name or "unknown"}, self._check_labels)
+        source = {"source": asked.key.name or "unknown"}
+        told, counts = await self._by_a_worker(asked, source, self._check_labels, keep=True)
         self._parts.telemetry.labelled(counts["frauds"], counts["genuine"], counts["taken_back"])
         said = {"labels": len(told.records), "new": counts["new"], "request_id": asked.request_id}
         return 200, orjson.dumps(said), JSON
 
     async def _by_a_worker(
-        self, asked: _Asked, what: Mapping[str, Any], check: Callable[[bytes, str], Checked]
+        self, asked: _Asked, what: Mapping[str, Any], check: Callable[[bytes, str], Checked], *, keep: bool
     ) -> tuple[Checked, Any]:
-        """The request's items, checked, and a worker's answer to them."""
+        """The request's items, checked, and a worker's answer to them; ``keep`` says whether they are needed after."""
         parts = self._parts
         stage = "body"
         try:
@@ -268,7 +270,10 @@ class Middleware:
                 stage = "work"
                 checked = self._checked(check, body, asked.key.name)
                 sent = time.perf_counter()
-                answer: Any = await parts.dispatcher.score(body, len(checked.records), what)
+                count = len(checked.records)
+                if not keep:
+                    checked.records.clear()  # beside the body they would take its room again, or several times
+                answer: Any = await parts.dispatcher.score(body, count, what)
         except TimeoutError:
             if stage == "body":
                 raise Stop(408, "slow body", "the body did not come in time") from None

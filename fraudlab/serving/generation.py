@@ -60,6 +60,7 @@ class Generation:
         loaded.check()  # each worker does it again; here it can be told in one line
         if settings.history is not None:
             open_history(settings.history, loaded).close()
+        keys = Keys(settings.api_key_file)
         self.version = loaded.version
         self._settings = settings
         self._failed_starts: Any = multiprocessing.Value("q", 0, lock=False)  # told to the process that answers HTTP
@@ -80,7 +81,7 @@ class Generation:
         )
         self._server.uvicorn_graceful_timeout = settings.grace
         self._recorder = _recorder(loaded, settings)
-        self._protocol = self._assemble(loaded)
+        self._protocol = self._assemble(loaded, keys)
         self._manager: Any = None
         self._http: Any = None
         self._launched: list[float] = []
@@ -179,10 +180,9 @@ class Generation:
         self._listener.close()
         self._folder.cleanup()
 
-    def _assemble(self, loaded: bundle.Bundle) -> Callable[..., Reader]:
+    def _assemble(self, loaded: bundle.Bundle, keys: Keys) -> Callable[..., Reader]:
         """Put the app around LitServe's, and give what makes a connection's protocol."""
         settings = self._settings
-        keys = Keys(settings.api_key_file)
         telemetry = Telemetry(loaded.version)
         schema = served(loaded.schema, loaded.features, history=settings.history is not None)
         info = {
