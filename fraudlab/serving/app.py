@@ -26,7 +26,7 @@ from fraudlab.serving.keys import EVERYONE, SCOPES, Key, Keys
 from fraudlab.serving.lifecycle import Lifecycle
 from fraudlab.serving.pages import POLICY
 from fraudlab.serving.recording import Recorder
-from fraudlab.serving.refusals import REQUEST_ID
+from fraudlab.serving.refusals import REQUEST_ID, passed_on
 from fraudlab.serving.request import (
     JSON,
     Receive,
@@ -172,7 +172,8 @@ class Middleware:
         if self._parts.settings.access_log:
             about = {"request_id": request_id, "method": method, "path": path if route else "other", "status": status}
             name = {"key": key.name} if key is not None and key.name else {}
-            _access.info("answer", extra={**about, **name, "milliseconds": round(1000 * seconds, 3)})
+            trace = {each.decode(): value.decode() for each, value in passed_on(scope["headers"])}
+            _access.info("answer", extra={**about, **name, **trace, "milliseconds": round(1000 * seconds, 3)})
         await send(
             {
                 "type": "http.response.start",

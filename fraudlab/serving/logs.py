@@ -14,7 +14,10 @@ from typing import Any
 
 from fraudlab.errors import UserError
 
-FIELDS = ("request_id", "key", "method", "path", "status", "milliseconds", "bundle", "workers", "suppressed")
+FIELDS = (
+    *("request_id", "traceparent", "key", "method", "path", "status", "milliseconds"),
+    *("bundle", "workers", "suppressed"),
+)
 _WINDOW = 10.0  # seconds
 _MOST = 10  # lines of one kind in a window
 _MOST_KINDS = 1000

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,8 @@ class Link:
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         on_reader, on_writer = await asyncio.open_connection("127.0.0.1", self._to)
-        await asyncio.gather(self._pass(reader, on_writer), self._pass(on_reader, writer))
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(self._pass(reader, on_writer), self._pass(on_reader, writer))
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop, data = asyncio.get_running_loop(), b"begin"

@@ -38,6 +38,7 @@ def port(exported: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) 
     """Of a server that is told of it by the environment, in a folder that cannot be written."""
     port, log = free_port(), tmp_path_factory.mktemp("conventions") / "log"
     settings = ["serving.host=localhost", "serving.root_path=/fraud", f"serving.cors_origins=[{ORIGIN}]"]
+    settings.append("serving.access_log=true")
     environment = {"PORT": str(port), "FRAUDLAB_SERVING_KEEP_ALIVE": "7", "FRAUDLAB_SERVING_SERVICE_PORT": "1"}
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -62,6 +63,9 @@ def port(exported: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) 
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+    traced = [line["path"] for line in lines if line.get("traceparent") == TRACE]
+    assert traced == ["/predict"] * 2  # those that a test has sent it with
 
 
 def ask(url: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Any:

@@ -57,7 +57,7 @@ class Client:
 Connect = Callable[..., Awaitable[Client]]
 
 
-class Server:
+class Service:
     """The protocol with an app that echoes a body after ``seconds``, or refuses ``/closed`` before it has the body."""
 
     def __init__(self, seconds: float = 0, most: int = 10, **settings: Any) -> None:
@@ -119,7 +119,7 @@ def test_an_offer_of_another_protocol_is_ignored_and_the_body_stays_a_body(offer
     request = head(b"/predict", len(body), offer)
 
     async def story() -> None:
-        server = Server()
+        server = Service()
         async with server.opens() as client:
             parts = [request, body] if split else [request + body + head(b"/predict", 4) + b"next"]
             asks = await client(*parts)
@@ -134,7 +134,7 @@ def test_an_offer_of_another_protocol_is_ignored_and_the_body_stays_a_body(offer
 
 def test_many_offers_in_one_piece_are_ignored_one_by_one() -> None:
     async def story() -> None:
-        async with Server().opens() as client:
+        async with Service().opens() as client:
             asks = await client((head(b"/predict", 1, H2C) + b"x") * 1500)
             for _ in range(1500):
                 assert await asks.answer() == (200, b"x")
@@ -144,7 +144,7 @@ def test_many_offers_in_one_piece_are_ignored_one_by_one() -> None:
 
 def test_a_tunnel_is_refused() -> None:
     async def story() -> None:
-        async with Server().opens() as client:
+        async with Service().opens() as client:
             asks = await client(b"CONNECT elsewhere:1 HTTP/1.1\r\nHost: elsewhere\r\n\r\n")
             assert (await asks.answer())[0] == 400
             await asks.is_shown_out()
@@ -165,7 +165,7 @@ def test_a_body_that_nobody_reads_must_end_soon(
     path: bytes, most: int, settings: dict[str, Any], status: int, drip: bytes
 ) -> None:
     async def story() -> None:
-        async with Server(most=most, **settings).opens() as client:
+        async with Service(most=most, **settings).opens() as client:
             taken = await client(head(b"/slow", 900), b"{")
             asks = await client(head(path, 900), b"{")
             assert (await asks.answer())[0] == status
@@ -177,7 +177,7 @@ def test_a_body_that_nobody_reads_must_end_soon(
 
 def test_who_is_idle_after_a_late_body_is_let_go() -> None:
     async def story() -> None:
-        async with Server().opens() as client:
+        async with Service().opens() as client:
             asks = await client(head(b"/closed", 1))
             assert (await asks.answer())[0] == 401
             asks.writer.write(b"x")
@@ -188,7 +188,7 @@ def test_who_is_idle_after_a_late_body_is_let_go() -> None:
 
 def test_the_request_behind_a_refused_one_has_its_time() -> None:
     async def story() -> None:
-        async with Server(seconds=3 * PATIENCE, most=0).opens() as client:
+        async with Service(seconds=3 * PATIENCE, most=0).opens() as client:
             asks = await client(head(b"/predict", 1) + b"x" + head(b"/other", 4) + b"next")
             assert (await asks.answer())[0] == 429
             assert await asks.answer() == (200, b"next")
@@ -217,7 +217,7 @@ TOO_LONG = {
 @pytest.mark.parametrize(("request_", "status"), TOO_LONG.values(), ids=TOO_LONG)
 def test_what_has_no_end_is_refused_and_its_answer_arrives(request_: bytes, status: int) -> None:
     async def story() -> None:
-        server = Server(max_body_bytes=2**20)
+        server = Service(max_body_bytes=2**20)
         async with server.opens() as client:
             asks, other = await client(), await client(LIVE)
             asks.writer.write(request_)  # goes on to be sent while the answer is on its way
@@ -234,7 +234,7 @@ def test_what_has_no_end_is_refused_and_its_answer_arrives(request_: bytes, stat
 
 def test_a_flood_of_headers_costs_no_memory_and_ends() -> None:
     async def story() -> None:
-        async with Server().opens() as client:
+        async with Service().opens() as client:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             asks = await client(b"GET / HTTP/1.1\r\nHost: x\r\n")
             await asks.is_shown_out(b"A: b\r\n" * 20_000)
@@ -246,7 +246,7 @@ def test_a_flood_of_headers_costs_no_memory_and_ends() -> None:
 def test_a_head_that_fills_its_bounds_is_taken() -> None:
     async def story() -> None:
         start = b"GET /" + b"a" * 8191 + b" HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 98 + b"Z: "
-        async with Server().opens() as client:
+        async with Service().opens() as client:
             asks = await client(start + b"z" * (2**15 - len(start) - 4) + b"\r\n\r\n" + LIVE)
             assert await asks.answer() == (200, b"")
             assert await asks.answer() == (200, b"")
@@ -256,7 +256,7 @@ def test_a_head_that_fills_its_bounds_is_taken() -> None:
 
 def test_trailers_are_thrown_away_and_pass_for_no_header() -> None:
     async def story() -> None:
-        server = Server()
+        server = Service()
         async with server.opens() as client:
             asks = await client(chunked(b"2\r\nab\r\n", b"0\r\nX-API-Key: k\r\nHost: y\r\n\r\n") + LIVE)
             assert await asks.answer() == (200, b"ab")
@@ -295,7 +295,7 @@ UNSOUND = {
 @pytest.mark.parametrize(("request_", "status"), UNSOUND.values(), ids=UNSOUND)
 def test_an_unsound_request_is_refused_after_the_answers_to_those_before(request_: bytes, status: int) -> None:
     async def story() -> None:
-        server = Server(seconds=0.1)
+        server = Service(seconds=0.1)
         async with server.opens() as client:
             asks = await client(LIVE + request_ + LIVE)
             assert await asks.answer() == (200, b"")
@@ -310,7 +310,7 @@ def test_an_unsound_request_is_refused_after_the_answers_to_those_before(request
 @pytest.mark.parametrize("address", [b"http://server/predict?a=b", b"/%70redict?a=b"])
 def test_a_path_is_the_same_however_it_is_spelled(address: bytes) -> None:
     async def story() -> None:
-        server = Server(most=0)
+        server = Service(most=0)
         async with server.opens() as client:
             assert (await (await client(head(address, 1) + b"x")).answer())[0] == 429
             assert (await (await client(head(b"http://server", 1) + b"x")).answer())[0] == 200
@@ -321,7 +321,7 @@ def test_a_path_is_the_same_however_it_is_spelled(address: bytes) -> None:
 
 def test_reading_stops_while_a_request_is_in_work_and_no_answer_is_lost() -> None:
     async def story() -> None:
-        server = Server(seconds=0.01)
+        server = Service(seconds=0.01)
         async with server.opens() as client:
             asks = await client()
             asks.writer.transport.set_write_buffer_limits(0)
@@ -344,7 +344,7 @@ async def _send(client: Client, data: bytes) -> None:
 
 def test_who_reads_no_answers_is_let_go_and_holds_little() -> None:
     async def story() -> None:
-        server = Server()
+        server = Service()
         async with server.opens() as client:
             asks = await client()
             asks.reader._transport.pause_reading()  # type: ignore[attr-defined]
@@ -363,7 +363,7 @@ def test_who_reads_no_answers_is_let_go_and_holds_little() -> None:
 
 def test_bodies_in_work_are_bounded_over_all_connections() -> None:
     async def story() -> None:
-        server = Server(seconds=0.3, max_body_bytes=10_000, max_inflight_bytes=20_000)
+        server = Service(seconds=0.3, max_body_bytes=10_000, max_inflight_bytes=20_000)
         async with server.opens() as client:
             first = [await client(head(b"/x", 9000) + b"x" * 9000) for _ in range(2)]
             declared = await client(head(b"/x", 9000) + b"x" * 9000 + head(b"/x", 1) + b"x")
@@ -381,7 +381,7 @@ def test_bodies_in_work_are_bounded_over_all_connections() -> None:
 
 def test_a_connection_waits_longer_for_a_further_request_than_for_its_first_and_says_so() -> None:
     async def story() -> None:
-        async with Server(keep_alive=2).opens() as client:
+        async with Service(keep_alive=2).opens() as client:
             asks, silent = await client(LIVE), await client()
             await asks.answer()
             assert asks.headers["keep-alive"] == "timeout=2"
@@ -398,7 +398,7 @@ def test_a_connection_waits_longer_for_a_further_request_than_for_its_first_and_
 
 def test_idle_connections_make_room_the_longest_idle_first() -> None:
     async def story() -> None:
-        async with Server(max_connections=3, keep_alive=60).opens() as client:
+        async with Service(max_connections=3, keep_alive=60).opens() as client:
             idle = []
             for _ in range(3):
                 idle.append(await client(LIVE))
@@ -420,7 +420,7 @@ def test_idle_connections_make_room_the_longest_idle_first() -> None:
 
 def test_probes_have_places_that_silent_clients_cannot_take() -> None:
     async def story() -> None:
-        server = Server(max_connections=2, probe_connections=3, client_timeout=5)
+        server = Service(max_connections=2, probe_connections=3, client_timeout=5)
         async with server.opens() as client:
             taken = [await client(head(b"/x", 10)) for _ in range(2)]
             silent = [await client() for _ in range(10)]
@@ -445,7 +445,7 @@ def test_probes_have_places_that_silent_clients_cannot_take() -> None:
 def test_a_trace_is_passed_on_in_a_refusal() -> None:
     async def story() -> None:
         trace = b"00-%032x-%016x-01" % (11, 7)
-        async with Server(most=0).opens() as client:
+        async with Service(most=0).opens() as client:
             asks = await client(head(b"/predict", 0, b"traceparent: %b\r\nX-Request-ID: mine\r\n" % trace))
             assert json.loads((await asks.answer())[1])["request_id"] == "mine"
             assert asks.headers["traceparent"] == trace.decode()
@@ -456,7 +456,7 @@ def test_a_trace_is_passed_on_in_a_refusal() -> None:
 @pytest.mark.parametrize(("path", "status"), [(b"/closed", 401), (b"/predict", 429)])
 def test_a_large_body_that_nobody_wants_does_not_hide_the_answer(path: bytes, status: int) -> None:
     async def story() -> None:
-        async with Server(most=0, client_timeout=5).opens() as client:
+        async with Service(most=0, client_timeout=5).opens() as client:
             asks = await client()
             await _send(asks, head(path, 10**7) + b"x" * 10**7 + LIVE)
             assert (await asks.answer())[0] == status
