@@ -8,6 +8,7 @@ from fraudlab.config import PrepareConfig
 
 @command("prepare")
 def main(config: PrepareConfig) -> None:
+    from fraudlab.data.checks import warn_of
     from fraudlab.data.encoded import encode, fit_encoder
     from fraudlab.data.prepared import prepared_table
     from fraudlab.reporting.summary import drift_summary, table_summary, written_summary
@@ -16,6 +17,7 @@ def main(config: PrepareConfig) -> None:
     print("\n".join(table_summary(table)))
     if config.split is not None:
         split = table.split(config.split, config.label_delay_days)
+        warn_of(table, split)
         encoder = fit_encoder(table, split.train, config.features.encoder)
         parts = {"train": split.train, "val": split.validation, "test": split.test}
         arrays = {part: encode(table, rows, encoder) for part, rows in parts.items()}

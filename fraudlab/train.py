@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 def main(config: TrainConfig) -> None:
     started = time.perf_counter()
     # Heavy: only now, so that --help and config errors answer at once.
+    from fraudlab.data.checks import warn_of
     from fraudlab.data.prepared import prepared_table
     from fraudlab.files import write_json
     from fraudlab.models.registry import MODELS
@@ -52,6 +53,7 @@ def main(config: TrainConfig) -> None:
     with tracking.begin(config.logger, run) as tracked:
         schema = table.schema
         split = table.split(config.split, config.label_delay_days)
+        warn_of(table, split)
         refit = split.refit and config.refit and config.test
         facts = {
             "experiment": choices().get("experiment"),

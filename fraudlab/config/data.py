@@ -50,6 +50,7 @@ class TableConfig:
     id: str | None = None  # null: the row's number
     time: str | None = None
     card: str | None = None  # who pays
+    terminal: str | None = None  # where
     amount: str | None = None
     categorical: list[str] = field(default_factory=list)
     numeric: list[str] = field(default_factory=list)
@@ -71,6 +72,7 @@ class TableConfig:
     time_zone: str | None = None  # of times without one, e.g. Europe/Paris; null: as they are written
     derive: dict[str, str] = field(default_factory=dict)
     where: str | None = None  # SQL condition that rows of the training table have to meet
+    copies: str = "keep"  # leave_out: of rows that differ in nothing but their id, one is kept
     # How text files are laid out; null: found.
     separator: str | None = None  # " " for runs of blanks
     encoding: str | None = None  # e.g. cp1252
@@ -80,6 +82,7 @@ class TableConfig:
 
     def __post_init__(self) -> None:
         one_of("data.unlabelled", self.unlabelled, ("refuse", "leave_out", "genuine"))
+        one_of("data.copies", self.copies, ("keep", "leave_out"))
         one_of("data.decimal", self.decimal, (".", ","))
         one_of("data.thousands", self.thousands, ("", ",", ".", " ", "'"))
         if self.decimal == self.thousands:

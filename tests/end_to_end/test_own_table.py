@@ -49,3 +49,18 @@ def test_trains_on_a_real_table(
     assert metrics["test"]["roc_auc"] > least_auc
     assert "simulated" not in done.stdout
     assert "Handbook" not in done.stdout
+
+
+def test_a_mistake_in_a_table_is_told_before_anything_heavy_is_imported(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("size,state\n1,paid\n2,lost\n3,open\n")
+    done = command(
+        "train", "data=table", f"data.path={tmp_path}/t.csv", "data.label=state", "data.fraud_values=[lost]",
+        "features=columns", "experiment=none", "split=random", f"hydra.run.dir={tmp_path}/run",
+        env={"PYTHONPROFILEIMPORTTIME": "1"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    imported, message = done.stderr.split("error: ")
+    assert "it is not said what open, paid mean" in message
+    assert {"torch", "lightning"}.isdisjoint(line.split("|")[-1].strip() for line in imported.splitlines())
+    assert "fraudlab.data.sources.table.source" in imported
+    assert not (tmp_path / "run" / "config.yaml").exists()

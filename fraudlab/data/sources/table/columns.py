@@ -28,7 +28,7 @@ def value_of(name: str, dtype: pl.DataType, role: Role, spelling: Spelling, time
         value, dtype = TimeFormat().values(value, dtype), pl.Datetime("us")
     elif dtype in (pl.Null, pl.Binary) or is_text(dtype):
         value, dtype = value.cast(pl.String), pl.String()
-    elif dtype in BEYOND_INT64 and role in ("id", "card", "categorical", "carried"):
+    elif dtype in BEYOND_INT64 and role in ("id", "card", "terminal", "categorical", "carried"):
         value, dtype = value.cast(pl.String), pl.String()  # as a record and a file to be scored can have it
     elif isinstance(dtype, pl.Decimal) or dtype in BEYOND_INT64:
         value, dtype = value.cast(pl.Float64), pl.Float64()

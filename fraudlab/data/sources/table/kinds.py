@@ -78,8 +78,8 @@ class Kinds:
         if role == "label":
             return "string"
         known, numbers = fact["known"], fact["numbers"]
-        exact = role in ("categorical", "id", "card")
-        if known and fact["booleans"] == known and role not in ("id", "card", "time"):
+        exact = role in ("categorical", "id", "card", "terminal")
+        if known and fact["booleans"] == known and role not in ("id", "card", "terminal", "time"):
             return "boolean"
         if not numbers or self._odd(name, exact) > (0 if exact else MOST_ODD * known):
             if role in ("numeric", "amount"):
@@ -94,7 +94,12 @@ class Kinds:
             return "string"
         if fact["whole"] == numbers and (exact or fact["points"] == 0):
             return "integer"
-        if role in ("id", "card") or (exact and fact["large"]):
+        if fact["points"] > 1 and fact["thirds"] == fact["points"] and self._spelling == Spelling():
+            self.notes.append(
+                f"column {name}: every fraction has three digits, as 1.234: if these are thousands, say "
+                "data.decimal=',' data.thousands='.'"
+            )
+        if role in ("id", "card", "terminal") or (exact and fact["large"]):
             return "string"
         return "number"
 
@@ -114,6 +119,7 @@ class Kinds:
                     numbers=number.count(),
                     whole=whole.count(),
                     points=text.str.contains(".", literal=True).sum(),
+                    thirds=text.str.contains(r"^[+-]?\d{1,3}\.\d{3}$").sum(),
                     large=(number.is_finite() & (number.abs() >= 2**53)).sum(),
                     na=text.is_in(NA_WORDS).sum(),
                     zeros=zeros.sum(),

@@ -33,6 +33,7 @@ def given(config: TableConfig, columns: Collection[str]) -> dict[str, Role]:
         ("id", ROW_ID if config.id is None else config.id),
         ("time", config.time),
         ("card", config.card),
+        ("terminal", config.terminal),
         ("amount", config.amount),
     )
     asked += [(f"data.{role}", role, name) for role, name in one_column if name is not None]

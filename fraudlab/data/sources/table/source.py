@@ -14,6 +14,7 @@ from fraudlab.data.sources.contract import Source, contents_of, fingerprint_of
 from fraudlab.data.sources.table import derive, labels, roles, times
 from fraudlab.data.sources.table.columns import BEYOND_INT64, value_of
 from fraudlab.data.sources.table.dialect import Layout
+from fraudlab.data.sources.table.doubts import doubts
 from fraudlab.data.sources.table.files import Found, find, unreadable
 from fraudlab.data.sources.table.kinds import Kinds, column_type
 from fraudlab.data.sources.table.roles import ROW_ID
@@ -100,7 +101,7 @@ def check_head(config: TableConfig, files: Sequence[Found]) -> None:
 
 def _named(config: TableConfig) -> set[str]:
     """The columns that the settings name."""
-    one = (config.label, config.id, config.time, config.card, config.amount)
+    one = (config.label, config.id, config.time, config.card, config.terminal, config.amount)
     return {
         *(name for name in one if name is not None),
         *config.categorical,
@@ -159,6 +160,8 @@ def _settled(
     notes: list[str],
 ) -> _Table:
     """From typed raw columns on: derived ones, roles, label, time, checks."""
+    read, said = _without_copies(read, columns, config)
+    notes += said
     frame = derive.where(derive.derived(read, config.derive), config.where)
     kept, said = roles.settle(frame, fixed, config, raw.unnamed)
     notes += said
@@ -180,6 +183,8 @@ def _settled(
     values[config.label] = label.values(text)
     as_read = _as_read(columns, kept, types, config)
     nulls = _check(frame, kept, values, config)
+    dates = config.time is not None and not frame.select(values[config.time]).collect_schema().dtypes()[0].is_numeric()
+    notes += doubts(frame, kept, fixed, (config.time, values[config.time]) if config.time and dates else None)
     roles_of: dict[str, Role] = {**kept, **dict.fromkeys(as_read.values(), "carried")}
     # A derived column replaces its raw one: what that held is taken before.
     replaced = {name: copy for name, copy in as_read.items() if name in config.derive}
@@ -213,6 +218,16 @@ def _settled(
         tuple(known), as_read, dict(config.derive), asdict(spelling_of(config)), asdict(time), asdict(layout_of(config))
     )
     return _Table(made, TableSchema(config.name, table, reading=reading), notes)
+
+
+def _without_copies(
+    read: pl.LazyFrame, columns: Sequence[Column], config: TableConfig
+) -> tuple[pl.LazyFrame, list[str]]:
+    if config.copies == "keep":
+        return read, []
+    once = read.unique([c.name for c in columns if c.name != config.id], keep="first", maintain_order=True)
+    rows, kept = (frame.select(pl.len()).collect(engine="streaming").item() for frame in (read, once))
+    return once, [f"{rows - kept:,} of {rows:,} rows are copies of others and left out: data.copies=leave_out"]
 
 
 def _as_read(

@@ -191,6 +191,17 @@ SAID: dict[str, tuple[str, dict[str, Any], str, dict[str, str | None]]] = {
     "the label's words": ("a,y\n1,No\n2,Yes\n3,No\n", {"fraud_values": ["Yes"]}, r"y: No \(2\), Yes \(1\); fraud: Yes", {}),
     "the form of times": ("t,y\n1/13/2024,0\n", {"time": "t"}, "data.time_format='%m/%d/%Y', days and hours as they are", {}),
     "the unit of times": ("t,y\n1704067200000,0\n", {"time": "t"}, "taken as milliseconds: 2024-01-01 to 2024-01-01", {}),
+    "names of the aftermath": ("isFlaggedFraud,a,y\n1,1.5,0\n0,2.5,1\n", {}, (
+        r"columns isFlaggedFraud have names of what is known only after a fraud: data.carried=\[isFlaggedFraud\]"), {}),
+    "codes": ("mcc,user_id,age,y\n5411,17,40,0\n5300,18,41,1\n", {}, (
+        r"columns mcc, user_id are whole numbers that look like codes: data.categorical=\[mcc, user_id\]"), {"mcc": "numeric"}),
+    "few numbers": ("kind,y\n" + "97,0\n98,1\n" * 100, {}, "columns kind are whole numbers that look like codes", {}),
+    "days far away": ("t,y\n2024-01-01,0\n9999-12-31,1\n1900-01-01,0\n", {"time": "t"}, (
+        r"2 rows are of days far away \('1900-01-01', '9999-12-31'\).*data.where=\"t NOT IN \('1900-01-01', '9999-12-31'\)\""), {}),
+    "ids that lost digits": ("cc,y\n2.30000E+15,0\n4.71000E+15,1\n", {"card": "cc"}, (
+        "columns cc: all values are multiples of 1,000,000: the last digits were lost"), {"cc": "card"}),
+    "fractions of three digits": ("a,y\n1.234,0\n999,1\n12.500,0\n", {}, (
+        "column a: every fraction has three digits, .*data.decimal=',' data.thousands='.'"), {"a": "numeric"}),
     "offsets of times": ("t,y\n2024-01-01T10:00Z,0\n", {"time": "t"}, "year first, converted to UTC", {}),
 }  # fmt: skip
 

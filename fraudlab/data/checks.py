@@ -1,0 +1,64 @@
+"""What a split of the user's own table shows: copies on both sides, and columns that alone tell the label."""
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+from fraudlab.data.prepared import PreparedTable
+from fraudlab.data.splits.contract import RowSplit
+from fraudlab.metrics.ranking import roc_auc
+
+log = logging.getLogger(__name__)
+
+_ROWS = 200_000  # looked at, of each part
+_LEAST_COPIES = 0.01  # share of the test rows
+_TELLS = 0.98  # AUC of one column
+_FRAUDS = 10
+
+
+def warn_of(table: PreparedTable, split: RowSplit) -> None:
+    """Say what makes metrics of this split too good; for tables of ``data=table`` alone."""
+    if table.schema.reading is None:
+        return
+    for said in (*_copies(table, split), *_tell_alone(table, split)):
+        log.warning(said)
+
+
+def _copies(table: PreparedTable, split: RowSplit) -> Iterator[str]:
+    names = [*dict.fromkeys([*table.categorical, *table.numeric]), table.schema.label]
+    if len(names) < 3 or not len(split.test):
+        return
+    learnt = table.rows(split.train, names).hash_rows().unique()
+    copies = int(table.rows(split.test, names).hash_rows().is_in(learnt.implode()).sum())
+    if copies >= _LEAST_COPIES * len(split.test):
+        yield (
+            f"{copies:,} of {len(split.test):,} test rows are copies of training rows (the same inputs and label), "
+            "which makes metrics too good; data.copies=leave_out keeps one of each"
+        )
+
+
+def _tell_alone(table: PreparedTable, split: RowSplit) -> Iterator[str]:
+    train, held_out = (rows[:: max(1, len(rows) // _ROWS)] for rows in (split.selection_train, split.validation))
+    label = table.label.to_numpy()
+    if min(label[train].sum(), label[held_out].sum()) < _FRAUDS:
+        return
+    found = []
+    for name in table.numeric:
+        value = table.rows(train, [name])[name].cast(pl.Float64).fill_nan(None)
+        auc = roc_auc(label[train], value.fill_null(value.min() or 0.0).to_numpy())
+        found.append((max(auc, 1 - auc), name))
+    for name in table.categorical:
+        learnt = pl.DataFrame({"word": table.rows(train, [name])[name].cast(pl.String), "label": label[train]})
+        share = learnt.group_by("word").agg(pl.col("label").mean())
+        words = table.rows(held_out, [name])[name].cast(pl.String).to_frame("word")
+        score = words.join(share, on="word", how="left", nulls_equal=True, maintain_order="left")["label"]
+        found.append((roc_auc(label[held_out], score.fill_null(np.mean(label[train])).to_numpy()), name))
+    telling = [(auc, name) for auc, name in sorted(found, reverse=True) if auc >= _TELLS]
+    if telling:
+        names = ", ".join(name for _, name in telling)
+        yield (
+            f"columns that alone tell the label: {', '.join(f'{name} (AUC {auc:.3f})' for auc, name in telling)}; if "
+            f"they are known only after the fraud: data.carried=[{names}]"
+        )

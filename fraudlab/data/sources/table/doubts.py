@@ -1,0 +1,94 @@
+"""What a table is read as without a doubt of the program's own, and a user may mean otherwise."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import polars as pl
+
+from fraudlab.schema import Role
+
+# What is filled in once a fraud is known, by the names that people give it.
+_AFTER = re.compile(
+    r"fraud|flagged|charge_?back|dispute|refund|recover|investigat|confirmed|review|resolution|outcome|decision|"
+    r"blocked|charge_?off|written_?off|reported|verdict|closed",
+    re.IGNORECASE,
+)
+_CODE = re.compile(
+    r"(^|_|\b)(zip|postal|postcode|mcc|bin|code|id|uid|user|customer|client|merchant|terminal|store|shop|branch|card|"
+    r"account|acct|phone|device|ip|bank|city|state|region|product|category|type)s?(_|\b|$)|(Id|ID|Code|Num|No|Nr)$|cc_num",
+    re.IGNORECASE,
+)
+_LONG = 10**12  # identifiers, not amounts
+_LOST = 10**6
+_EARLIEST, _LATEST = pl.datetime(1971, 1, 1), pl.datetime(2100, 1, 1)
+
+
+def doubts(
+    frame: pl.LazyFrame, kept: Mapping[str, Role], fixed: Collection[str], time: tuple[str, pl.Expr] | None
+) -> list[str]:
+    """What to say, each with the line that settles it.
+
+    Args:
+        frame: the table before roles change its columns.
+        kept: the role of each column.
+        fixed: the columns whose roles the settings give.
+        time: the column of the time and its values, where these are dates.
+    """
+    types = frame.collect_schema()
+    inputs = [name for name, role in kept.items() if role in ("numeric", "categorical") and name not in fixed]
+    whole = [name for name in inputs if types[name].is_integer()]
+    ids = [name for name, role in kept.items() if role in ("id", "card", "terminal")]
+    long = [n for n in kept if (types[n].is_numeric() and n in inputs) or (n in ids and types[n] != pl.Boolean)]
+    facts = _facts(frame, whole, long)
+    said = list(_of_names(inputs, whole, facts))
+    if lost := [name for name in long if facts[f"{name}\0lost"]]:
+        said.append(
+            f"columns {', '.join(lost)}: all values are multiples of {_LOST:,}: the last digits were lost before, as "
+            "in Excel; different cards or ids have become one: read them from the original, as text"
+        )
+    if time is not None:
+        said += _far(frame, *time)
+    return said
+
+
+def _facts(frame: pl.LazyFrame, whole: Collection[str], long: Collection[str]) -> dict[str, Any]:
+    parts = []
+    for name in whole:
+        value = pl.col(name)
+        parts.append(((value.n_unique() <= 20) & (value.min() >= 10) & (pl.len() >= 100)).alias(f"{name}\0few"))
+        parts.append((value.min() >= _LONG).alias(f"{name}\0long"))
+    for name in long:
+        value = pl.col(name).cast(pl.Float64, strict=False)
+        numbers = (value.count() == pl.col(name).count()) & (value.count() > 1)
+        lost = ((value % _LOST) == 0).all() & (value.min() >= _LONG) & numbers
+        parts.append(lost.alias(f"{name}\0lost"))
+    return frame.select(parts).collect(engine="streaming").row(0, named=True) if parts else {}
+
+
+def _of_names(inputs: Collection[str], whole: Collection[str], facts: Mapping[str, Any]) -> Iterator[str]:
+    if after := [name for name in inputs if _AFTER.search(name)]:
+        names = ", ".join(after)
+        yield (
+            f"columns {names} have names of what is known only after a fraud: data.carried=[{names}] takes them out "
+            f"of the inputs, a role such as data.numeric=[{after[0]}] says that they are known before"
+        )
+    codes = [n for n in whole if n not in after and (_CODE.search(n) or facts[f"{n}\0few"] or facts[f"{n}\0long"])]
+    if codes:
+        names = ", ".join(codes)
+        yield (
+            f"columns {names} are whole numbers that look like codes: data.categorical=[{names}] tells them apart "
+            f"instead of measuring them, data.numeric=[{names}] says that they are amounts or counts"
+        )
+
+
+def _far(frame: pl.LazyFrame, name: str, values: pl.Expr) -> Iterator[str]:
+    far = (values < _EARLIEST) | (values >= _LATEST)
+    found = frame.filter(far).select(pl.col(name).cast(pl.String)).collect()[name]
+    if len(found):
+        words = found.unique().sort().head(5).to_list()
+        shown = ", ".join(f"'{word}'" for word in words)
+        yield (
+            f"data.time={name}: {len(found)} rows are of days far away ({shown}), which may stand for a missing time; "
+            f'data.where="{name} NOT IN ({shown})" leaves them out'
+        )
