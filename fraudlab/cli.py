@@ -23,7 +23,6 @@ from omegaconf.errors import OmegaConfBaseException
 from fraudlab import config as schemas
 from fraudlab.config.overrides import literal, to_type
 from fraudlab.config.renamed import RENAMED
-from fraudlab.data.sources.registry import look
 from fraudlab.errors import UserError
 
 HYDRA_VERSION_BASE = "1.3"
@@ -90,6 +89,8 @@ def _job(name: str, main: Callable[[Any], None], composed: DictConfig, full_erro
     with _one_message(name, full_error) if alone else nullcontext():
         config = schemas.typed(name, composed)
         if getattr(config, "data", None) is not None and not getattr(config, "resume", None):
+            from fraudlab.data.sources.registry import look  # --help needs no table
+
             look(config.data, Path(config.paths.data_dir))
         main(config)
 

@@ -48,7 +48,9 @@ from fraudlab.config.model import (
     MLPConfig,
     TabNetConfig,
 )
+from fraudlab.config.plugins import load_plugins
 from fraudlab.config.plumbing import moved_targets, warn_of_moved_targets
+from fraudlab.config.registry import unknown
 from fraudlab.config.select import SelectConfig
 from fraudlab.config.serve import ServeConfig
 from fraudlab.config.split import (
@@ -62,6 +64,7 @@ from fraudlab.config.split import (
     TimeWindowsConfig,
 )
 from fraudlab.config.sweep import SweepConfig
+from fraudlab.errors import UserError
 
 __all__ = [
     "COMMANDS",
@@ -162,8 +165,12 @@ def typed(command: str, composed: Any) -> Any:
     if (moved := moved_targets(plain)) != plain:
         warn_of_moved_targets()
         plain = moved
+    load_plugins(plain.get("plugins") or ())
     settings = OmegaConf.structured(COMMANDS[command])
     for group, options in SCHEMAS.items():
         if plain.get(group):
-            settings[group] = options[plain[group]["name"]]
+            name = plain[group].get("name")
+            if name not in options:
+                raise UserError(unknown(group, name, options))
+            settings[group] = options[name]
     return OmegaConf.to_object(OmegaConf.merge(settings, plain))

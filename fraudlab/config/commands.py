@@ -33,6 +33,7 @@ class FitConfig:
     callbacks: Any = None
     logger: Any = None
     paths: PathsConfig = field(default_factory=PathsConfig)
+    plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
     label_delay_days: int = LABEL_DELAY_DAYS
     seed: int = 0
     threads: int = 0  # of PyTorch, or of the library of trees; 0: as OMP_NUM_THREADS or the machine has it
@@ -89,6 +90,7 @@ class PrepareConfig:
     split: Any = None  # whose rows to encode, if any
     label_delay_days: int = LABEL_DELAY_DAYS
     paths: PathsConfig = field(default_factory=PathsConfig)
+    plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
 
     def __post_init__(self) -> None:
         at_least("label_delay_days", self.label_delay_days, 0)
@@ -100,6 +102,7 @@ class EvaluateConfig:
 
     run: str = MISSING
     paths: PathsConfig = field(default_factory=PathsConfig)
+    plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
 
 
 @dataclass

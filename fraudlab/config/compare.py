@@ -19,6 +19,7 @@ class CompareConfig:
     confidence: float = 0.95
     seed: int = 0
     paths: PathsConfig = field(default_factory=PathsConfig)
+    plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
 
     def __post_init__(self) -> None:
         self.runs = [self.runs] if isinstance(self.runs, str) else self.runs

@@ -19,6 +19,7 @@ class ExportConfig:
     medium_per_1000: float = 50.0  # alerts per 1,000 transactions from risk level medium on
     high_per_1000: float = 10.0  # and of level high alone
     paths: PathsConfig = field(default_factory=PathsConfig)
+    plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
 
     def __post_init__(self) -> None:
         one_of("precision", self.precision, ("fp64", "fp32", "fp16"))
@@ -44,6 +45,7 @@ class PredictConfig:
     output: str = MISSING  # .csv or .parquet
     threads: int = 0  # that encode and score; 0: one a core
     paths: PathsConfig = field(default_factory=PathsConfig)
+    plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
 
     def __post_init__(self) -> None:
         within("threads", self.threads, 0, 1024)

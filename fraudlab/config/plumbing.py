@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+from fraudlab.config.plugins import loaded
 from fraudlab.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -63,9 +64,7 @@ def check_plumbing(where: str, config: Any) -> None:
         check_plumbing(f"{where}.{key}", value)
     if "_target_" not in config:
         return
-    name = _target(config)
-    if not name.startswith(ALLOWED_TARGETS):
-        raise UserError(f"{where}._target_={name} is not allowed; it must start with: {', '.join(ALLOWED_TARGETS)}")
+    name = _allowed(where, config)
     module, _, attribute = name.rpartition(".")
     try:
         parameters = inspect.signature(getattr(importlib.import_module(module), attribute)).parameters
@@ -90,11 +89,31 @@ def plumbing(config: Mapping[str, Any], **objects: Any) -> Any:
     from hydra.utils import instantiate
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+    _check_targets(config)  # also of a run folder's settings, which may name anything
     try:
         # Through a partial, so that Hydra does not turn the objects into config nodes.
         return instantiate({**config, "_target_": _target(config), "_partial_": True, "_convert_": "all"})(**objects)
     except (InstantiationException, MisconfigurationException, ArithmeticError, TypeError, ValueError) as error:
         raise UserError(f"{config['_target_']}: {error}") from error
+
+
+def _check_targets(config: Any) -> None:
+    for value in config.values() if isinstance(config, Mapping) else config if isinstance(config, list) else ():
+        _check_targets(value)
+    if isinstance(config, Mapping) and "_target_" in config:
+        _allowed("", config)
+
+
+def _allowed(where: str, config: Mapping[str, Any]) -> str:
+    """The target of a config, which fraudlab or a plugin that the command named has."""
+    name = _target(config)
+    allowed = (*ALLOWED_TARGETS, *(f"{plugin}." for plugin in loaded()))
+    if not name.startswith(allowed):
+        raise UserError(
+            f"{where}._target_={name} is not allowed; it must start with: {', '.join(allowed)}. A class of your own "
+            f"is a plugin's: plugins=[{name.rpartition('.')[0]}]"
+        )
+    return name
 
 
 @cache

@@ -22,6 +22,7 @@ class SelectConfig:
     correlation: float = 0.75  # a column that correlates more with another one repeats it
     among: str = ".+"  # regular expression: only numeric columns of such names are taken to repeat others
     paths: PathsConfig = field(default_factory=PathsConfig)
+    plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
 
     def __post_init__(self) -> None:
         at_least("days", self.days, 1)

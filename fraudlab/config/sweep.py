@@ -26,6 +26,7 @@ class SweepConfig:
     test_best: bool = False  # score the best and the recipe that it started from on the test window, once
     wandb: bool = False  # print the search as a W&B sweep and stop
     paths: PathsConfig = field(default_factory=PathsConfig)
+    plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
 
     def __post_init__(self) -> None:
         for key, least in (("trials", 1), ("jobs", 1), ("finalists", 0), ("seed", 0), ("retries", 0), ("grace", 1)):

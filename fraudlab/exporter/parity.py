@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from fraudlab.config.plugins import loaded
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
 from fraudlab.metrics.ranking import average_precision
 
 MOST_DIFFERENCE = 1e-5  # in probability, between bundle and checkpoint
 MOST_LOSS = 0.002  # of average precision, where weights are kept in less than single precision
-_FRESH = "import sys; from fraudlab.bundle import load; load(sys.argv[1]).check()"
+_FRESH = (
+    "import sys; from fraudlab.bundle import load; from fraudlab.config.plugins import load_plugins; "
+    "load_plugins(sys.argv[2:]); load(sys.argv[1]).check()"
+)
 
 
 def difference(bundle: np.ndarray, checkpoint: np.ndarray, where: str, *, limited: bool) -> float:
@@ -65,7 +69,7 @@ def check_skew(of_records: Arrays, of_frame: Arrays) -> None:
 def check_in_a_fresh_process(folder: Path) -> None:
     """Refuse a bundle of which another process does not get the golden scores."""
     done = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", _FRESH, str(folder)], capture_output=True, text=True
+        [sys.executable, "-c", _FRESH, str(folder), *loaded()], capture_output=True, text=True
     )
     if done.returncode:
         said = done.stderr.strip().splitlines()[-1:]

@@ -22,7 +22,7 @@ from fraudlab.runs.settings import read_settings
 log = logging.getLogger(__name__)
 
 # What two runs of one model over two seeds may differ in.
-_NOT_THE_MODEL = ("seed", "threads", "test", "logger", "report", "tried")
+_NOT_THE_MODEL = ("seed", "threads", "test", "logger", "report", "tried", "plugins")
 _MOST_NAMED = 3  # settings in a model's name
 _FEW_GROUPS = 20
 

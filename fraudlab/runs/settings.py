@@ -7,6 +7,8 @@ from typing import Any
 import yaml
 
 from fraudlab.config import COMMANDS, SCHEMAS, EncoderConfig, FitConfig, SelectConfig
+from fraudlab.config.plugins import require
+from fraudlab.config.registry import unknown
 from fraudlab.errors import UserError
 from fraudlab.runs.formats import FORMAT, upgraded
 
@@ -32,6 +34,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         plain = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise UserError(f"{path} is no config of a run: {error}") from error
+    require(plain.get("plugins") or (), path)
     return upgraded(plain, plain.pop("format", 1), path)
 
 
@@ -47,6 +50,8 @@ def load_config(path: Path, command: str = "train") -> Any:
             if group not in {field.name for field in fields(COMMANDS[command])}:
                 continue
             settings = plain[group]
+            if settings["name"] not in options:
+                raise UserError(f"{path}: {unknown(group, settings['name'], options)}")
             if group == "features":
                 settings["encoder"] = EncoderConfig(**settings["encoder"])
             plain[group] = options[settings["name"]](**settings)

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 ALLOWED = (
     "resume",
     "paths.",
+    "plugins=",
     "trainer.enable_progress_bar",
     "trainer.accelerator",
     "trainer.devices",

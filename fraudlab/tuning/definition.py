@@ -90,6 +90,8 @@ def load_definition(config: SweepConfig) -> Definition:
     """
     path = _find(config.sweep)
     read = _read(path)
+    plugins = (f"plugins=[{','.join(config.plugins)}]",) if config.plugins else ()
+    read = replace(read, data_dir=config.paths.data_dir, fixed=(*plugins, *read.fixed))
     given = {
         "name": config.study,
         "storage": config.storage,
@@ -101,7 +103,6 @@ def load_definition(config: SweepConfig) -> Definition:
         "sampler": None if config.sampler is None else _choice("sampler", config.sampler, SAMPLERS, "sampler"),
         "pruner": None if config.pruner is None else _choice("pruner", config.pruner, PRUNERS, "pruner"),
     }
-    read = replace(read, data_dir=config.paths.data_dir)
     changed = replace(read, **{key: value for key, value in given.items() if value is not None})  # type: ignore[arg-type]
     _check_together(changed, str(path))
     return changed

@@ -1,13 +1,15 @@
 """Data sources by name."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fraudlab.config.registry import Registry
-from fraudlab.data.sources.contract import LoadSource, Source
+
+if TYPE_CHECKING:  # heavy
+    from fraudlab.data.sources.contract import LoadSource, Source
 
 _SOURCES = "fraudlab.data.sources"
-SOURCES: Registry[LoadSource] = Registry(
+SOURCES: "Registry[LoadSource]" = Registry(
     "data",
     {
         name: f"{_SOURCES}.{name}:load"
@@ -16,7 +18,7 @@ SOURCES: Registry[LoadSource] = Registry(
 )
 
 
-def register_source(name: str, load: LoadSource, settings: type) -> None:
+def register_source(name: str, load: "LoadSource", settings: type) -> None:
     """Add a data source of a plugin as ``data=<name>``.
 
     Args:
@@ -30,7 +32,7 @@ def register_source(name: str, load: LoadSource, settings: type) -> None:
     SOURCES.add(name, load, settings)
 
 
-def load_source(config: Any, cache_dir: Path) -> Source:
+def load_source(config: Any, cache_dir: Path) -> "Source":
     """The raw table that the typed settings of ``data=<name>`` stand for."""
     return SOURCES[config.name](config, cache_dir)
 

@@ -1,0 +1,166 @@
+"""Parts from outside: the examples train, are measured and scored, and no file brings a module in by itself."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+import pytest
+import yaml
+
+from fraudlab import config
+from fraudlab.config import plugins, registry
+from fraudlab.config.plumbing import check_plumbing, plumbing
+from fraudlab.data.sources.registry import SOURCES
+from fraudlab.data.splits.registry import SPLITS
+from fraudlab.errors import UserError
+from fraudlab.features.registry import FEATURES
+from fraudlab.metrics.registry import METRICS, register_metric
+from fraudlab.models.registry import MODELS, make_network, register_network
+from fraudlab.runs.settings import load_config
+from fraudlab.training.losses.registry import LOSSES
+from tests.conftest import REPOSITORY, Command
+
+EXAMPLES = REPOSITORY / "examples"
+NAMES = sorted(path.stem for path in EXAMPLES.glob("my_*.py"))
+OPTIONS = sorted(EXAMPLES.glob("conf/*/*.yaml"))
+ALL = f"plugins=[{','.join(NAMES)}]"
+
+
+@pytest.fixture
+def examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder of examples on the path, and after the test nothing of them registered."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setattr(plugins, "_LOADED", {})
+    before = {group: dict(options) for group, options in config.SCHEMAS.items()}
+    metrics = dict(METRICS)
+    yield EXAMPLES
+    for group, options in before.items():
+        config.SCHEMAS[group].clear()
+        config.SCHEMAS[group].update(options)
+    for family in (SOURCES, FEATURES, SPLITS, MODELS, LOSSES):
+        family._added.clear()
+    METRICS.clear()
+    METRICS.update(metrics)
+    for name in NAMES:
+        sys.modules.pop(name, None)
+
+
+def test_there_is_an_example_of_each_kind() -> None:
+    kinds = {"callback", "features", "loss", "metric", "network", "optimizer", "source", "split"}
+    assert {name.removeprefix("my_") for name in NAMES} == kinds
+    assert {path.stem for path in OPTIONS} == set(NAMES) - {"my_metric"}
+
+
+@pytest.mark.usefixtures("hydra_conf")
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda path: path.stem)
+def test_an_option_of_a_plugin_is_typed_once_the_plugin_is_named(option: Path, examples: Path) -> None:
+    composed = hydra.compose("train", ["paths.output_dir=out", f"+plugins=[{option.stem}]"])
+    given = yaml.safe_load(option.read_text())
+    given.pop("defaults", None)
+    composed[option.parent.name] = given
+    typed = config.typed("train", composed)
+    assert plugins.loaded() == (option.stem,)
+    chosen = getattr(typed, option.parent.name)
+    if option.parent.name in config.SCHEMAS:
+        assert {key: value for key, value in vars(chosen).items() if key in given and key != "encoder"} == {
+            key: value for key, value in given.items() if key != "encoder"
+        }
+    else:
+        check_plumbing(option.parent.name, chosen)
+
+
+def test_the_examples_train_are_measured_and_exported(command: Command, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    groups = [f"{path.parent.name}={path.stem}" for path in OPTIONS]
+    quick = ["trainer.max_epochs=2", "trainer.enable_progress_bar=false", "batch_size=128", "scheduler=constant"]
+    layers = ["--config-dir", "conf", "experiment=none", *groups, *quick, f"hydra.run.dir={run}"]
+    done = command("train", *layers, ALL, cwd=EXAMPLES)
+    assert done.returncode == 0, done.stderr
+    assert "top genuine" in done.stdout
+    recorded = yaml.safe_load((run / "config.yaml").read_text())
+    assert recorded["plugins"] == NAMES
+    assert len((run / "epochs.csv").read_text().splitlines()) == 2
+    refused = command("evaluate", f"run={run}", cwd=EXAMPLES)
+    assert refused.returncode == 1
+    assert ALL in refused.stderr
+    done = command("evaluate", f"run={run}", ALL, f"hydra.run.dir={tmp_path}/evaluated", cwd=EXAMPLES)
+    assert done.returncode == 0, done.stderr
+    assert "the same metrics" in done.stdout
+    done = command("export", f"run={run}", ALL, f"out={tmp_path}/bundle", cwd=EXAMPLES)
+    assert done.returncode == 0, done.stderr
+    load = f"import fraudlab.bundle; fraudlab.bundle.load({str(tmp_path / 'bundle')!r})"
+    alone = subprocess.run([sys.executable, "-c", load], cwd=EXAMPLES, capture_output=True, text=True, check=False)
+    assert alone.returncode != 0
+    assert "features=my_features is not known" in alone.stderr
+
+
+def test_a_run_folder_causes_no_import(examples: Path, tmp_path: Path) -> None:
+    (tmp_path / "evil.py").write_text("raise SystemExit('imported')")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump({"plugins": ["evil"], "model": {"name": "evil"}}))
+        with pytest.raises(UserError, match=r"config.yaml was made with plugins.*add plugins=\[evil\]"):
+            load_config(path)
+        with pytest.raises(UserError, match=r"evil.Logger is not allowed.*plugins=\[evil\]"):
+            plumbing({"_target_": "evil.Logger"})
+        with pytest.raises(UserError, match="not allowed"):
+            plumbing({"_target_": "torch.optim.AdamW", "inner": [{"_target_": "evil.Logger"}]})
+        assert "evil" not in sys.modules
+    finally:
+        sys.path.remove(str(tmp_path))
+
+
+def test_a_plugin_that_cannot_be_imported_is_one_message(examples: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no module not_there"):
+        plugins.load_plugins(["not_there"])
+    sys.path.insert(0, str(tmp_path))
+    try:
+        (tmp_path / "broken_plugin.py").write_text("1 / 0")
+        with pytest.raises(UserError, match="broken_plugin.*ZeroDivisionError"):
+            plugins.load_plugins(["broken_plugin"])
+        (tmp_path / "lacking_plugin.py").write_text("import not_installed")
+        with pytest.raises(UserError, match="needs the package not_installed"):
+            plugins.load_plugins(["lacking_plugin"])
+    finally:
+        sys.path.remove(str(tmp_path))
+
+
+def test_an_installed_package_needs_no_naming(examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[fraudlab]\nparts = my_network\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugins._load_installed.cache_clear()
+    plugins.load_plugins([])
+    assert plugins.loaded() == ("my_network",)
+    assert "my_network" in MODELS
+    plugins._load_installed.cache_clear()
+
+
+def test_what_is_registered_is_checked(examples: Path) -> None:
+    @dataclass
+    class Named:
+        name: str = "mine"
+        width: int = 3
+
+    def make(cardinalities: list[int], num_numeric: int, *, width: int) -> str:
+        return f"{cardinalities} {num_numeric} {width}"
+
+    with pytest.raises(UserError, match="model=mlp is fraudlab's own"):
+        register_network("mlp", make, Named)
+    with pytest.raises(UserError, match="must be a dataclass with the field name: str = 'other'"):
+        register_network("other", make, Named)
+    with pytest.raises(UserError, match="brier is fraudlab's own"):
+        register_metric("brier", lambda rows: 0.0, higher_is_better=True)
+    register_network("mine", make, Named)
+    register_network("mine", make, Named)  # a cell of a notebook runs again
+    assert make_network({"model": {"name": "mine", "width": 4}, "cardinalities": [5], "num_numeric": 2}) == "[5] 2 4"
+
+
+def test_a_registry_tells_its_names() -> None:
+    assert registry.unknown("loss", "mine", ["a", "b"]).startswith("loss=mine is not known; there are: a, b.")
