@@ -1,6 +1,7 @@
 """The types of columns of text: numbers where (nearly) all values are numbers, else words."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -15,6 +16,7 @@ MOST_ODD = 0.01
 
 _MOST_WORDS = 100  # different ones among those
 _SAMPLE = 5_000
+_BOOLEANS = ("true", "false", "True", "False", "TRUE", "FALSE")
 
 
 class Kinds:
@@ -108,31 +110,57 @@ class Kinds:
         return int(fact["known"] - fact["numbers"] - (0 if exact else fact["na"]))
 
     def _counts(self, names: list[str]) -> dict[str, dict[str, Any]]:
-        parts = []
-        for name in names:
-            text = clean(pl.col(name), self._words)
-            number, whole = self._spelling.number(text), self._spelling.integer(text)
-            zeros = text.str.contains(r"^[+-]?0\d+$")
-            parts.append(
-                pl.struct(
-                    known=text.count(),
-                    numbers=number.count(),
-                    whole=whole.count(),
-                    points=text.str.contains(".", literal=True).sum(),
-                    thirds=text.str.contains(r"^[+-]?\d{1,3}\.\d{3}$").sum(),
-                    large=(number.is_finite() & (number.abs() >= 2**53)).sum(),
-                    na=text.is_in(NA_WORDS).sum(),
-                    zeros=zeros.sum(),
-                    zero=text.filter(zeros).first(),
-                    booleans=text.str.to_lowercase().is_in(["true", "false"]).sum(),
-                ).alias(name)
-            )
-        return self._frame.select(parts).collect(engine="streaming").row(0, named=True) if parts else {}
+        """Counts of cells by what they can be read as; regular expressions only where a cheaper count asks for them."""
+        text = {name: pl.col(f"{name}\0text") for name in names}
+        cleaned = self._frame.select(clean(pl.col(name), self._words).alias(f"{name}\0text") for name in names)
+        parsed = cleaned.with_columns(self._spelling.number(text[name]).alias(f"{name}\0number") for name in names)
+        facts = self._row(
+            parsed,
+            {
+                name: {
+                    "known": text[name].count(),
+                    "numbers": pl.col(f"{name}\0number").count(),
+                    "large": (pl.col(f"{name}\0number").abs() >= 2**53).sum(),
+                    "points": text[name].str.contains(self._spelling.decimal, literal=True).sum(),
+                    "zeros": text[name].str.starts_with("0").sum(),
+                    "na": text[name].is_in(NA_WORDS).sum(),
+                    "booleans": text[name].is_in(_BOOLEANS).sum(),
+                    "whole": self._spelling.integer(text[name]).count(),
+                }
+                for name in names
+            },
+        )
+        zeros = {name: text[name].str.contains(r"^0\d+$") for name in names if facts[name]["zeros"]}
+        more = self._row(
+            cleaned,
+            {
+                name: {
+                    "zeros": zeros[name].sum() if name in zeros else pl.lit(0),
+                    "zero": text[name].filter(zeros[name]).first() if name in zeros else pl.lit(None, pl.String),
+                    "thirds": text[name].str.contains(r"^[+-]?\d{1,3}\.\d{3}$").sum()
+                    if facts[name]["points"]
+                    else pl.lit(0),
+                }
+                for name in names
+                if facts[name]["numbers"] and (name in zeros or facts[name]["points"])
+            },
+        )
+        return {name: {**facts[name], "zeros": 0, "thirds": 0, **more.get(name, {})} for name in names}
+
+    def _row(self, frame: pl.LazyFrame, asked: Mapping[str, Mapping[str, pl.Expr]]) -> dict[str, dict[str, Any]]:
+        parts = [pl.struct(value.alias(key) for key, value in each.items()).alias(name) for name, each in asked.items()]
+        return frame.select(parts).collect(engine="streaming").row(0, named=True) if parts else {}
 
     def _sample(self, name: str) -> list[str]:
         text = clean(pl.col(name), {*self._words, *NA_WORDS})
-        found = self._frame.select(text).drop_nulls().head(_SAMPLE).collect()
+        found = self._head.select(text).drop_nulls()
+        if not len(found):  # it begins with gaps
+            found = self._frame.select(text).drop_nulls().head(_SAMPLE).collect()
         return found[name].unique(maintain_order=True).to_list()
+
+    @cached_property
+    def _head(self) -> pl.DataFrame:
+        return self._frame.select(self._read).head(_SAMPLE).collect()
 
     def _looks_like_numbers(self, name: str) -> bool:
         return bool(spellings(self._sample(name)))

@@ -13,6 +13,7 @@ from fraudlab.features.values import is_text
 from fraudlab.schema import Role
 
 ROW_ID = "row_id"
+_SAMPLE = 2_000
 _MANY_ROWS = 100  # from which on a word a row tells an identifier
 _A_WORD_A_ROW = 0.5  # share of different words
 _EXPRESSIONS = {
@@ -84,14 +85,16 @@ def settle(
     sources = read_by(config.derive, makes) - makes
     roles: dict[str, Role] = {}
     left_out: dict[str, list[str]] = {}
-    facts = _facts(frame, [name for name in types if name not in fixed and name not in config.ignored])
+    own = [name for name in types if name not in fixed and name not in config.ignored]
+    facts = _facts(frame, own)
+    head = frame.select(name for name in own if is_text(types[name])).head(_SAMPLE).collect()
     for name, dtype in types.items():
         if name in config.ignored:
             continue
         if name in fixed:
             roles[name] = fixed[name]
             continue
-        role, why = _by_values(frame, name, dtype, facts[name], name in unnamed)
+        role, why = _by_values(head, name, dtype, facts[name], name in unnamed)
         if name in sources and role in ("numeric", "categorical"):
             role, why = "carried", "read by data.derive for a label, time, amount or id"
         if role is not None:
@@ -102,7 +105,7 @@ def settle(
 
 
 def _by_values(
-    frame: pl.LazyFrame, name: str, dtype: pl.DataType, fact: Mapping[str, int | None], unnamed: bool
+    head: pl.DataFrame, name: str, dtype: pl.DataType, fact: Mapping[str, int | None], unnamed: bool
 ) -> tuple[Role | None, str | None]:
     """The role of a column that the settings do not name; None: left out."""
     rows, known = fact["rows"] or 0, fact["known"] or 0
@@ -122,8 +125,7 @@ def _by_values(
         return ("numeric" if dtype.is_numeric() else "categorical"), None
     different = min(fact["different"] or 0, known)  # nearly, as it is counted
     many = known >= _MANY_ROWS and different > _A_WORD_A_ROW * known
-    values = frame.select(name).drop_nulls().head(2000).collect()[name].cast(pl.String).unique(maintain_order=True)
-    if is_time(values):
+    if is_time(head[name].cast(pl.String).drop_nulls().unique(maintain_order=True)):
         return "carried", f"a date as text; data.time={name}, or derive e.g. its hour with data.derive"
     if many:
         return "carried", f"nearly a word a row ({different:,} in {known:,}); data.categorical=[{name}] makes it one"

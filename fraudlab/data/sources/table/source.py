@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 from polars.exceptions import InvalidOperationError, PolarsError
@@ -54,8 +55,9 @@ def load(config: TableConfig, cache_dir: Path) -> Source:
         about.unlink(missing_ok=True)
 
     def write(aside: Path) -> None:
-        built = _Table.of(config, files, cache_dir)
-        make_once(path, lambda frame: built.frame.sink_parquet(frame, compression="lz4"))
+        with TemporaryDirectory(prefix=".table_", dir=cache_dir) as scratch:
+            built = _Table.of(config, files, cache_dir, Path(scratch))
+            make_once(path, lambda frame: built.frame.sink_parquet(frame, compression="lz4"))
         contents = contents_of(found.path for found in files)
         facts = {"schema": built.schema.to_dict(), "notes": built.notes, "files": contents}
         aside.write_text(json.dumps(facts), encoding="utf-8")
@@ -128,14 +130,14 @@ class _Table:
     notes: list[str]
 
     @classmethod
-    def of(cls, config: TableConfig, files: Sequence[Found], cache_dir: Path) -> "_Table":
+    def of(cls, config: TableConfig, files: Sequence[Found], cache_dir: Path, scratch: Path) -> "_Table":
         try:
-            return _made(config, files, cache_dir)
+            return _made(config, files, cache_dir, scratch)
         except (PolarsError, OSError) as error:
             raise unreadable(config.path, error) from error
 
 
-def _made(config: TableConfig, files: Sequence[Found], cache_dir: Path) -> _Table:
+def _made(config: TableConfig, files: Sequence[Found], cache_dir: Path, scratch: Path) -> _Table:
     raw = scan(files, layout_of(config), _named(config), cache_dir)
     frame = raw.frame
     fixed = roles.given(config, [*frame.collect_schema(), *config.derive, *([ROW_ID] if config.id is None else [])])
@@ -143,6 +145,9 @@ def _made(config: TableConfig, files: Sequence[Found], cache_dir: Path) -> _Tabl
     frame = _typed(frame, columns, config)
     if config.id is None:
         frame = frame.with_row_index(ROW_ID).with_columns(pl.col(ROW_ID).cast(pl.Int64))
+    if raw.untyped:  # text is parsed once, for all the looks that follow
+        frame.sink_parquet(scratch / "typed.parquet", compression="lz4")
+        frame = pl.scan_parquet(scratch / "typed.parquet", glob=False)
     try:
         return _settled(frame, fixed, columns, raw, config, notes)
     except InvalidOperationError as error:

@@ -42,7 +42,7 @@ _EPOCHS = {"epoch_seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000,
 _DIGITS = {"yyyymmdd": "%Y%m%d", "yyyymmddhhmm": "%Y%m%d%H%M", "yyyymmddhhmmss": "%Y%m%d%H%M%S"}
 _EPOCH_FROM, _EPOCH_TO = 631_152_000, 4_102_444_800  # 1990 to 2100
 _EXCEL_FROM, _EXCEL_TO = 30_000, 60_000  # 1982 to 2064
-_SAMPLE = 20_000
+_SAMPLE = 2_000
 
 
 @dataclass(frozen=True)
