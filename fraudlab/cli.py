@@ -5,6 +5,7 @@ import io
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
@@ -55,7 +56,11 @@ def command(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
             printed = io.StringIO()
             asks_help = {"--help", "-h"} & set(sys.argv)
             try:
-                with _one_message(name, full_error), redirect_stdout(printed) if asks_help else nullcontext():
+                with (
+                    _interrupted(name),
+                    _one_message(name, full_error),
+                    redirect_stdout(printed) if asks_help else nullcontext(),
+                ):
                     hydra.main(version_base=HYDRA_VERSION_BASE, config_path=str(conf_dir()), config_name=name)(task)()
             finally:
                 # Schemas stand beside the options they type; only the options are for users.
@@ -86,13 +91,32 @@ def _job(name: str, main: Callable[[Any], None], composed: DictConfig, full_erro
     alone = HydraConfig.get().mode == RunMode.RUN
     if alone and not full_error:
         os.environ.pop("HYDRA_FULL_ERROR", None)
-    with _one_message(name, full_error) if alone else nullcontext():
+    with _interrupted(name), _one_message(name, full_error) if alone else nullcontext():
         config = schemas.typed(name, composed)
         if getattr(config, "data", None) is not None and not getattr(config, "resume", None):
             from fraudlab.data.sources.registry import look  # --help needs no table
 
             look(config.data, Path(config.paths.data_dir))
         main(config)
+
+
+@contextmanager
+def _interrupted(name: str) -> Iterator[None]:
+    """End the process on Ctrl-C with one message, which says how to go on with a run that has begun, and status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        settings = HydraConfig.get() if HydraConfig.initialized() else None
+        folder = Path(settings.runtime.output_dir) if settings else Path()
+        begun = settings is not None and name in ("train", "pretrain") and (folder / "config.yaml").is_file()
+        go_on = f"; go on with: {to_type(name, literal('resume', folder))}" if begun else ""
+        print(f"\nstopped by Ctrl-C{go_on}", file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
+    except SystemExit as ended:
+        stopped = ended.code in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+        if stopped and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+            print("the runs of this multirun after it were not started", file=sys.stderr)
+        raise
 
 
 def _run_folder(name: str) -> list[str]:

@@ -18,7 +18,9 @@ def main(config: EvaluateConfig) -> None:
     from fraudlab.runs.predictions import predictions_frame, split_metrics
     from fraudlab.runs.settings import load_config
     from fraudlab.training.scoring import score_rows
+    from fraudlab.training.trainer import use_threads
 
+    use_threads(0)
     run = RunFolder.find(Path(config.run))
     trained = load_config(run.config_path)
     table = prepared_table(trained.data, trained.features, trained.label_delay_days, Path(config.paths.data_dir))

@@ -13,7 +13,9 @@ def main(config: ExportConfig) -> None:
     from fraudlab.runs.folder import RunFolder
     from fraudlab.runs.settings import load_config
     from fraudlab.training import tracking
+    from fraudlab.training.trainer import use_threads
 
+    use_threads(0)
     run = RunFolder.find(Path(config.run))
     bundle = export(config, run, Path(config.out) if config.out else run.path / "bundle")
     print(summary(bundle))

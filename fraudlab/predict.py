@@ -1,6 +1,5 @@
 """``python -m fraudlab.predict bundle=... input=... output=...``: scores of a file's transactions, of any number."""
 
-import os
 from pathlib import Path
 
 from fraudlab.cli import command
@@ -11,9 +10,10 @@ from fraudlab.config import PredictConfig
 def main(config: PredictConfig) -> None:
     from fraudlab.bundle import load
     from fraudlab.bundle.scoring import score_file, score_table
+    from fraudlab.features.threads import default_threads
 
     bundle = load(config.bundle)
-    threads = config.threads or os.cpu_count() or 1
+    threads = config.threads or default_threads()
     print(score_table(bundle, score_file(bundle, config.input, Path(config.output), threads)))
     print(f"\nscores: {config.output}")
 

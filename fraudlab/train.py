@@ -65,6 +65,7 @@ def main(config: TrainConfig) -> None:
             "data_fingerprint": table.data_fingerprint,
             "split_rows": {"train": len(split.train), "val": len(split.validation), "test": len(split.test)},
             "seed": config.seed,
+            **({"threads": config.model.threads} if getattr(config.model, "threads", 0) else {}),
             "device": "cpu" if MODELS[config.model.name].kind == "estimator" else config.trainer["accelerator"],
             "command": command_line(),
         }

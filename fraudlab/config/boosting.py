@@ -15,7 +15,7 @@ class BoostingConfig:
     learning_rate: float = 0.05
     subsample: float = 0.8  # share of the rows that a tree sees
     colsample: float = 0.8  # share of the columns that a tree (CatBoost: a split) sees
-    threads: int = 0  # 0: one a core
+    threads: int = 0  # 0: the setting threads
 
     def __post_init__(self) -> None:
         for key in ("n_estimators", "early_stopping_rounds"):

@@ -36,7 +36,7 @@ class FitConfig:
     plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
     label_delay_days: int = LABEL_DELAY_DAYS
     seed: int = 0
-    threads: int = 0  # of PyTorch, or of the library of trees; 0: as OMP_NUM_THREADS or the machine has it
+    threads: int = 0  # of PyTorch, or of the library of trees; 0: OMP_NUM_THREADS, or the cores that are free
     batch_size: int = 2048  # rows of one optimiser step, over all devices
     eval_batch_size: int = 16384
     shuffle: str = "auto"  # rows | blocks, for data larger than memory | auto

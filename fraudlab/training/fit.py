@@ -4,6 +4,7 @@ import difflib
 import json
 import logging
 import math
+import signal
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
@@ -40,8 +41,6 @@ from fraudlab.training.trainer import make_trainer, quiet_lightning
 log = logging.getLogger(__name__)
 
 _FIT = "fit.json"
-EXIT_SIGTERM = 128 + 15
-"""Status of a process that SIGTERM ended, as shells give it."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,8 @@ def fit(
         pretrained: encoder and weights to start from; None to fit the one and draw the others.
 
     Raises:
-        SystemExit: SIGTERM came; what the fit needs to go on is saved.
+        SystemExit: SIGTERM or Ctrl-C came; what the fit needs to go on is saved.
+        KeyboardInterrupt: Ctrl-C came and nothing could be saved, or came twice.
     """
     _begin(config)
     if found := Fit.done(folder):
@@ -192,6 +192,12 @@ def _fit(
     before = newest_whole(checkpoints)
     config = _with_a_batch_at_least(config, len(train.label), 0 if validation is None else len(validation.label))
     trainer = make_trainer(config, folder, before, with_validation=validation is not None, stop_after=stop_after)
+    own_statistics = any(name.endswith("running_mean") for name, _ in learner.network.named_buffers())
+    if trainer.world_size > 1 and own_statistics and not config.trainer.get("sync_batchnorm"):
+        log.warning(
+            "batch norm takes its statistics from the rows of each of the %d processes alone: another number of them "
+            "gives another model (docs/processes.md)", trainer.world_size,
+        )  # fmt: skip
     datamodule = FraudDataModule(
         train,
         validation,
@@ -211,10 +217,14 @@ def _fit(
         raise UserError(
             f"another process of this fit has ended; its own message stands above. Go on with: {_go_on(config)}"
         ) from error
-    except SystemExit:
-        if not (trainer.received_sigterm or (last is not None and last.stopped)):
-            raise
-        _leave(config)
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Lightning makes an exit of it
+            raise KeyboardInterrupt from error
+        if last is not None and last.stopped:
+            _leave(config, last.signal)
+        if trainer.received_sigterm:
+            _leave(config, signal.SIGTERM)
+        raise
     seconds = last.seconds if last else time.perf_counter() - started
     best_epoch = trainer.current_epoch
     checkpoint = next((c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint)), None)
@@ -230,7 +240,7 @@ def _fit(
     if last is not None and validation is not None:
         trainer.save_checkpoint(checkpoints / LAST, storage_options=KEEP_PREVIOUS)  # the network as training left it
     if last is not None and last.stopped:
-        _leave(config)
+        _leave(config, last.signal)
     return fit
 
 
@@ -252,12 +262,14 @@ def _ended(fit: Fit, folder: Path) -> Fit:
     return fit
 
 
-def _leave(config: FitConfig) -> NoReturn:
-    """End this process as SIGTERM asks."""
+def _leave(config: FitConfig, number: signal.Signals | None) -> NoReturn:
+    """End this process as a signal asks, with the status that shells give such an end."""
     if rank() > 0:
         raise SystemExit(0)  # a status of its own would make a launcher kill the first process before it has spoken
-    print(f"stopped by SIGTERM; go on with: {_go_on(config)}", file=sys.stderr)
-    raise SystemExit(EXIT_SIGTERM)
+    number = number or signal.SIGTERM  # which another process of this fit may have got alone
+    name = "Ctrl-C" if number == signal.SIGINT else number.name
+    print(f"stopped by {name}; go on with: {_go_on(config)}", file=sys.stderr)
+    raise SystemExit(128 + number)
 
 
 def _go_on(config: FitConfig) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from fraudlab.config import TrainConfig
@@ -50,7 +51,7 @@ def fit(
     model = estimator_class(config.model.name)
     settings = config.model
     if getattr(settings, "threads", None) == 0:
-        settings = replace(settings, threads=config.threads)
+        settings = replace(settings, threads=torch.get_num_threads())  # as training.trainer.use_threads has set it
     bound = MODELS[settings.name].rounds
     if rounds is not None and bound is not None:
         settings = replace(settings, **{bound: rounds})

@@ -10,6 +10,7 @@ import torch
 
 from fraudlab.config import FitConfig
 from fraudlab.errors import UserError
+from fraudlab.features.threads import cores
 from fraudlab.runs.folder import RunFolder, rank
 from fraudlab.runs.provenance import PACKAGES, versions
 from fraudlab.runs.settings import load_config
@@ -55,7 +56,9 @@ def settings(config: Config, command: str, given: Sequence[str]) -> tuple[RunFol
     if not any(override.startswith("paths.data_dir=") for override in given):
         data_dir = facts.get("data_dir", data_dir)
     paths = replace(config.paths, data_dir=data_dir, output_dir=str(run.path))
-    return run, replace(own, trainer=trainer, paths=paths, resume=config.resume)
+    threads = own.threads or facts.get("threads", 0)
+    threads = threads if threads <= cores() else 0
+    return run, replace(own, trainer=trainer, paths=paths, threads=threads, resume=config.resume)
 
 
 def begin(run: RunFolder, facts: Mapping[str, Any], *, resumed: bool) -> dict[str, Any]:
@@ -69,7 +72,7 @@ def begin(run: RunFolder, facts: Mapping[str, Any], *, resumed: bool) -> dict[st
     Raises:
         UserError: the data have changed since the run began.
     """
-    now = {**facts, "threads": torch.get_num_threads(), "versions": versions(PACKAGES)}
+    now = {"threads": torch.get_num_threads(), **facts, "versions": versions(PACKAGES)}
     before = _facts(run) if resumed else {}
     if (fingerprint := before.get("data_fingerprint", now["data_fingerprint"])) != now["data_fingerprint"]:
         raise UserError(

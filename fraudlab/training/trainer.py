@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import os
 import warnings
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoi
 
 from fraudlab.config import FitConfig
 from fraudlab.config.plumbing import plumbing
+from fraudlab.features.threads import cores, default_threads
 from fraudlab.training.callbacks import LastCheckpoint, StopAfter, TrialReport
 from fraudlab.training.checkpoints import CheckpointFiles
 from fraudlab.training.loggers import loggers
@@ -52,16 +52,14 @@ def make_trainer(
 
 
 def use_threads(threads: int) -> None:
-    """Let PyTorch compute on so many threads; 0 leaves what ``OMP_NUM_THREADS`` or the machine says."""
-    if threads:
-        torch.set_num_threads(threads)
+    """Let PyTorch compute on so many threads; 0 takes :func:`fraudlab.features.threads.default_threads`."""
+    torch.set_num_threads(threads or default_threads())
 
 
 def _share_cores(processes: int) -> None:
     """Let this process compute on its part of the machine's cores and no more."""
     if processes > 1:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(max(1, min(torch.get_num_threads(), cores // processes)))
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), cores() // processes)))
 
 
 def quiet_lightning() -> None:

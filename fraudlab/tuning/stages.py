@@ -15,6 +15,7 @@ from scipy.stats import ttest_ind
 from fraudlab.config import SweepConfig, TrainConfig
 from fraudlab.config.overrides import Value
 from fraudlab.errors import UserError
+from fraudlab.features.threads import cores
 from fraudlab.models.registry import MODELS
 from fraudlab.tuning.definition import Definition
 from fraudlab.tuning.progress import SearchProgress
@@ -77,9 +78,8 @@ class Sweep:
         self._config = config
         self._storage = storage
         self._config_dir = [f"--config-dir={config_dir}"] if config_dir else []
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._jobs = definition.jobs or cores
-        share = max(1, cores // self._jobs)
+        self._jobs = definition.jobs or cores()
+        share = max(1, cores() // self._jobs)
         self._threads = min(share, int(os.environ.get("OMP_NUM_THREADS") or share))
         self._most_steps = most_steps(base)
         self._metrics = [metric.name for metric in definition.metrics]

@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import polars as pl
@@ -64,9 +66,12 @@ def test_a_run_killed_again_and_again_ends_the_same(data: Path, never_killed: Pa
     folder = tmp_path / "run"
     # In the first epoch; in a validation; in the fit of the tested model.
     assert start(data, *SETTINGS, f"hydra.run.dir={folder}", batches=8).returncode == -9
-    for batches in (20, 40):
-        assert start(data, f"resume={folder}", batches=batches).returncode == -9
-        assert not (folder / "metrics.json").exists()
+    interrupted = start(data, f"resume={folder}", batches=20, SIGNAL="SIGINT")
+    assert interrupted.returncode == 130
+    assert f"stopped by Ctrl-C; go on with: python -m fraudlab.train resume={folder}" in interrupted.stderr
+    assert "Traceback" not in interrupted.stderr
+    assert start(data, f"resume={folder}", batches=30).returncode == -9
+    assert not (folder / "metrics.json").exists()
     done = start(data, f"resume={folder}")
     assert done.returncode == 0, done.stderr
     assert_same(never_killed, folder)
@@ -91,6 +96,35 @@ def test_sigterm_saves_and_a_broken_checkpoint_is_passed_over(data: Path, never_
     assert done.returncode == 0, done.stderr
     assert "last.ckpt is broken; trying the one before" in done.stdout + done.stderr
     assert_same(never_killed, moved)
+
+
+def test_ctrl_c_ends_a_multirun_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
+    sweep = ("-m", "seed=0,1", f"hydra.sweep.dir={tmp_path}")
+    done = start(data, *sweep, *SETTINGS, batches=17, SIGNAL="SIGINT")
+    assert done.returncode == 130, done.stderr
+    assert f"go on with: python -m fraudlab.train resume={tmp_path}/0" in done.stderr
+    assert done.stderr.count("the runs of this multirun after it were not started") == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "1").exists()
+
+
+def test_ctrl_c_in_a_fit_of_trees_is_one_message(data: Path, tmp_path: Path) -> None:
+    trees = ("model=lightgbm", "model.n_estimators=1000000", "model.early_stopping_rounds=1000000")
+    run = subprocess.Popen(
+        [sys.executable, "-m", "fraudlab.train", *SMALL, *trees, f"hydra.run.dir={tmp_path}", f"paths.data_dir={data}"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    while not (tmp_path / "run.json").is_file():  # all before the fit is done
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130, said
+    assert f"stopped by Ctrl-C; go on with: python -m fraudlab.train resume={tmp_path}" in said
+    assert "Traceback" not in said
 
 
 def test_a_killed_pretraining_ends_the_same(data: Path, tmp_path: Path) -> None:

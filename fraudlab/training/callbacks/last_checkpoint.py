@@ -2,6 +2,8 @@
 
 import math
 import signal
+import sys
+import threading
 import time
 from types import FrameType
 from typing import Any
@@ -17,15 +19,16 @@ STATE = "resume"  # key of the checkpoint
 
 
 class LastCheckpoint(Checkpoint):
-    """Saves everything that a fit needs to go on bit for bit, now and then and on SIGTERM.
+    """Saves everything that a fit needs to go on bit for bit, now and then, on SIGTERM and on Ctrl-C.
 
     Saved are, beside what Lightning saves of network, optimiser, schedule and callbacks, each rank's random generators
     and partial sums, and which batch comes next. A save comes after an optimiser step that neither ends its epoch nor
     is followed by a validation: at any other moment Lightning cannot take up a fit exactly. So an epoch of one step has
     no place for it, and such a fit starts from its beginning again.
 
-    On SIGTERM the fit saves at the next such place and ends, or ends after the epoch without a save where epochs have
-    none; ``stopped`` is True then. The fit sets ``dirpath``.
+    On SIGTERM or Ctrl-C the fit saves at the next such place and ends, or ends after the epoch without a save where
+    epochs have none; ``stopped`` is True then, and ``signal`` the signal. A second Ctrl-C ends it at once. The fit sets
+    ``dirpath``.
 
     Args:
         every_n_minutes: how often to save by the clock.
@@ -39,7 +42,8 @@ class LastCheckpoint(Checkpoint):
         self.every_n_steps = every_n_steps
         self.dirpath = "."
         self.stopped = False
-        self._sigterm = False
+        self.signal: signal.Signals | None = None
+        self._before: Any = None  # how the process takes Ctrl-C outside of a fit
         self._saving = False
         self._state: dict[str, Any] | None = None  # of the checkpoint that the fit goes on from
         self._earlier_seconds = 0.0
@@ -64,8 +68,11 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # In place of Lightning's, which talks to the other ranks from inside the handler; it puts back what was before.
-        self._sigterm = trainer.received_sigterm
-        signal.signal(signal.SIGTERM, self._on_sigterm)
+        self.signal = signal.SIGTERM if trainer.received_sigterm else None
+        if threading.current_thread() is threading.main_thread():  # no other may set handlers
+            signal.signal(signal.SIGTERM, self._on_signal)
+            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell starts what shall not be interrupted
+                self._before = signal.signal(signal.SIGINT, self._on_signal)
         # With that handler goes what Lightning's ranks tell of it at every step, which costs as much as a small step.
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
         self._saved = self._asked = time.monotonic()
@@ -98,6 +105,9 @@ class LastCheckpoint(Checkpoint):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._places_until_asked = 0
         _, self.stopped = self._by_clock_and_signal(trainer)
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self._restore()
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         if not self._saving:
@@ -146,22 +156,30 @@ class LastCheckpoint(Checkpoint):
         now = time.monotonic()
         due = now - self._saved >= self.every_n_minutes * 60
         if trainer.world_size == 1:
-            return due, self._sigterm
+            return due, self.signal is not None
         # Ranks ask each other once in half a second, after a number of steps that all of them know.
         self._places_until_asked -= 1
         self._places_asked += 1
         if self._places_until_asked > 0:
             return False, False
         places = self._places_asked * 0.5 / max(now - self._asked, 1e-3)
-        answers = torch.tensor([due, self._sigterm, min(places, 1000)], dtype=torch.float32)
+        answers = torch.tensor([due, self.signal is not None, min(places, 1000)], dtype=torch.float32)
         answers = answers.to(trainer.strategy.root_device)
         torch.distributed.all_reduce(answers, op=torch.distributed.ReduceOp.MAX)
         self._asked, self._places_asked = now, 0
         self._places_until_asked = int(answers[2])
         return bool(answers[0]), bool(answers[1])
 
-    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
-        self._sigterm = True
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.signal = signal.Signals(number)
+        if number == signal.SIGINT:
+            self._restore()
+            print("\nstopping at the next step that can be saved; Ctrl-C again ends at once", file=sys.stderr)
+
+    def _restore(self) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
 
 
 def _is_place(trainer: L.Trainer, batches: int) -> bool:
