@@ -5,6 +5,8 @@ import socket
 
 from fraudlab.errors import UserError
 
+_KERNEL_BYTES = 128 * 1024  # that the kernel may keep of a connection, each way; Linux takes twice as much
+
 Sockets = list[socket.socket]
 
 
@@ -28,6 +30,8 @@ def bind(host: str, port: int) -> Sockets:
             continue
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # of each connection: the kernel's own go up to 6 MB
+                listening.setsockopt(socket.SOL_SOCKET, buffer, _KERNEL_BYTES)
             listening.bind(address)
         except OSError as error:
             listening.close()

@@ -150,6 +150,10 @@ def test_any_host_of_the_machine_is_taken(host: str) -> None:
     sockets = bind(host, free_port())
     assert sockets
     for each in sockets:
+        each.listen()
+        with socket.create_connection(each.getsockname()[:2]), each.accept()[0] as accepted:
+            for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):  # or else one client makes the kernel keep 6 MB
+                assert accepted.getsockopt(socket.SOL_SOCKET, buffer) <= 300_000
         each.close()
 
 
