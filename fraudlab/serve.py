@@ -17,8 +17,6 @@ def main(config: ServeConfig) -> None:
     bundle = config.bundle or newest_bundle()
     typed = [override.split("=")[0].removeprefix("serving.") for override in overrides("serving")]
     serving = with_environment(config.serving, os.environ, typed)
-    host = f"[{serving.host}]" if ":" in serving.host else serving.host
-    print(f"serving {bundle} at http://{host}:{serving.port}{serving.root_path} (/docs, /health/ready)", flush=True)
     given = json.dumps({"bundle": bundle, "serving": asdict(serving)})
     # The same process from here on, so that signals reach the server, and without Hydra, so that it stays small.
     os.execv(sys.executable, [sys.executable, "-m", "fraudlab.serving", given])  # noqa: S606

@@ -109,6 +109,17 @@ def exported(command: Command, tmp_path_factory: pytest.TempPathFactory) -> tupl
     return folder / "run", folder / "bundle"
 
 
+@pytest.fixture(scope="session")
+def handbook_bundle(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of features=handbook, of the small simulated table."""
+    folder = tmp_path_factory.mktemp("handbook")
+    quick = ("trainer.max_epochs=1", "report=false", "logger=none", f"hydra.run.dir={folder}/run")
+    for name, overrides in (("train", (*SMALL, *quick)), ("export", (f"run={folder}/run", f"out={folder}/bundle"))):
+        done = command(name, *overrides)
+        assert done.returncode == 0, done.stderr
+    return folder / "bundle"
+
+
 def _binaries() -> Path | None:
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     found = str(versions[-1]) if versions else shutil.which("initdb")

@@ -204,7 +204,9 @@ class Middleware:
         logs.configure()  # once more: uvicorn has made loggers of its own
         settings, parts = self._parts.settings, self._parts
         where = {"bundle": parts.version}
-        _log.info("start: http://%s:%s (/docs, /health/ready)", settings.host, settings.port, extra=where)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        address = f"http://{host}:{settings.port}{settings.root_path}"
+        _log.info("start: %s (/docs, /health/ready)", address, extra=where)
 
         async def watch() -> None:
             was = warned = False

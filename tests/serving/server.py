@@ -32,7 +32,13 @@ class Server:
     """``python -m fraudlab.serve`` on a free port, until it is ready."""
 
     def __init__(
-        self, bundle: Path, folder: Path, *overrides: str, env: dict[str, str] | None = None, wait: bool = True
+        self,
+        bundle: Path,
+        folder: Path,
+        *overrides: str,
+        env: dict[str, str] | None = None,
+        wait: bool = True,
+        python: str = sys.executable,
     ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -40,7 +46,7 @@ class Server:
         self.log = folder / "server.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "fraudlab.serve", f"bundle={bundle}", f"serving.port={self.port}", *overrides],
+                [python, "-m", "fraudlab.serve", f"bundle={bundle}", f"serving.port={self.port}", *overrides],
                 cwd=folder,
                 env={**os.environ, "FRAUDLAB_API_KEY": KEY, "FRAUDLAB_HASH_KEY": HASH_KEY, **(env or {})},
                 stdout=log,

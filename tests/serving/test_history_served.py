@@ -18,7 +18,7 @@ from fraudlab.features.handbook import HandbookFeatures
 from fraudlab.serving.history import History
 from fraudlab.serving.history_file import RAW
 from fraudlab.serving.labels import Label
-from tests.conftest import SMALL, Command
+from tests.conftest import Command
 from tests.serving.server import Server
 
 AT_ONCE = 100  # records of a request
@@ -26,13 +26,8 @@ REPLAYED = 10_000
 
 
 @pytest.fixture(scope="module")
-def bundle(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    folder = tmp_path_factory.mktemp("handbook")
-    quick = ("trainer.max_epochs=1", "report=false", "logger=none", f"hydra.run.dir={folder}/run")
-    for name, overrides in (("train", (*SMALL, *quick)), ("export", (f"run={folder}/run", f"out={folder}/bundle"))):
-        done = command(name, *overrides)
-        assert done.returncode == 0, done.stderr
-    return bundles.load(folder / "bundle")
+def bundle(handbook_bundle: Path) -> Bundle:
+    return bundles.load(handbook_bundle)
 
 
 @pytest.fixture(scope="module")

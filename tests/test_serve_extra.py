@@ -1,0 +1,88 @@
+"""What runs on a serving host needs the extra ``serve`` alone: serve, predict, history and labels."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from fraudlab import bundle as bundles
+from tests.conftest import REPOSITORY
+from tests.serving.server import KEY, Server
+
+TRAINING = (
+    "torch lightning pytorch_tabnet sklearn scipy pandas matplotlib wandb tensorboard onnx onnxscript optuna dvc "
+    "lightgbm xgboost catboost psutil"
+)
+# Read by Python when it starts: modules that an environment of the extra `serve` has not.
+BLOCK = f"""
+import sys
+class Blocked:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in {TRAINING.split()!r}:
+            raise ModuleNotFoundError("blocked: " + name, name=name)
+sys.meta_path.insert(0, Blocked)
+"""
+
+
+def _four_commands(python: str, bundle: Path, folder: Path, env: dict[str, str]) -> None:
+    golden = bundles.load(bundle).golden()
+    records: list[dict[str, Any]] = [row["record"] for row in golden]
+    rows = pl.DataFrame(records, infer_schema_length=None)
+    rows.write_csv(folder / "in.csv")
+    times = pl.col("TX_DATETIME").str.to_datetime(time_unit="us")
+    rows.with_columns(times).sort("TX_DATETIME", "TRANSACTION_ID").write_parquet(folder / "past.parquet")
+    number = records[0]["TRANSACTION_ID"]
+    (folder / "labels.csv").write_text(f"id,fraud\n{number},1\n")
+    for command in (
+        ["predict", f"bundle={bundle}", "input=in.csv", "output=out.csv"],
+        ["history", "transactions=past.parquet", "out=h.sqlite"],
+        ["labels", "file=labels.csv", "to=h.sqlite"],
+    ):
+        done = subprocess.run(
+            [python, "-m", f"fraudlab.{command[0]}", *command[1:]],
+            cwd=folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+    scores = pl.read_csv(folder / "out.csv")["score"].to_list()
+    assert scores == pytest.approx([row["score"] for row in golden], abs=1e-6)
+    with Server(bundle, folder, "serving.history=h.sqlite", env=env, python=python) as server:
+        answer = server.predict(records[1], key=KEY)
+        assert answer.said["score"] == pytest.approx(golden[1]["score"], abs=1e-6)
+        assert server.end() == 0
+
+
+def test_the_four_commands_import_nothing_of_training(handbook_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BLOCK)
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
+    seen = subprocess.run([sys.executable, "-c", "import torch"], cwd=tmp_path, env=env, capture_output=True)
+    assert b"blocked" in seen.stderr
+    _four_commands(sys.executable, handbook_bundle, tmp_path, env)
+
+
+@pytest.mark.slow
+def test_an_environment_of_the_wheel_with_the_extra_serve_runs_them(handbook_bundle: Path, tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    subprocess.run([*build, str(REPOSITORY)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    install = [python, "-m", "pip", "install", "--quiet", "-c", str(REPOSITORY / "constraints.txt"), f"{wheel}[serve]"]
+    done = subprocess.run(install, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        pytest.skip(f"the packages cannot be installed here: {done.stderr[-200:]}")
+    there = subprocess.run([python, "-m", "pip", "list"], capture_output=True, text=True, check=True).stdout.lower()
+    assert not {line.split()[0] for line in there.splitlines()} & set(TRAINING.split())
+    env = {**os.environ, "PYTHONPATH": ""}
+    work = tmp_path / "work"
+    work.mkdir()
+    _four_commands(python, handbook_bundle, work, env)
+    shutil.rmtree(tmp_path / "venv")
