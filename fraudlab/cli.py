@@ -174,6 +174,11 @@ def command_line() -> str:
     return shlex.join(["python", "-m", f"fraudlab.{settings.job.name}", *where, *settings.overrides.task])
 
 
+def asked() -> dict[str, Any]:
+    """What a run records of the command: its experiment, and what to type."""
+    return {"experiment": choices().get("experiment"), "command": command_line()}
+
+
 def overrides(*groups: str) -> list[str]:
     """What the command line says of these config groups, or of all: ``["data=table", "data.path=t.csv"]``."""
     given = HydraConfig.get().overrides.task

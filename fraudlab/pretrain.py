@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from fraudlab.cli import choices, command, command_line, overrides
+from fraudlab.cli import asked, command, overrides
 from fraudlab.config import PretrainConfig
 from fraudlab.config.overrides import literal, to_type
 
@@ -22,7 +22,7 @@ def main(config: PretrainConfig) -> None:
     from fraudlab.training import resume, tracking
     from fraudlab.training.checkpoints import load_checkpoint
     from fraudlab.training.checks import check_settings
-    from fraudlab.training.fit import pretrain
+    from fraudlab.training.fit import pretrain, run_facts
     from fraudlab.training.pretraining import measure, pretraining_network
     from fraudlab.training.trainer import use_threads
 
@@ -42,18 +42,7 @@ def main(config: PretrainConfig) -> None:
         # It alone looks at labels: which cards are known, whether each part has frauds.
         split = table.split(config.split, config.label_delay_days)
         parts = {"train": split.selection_train, "val": split.validation, "test": split.test}
-        facts = {
-            "experiment": choices().get("experiment"),
-            "model": config.model.name,
-            "data": config.data.name,
-            "data_dir": str(Path(config.paths.data_dir).absolute()),
-            "simulated": table.schema.simulated,
-            "data_fingerprint": table.data_fingerprint,
-            "split_rows": {part: len(rows) for part, rows in parts.items()},
-            "seed": config.seed,
-            "device": config.trainer["accelerator"],
-            "command": command_line(),
-        }
+        facts = {**asked(), **run_facts(config, table, split)}
         facts = resume.begin(run, facts, resumed=bool(config.resume))
         # Never split.train, the later rows of the tested model: a training from here is chosen on the validation.
         fit = pretrain(config, table, split.selection_train, split.validation, run.final)

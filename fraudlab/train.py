@@ -3,34 +3,47 @@
 import logging
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fraudlab.cli import choices, command, command_line, overrides
+from fraudlab.cli import asked, command, overrides
 from fraudlab.config import TrainConfig
 from fraudlab.config.overrides import literal, to_type
+
+if TYPE_CHECKING:
+    from fraudlab.runs.folder import RunFolder
 
 log = logging.getLogger(__name__)
 
 
 @command("train")
 def main(config: TrainConfig) -> None:
+    if (run := run_training(config)) is not None:
+        from fraudlab.reporting.published import benchmark_for
+        from fraudlab.reporting.table import metrics_table
+
+        published = benchmark_for(config.published, config.data)
+        print(f"\n{metrics_table(run.metrics(), published, simulated=run.provenance()['simulated'])}")
+        print(f"\nrun folder: {run.path}")
+
+
+def run_training(config: TrainConfig) -> "RunFolder | None":
+    """Prepare, split, fit, score and report; None where there is nothing to tell: another rank, or an ended run."""
     started = time.perf_counter()
     # Heavy: only now, so that --help and config errors answer at once.
     from fraudlab.data.checks import warn_of
     from fraudlab.data.prepared import prepared_table
     from fraudlab.files import write_json
-    from fraudlab.models.registry import MODELS
     from fraudlab.reporting.published import benchmark_for
     from fraudlab.reporting.report import write_report
-    from fraudlab.reporting.table import metrics_table
     from fraudlab.runs.folder import RunFolder, rank
-    from fraudlab.runs.predictions import predictions_frame, split_metrics
+    from fraudlab.runs.predictions import split_metrics
     from fraudlab.runs.provenance import peak_memory_bytes
     from fraudlab.runs.settings import config_yaml
     from fraudlab.training import resume, tracking, trial
     from fraudlab.training.checks import check_settings
-    from fraudlab.training.fit import fit
+    from fraudlab.training.fit import fit, run_facts
     from fraudlab.training.pretrained import Pretrained
-    from fraudlab.training.scoring import score_rows
+    from fraudlab.training.scoring import predict_parts
     from fraudlab.training.trainer import use_threads
 
     trial.connect()
@@ -41,7 +54,7 @@ def main(config: TrainConfig) -> None:
             if config.report and not (run.path / "report.html").is_file():
                 write_report(run.path)
             print(f"the run in {run.path} has ended; its metrics: {to_type('evaluate', literal('run', run.path))}")
-            return
+            return None
     check_settings(config, overrides())
     use_threads(config.threads)
     pretrained = Pretrained.load(config)
@@ -51,23 +64,14 @@ def main(config: TrainConfig) -> None:
     if pretrained:
         pretrained.check_columns(table)
     with tracking.begin(config.logger, run) as tracked:
-        schema = table.schema
         split = table.split(config.split, config.label_delay_days)
         warn_of(table, split)
         refit = split.refit and config.refit and config.test
         facts = {
-            "experiment": choices().get("experiment"),
-            "model": config.model.name,
-            "data": config.data.name,
-            "data_dir": str(Path(config.paths.data_dir).absolute()),
-            "simulated": schema.simulated,
+            **asked(),
+            **run_facts(config, table, split),
             "published": config.published if benchmark_for(config.published, config.data) else None,
-            "data_fingerprint": table.data_fingerprint,
-            "split_rows": {"train": len(split.train), "val": len(split.validation), "test": len(split.test)},
-            "seed": config.seed,
             **({"threads": config.model.threads} if getattr(config.model, "threads", 0) else {}),
-            "device": "cpu" if MODELS[config.model.name].kind == "estimator" else config.trainer["accelerator"],
-            "command": command_line(),
         }
         facts = resume.begin(run, facts, resumed=bool(config.resume))
 
@@ -79,15 +83,14 @@ def main(config: TrainConfig) -> None:
             )
             fits = fit(config, table, split.train, None, run.final, selection.best_epoch, pretrained)
         if rank() > 0:
-            return
+            return None
 
-        scored = {"val": (split.validation, folder), **({"test": (split.test, run.final)} if config.test else {})}
-        for part, (rows, where) in scored.items():
-            began = time.perf_counter()
-            scores = score_rows(config, table, rows, where)
-            rows_scored_per_second = len(rows) / (time.perf_counter() - began)
-            run.write_predictions(part, predictions_frame(table, rows, scores))
-        metrics = split_metrics({part: run.predictions(part) for part in scored})
+        began = time.perf_counter()
+        predictions = predict_parts(config, table, split, run, ("val", "test") if config.test else ("val",))
+        scoring_seconds = time.perf_counter() - began
+        for part, frame in predictions.items():
+            run.write_predictions(part, frame)
+        metrics = split_metrics(predictions)
         metrics = {
             **metrics,
             "train": {
@@ -96,7 +99,7 @@ def main(config: TrainConfig) -> None:
                 "best_epoch": selection.best_epoch,
                 "rows": fits.rows,
                 "rows_per_second": fits.rows * fits.epochs / fits.seconds,
-                "rows_scored_per_second": rows_scored_per_second,  # encoding included
+                "rows_scored_per_second": sum(map(len, predictions.values())) / scoring_seconds,  # encoding included
                 "peak_memory_bytes": peak_memory_bytes(),
             },
         }
@@ -106,9 +109,7 @@ def main(config: TrainConfig) -> None:
         tracked.artifact("model", run.path, "checkpoints", "encoder", "config.yaml", "metrics.json")
         if config.report:
             write_report(run.path)
-        print()
-        print(metrics_table(metrics, benchmark_for(config.published, config.data), simulated=schema.simulated))
-        print(f"\nrun folder: {run.path}")
+        return run
 
 
 if __name__ == "__main__":

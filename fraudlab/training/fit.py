@@ -21,7 +21,7 @@ from fraudlab.data.batches import Batch
 from fraudlab.data.datamodule import FraudDataModule
 from fraudlab.data.encoded import encode, fit_encoder
 from fraudlab.data.prepared import PreparedTable
-from fraudlab.data.splits.contract import Rows
+from fraudlab.data.splits.contract import Rows, RowSplit
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import TableEncoder
 from fraudlab.files import write_json
@@ -138,6 +138,21 @@ def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validati
         rebuild,
     )
     return _fit(config, learner, *batches, folder)
+
+
+def run_facts(config: FitConfig, table: PreparedTable, split: RowSplit) -> dict[str, Any]:
+    """What ``run.json`` records of settings and data; the rows of ``train`` are those that a command learns from."""
+    train = split.selection_train if isinstance(config, PretrainConfig) else split.train
+    return {
+        "model": config.model.name,
+        "data": config.data.name,
+        "data_dir": str(Path(config.paths.data_dir).absolute()),
+        "simulated": table.schema.simulated,
+        "data_fingerprint": table.data_fingerprint,
+        "split_rows": {"train": len(train), "val": len(split.validation), "test": len(split.test)},
+        "seed": config.seed,
+        "device": "cpu" if MODELS[config.model.name].kind == "estimator" else config.trainer["accelerator"],
+    }
 
 
 def _encoded(

@@ -1,8 +1,10 @@
 """Scores of rows from a trained model."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor, nn
 
@@ -10,9 +12,11 @@ from fraudlab.config import TrainConfig
 from fraudlab.data.batches import Batch, Batches
 from fraudlab.data.encoded import encode
 from fraudlab.data.prepared import PreparedTable
-from fraudlab.data.splits.contract import Rows
+from fraudlab.data.splits.contract import Rows, RowSplit
 from fraudlab.features.encoder import TableEncoder
 from fraudlab.models.registry import MODELS, make_network
+from fraudlab.runs.folder import RunFolder
+from fraudlab.runs.predictions import predictions_frame
 from fraudlab.training import fit_baseline
 from fraudlab.training.checkpoints import load_checkpoint
 from fraudlab.training.losses.weighted import at_least_float32
@@ -25,6 +29,21 @@ def score_rows(config: TrainConfig, table: PreparedTable, rows: Rows, folder: Pa
         return fit_baseline.score(config.model.name, encode(table, rows, encoder), folder)
     network = load_network(folder / "checkpoints" / "best.ckpt").double()
     return score(network, encode(table, rows, encoder), config.eval_batch_size)
+
+
+def predict_parts(
+    config: TrainConfig, table: PreparedTable, split: RowSplit, run: RunFolder, parts: Sequence[str]
+) -> dict[str, pl.DataFrame]:
+    """Predictions of ``val`` by the model that was chosen, of ``test`` by the tested one; both lie in ``run``."""
+    scored = {
+        "val": (split.validation, run.selection if run.selection.is_dir() else run.final),
+        "test": (split.test, run.final),
+    }
+    return {
+        part: predictions_frame(table, rows, score_rows(config, table, rows, where))
+        for part, (rows, where) in scored.items()
+        if part in parts
+    }
 
 
 def load_network(checkpoint: Path) -> nn.Module:

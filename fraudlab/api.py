@@ -1,0 +1,259 @@
+"""What the commands do, from Python: ``from fraudlab.api import compose, train, load_run, load_bundle``.
+
+    run = train("experiment=handbook_book", "model=mlp", "trainer.max_epochs=3")
+    run.metrics["test"]["average_precision"]
+    run.predictions("test")
+
+Overrides are those of the command line. A mistake raises :class:`fraudlab.errors.UserError`. Importing this module is
+cheap; a function imports what it needs.
+"""
+
+import html
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fraudlab.errors import UserError
+
+if TYPE_CHECKING:
+    import polars as pl
+    from torch import nn
+
+    from fraudlab.bundle import Bundle
+    from fraudlab.config import TrainConfig
+
+__all__ = ["Report", "Run", "compose", "load_bundle", "load_run", "train"]
+
+
+def compose(*overrides: str, command: str = "train", config_dir: str | Path | None = None) -> Any:
+    """The typed, checked settings that a command would have.
+
+    Args:
+        overrides: as on the command line, e.g. ``"model=mlp", "trainer.max_epochs=3"``.
+        command: which command's.
+        config_dir: folder of YAML of your own, as ``--config-dir`` names it.
+
+    Raises:
+        UserError: a setting does not exist or cannot have its value; the nearest key is named.
+    """
+    with _composed(command, overrides, Path("outputs") / command, config_dir) as config:
+        return config
+
+
+def train(*overrides: str, path: str | Path | None = None, config_dir: str | Path | None = None) -> "Run":
+    """Train, measure and report as ``python -m fraudlab.train`` does, in this process.
+
+    The state of the random generators, the loggers' levels and handlers, warnings' filters, the number of PyTorch's
+    threads and the environment are as before when it returns. What was imported stays imported.
+
+    Args:
+        overrides: as on the command line.
+        path: the run folder; by default ``outputs/train/<date>_<time>`` in the working directory.
+        config_dir: folder of YAML of your own, as ``--config-dir`` names it.
+
+    Raises:
+        UserError: a setting is wrong, the data cannot be read, the training diverged, or the settings ask for several
+            processes, which only the command can start.
+    """
+    folder = _new_folder() if path is None else Path(path)
+    with _unchanged(), _composed("train", overrides, folder, config_dir) as config:
+        _refuse_processes(config, overrides)
+        from fraudlab.train import run_training
+
+        run_training(config)
+        return Run(Path(config.resume) if config.resume else folder)
+
+
+def load_run(path: str | Path, *, plugins: Sequence[str] = ()) -> "Run":
+    """A finished run.
+
+    Args:
+        path: its folder.
+        plugins: the modules that it was made with, if any; a run never causes an import by itself.
+
+    Raises:
+        UserError: there is no run, it did not finish, or it was made with other plugins; the message says which.
+    """
+    from fraudlab.config.plugins import load_plugins
+    from fraudlab.runs.folder import RunFolder
+    from fraudlab.runs.settings import read_settings
+
+    load_plugins(plugins)
+    run = RunFolder.find(Path(path))
+    read_settings(run.config_path)
+    return Run(run.path)
+
+
+def load_bundle(path: str | Path, *, threads: int = 1, plugins: Sequence[str] = ()) -> "Bundle":
+    """A bundle, ready to score: :func:`fraudlab.bundle.load`, after the import of ``plugins``."""
+    from fraudlab.bundle import load
+    from fraudlab.config.plugins import load_plugins
+
+    load_plugins(plugins)
+    return load(path, threads=threads)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The report of a run; a notebook shows it."""
+
+    path: Path
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.path.read_text(encoding="utf-8"))
+        return f'<iframe srcdoc="{page}" width="100%" height="900" frameborder="0"></iframe>'
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run in its folder ``path``."""
+
+    path: Path
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Content of ``metrics.json``: ``{"val": {...}, "test": {...}, "train": {...}}``."""
+        from fraudlab.runs.folder import RunFolder
+
+        return RunFolder(self.path).metrics()
+
+    @property
+    def config(self) -> "TrainConfig":
+        """The typed settings."""
+        from fraudlab.runs.folder import RunFolder
+        from fraudlab.runs.settings import load_config
+
+        config: TrainConfig = load_config(RunFolder(self.path).config_path)
+        return config
+
+    def predictions(self, part: str = "test") -> "pl.DataFrame":
+        """The rows of ``val`` or ``test``: ``transaction_id, time, card_id, amount, label, score`` and some more.
+
+        Raises:
+            UserError: the run has none of that part.
+        """
+        from fraudlab.runs.folder import RunFolder
+
+        run = RunFolder(self.path)
+        if not run.predictions_path(part).is_file():
+            there = ", ".join(sorted(file.stem for file in run.predictions_path(part).parent.glob("*.parquet")))
+            raise UserError(f"{self.path} has no predictions of {part}; it has: {there}")
+        return run.predictions(part)
+
+    def network(self) -> "nn.Module":
+        """The tested network, in evaluation: called with ``categorical`` int64 [B, C] and ``numeric`` float32 [B, N].
+
+        Raises:
+            UserError: the run's model is no network.
+        """
+        from fraudlab.models.registry import MODELS
+        from fraudlab.runs.folder import RunFolder
+        from fraudlab.training.scoring import load_network
+
+        name = self.config.model.name
+        if MODELS[name].kind != "network":
+            raise UserError(f"model={name} is no network; its file lies in {self.path / 'checkpoints'}")
+        return load_network(RunFolder(self.path).final / "checkpoints" / "best.ckpt")
+
+    def report(self) -> Report:
+        """``report.html``, written now where the run has none."""
+        from fraudlab.reporting.report import write_report
+
+        page = self.path / "report.html"
+        return Report(page if page.is_file() else write_report(self.path))
+
+    def _repr_html_(self) -> str:
+        from fraudlab.reporting.table import metrics_table
+        from fraudlab.runs.folder import RunFolder
+
+        table = metrics_table(self.metrics, simulated=RunFolder(self.path).provenance()["simulated"])
+        return f"<pre>{html.escape(table)}\n\nrun folder: {html.escape(str(self.path))}</pre>"
+
+
+@contextmanager
+def _composed(command: str, overrides: Sequence[str], folder: Path, config_dir: str | Path | None) -> Iterator[Any]:
+    """The typed settings of a command, with Hydra's own known inside as in the command."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from fraudlab import config as settings
+    from fraudlab.cli import HYDRA_VERSION_BASE, conf_dir, explain
+    from fraudlab.config.overrides import literal, literal_text
+
+    settings.register()
+    words = [*overrides, literal("paths.output_dir", folder)]
+    if config_dir is not None:
+        words.append(f"hydra.searchpath=[{literal_text(f'file://{Path(config_dir).absolute()}')}]")
+    hydra_before, config_before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    GlobalHydra.instance().clear()
+    try:
+        try:
+            with hydra.initialize_config_dir(str(conf_dir()), version_base=HYDRA_VERSION_BASE):
+                composed = hydra.compose(command, words, return_hydra_config=True)
+            plain = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+            HydraConfig.instance().set_config(composed)
+            typed = settings.typed(command, plain)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(explain(error, command, overrides)) from error
+        yield typed
+    finally:
+        GlobalHydra.instance().hydra = hydra_before
+        HydraConfig.instance().cfg = config_before
+
+
+def _new_folder() -> Path:
+    """A run folder named by the time; a second run of the same second gets another one."""
+    base = Path("outputs") / "train" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    return next(path for path in (base, *(Path(f"{base}_{n}") for n in range(2, 1000))) if not path.exists())
+
+
+def _refuse_processes(config: "TrainConfig", overrides: Sequence[str]) -> None:
+    from fraudlab.config.overrides import to_type
+
+    trainer = config.trainer
+    devices = trainer.get("devices")
+    several = len(devices) > 1 if isinstance(devices, (list, tuple)) else str(devices) not in ("1", "None")
+    alone = trainer.get("strategy") in ("auto", "single_device", None) and trainer.get("num_nodes") in (1, None)
+    if several or not alone or int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        raise UserError(
+            f"trainer.strategy={trainer.get('strategy')} with trainer.devices={devices} starts processes, which a "
+            f"program's own process cannot become; type: {to_type('train', *overrides)}"
+        )
+
+
+@contextmanager
+def _unchanged() -> Iterator[None]:
+    """Put back, when it ends, what a training sets for its whole process."""
+    import torch
+
+    from fraudlab.training.random_state import random_state, set_random_state
+
+    device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")
+    state, threads, environment = random_state(device), torch.get_num_threads(), dict(os.environ)
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    root = logging.getLogger()
+    names = {name for name, log in root.manager.loggerDict.items() if isinstance(log, logging.Logger)}
+    loggers = [(log, log.level, list(log.handlers), log.propagate) for log in (root, *map(logging.getLogger, names))]
+    try:
+        with warnings.catch_warnings():
+            yield
+    finally:
+        for log, level, handlers, propagate in loggers:
+            log.setLevel(level)
+            log.handlers[:] = handlers
+            log.propagate = propagate
+        os.environ.clear()
+        os.environ.update(environment)
+        torch.use_deterministic_algorithms(deterministic)
+        torch.set_num_threads(threads)
+        set_random_state(state, device)
