@@ -7,18 +7,18 @@ from typing import Any, Literal, get_args
 from fraudlab.errors import UserError
 
 ColumnType = Literal["integer", "number", "string", "boolean", "datetime"]
-Role = Literal["id", "time", "card", "terminal", "amount", "label", "categorical", "numeric", "carried"]
+Role = Literal["id", "time", "card", "terminal", "amount", "label", "label_time", "categorical", "numeric", "carried"]
 
-_ONE_COLUMN_ROLES: tuple[Role, ...] = ("id", "time", "card", "terminal", "amount", "label")
+_ONE_COLUMN_ROLES: tuple[Role, ...] = ("id", "time", "card", "terminal", "amount", "label", "label_time")
 
 
 @dataclass(frozen=True)
 class Column:
     """One column of a table.
 
-    ``role`` is ``id``, ``time``, ``card`` (who pays), ``terminal`` (where, never an input), ``amount`` or ``label``
-    (1 = fraud; one column each), ``categorical`` or ``numeric`` (a possible input of a model), or ``carried`` (kept,
-    never an input).
+    ``role`` is ``id``, ``time``, ``card`` (who pays), ``terminal`` (where, never an input), ``amount``, ``label``
+    (1 = fraud) or ``label_time`` (when that became known; one column each), ``categorical`` or ``numeric`` (a possible
+    input of a model), or ``carried`` (kept, never an input).
     ``nullable`` says whether a value may be missing; ``minimum`` and ``maximum`` are inclusive limits;
     ``missing_values`` stand for a missing value.
     """
@@ -91,6 +91,11 @@ class TableSchema:
     @property
     def card(self) -> str | None:
         return self._one("card")
+
+    @property
+    def label_time(self) -> str | None:
+        """When a label became known; null: after ``label_delay_days``."""
+        return self._one("label_time")
 
     @property
     def terminal(self) -> str | None:

@@ -56,6 +56,8 @@ class TableConfig:
     numeric: list[str] = field(default_factory=list)
     carried: list[str] = field(default_factory=list)  # kept in the frame, never an input
     ignored: list[str] = field(default_factory=list)  # not read
+    label_time: str | None = None  # when a label became known; split and known cards go by it; missing: not yet
+    immature: str = "leave_out"  # genuine: what rows whose label is not known yet become
     # The label's words.
     fraud_values: list[str] = field(default_factory=list)  # those that mean fraud; []: the label is 0/1 already
     genuine_values: list[str] = field(default_factory=list)  # those that mean genuine; []: the one other that there is
@@ -82,6 +84,7 @@ class TableConfig:
 
     def __post_init__(self) -> None:
         one_of("data.unlabelled", self.unlabelled, ("refuse", "leave_out", "genuine"))
+        one_of("data.immature", self.immature, ("leave_out", "genuine"))
         one_of("data.copies", self.copies, ("keep", "leave_out"))
         one_of("data.decimal", self.decimal, (".", ","))
         one_of("data.thousands", self.thousands, ("", ",", ".", " ", "'"))

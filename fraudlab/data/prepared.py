@@ -90,7 +90,7 @@ class PreparedTable:
     def split(self, config: Any, label_delay_days: int) -> RowSplit:
         """The rows of each part, by the typed settings of a split; see :func:`.splits.registry.split_rows`."""
         label, time, card = self.label, self.column(self.schema.time), self.column(self.schema.card)
-        split = split_rows(config, label_delay_days, label, time, card)
+        split = split_rows(config, label_delay_days, label, time, card, self.column(self.schema.label_time))
         share = label.to_numpy()[split.train].mean()
         if share > 0.5:
             log.warning(

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import polars as pl
 
 Rows = np.ndarray  # int64, increasing positions in the table
 
@@ -29,7 +27,7 @@ class RowSplit:
         return self.selection_train is not self.train
 
 
-MakeSplit = Callable[[Any, int, pl.Series, pl.Series | None, pl.Series | None], RowSplit]
+MakeSplit = Callable[..., RowSplit]
 """Splits the rows of a table sorted by time.
 
 Its arguments are the typed settings, ``label_delay_days`` and the columns ``label`` (0 or 1), ``time`` (date, datetime,
@@ -46,8 +44,10 @@ class SplitPart:
         make: splits the rows.
         needs_time: whether it is a split in time.
         refits: whether ``train`` has later rows than ``selection_train``.
+        label_times: whether ``make`` takes ``label_time=`` too: when each label became known, or None.
     """
 
     make: MakeSplit
     needs_time: bool = True
     refits: bool = False
+    label_times: bool = False

@@ -11,7 +11,7 @@ import polars as pl
 
 from fraudlab.config import RandomConfig, TimeFractionConfig, TimeSpansConfig, TimeWindowsConfig
 from fraudlab.data.splits.contract import Rows, RowSplit, SplitPart
-from fraudlab.data.splits.known import clock
+from fraudlab.data.splits.known import clock, known_moments
 from fraudlab.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,12 @@ def _time_spans(
 
 
 def _time_windows(
-    config: TimeWindowsConfig, label_delay_days: int, label: pl.Series, time: pl.Series | None, card: pl.Series | None
+    config: TimeWindowsConfig,
+    label_delay_days: int,
+    label: pl.Series,
+    time: pl.Series | None,
+    card: pl.Series | None,
+    label_time: pl.Series | None = None,
 ) -> RowSplit:
     assert time is not None
     least_shift = config.test_days + label_delay_days
@@ -80,9 +85,14 @@ def _time_windows(
     day, start = _days(time, config.train_start, "split.train_start")
     cards = card if config.drop_known_cards else None
     frauds = label.to_numpy()
-    train, test = _layout(config, label_delay_days, day, start, frauds, cards)
+    known_from = day + label_delay_days
+    if label_time is not None:
+        _, length = clock(time)
+        known_from = known_moments(label_delay_days, time, label_time) // length
+    days = day, known_from
+    train, test = _layout(config, label_delay_days, days, start, frauds, cards)
     selection_train, validation = _layout(
-        config, label_delay_days, day, start - config.validation_shift_days, frauds, cards
+        config, label_delay_days, days, start - config.validation_shift_days, frauds, cards
     )
     return RowSplit(selection_train, validation, train, test)
 
@@ -102,15 +112,21 @@ def _days(time: pl.Series, named: str, key: str) -> tuple[np.ndarray, int]:
 
 
 def _layout(
-    config: TimeWindowsConfig, delay_days: int, day: np.ndarray, start: int, label: np.ndarray, card: pl.Series | None
+    config: TimeWindowsConfig,
+    delay_days: int,
+    days: tuple[np.ndarray, np.ndarray],
+    start: int,
+    label: np.ndarray,
+    card: pl.Series | None,
 ) -> tuple[Rows, Rows]:
     """Training and test rows of one layout: training days, delay, test days.
 
-    On test day i the cards with a fraud between the first training day and (last training day + i) are known, since
-    a label is known ``delay_days`` later; their transactions are left out (Fraud Detection Handbook, chapter 5), those
-    without a card never.
+    ``days`` are the day of each row and that on which its label is known, ``delay_days`` later where nothing else is
+    said. On test day i the cards with a fraud since the first training day that was known by the day before are left
+    out (Fraud Detection Handbook, chapter 5), transactions without a card never.
     ``known_card_days`` counts from later than the first training day, so that longer training has the same test rows.
     """
+    day, known_from = days
     last_train = start + config.train_days - 1
     first_test = last_train + delay_days + 1
     train = np.flatnonzero((day >= start) & (day <= last_train))
@@ -119,15 +135,15 @@ def _layout(
         since = start if config.known_card_days is None else last_train - config.known_card_days + 1
         frauds = (day >= max(start, since)) & (label == 1)
         # As Polars has it: a missing card equals no other, whereas NumPy's NaN would equal each other in a join.
-        frauds_of = pl.DataFrame({"card": card.filter(pl.Series(frauds)), "day": day[frauds]})
-        first_fraud = frauds_of.group_by("card").agg(first=pl.col("day").min())
+        frauds_of = pl.DataFrame({"card": card.filter(pl.Series(frauds)), "known": known_from[frauds]})
+        first_fraud = frauds_of.group_by("card").agg(first=pl.col("known").min())
         first = pl.DataFrame({"card": card[test]}).join(first_fraud, on="card", how="left", maintain_order="left")
-        known = first["first"].to_numpy() <= last_train + (day[test] - first_test)  # null -> NaN -> False
+        known = first["first"].to_numpy() < day[test]  # null -> NaN -> False
         test = test[~known]
     return train, test
 
 
-TIME_WINDOWS = SplitPart(_time_windows, refits=True)
+TIME_WINDOWS = SplitPart(_time_windows, refits=True, label_times=True)
 TIME_FRACTION = SplitPart(_time_fraction)
 TIME_SPANS = SplitPart(_time_spans)
 RANDOM = SplitPart(_random, needs_time=False)

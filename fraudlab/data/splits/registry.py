@@ -41,7 +41,12 @@ def register_split(name: str, make: MakeSplit, settings: type, **declared: Any) 
 
 
 def split_rows(
-    config: Any, label_delay_days: int, label: pl.Series, time: pl.Series | None, card: pl.Series | None
+    config: Any,
+    label_delay_days: int,
+    label: pl.Series,
+    time: pl.Series | None,
+    card: pl.Series | None,
+    label_time: pl.Series | None = None,
 ) -> RowSplit:
     """Split the rows of a table sorted by time.
 
@@ -54,6 +59,7 @@ def split_rows(
         label: 0/1 of every row.
         time: date, datetime or number of seconds of every row; only a random split can do without.
         card: who pays; needed to leave out cards known to be compromised.
+        label_time: when each label became known, on the clock of ``time``; where missing, after ``label_delay_days``.
 
     Raises:
         UserError: the split leaks, needs a column that is not there, or leaves a part without rows or frauds.
@@ -61,9 +67,10 @@ def split_rows(
     part = SPLITS[config.name]
     if part.needs_time and time is None:
         raise UserError(f"split={config.name} needs a time column: name one (data.time=...) or ask for split=random")
-    split = part.make(config, label_delay_days, label, time, card)
+    row_by_row = {"label_time": label_time} if part.label_times else {}
+    split = part.make(config, label_delay_days, label, time, card, **row_by_row)
     if part.needs_time and time is not None:
-        split = known_rows(split, label_delay_days, time)
+        split = known_rows(split, label_delay_days, time, label_time)
     frauds = label.to_numpy()
     for name in ("selection_train", "validation", "train", "test"):
         rows: Rows = getattr(split, name)

@@ -13,7 +13,7 @@ BEYOND_INT64 = (pl.UInt64, pl.Int128, pl.UInt128)
 def value_of(name: str, dtype: pl.DataType, role: Role, spelling: Spelling, time: TimeFormat) -> pl.Expr:
     """Column ``name`` as its role wants it; a value that cannot be turned becomes null."""
     value = pl.col(name)
-    if role == "label":
+    if role in ("label", "label_time"):
         return value
     if role == "time":
         return time.values(value, dtype)

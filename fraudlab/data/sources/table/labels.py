@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from fraudlab.data.sources.table.times import TimeFormat
+from fraudlab.data.sources.table.times import settle as settle_time
 from fraudlab.errors import UserError
 from fraudlab.features.categories import word
 from fraudlab.features.values import as_text, clean, is_text
@@ -138,3 +140,21 @@ def _neither(name: str, others: Sequence[str], missing: int, shown: str, genuine
 
 def _named(others: Sequence[str], missing: int) -> str:
     return ", ".join([*others[:_SHOWN], *(["nothing"] if missing else [])])
+
+
+def known_when(
+    frame: pl.LazyFrame, name: str | None, zone: str | None, immature: str
+) -> tuple[TimeFormat, pl.LazyFrame, list[str]]:
+    """How ``data.label_time`` is read, the rows that are kept, and what to say of those not known yet."""
+    form = TimeFormat(zone=zone)
+    if name is None:
+        return form, frame, []
+    form, notes = settle_time(frame, name, form)
+    notes = [note.replace("data.time=", "data.label_time=") for note in notes]
+    unknown = frame.select(pl.col(name).null_count()).collect(engine="streaming").item()
+    if unknown:
+        done = "are left out" if immature == "leave_out" else "count as genuine, known after label_delay_days"
+        notes.append(
+            f"{unknown:,} rows whose label is not known yet ({name} is missing) {done}: data.immature={immature}"
+        )
+    return form, frame.filter(pl.col(name).is_not_null()) if immature == "leave_out" else frame, notes

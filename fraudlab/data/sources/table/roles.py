@@ -36,6 +36,7 @@ def given(config: TableConfig, columns: Collection[str]) -> dict[str, Role]:
         ("card", config.card),
         ("terminal", config.terminal),
         ("amount", config.amount),
+        ("label_time", config.label_time),
     )
     asked += [(f"data.{role}", role, name) for role, name in one_column if name is not None]
     many: tuple[tuple[Role, list[str]], ...] = (
@@ -81,7 +82,7 @@ def settle(
         unnamed: columns that no header names.
     """
     types = frame.collect_schema()
-    makes = {name for name in config.derive if fixed.get(name) in ("label", "time", "amount", "id")}
+    makes = {name for name in config.derive if fixed.get(name) in ("label", "label_time", "time", "amount", "id")}
     sources = read_by(config.derive, makes) - makes
     roles: dict[str, Role] = {}
     left_out: dict[str, list[str]] = {}

@@ -103,7 +103,7 @@ def check_head(config: TableConfig, files: Sequence[Found]) -> None:
 
 def _named(config: TableConfig) -> set[str]:
     """The columns that the settings name."""
-    one = (config.label, config.id, config.time, config.card, config.terminal, config.amount)
+    one = (config.label, config.label_time, config.id, config.time, config.card, config.terminal, config.amount)
     return {
         *(name for name in one if name is not None),
         *config.categorical,
@@ -182,10 +182,17 @@ def _settled(
         time, said = times.settle(frame, config.time, time)
         notes += said
 
+    label_form, frame, said = labels.known_when(frame, config.label_time, config.time_zone, config.immature)
+    notes += said
     types = frame.collect_schema()
     spelling = spelling_of(config)
     values = {name: value_of(name, types[name], role, spelling, time) for name, role in kept.items()}
     values[config.label] = label.values(text)
+    if config.label_time is not None:
+        values[config.label_time] = label_form.values(pl.col(config.label_time), types[config.label_time])
+        if config.immature == "genuine":
+            known = pl.col(config.label_time).is_not_null()
+            values[config.label] = pl.when(known).then(values[config.label]).otherwise(0).cast(pl.Int8)
     as_read = _as_read(columns, kept, types, config)
     nulls = _check(frame, kept, values, config)
     dates = config.time is not None and not frame.select(values[config.time]).collect_schema().dtypes()[0].is_numeric()
@@ -215,12 +222,17 @@ def _settled(
         for name, dtype in made.collect_schema().items()
     )
     # Whole numbers beyond 64 bits have another type in the table, which a file and a record are to have too.
-    own = {c.name: c.type for c in table if c.role != "time" and c.name not in config.derive}
-    known = [
+    own = {c.name: c.type for c in table if c.role not in ("time", "label_time") and c.name not in config.derive}
+    raw_columns = [
         replace(c, type=own.get(c.name, c.type)) for c in columns if c.name != config.label or c.name in config.derive
     ]
     reading = Reading(
-        tuple(known), as_read, dict(config.derive), asdict(spelling_of(config)), asdict(time), asdict(layout_of(config))
+        tuple(raw_columns),
+        as_read,
+        dict(config.derive),
+        asdict(spelling_of(config)),
+        asdict(time),
+        asdict(layout_of(config)),
     )
     return _Table(made, TableSchema(config.name, table, reading=reading), notes)
 
@@ -285,7 +297,7 @@ def _check(
     """Refuse what cannot be trained on; gives the number of missing values of each column, in one pass."""
     id_ = config.id or ROW_ID
     text = [name for name, dtype in frame.collect_schema().items() if is_text(dtype)]
-    parsed = [name for name in kept if name in text and kept[name] in ("time", "numeric", "amount")]
+    parsed = [name for name in kept if name in text and kept[name] in ("time", "label_time", "numeric", "amount")]
     unread = (pl.col(name).filter(pl.col(name).is_not_null() & values[name].is_null()).first() for name in parsed)
     types = frame.select(value.alias(name) for name, value in values.items()).collect_schema()
     finite = [name for name in kept if kept[name] in ("time", "amount") and types[name].is_float()]
@@ -302,8 +314,8 @@ def _check(
     for name, value in facts["unread"].items():
         if name in parsed and value is not None:
             raise UserError(
-                f"data.time={name}: {value!r} is no time in the form of the others"
-                if kept[name] == "time"
+                f"data.{kept[name]}={name}: {value!r} is no time in the form of the others"
+                if kept[name] in ("time", "label_time")
                 else f"column {name} is {kept[name]} but holds {value!r}, which is no number; if that means missing, "
                 "add it to data.missing_values, else give the column another role"
             )
