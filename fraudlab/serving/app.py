@@ -45,6 +45,7 @@ ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _MOST_PROBLEMS = 20
 _RETRY_AFTER = (b"retry-after", b"1")
+_LARGE = 2**16  # bytes of a body, of which one is checked in a turn of the event loop
 _LOOK_AGAIN = 0.1  # seconds between two looks at whether the server is ready
 _READABLE = frozenset(["read", "score"])  # who asks for scores may read what they rest on
 _LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -110,6 +111,7 @@ class Middleware:
     def __init__(self, app: ASGIApp, parts: Parts) -> None:
         self._app = app
         self._parts = parts
+        self._one_large = asyncio.Lock()
         self._routes = {
             "/predict": _Route("POST", frozenset(["score"]), self._predict),
             "/labels": _Route("POST", frozenset(["label"]), self._labels),
@@ -271,7 +273,12 @@ class Middleware:
             async with asyncio.timeout(parts.settings.timeout):
                 body = await read_body(asked.scope, asked.receive, parts.settings.max_body_bytes, parts.admission)
                 stage = "work"
-                checked = self._checked(check, body, asked.key.name)
+                if len(body) > _LARGE:
+                    async with self._one_large:  # or else many of them, all there at once, would hold up all others
+                        await asyncio.sleep(0)
+                        checked = self._checked(check, body, asked.key.name)
+                else:
+                    checked = self._checked(check, body, asked.key.name)
                 sent = time.perf_counter()
                 count = len(checked.records)
                 if not keep:
