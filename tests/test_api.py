@@ -106,8 +106,8 @@ def test_compose_gives_typed_settings_and_refuses_what_is_not_there() -> None:
     assert isinstance(settings, config.TrainConfig)
     assert (settings.model.name, settings.trainer["max_epochs"]) == ("mlp", 3)
     assert isinstance(compose("run=x", command="evaluate"), config.EvaluateConfig)
-    with pytest.raises(UserError, match="Did you mean model"):
-        compose("modell=mlp")
+    with pytest.raises(UserError, match="Did you mean optimizer"):
+        compose("optimizr=adam")
     with pytest.raises(UserError, match="at least 1"):
         compose("model.n_d=0")
 
