@@ -179,36 +179,27 @@ class Run:
 @contextmanager
 def _composed(command: str, overrides: Sequence[str], folder: Path, config_dir: str | Path | None) -> Iterator[Any]:
     """The typed settings of a command, with Hydra's own known inside as in the command."""
-    import hydra
-    from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     from fraudlab import config as settings
-    from fraudlab.cli import HYDRA_VERSION_BASE, conf_dir, explain
-    from fraudlab.config.overrides import literal, literal_text
+    from fraudlab.config import composition
+    from fraudlab.config.overrides import literal
 
     settings.register()
-    words = [*overrides, literal("paths.output_dir", folder)]
-    if config_dir is not None:
-        words.append(f"hydra.searchpath=[{literal_text(f'file://{Path(config_dir).absolute()}')}]")
-    hydra_before, config_before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
-    GlobalHydra.instance().clear()
+    added = None if config_dir is None else str(config_dir)
+    composed = composition.compose(command, [*overrides, literal("paths.output_dir", folder)], added)
+    plain = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(composed)
     try:
         try:
-            with hydra.initialize_config_dir(str(conf_dir()), version_base=HYDRA_VERSION_BASE):
-                composed = hydra.compose(command, words, return_hydra_config=True)
-            plain = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-            HydraConfig.instance().set_config(composed)
             typed = settings.typed(command, plain)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise UserError(explain(error, command, overrides)) from error
+        except composition.REFUSALS as error:
+            raise UserError(composition.explain(error, command, overrides, added)) from error
         yield typed
     finally:
-        GlobalHydra.instance().hydra = hydra_before
-        HydraConfig.instance().cfg = config_before
+        HydraConfig.instance().cfg = before
 
 
 def _new_folder() -> Path:

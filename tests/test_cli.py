@@ -1,16 +1,20 @@
 """Commands answer mistakes with one message, status 1 and no traceback."""
 
+import dataclasses
 from pathlib import Path
 
 import hydra
 import pytest
+import yaml
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fraudlab import config
-from fraudlab.cli import _keys, explain
+from fraudlab.config.composition import _keys, compose, explain
 from fraudlab.config.renamed import RENAMED
+from fraudlab.errors import UserError
 from tests.conftest import Command
 
 
@@ -78,6 +82,87 @@ def test_a_wrong_key_in_a_users_own_yaml_is_named(command: Command, tmp_path: Pa
     assert "does not exist" not in done.stderr
 
 
+OWN = """# @package _global_
+defaults:
+  - override /data: table
+  - override /features: columns
+  - override /split: time_fraction
+data: {path: claims.csv, label: outcome}
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "said", "never"),
+    [
+        ("data.path=x=1.csv", ["mismatched input '='", "data.path='\"'\"'x=1.csv'"], "is no setting"),
+        ("trainer.max_epoch=2", ["Could not override 'trainer.max_epoch'", "trainer.max_epochs"], "data.path"),
+        ("model=tabnett", ["Could not find 'model/tabnett'", "there are: catboost", "Did you mean tabnet?"], "base_"),
+        ("experiment=claim", ["Could not find 'experiment/claim'", "Did you mean claims?"], "is no setting"),
+        ("split.delay_days=3", ["Could not override 'split.del", "delay_days is called label_delay_days now"], "mean"),
+        ("+seedd=3", ["Key 'seedd' not in", "seedd is no setting. Did you mean seed"], "claims"),
+        ("model.n_d=abc", ["model.n_d=abc", "Integer"], "is no setting"),
+        ("resume=nowhere", ["nowhere is no run folder", "outputs/train/"], "hydra.run.dir"),
+    ],
+)
+def test_hydras_reason_comes_first_and_a_users_own_yaml_is_known(
+    command: Command, tmp_path: Path, override: str, said: list[str], never: str
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "claims.yaml").write_text(OWN)
+    experiment = [] if override.startswith("experiment") else ["experiment=claims"]
+    done = command("train", "--config-dir", str(tmp_path), *experiment, override, cwd=tmp_path)
+    assert done.returncode == 1
+    assert said[0] in done.stderr.splitlines()[0]
+    assert all(words in done.stderr for words in said)
+    assert never not in done.stderr
+    assert "claims does not exist" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_processes_that_would_name_a_folder_each_are_refused(command: Command, tmp_path: Path) -> None:
+    done = command("train", cwd=tmp_path, env={"WORLD_SIZE": "2"})
+    assert done.returncode == 1
+    assert "name it, hydra.run.dir=outputs/train/<any name>" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("train", []),
+        ("train", ["data=ieee_cis_simulated"]),
+        ("train", ["data=ieee_cis", "features=columns", "model=mlp"]),
+        ("train", ["experiment=ieee_cis", "data=ieee_cis_simulated"]),
+        ("pretrain", ["data=ieee_cis_simulated"]),
+        ("prepare", ["data=ieee_cis_simulated"]),
+        ("select", ["data=ieee_cis_simulated"]),
+    ],
+)
+def test_a_notebook_composes_what_the_command_line_does(command: Command, name: str, overrides: list[str]) -> None:
+    config.register()
+    done = command(name, "--cfg", "job", *overrides, "paths.output_dir=out")
+    assert done.returncode == 0, done.stderr
+    typed = yaml.safe_load(done.stdout)
+    data_dir = typed["paths"]["data_dir"]
+    with hydra.initialize(version_base="1.3", config_path=None):
+        by_hydra = hydra.compose(name, [*overrides, "paths.output_dir=out", f"paths.data_dir={data_dir}"])
+    by_us = compose(name, [*overrides, "paths.output_dir=out", f"paths.data_dir={data_dir}"])
+    plain = OmegaConf.masked_copy(by_us, [key for key in by_us if key != "hydra"])
+    assert OmegaConf.to_container(by_hydra) == OmegaConf.to_container(plain) == typed
+    if "data=ieee_cis_simulated" in overrides:
+        assert typed["features"]["name"] == "ieee_cis"
+
+
+def test_composing_leaves_hydra_as_it_was(hydra_conf: None) -> None:
+    before = GlobalHydra.instance().hydra
+    assert compose("train", ["paths.output_dir=out"]).model.name == "tabnet"
+    with pytest.raises(UserError, match=r"model\.n_d"):
+        compose("train", ["model.nd=3"])
+    with pytest.raises(UserError, match="there is no folder nowhere"):
+        compose("train", [], "nowhere")
+    assert GlobalHydra.instance().hydra is before
+
+
 @pytest.mark.usefixtures("hydra_conf")
 @pytest.mark.parametrize("typed", ["model.width=3", "+model.width=3", "~model.width"])
 def test_a_renamed_key_is_refused_with_the_new_one(monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
@@ -90,5 +175,7 @@ def test_a_renamed_key_is_refused_with_the_new_one(monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("hydra_conf")
 def test_every_renamed_key_is_gone_and_its_new_one_there() -> None:
     keys = [key for name in config.COMMANDS for key in _keys(OmegaConf.to_container(hydra.compose(name)))]
+    options = [(group, option) for group, options in config.SCHEMAS.items() for option in options.values()]
+    keys += [f"{group}.{field.name}" for group, option in options for field in dataclasses.fields(option)]
     assert not set(RENAMED) & set(keys)
     assert set(RENAMED.values()) <= set(keys)

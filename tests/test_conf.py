@@ -100,12 +100,12 @@ def test_registry_names_are_modules_with_tests() -> None:
         assert [*(tests / "models").glob(f"**/test_{name}.py"), *(tests / "models" / name).glob("test_*.py")]
 
 
-@pytest.mark.parametrize("recipe", sorted(file.stem for file in (conf_dir() / "recipe").glob("*.yaml")))
-def test_every_recipe_is_that_of_its_experiment_and_model(recipe: str) -> None:
-    experiment, model = recipe.rsplit("_", 1)
+@pytest.mark.parametrize("recipe", sorted((conf_dir() / "recipe").glob("*/*.yaml")), ids=lambda path: str(path)[-30:])
+def test_every_recipe_is_that_of_its_experiment_and_model(recipe: Path) -> None:
+    experiment, model = recipe.parent.name, recipe.stem
     plain = compose("train", f"experiment={experiment}", f"model={model}")
     typed = config.typed("train", plain)
-    chosen = yaml.safe_load((conf_dir() / "recipe" / f"{recipe}.yaml").read_text())
+    chosen = yaml.safe_load(recipe.read_text())
     if MODELS[typed.model.name].kind == "network":
         assert typed.batch_size == chosen["batch_size"]
         assert typed.trainer["max_epochs"] == chosen["trainer"]["max_epochs"]

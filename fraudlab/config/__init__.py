@@ -9,7 +9,6 @@ against those classes' signatures by :mod:`fraudlab.config.plumbing`.
 ``conf/<group>/<option>.yaml`` extends its schema through ``defaults: [base_<name>, _self_]``.
 """
 
-from pathlib import Path
 from typing import Any
 
 from fraudlab.config import data, features, loss, model, split
@@ -68,7 +67,6 @@ from fraudlab.errors import UserError
 
 __all__ = [
     "COMMANDS",
-    "GOES_WITH",
     "SCHEMAS",
     "CatBoostConfig",
     "ColumnsFeaturesConfig",
@@ -118,9 +116,6 @@ SCHEMAS: dict[str, dict[str, type]] = {
     group.__name__.rpartition(".")[2]: group.OPTIONS for group in (data, features, split, model, loss)
 }
 """The options of each product group, by the group's module."""
-# What data=<option> stands for besides, as the default experiment, features and split are the handbook's.
-_WITH_IEEE_CIS = {"experiment": "ieee_cis", "features": "ieee_cis", "split": "four_months_gap"}
-GOES_WITH = {"ieee_cis": _WITH_IEEE_CIS, "ieee_cis_simulated": _WITH_IEEE_CIS}
 COMMANDS: dict[str, type] = {
     "train": TrainConfig,
     "pretrain": PretrainConfig,
@@ -139,11 +134,16 @@ COMMANDS: dict[str, type] = {
 
 
 def register() -> None:
-    """Make the schemas known to Hydra as ``<group>/base_<option>`` and ``base_<command>``, and ``${stem:<path>}``."""
-    from hydra.core.config_store import ConfigStore
-    from omegaconf import OmegaConf
+    """Make Hydra compose as the commands do, in any program.
 
-    OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
+    The schemas are known as ``<group>/base_<option>`` and ``base_<command>``;
+    :mod:`fraudlab.config.composition` adds the folder ``conf/`` and the resolvers that it uses.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    from fraudlab.config import composition
+
+    composition.register()
     store = ConfigStore.instance()
     for command, schema in COMMANDS.items():
         store.store(name=f"base_{command}", node=schema)

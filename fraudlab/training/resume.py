@@ -83,7 +83,7 @@ def begin(run: RunFolder, facts: Mapping[str, Any], *, resumed: bool) -> dict[st
         if before.get(what, now[what]) != now[what]:
             log.warning("other %s than when the run began: it ends like another draw, as with another seed", what)
     if resumed:
-        now |= {key: before[key] for key in ("command", "experiment") if key in before}
+        now |= {key: before[key] for key in ("command", "experiment", "recipe") if key in before}
         now["resumed"] = before.get("resumed", 0) + 1
     if rank() == 0:
         run.write_provenance(now)

@@ -7,13 +7,11 @@ from typing import Any
 import hydra
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from fraudlab import config
-from fraudlab.cli import explain, goes_with_the_data
 from fraudlab.config import TrainConfig
+from fraudlab.config.composition import REFUSALS, explain
 from fraudlab.errors import UserError
 from fraudlab.tuning.definition import Definition
 from fraudlab.tuning.space import Setting
@@ -30,11 +28,11 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     Raises:
         UserError: a setting does not exist or cannot have its value; the nearest key is named.
     """
-    given = [*overrides, *goes_with_the_data("train", overrides), "paths.output_dir=."]
+    given = [*overrides, "paths.output_dir=."]
     try:
         return hydra.compose("train", given, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error, "train", overrides)) from error
+    except REFUSALS as error:
+        raise UserError(explain(error, "train", overrides, config_dir())) from error
 
 
 def typed(composed: DictConfig, overrides: Sequence[str]) -> TrainConfig:
@@ -45,8 +43,8 @@ def typed(composed: DictConfig, overrides: Sequence[str]) -> TrainConfig:
     """
     try:
         settings: TrainConfig = config.typed("train", _without_hydra(composed))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explain(error, "train", overrides)) from error
+    except REFUSALS as error:
+        raise UserError(explain(error, "train", overrides, config_dir())) from error
     return settings
 
 
@@ -117,7 +115,7 @@ def experiment(overrides: Sequence[str], tried: str) -> str:
 
 def config_dir() -> str | None:
     """The folder that the command's ``--config-dir`` names, which trials get too."""
-    for source in HydraConfig.get().runtime.config_sources:
+    for source in HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else ():
         if source.provider == "command-line":
             return str(source.path)
     return None

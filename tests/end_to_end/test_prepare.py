@@ -18,7 +18,7 @@ def test_prepare_says_what_it_wrote(command: Command, tmp_path: Path) -> None:
 
 def test_prepare_encodes_what_a_training_then_finds(command: Command, tmp_path: Path) -> None:
     data = ("data=ieee_cis_simulated", "data.rows=3000")
-    done = command("prepare", *data)
+    done = command("prepare", *data, "split=four_months_gap")
     assert done.returncode == 0, done.stderr
     for said in ("3,000, simulated data", "columns    435", "time       day 1.0", "45.", "244 numeric", "drift "):
         assert said in done.stdout
