@@ -18,9 +18,11 @@ from fraudlab.bundle.reading import InputReading
 from fraudlab.errors import UserError
 from fraudlab.features import registry
 from fraudlab.features.encoder import Arrays, TableEncoder
+from fraudlab.features.narrow import NARROW
 from fraudlab.schema import TableSchema
 
 GOLDEN_TOLERANCE = 1e-6
+_MOST_SINGLE = float(np.finfo(np.float32).max)
 _BLOCK = 128  # rows of one call: what the model computes of them stays in the processor's cache
 Record = Mapping[str, Any]
 
@@ -72,6 +74,10 @@ class Bundle:
         self.lookups = {
             path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in folder.glob("look_ups/*.npy")
         }
+        for field in self.schema["fields"]:  # what its table held in single precision has limits that the contract says
+            if field["type"] == "number" and field["name"] in self.lookups.get(NARROW, ()):
+                field["minimum"] = -_MOST_SINGLE if field["minimum"] is None else field["minimum"]
+                field["maximum"] = _MOST_SINGLE if field["maximum"] is None else field["maximum"]
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         try:
