@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fraudlab.errors import UserError
 from fraudlab.features.values import RawColumns, Spelling
 from fraudlab.schema import Column, Reading, TableSchema
 
@@ -49,7 +50,12 @@ class InputReading:
 
         one = {name: read.get(name) for name in {**self._types, **read}}
         rows = pl.DataFrame({n: [v] for n, v in one.items()}, schema_overrides=_dtypes(self._types, one), strict=False)
-        return self.derived(rows.lazy()).collect().row(0, named=True)
+        try:
+            return self.derived(rows.lazy()).collect().row(0, named=True)
+        except pl.exceptions.PolarsError as error:
+            from fraudlab.data.sources.table.derive import failed
+
+            raise failed(rows.lazy(), self._reading.derive, error) or UserError(f"data.derive: {error}") from error
 
     def of_rows(self, rows: "pl.LazyFrame") -> "pl.LazyFrame":
         """The columns of a file's rows, some of whose raw columns may be missing."""

@@ -171,6 +171,18 @@ def test_derived_columns_are_made_of_files_and_records(
     assert fields - {"row_id"} <= set(records[0])
 
 
+def test_a_value_of_which_nothing_can_be_derived_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("t,a,fraud\n1/13/2024,1,0\n1/14/2024,2,1\n")
+    config = TableConfig(path=str(tmp_path / "t.csv"), label="fraud", derive={"day": "STRPTIME(t, '%m/%d/%Y')",
+                         "weekday": "EXTRACT(isodow FROM day)"})  # fmt: skip
+    bundle, _, _ = bundle_of(tmp_path, config)
+    with pytest.raises(UserError, match=r"data\.derive\.day: conversion .*failed.*14\.1\.2024"):
+        bundle.predict([{"t": "14.1.2024", "a": 1}])
+    (tmp_path / "o.csv").write_text("t,a\n14.1.2024,1\n")
+    with pytest.raises(UserError, match="o.csv cannot be read: conversion .*14.1.2024"):
+        score_file(bundle, tmp_path / "o.csv", tmp_path / "scores.csv")
+
+
 def test_files_of_other_forms_are_scored_alike(tmp_path: Path) -> None:
     rows = {"Balance": [5.0, None, 12.5], "Kind": ["C ", "A", "B"], "fraud": [0, 1, 0]}
     frame = pl.DataFrame(rows)
