@@ -25,7 +25,10 @@ class TimeWindowsConfig:
 
 @dataclass
 class TimeFractionConfig:
-    """``split=time_fraction``: the last rows are the test, those before them the validation."""
+    """``split=time_fraction``: the last rows are the test, those before them the validation.
+
+    The tested model learns from all rows before the test whose labels are known by then, the validation's too.
+    """
 
     name: str = "time_fraction"
     validation: float = 0.15
@@ -39,6 +42,7 @@ class TimeFractionConfig:
 class TimeSpansConfig:
     """``split=time_spans``: training up to one day, test from a later one; validation is the end of the training.
 
+    The tested model learns from all training rows whose labels are known when the test begins, the validation's too.
     Days are dates, or numbers of days where time is a number of seconds; each span ends before the day named.
     """
 
@@ -56,7 +60,7 @@ class TimeSpansConfig:
 class FourMonthsGapConfig(TimeSpansConfig):
     """``split=four_months_gap``, IEEE-CIS: train December to March, leave out April, test May.
 
-    417,559, 83,655 and 89,326 rows. Days count from 2017-11-30, the usual reading of TransactionDT.
+    417,559, 83,655 and 89,326 rows; the last fifth of the training is the validation. Days count from 2017-11-30, the usual reading of TransactionDT.
     """
 
     name: str = "four_months_gap"
@@ -86,7 +90,10 @@ class RollingOriginConfig(TimeSpansConfig):
 
 @dataclass
 class ThreeQuartersConfig(TimeFractionConfig):
-    """``split=three_quarters``, IEEE-CIS: train on the first 75 % of the rows, test on the last 25 % (Deotte)."""
+    """``split=three_quarters``, IEEE-CIS: train on the first 75 % of the rows, test on the last 25 % (Deotte).
+
+    With ``label_delay_days=0``; else without those of the last days before the test.
+    """
 
     name: str = "three_quarters"
     test: float = 0.25

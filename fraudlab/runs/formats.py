@@ -51,7 +51,14 @@ def _from_3(settings: Settings) -> Settings:
     return settings
 
 
-UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3)
+def _from_4(settings: Settings) -> Settings:
+    """Only split=time_windows fitted again, on the rows before the test, once validation had chosen the epoch."""
+    if "refit" in settings and settings["split"]["name"] != "time_windows":
+        return {**settings, "refit": False}
+    return settings
+
+
+UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3, _from_4)
 """One function a version: the first takes settings from format 1 to 2, the next from 2 to 3.
 
 They get the settings of a run, or what a checkpoint rebuilds its network from: there too the network's own settings are

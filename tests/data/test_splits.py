@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudlab.config import (
+    FDBConfig,
     FourMonthsGapConfig,
     RandomConfig,
     RollingOriginConfig,
+    ThreeQuartersConfig,
     TimeFractionConfig,
     TimeSpansConfig,
     TimeWindowsConfig,
@@ -84,15 +86,17 @@ def test_the_published_protocol_has_the_published_rows(shared_data: Path) -> Non
 def test_fractions_cover_each_row_once(config, caplog: pytest.LogCaptureFixture) -> None:
     label, time, _ = table(1000, 10, 5, 0)
     split = split_rows(config, 0, label, time, None)
-    parts = [split.train, split.validation, split.test]
+    parts = [split.selection_train, split.validation, split.test]
     assert sorted(np.concatenate(parts).tolist()) == list(range(1000))
     assert [len(part) for part in parts] == [700, 150, 150]
-    assert not split.refit
     if config.name == "random":
         assert "mixes past and future" in caplog.text
+        assert not split.refit
     else:
-        assert split.train[-1] < split.validation[0]
+        assert split.selection_train[-1] < split.validation[0]
         assert split.validation[-1] < split.test[0]
+        assert split.train.tolist() == list(range(850))
+    assert not len(split.recent)
 
 
 def test_seconds_serve_as_time() -> None:
@@ -156,12 +160,64 @@ def test_spans_end_and_begin_on_the_days_named(as_seconds: bool) -> None:
         time = (time - datetime(2020, 1, 1)).dt.total_seconds()
     named = {key: str(d) if as_seconds else str(START + timedelta(days=d)) for key, d in names.items()}
     split = split_rows(TimeSpansConfig(**named, validation=0.25), 0, label, time, None)
-    known = np.concatenate([split.train, split.validation])
+    known = np.concatenate([split.selection_train, split.validation])
     assert np.array_equal(known, np.flatnonzero(day < 20))
+    assert np.array_equal(known, split.train)
     assert len(split.validation) == round(len(known) / 4)
-    assert split.train.max() < split.validation.min()
+    assert split.selection_train.max() < split.validation.min()
     assert np.array_equal(split.test, np.flatnonzero((day >= 25) & (day < 33)))
-    assert not split.refit
+    assert split.refit
+
+
+@pytest.mark.parametrize(
+    ("config", "first", "end"),
+    [
+        (TimeFractionConfig(test=0.25), 0, 45),
+        (ThreeQuartersConfig(), 0, 45),
+        (FDBConfig(), 0, 57),
+        (TimeSpansConfig(train_until="2020-02-10", test_from="2020-02-10"), 0, 40),
+        (TimeSpansConfig(train_until="2020-02-10", test_from="2020-02-20"), 0, 50),
+        (TimeWindowsConfig(train_start="2020-01-20", train_days=10, drop_known_cards=False), 19, 36),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_the_tested_model_learns_up_to_the_delay_and_is_seen_on_what_follows(config, first: int, end: int) -> None:
+    """Of 60 days of 1,000 rows each: training, then rows with unknown labels, then, from day ``end`` on, the test."""
+    label, time, card = table(60_000, 60, 3000, 4)
+    day = (time - datetime(2020, 1, 1)).dt.total_seconds().to_numpy() / 86400
+    split = split_rows(config, 7, label, time, card)
+    named = config.train_until if config.name == "time_spans" else None
+    until = min(end - 7, (date.fromisoformat(named) - START).days) if named else end - 7
+    assert day[split.train].min() == pytest.approx(first, abs=0.01)
+    assert day[split.train].max() == pytest.approx(until, abs=0.05)
+    assert day[split.test].min() == pytest.approx(end, abs=0.05)
+    assert len(split.train) == pytest.approx(1000 * (until - first), rel=0.05)
+    assert day[split.validation].max() <= until
+    assert split.refit
+    assert np.array_equal(split.recent, np.arange(split.train[-1] + 1, split.test[0]))
+
+
+def test_recent_rows_of_time_windows_leave_out_known_cards_as_the_test_does() -> None:
+    label, time, card = table(20_000, 60, 2000, 5)
+    split = split_rows(TimeWindowsConfig(train_start="2020-01-20", train_days=10), 7, label, time, card)
+    day = [(d - START).days for d in time.dt.date().to_list()]
+    label, card = label.to_numpy(), card.to_numpy()
+    frauds: dict[int, list[int]] = {}
+    for row in np.flatnonzero(label):
+        frauds.setdefault(card[row], []).append(day[row])
+    # Days 29 to 35 as test days of a layout whose ten training days begin a week earlier, on day 12.
+    expected = [
+        row
+        for row in range(20_000)
+        if 29 <= day[row] <= 35 and not any(12 <= d <= 21 + day[row] - 29 for d in frauds.get(card[row], ()))
+    ]
+    assert split.recent.tolist() == expected
+
+
+def test_few_recent_rows_are_none() -> None:
+    label, time, _ = table(8000, 60, 5, 6)  # some 930 in seven days
+    assert not len(split_rows(TimeFractionConfig(), 7, label, time, None).recent)
+    assert len(split_rows(TimeFractionConfig(), 9, label, time, None).recent) > 1000
 
 
 @pytest.mark.parametrize("spans", [("20", "15", None), ("20", "25", "25"), ("20", "25", "24")])
@@ -187,5 +243,6 @@ def test_months_of_ieee_cis() -> None:
         (RollingOriginConfig(fold=2), {"12", "01"}, {"03"}),
     ):
         split = split_rows(config, 0, label, seconds, None)
-        assert set(months[np.concatenate([split.train, split.validation])]) == known
+        assert set(months[split.train]) == known
+        assert np.array_equal(split.train, np.concatenate([split.selection_train, split.validation]))
         assert set(months[split.test]) == tested

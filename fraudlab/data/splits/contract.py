@@ -1,11 +1,12 @@
 """What every split takes and gives."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 Rows = np.ndarray  # int64, increasing positions in the table
+NO_ROWS: Rows = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -14,12 +15,16 @@ class RowSplit:
 
     A model is chosen by fitting ``selection_train`` and scoring ``validation``; the model that is tested on
     ``test`` learns from ``train``. Where the two training sets are one, a single fit does both.
+
+    ``recent`` are rows between ``train`` and ``test``, whose labels are not known yet when the test begins: what the
+    tested model's scores are like is seen on them. They are chosen as test rows are; fewer than 1,000 are left out.
     """
 
     selection_train: Rows
     validation: Rows
     train: Rows
     test: Rows
+    recent: Rows = field(default_factory=lambda: NO_ROWS)
 
     @property
     def refit(self) -> bool:

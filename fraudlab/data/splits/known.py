@@ -5,9 +5,11 @@ import logging
 import numpy as np
 import polars as pl
 
-from fraudlab.data.splits.contract import Rows, RowSplit
+from fraudlab.data.splits.contract import NO_ROWS, Rows, RowSplit
 
 log = logging.getLogger(__name__)
+
+_LEAST_RECENT = 1000  # alert budgets are counted in 1,000 rows
 
 
 def known_rows(
@@ -20,18 +22,23 @@ def known_rows(
     """
     moment, _ = clock(time)
     known_at = known_moments(label_delay_days, time, label_time)
-
-    def known(rows: Rows, before: Rows) -> Rows:
-        return rows[known_at[rows] <= moment[before[0]]] if len(before) else rows
-
-    selection_train = known(split.selection_train, split.validation)
-    validation = known(split.validation, split.test)
-    train = known(split.train, split.test) if split.refit else selection_train
-    left_out = len(split.train) - len(train), len(split.validation) - len(validation)
+    selection_train = known_before(split.selection_train, split.validation, known_at, moment)
+    validation = known_before(split.validation, split.test, known_at, moment)
+    train = known_before(split.train, split.test, known_at, moment) if split.refit else selection_train
+    recent = split.recent
+    if split.refit and len(train) and len(split.test) and not len(recent):
+        recent = np.arange(train[-1] + 1, split.test[0])
+    recent = recent if len(recent) >= _LEAST_RECENT else NO_ROWS
+    left_out = len(split.selection_train) - len(selection_train), len(split.train) - len(train)
     if any(left_out):
         delay = f"label_delay_days={label_delay_days}" if label_time is None else label_time.name
-        log.info("%s leaves out %d rows of training and %d of validation", delay, *left_out)
-    return RowSplit(selection_train, validation, train, split.test)
+        log.info("%s leaves out %d training rows before the validation and %d before the test", delay, *left_out)
+    return RowSplit(selection_train, validation, train, split.test, recent)
+
+
+def known_before(rows: Rows, later: Rows, known_at: np.ndarray, moment: np.ndarray) -> Rows:
+    """Those of ``rows`` whose labels are known when the ``later`` ones begin."""
+    return rows[known_at[rows] <= moment[later[0]]] if len(later) else rows
 
 
 def known_moments(label_delay_days: int, time: pl.Series, label_time: pl.Series | None) -> np.ndarray:

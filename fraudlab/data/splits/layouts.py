@@ -4,14 +4,15 @@ A cut never goes between rows of the same time.
 """
 
 import logging
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
 import polars as pl
 
 from fraudlab.config import RandomConfig, TimeFractionConfig, TimeSpansConfig, TimeWindowsConfig
-from fraudlab.data.splits.contract import Rows, RowSplit, SplitPart
-from fraudlab.data.splits.known import clock, known_moments
+from fraudlab.data.splits.contract import NO_ROWS, Rows, RowSplit, SplitPart
+from fraudlab.data.splits.known import clock, known_before, known_moments
 from fraudlab.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -34,15 +35,21 @@ def _cut(moment: np.ndarray, row: int) -> int:
     return int(np.searchsorted(moment, moment[row])) if row < len(moment) else row
 
 
+def _with_validation(train: Rows, validation: int, test: Rows, delay_days: int, time: pl.Series) -> RowSplit:
+    """The split whose validation is the last so many of the training rows whose labels are known for the test."""
+    moment, _ = clock(time)
+    known = known_before(train, test, known_moments(delay_days, time, None), moment)
+    start = _cut(moment[known], max(0, len(known) - validation))
+    return RowSplit(known[:start], known[start:], train, test)
+
+
 def _time_fraction(
     config: TimeFractionConfig, label_delay_days: int, label: pl.Series, time: pl.Series | None, card: pl.Series | None
 ) -> RowSplit:
     assert time is not None
-    moment, _ = clock(time)
-    test = _cut(moment, len(moment) - round(len(moment) * config.test))
-    validation = _cut(moment, max(0, test - round(len(moment) * config.validation)))
-    train, chosen_on, tested = np.split(np.arange(len(moment)), (validation, test))
-    return RowSplit(train, chosen_on, train, tested)
+    rows = np.arange(len(time))
+    test = _cut(clock(time)[0], len(rows) - round(len(rows) * config.test))
+    return _with_validation(rows[:test], round(len(rows) * config.validation), rows[test:], label_delay_days, time)
 
 
 def _time_spans(
@@ -56,13 +63,12 @@ def _time_spans(
     if not starts["train_until"] <= starts["test_from"] < starts.get("test_until", starts["test_from"] + 1):
         spans = ", ".join(f"split.{key}={value}" for key, value in ends.items())
         raise UserError(f"{spans} leak or overlap: training must end before the test begins, and the test after that")
-    known = np.flatnonzero(day < starts["train_until"])
-    moment, _ = clock(time)
-    train, validation = np.split(known, [_cut(moment[known], len(known) - round(len(known) * config.validation))])
+    train = np.flatnonzero(day < starts["train_until"])
     inside = day >= starts["test_from"]
     if "test_until" in starts:
         inside &= day < starts["test_until"]
-    return RowSplit(train, validation, train, np.flatnonzero(inside))
+    validation = round(len(train) * config.validation)
+    return _with_validation(train, validation, np.flatnonzero(inside), label_delay_days, time)
 
 
 def _time_windows(
@@ -94,7 +100,11 @@ def _time_windows(
     selection_train, validation = _layout(
         config, label_delay_days, days, start - config.validation_shift_days, frauds, cards
     )
-    return RowSplit(selection_train, validation, train, test)
+    recent = NO_ROWS
+    if label_delay_days:  # the days of the delay, as the test days of a layout that lies so much earlier
+        earlier = replace(config, test_days=label_delay_days)
+        _, recent = _layout(earlier, label_delay_days, days, start - label_delay_days, frauds, cards)
+    return RowSplit(selection_train, validation, train, test, recent)
 
 
 def _days(time: pl.Series, named: str, key: str) -> tuple[np.ndarray, int]:
@@ -144,6 +154,6 @@ def _layout(
 
 
 TIME_WINDOWS = SplitPart(_time_windows, refits=True, label_times=True)
-TIME_FRACTION = SplitPart(_time_fraction)
-TIME_SPANS = SplitPart(_time_spans)
+TIME_FRACTION = SplitPart(_time_fraction, refits=True)
+TIME_SPANS = SplitPart(_time_spans, refits=True)
 RANDOM = SplitPart(_random, needs_time=False)
