@@ -27,20 +27,23 @@ def main(config: EvaluateConfig) -> None:
     schema = table.schema
     split = table.split(trained.split, trained.label_delay_days)
     recorded = run.metrics()
-    # A run with test=false has no metrics of the test window, and gets none.
-    predictions = predict_parts(trained, table, split, run, [part for part in ("val", "test") if part in recorded])
+    # A run with test=false has no metrics of the test window, and gets none; runs of old have no recent rows.
+    parts = [part for part in ("val", "test", "recent") if run.predictions_path(part).is_file()]
+    predictions = predict_parts(trained, table, split, run, parts)
     metrics = split_metrics(predictions)
     print(metrics_table(metrics, benchmark_for(trained.published, trained.data), simulated=schema.simulated))
     out = Path(config.paths.output_dir)
     write_json(out / "metrics.json", metrics)
-    for part, predicted in predictions.items():
-        write_curve(out / "curves" / f"{part}.csv", predicted)
+    for part in metrics:
+        write_curve(out / "curves" / f"{part}.csv", predictions[part])
     differing = [
         f"{part}.{name}: {recorded[part][name]} in metrics.json, {value} now"
         for part, values in metrics.items()
         for name, value in values.items()
         if recorded[part].get(name, value) != value  # a plugin of today may add a metric
     ]
+    if "recent" in predictions and not predictions["recent"]["score"].equals(run.predictions("recent")["score"]):
+        differing.append(f"scores of the recent rows: others than in {run.predictions_path('recent')}")
     if differing:
         raise UserError("metrics differ from those of the run:\n  " + "\n  ".join(differing))
     print(f"\nthe same metrics as in {run.metrics_path}; with curves: {out}")

@@ -86,7 +86,7 @@ def run_training(config: TrainConfig) -> "RunFolder | None":
             return None
 
         began = time.perf_counter()
-        predictions = predict_parts(config, table, split, run, ("val", "test") if config.test else ("val",))
+        predictions = predict_parts(config, table, split, run, ("val", "test", "recent") if config.test else ("val",))
         scoring_seconds = time.perf_counter() - began
         for part, frame in predictions.items():
             run.write_predictions(part, frame)

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.errors import UserError
-from fraudlab.metrics.operating_points import ALERTS_PER_1000, operating_point, threshold_for_budget
+from fraudlab.metrics.operating_points import ALERTS_PER_1000, carried_over, operating_point, threshold_for_budget
 from fraudlab.metrics.ranking import Ranking
 
 Level = Literal["low", "medium", "high"]
@@ -17,6 +17,7 @@ Array = NDArray[Any]
 
 _ROUNDS = 100  # of Newton's method; a handful is enough where the curve can be fitted at all
 _STILL = 1e-10  # a step that changes no score
+_EVIDENCE = -2 * math.log(0.001)  # chi-square of 2 degrees of freedom that calibrated scores exceed once in 1,000
 _EDGE = 1e-7  # probabilities 0 and 1 have no finite log-odds
 
 
@@ -32,38 +33,69 @@ class Decision:
         operating_points: what alerting on scores of at least ``threshold`` gives, by falling threshold: ``precision``,
             ``recall``, ``fpr`` (share of genuine transactions alerted), each None where there is nothing to share, and
             ``alerts_per_1000`` transactions.
+        rests_on: which model and which rows ``thresholds``, ``calibration``, ``operating_points`` and the histogram of
+            ``scores`` come from, in words.
     """
 
     calibration: Mapping[str, float] | None
     thresholds: Mapping[str, float]
     budget: Mapping[str, float]
     operating_points: Sequence[Mapping[str, float | None]]
+    rests_on: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_scores(
-        cls, label: Array, probability: Array, *, medium: float, high: float, calibrate: bool = False
+        cls,
+        label: Array,
+        probability: Array,
+        recent: Array | None = None,
+        group: Array | None = None,
+        *,
+        medium: float,
+        high: float,
+        calibrate: bool = False,
     ) -> "Decision":
         """Choose calibration and thresholds on rows that the scored model has not learnt from.
 
+        Where the model to be served is another one than validation scored, thresholds come from its own ``recent``
+        scores, for a budget needs no labels. What needs them stays on the validation: its scores are carried over to
+        the scale of the served model by rank, and calibration is fitted to those.
+
         Args:
-            label: 0 or 1, [N].
-            probability: of fraud by the network, [N].
+            label: 0 or 1, [N], of the validation.
+            probability: of fraud by the network that was scored on it, [N].
+            recent: of fraud by the network to be served, on later rows that it has not learnt from, [M]; None where it
+                is the network that ``probability`` is of.
+            group: number of each row's card or terminal, from 0 on, [N]: frauds of one are no independent evidence.
+                None where rows are.
             medium: alerts per 1,000 transactions that the levels from ``medium`` on may make.
             high: alerts per 1,000 transactions that level ``high`` alone may make.
-            calibrate: fit Platt scaling (Platt 1999, with his smoothed targets).
+            calibrate: fit Platt scaling (Platt 1999, with his smoothed targets), and use it where the validation gives
+                evidence that the scores need it; else they stay as they are, since it would follow one week's bursts.
 
         Raises:
             UserError: to calibrate there are not both frauds and genuine rows, scores that rise with fraud, and a curve
                 that fits them.
         """
-        fitted = _platt(label, probability) if calibrate else None
-        ranking = Ranking(label, _calibrated(fitted, probability))
+        served = probability if recent is None else recent
+        fitted, evidence = None, None
+        if calibrate:
+            scale = probability if recent is None else carried_over(probability, recent)
+            fitted, evidence = _platt(label, scale), _evidence(label, scale, group)
+            if recent is not None:
+                evidence /= 2  # the rows carried over to vary as much as the validation's
+            fitted = fitted if evidence > _EVIDENCE else None
+        ranking = Ranking(label, probability)
+        of_served = Ranking(np.zeros(len(served)), _calibrated(fitted, served))
         budget = {"medium": medium, "high": high}
-        thresholds = {level: threshold_for_budget(ranking, alerts) for level, alerts in budget.items()}
-        wanted = {threshold_for_budget(ranking, alerts) for alerts in (*ALERTS_PER_1000, *budget.values())}
-        wanted &= set(ranking.threshold.tolist())  # not those that alert on nothing
-        points = [operating_point(ranking, threshold) for threshold in sorted(wanted, reverse=True)]
-        return cls(fitted, thresholds, budget, points)
+        thresholds = {level: threshold_for_budget(of_served, alerts) for level, alerts in budget.items()}
+        points = {}
+        for alerts in sorted({*ALERTS_PER_1000, *budget.values()}):
+            threshold, here = threshold_for_budget(of_served, alerts), threshold_for_budget(ranking, alerts)
+            if threshold <= of_served.threshold[0] and here <= ranking.threshold[0]:  # else it alerts on nothing
+                points[threshold] = {**operating_point(ranking, here), "threshold": threshold}
+        by_threshold = [points[threshold] for threshold in sorted(points, reverse=True)]
+        return cls(fitted, thresholds, budget, by_threshold, _rests_on(len(label), recent, evidence))
 
     def calibrate(self, probability: Array) -> NDArray[np.float64]:
         """Scores in [0, 1] of the network's probabilities."""
@@ -107,6 +139,36 @@ class Decision:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _rests_on(validation: int, recent: Array | None, evidence: float | None) -> dict[str, str]:
+    own = f"this model's scores of {validation:,} validation rows"
+    first = carried = own
+    if recent is not None:
+        own = f"this model's scores of {len(recent):,} rows between its training and its test"
+        first = f"{validation:,} validation rows and their scores by the model that was fitted before them"
+        carried = f"{first}, carried over by rank to {own}"
+        first += ", at the same budgets"
+    said = {"thresholds": own, "scores": own, "operating_points": first}
+    if evidence is None:
+        return said
+    test = f"score test {evidence:.1f}, calibrated scores exceed {_EVIDENCE:.1f} once in 1,000"
+    none = "" if evidence > _EVIDENCE else "no evidence that scores need it, which are left as they are, on "
+    return {**said, "calibration": f"{none}{carried} ({test})"}
+
+
+def _evidence(label: Array, probability: Array, group: Array | None) -> float:
+    """How much speaks against calibrated probabilities: a score test of slope 1 and intercept 0, robust to groups.
+
+    Chi-square of 2 degrees of freedom where they are calibrated and groups are independent (White 1982).
+    """
+    odds = _log_odds(np.asarray(probability, np.float64))
+    residual = (np.asarray(label) == 1) - _sigmoid(odds)
+    parts = np.stack([residual * odds, residual])
+    if group is not None:
+        parts = np.stack([np.bincount(group, part) for part in parts])
+    total = parts.sum(axis=1)
+    return float(total @ np.linalg.pinv(parts @ parts.T) @ total)
 
 
 def _calibrated(fitted: Mapping[str, float] | None, probability: Array) -> NDArray[np.float64]:

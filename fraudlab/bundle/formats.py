@@ -11,7 +11,16 @@ def _from_1(name: str, content: Any) -> Any:
     return content
 
 
-UPGRADES: tuple[Upgrade, ...] = (_from_1,)
+def _from_2(name: str, content: Any) -> Any:
+    """It was not said what a decision rests on."""
+    if name != "decision.json":
+        return content
+    on = "the run's validation scores, by a model that may have been fitted before the one in this bundle; export again"
+    parts = ("thresholds", "operating_points", "scores", *(("calibration",) if content["calibration"] else ()))
+    return {**content, "rests_on": dict.fromkeys(parts, on)}
+
+
+UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2)
 """One function a version: the first takes a file's name and content from format 1 to 2, the next from 2 to 3."""
 FORMAT = 1 + len(UPGRADES)
 """The one that is written; every one up to it is read."""

@@ -10,12 +10,13 @@ def summary(bundle: Bundle) -> str:
     decision, facts = bundle.decision, bundle.manifest
     level = {decision.thresholds["medium"]: "medium", decision.thresholds["high"]: "high"}
     lines = [
-        f"Operating points on {'simulated ' if bundle.schema['simulated'] else ''}validation data",
+        f"Operating points{' on simulated data' if bundle.schema['simulated'] else ''}",
         "",
         "alerts per 1,000  threshold  precision  recall      FPR  level from here on",
         "-" * 74,
     ]
     lines += [_row(point, level) for point in decision.operating_points]
+    lines += ["", *(f"{name.replace('_', ' '):16} rest on {on}" for name, on in decision.rests_on.items())]
     parity = bundle.parity
     sizes = {name: fact["bytes"] for name, fact in facts["files"].items()}
     lines += [

@@ -15,7 +15,7 @@ class ExportConfig:
     out: str | None = None  # folder of the bundle; null: bundle/ in the run folder
     precision: str = "fp64"  # the model computes in; fp32 is smaller, less exact; fp16: its weights in half precision
     quantize: str = "none"  # int8: weights and inputs of matrix products in 8 bits, the rest as fp32
-    calibration: str = "none"  # platt: scores become probabilities of fraud, fitted on validation
+    calibration: str = "none"  # platt: scores become probabilities of fraud, by the labels of the validation
     medium_per_1000: float = 50.0  # alerts per 1,000 transactions from risk level medium on
     high_per_1000: float = 10.0  # and of level high alone
     paths: PathsConfig = field(default_factory=PathsConfig)

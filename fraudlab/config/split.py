@@ -60,7 +60,8 @@ class TimeSpansConfig:
 class FourMonthsGapConfig(TimeSpansConfig):
     """``split=four_months_gap``, IEEE-CIS: train December to March, leave out April, test May.
 
-    417,559, 83,655 and 89,326 rows; the last fifth of the training is the validation. Days count from 2017-11-30, the usual reading of TransactionDT.
+    417,559, 83,655 and 89,326 rows; the last fifth of the training is the validation. Days count from 2017-11-30, the
+    usual reading of TransactionDT.
     """
 
     name: str = "four_months_gap"

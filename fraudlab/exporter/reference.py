@@ -22,7 +22,7 @@ def reference(
         categorical: columns whose values are counted, the 50 most frequent each for itself.
         numeric: columns whose numbers are counted between the ``edges``, their quantiles, as
             :func:`fraudlab.metrics.drift.counts_between` does; there is one count more than edges.
-        scores: in [0, 1], of rows that the model has not learnt from; counted in bins of equal width.
+        scores: in [0, 1], by this model, of rows that it has not learnt from; counted in bins of equal width.
     """
     edges = np.linspace(0.0, 1.0, _BINS + 1)
     return {

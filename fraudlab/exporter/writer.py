@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ from fraudlab.features.registry import settings_of
 from fraudlab.files import replacing, write_json
 from fraudlab.models.registry import MODELS, models_that
 from fraudlab.runs.folder import RunFolder
+from fraudlab.runs.predictions import groups_of
 from fraudlab.runs.provenance import git_commit, versions
 from fraudlab.runs.settings import load_config
 from fraudlab.training.scoring import load_network, score
@@ -39,6 +40,12 @@ from fraudlab.training.scoring import load_network, score
 log = logging.getLogger(__name__)
 
 _PACKAGES = ("fraudlab", "torch", "onnx", "onnxruntime", "numpy", "polars", "safetensors")
+_OF_THE_FIRST = "validation rows and their scores by the model that was fitted before them, which scales otherwise"
+_NO_RECENT = (
+    "fewer than 1,000 rows lie between training and test, so thresholds and calibration are of the model that was "
+    "fitted before the validation, and this one may make more or fewer alerts than budgeted. Train with "
+    "label_delay_days above 0 and more rows, or with refit=false"
+)
 _TRANSDUCTIVE = (
     "features.scope=transductive: the model learnt from aggregates over rows after the one judged, which cannot be had "
     "in use; its metrics do not hold there. Train with features.scope=point_in_time to serve"
@@ -48,8 +55,8 @@ _TRANSDUCTIVE = (
 def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
     """Write the tested model of ``run`` to the folder ``out``, whole or not at all.
 
-    Thresholds and calibration come from the run's scores of the validation split, which are of a model that has not
-    learnt from it: after a refit, not of the tested one.
+    Thresholds come from the tested model's own scores of rows that it has not learnt from; what needs labels, too, from
+    the validation split, by the model that was scored on it. What each rests on stands in ``decision.json``.
 
     Raises:
         UserError: ``out`` holds something else than a bundle; the data changed since the run; or the bundle does not
@@ -97,6 +104,20 @@ class _Trained:
             TableEncoder.load(run.final / "encoder"),
             load_network(run.final / "checkpoints" / "best.ckpt").double(),
         )
+
+    @property
+    def learnt(self) -> np.ndarray:
+        """Rows that the tested model has learnt from."""
+        return self.split.train if self.run.fitted_twice else self.split.selection_train
+
+    @property
+    def recent(self) -> np.ndarray | None:
+        """The tested model's scores of rows that it has not learnt from; None where validation's are, or none are."""
+        if not self.run.fitted_twice or not len(self.split.recent):
+            return None
+        if self.run.predictions_path("recent").is_file():
+            return self.run.predictions("recent")["score"].to_numpy()
+        return self.score(encode(self.table, self.split.recent, self.encoder))  # a run of an earlier version
 
     @property
     def inputs(self) -> list[str]:
@@ -149,6 +170,8 @@ def _facts(config: ExportConfig, trained: _Trained) -> dict[str, Any]:
     """What the manifest says besides its list of files."""
     provenance = trained.run.provenance()
     warned = [_TRANSDUCTIVE] if getattr(trained.config.features, "scope", None) == "transductive" else []
+    if trained.run.fitted_twice and not len(trained.split.recent):
+        warned.append(_NO_RECENT)
     for warning in warned:
         log.warning(warning)
     return {
@@ -189,19 +212,24 @@ def _save_look_ups(folder: Path, lookups: Mapping[str, np.ndarray]) -> None:
 def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> None:
     """Write how scores are read, what they rest on and how good they are."""
     validation: pl.DataFrame = trained.run.predictions("val")
-    probability = validation["score"].to_numpy()
+    probability, recent = validation["score"].to_numpy(), trained.recent
+    by, group = groups_of(validation, None)
     decision = Decision.from_scores(
         validation["label"].to_numpy(),
         probability,
+        recent,
+        group if by in ("card", "terminal") else None,
         medium=config.medium_per_1000,
         high=config.high_per_1000,
         calibrate=config.calibration == "platt",
     )
+    if trained.run.fitted_twice and recent is None:
+        decision = replace(decision, rests_on=dict.fromkeys(decision.rests_on, _OF_THE_FIRST))
     write_json(folder / "decision.json", decision.to_dict())
     write_json(folder / "metrics.json", trained.run.metrics())
     table = trained.table
-    learnt = table.rows(trained.split.train, trained.inputs)
-    scores = decision.calibrate(probability)
+    learnt = table.rows(trained.learnt, trained.inputs)
+    scores = decision.calibrate(probability if recent is None else recent)
     write_json(folder / "reference.json", reference(learnt, table.categorical, table.numeric, scores))
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from fraudlab.errors import UserError
 from fraudlab.files import write_text
+from fraudlab.metrics.ranking import Ranking
 from fraudlab.metrics.registry import headings
 from fraudlab.reporting.plots import ScoredSplit, draw_plots
 from fraudlab.reporting.published import BENCHMARKS
@@ -22,7 +23,8 @@ def write_report(run: Path) -> Path:
     """Write ``report.html`` into the run folder and return its path.
 
     Reads ``metrics.json`` and ``predictions/{val,test}.parquet`` (one of them at least; columns ``label``, ``score``
-    and, for the cards found each day, ``time`` and ``card_id``) and, where they are there, ``run.json``,
+    and, for the cards found each day, ``time`` and ``card_id``) and, where they are there,
+    ``predictions/recent.parquet`` (scores of a tested model that validation did not score), ``run.json``,
     ``config.yaml`` and ``csv/metrics.csv`` (the history of Lightning's ``CSVLogger``). Metrics come from
     ``metrics.json``; curves and operating points from the predictions. The page loads nothing from elsewhere.
 
@@ -35,6 +37,8 @@ def write_report(run: Path) -> Path:
     splits = {name: split for name in ("val", "test") if (split := _read_split(run / f"predictions/{name}.parquet"))}
     if not splits:
         raise UserError(f"{run} holds no predictions/val.parquet or predictions/test.parquet; predict first")
+    recent = run / "predictions" / "recent.parquet"
+    unlabelled = pl.read_parquet(recent, glob=False)["score"].to_numpy() if recent.is_file() else None
     provenance = _read_json(run / "run.json") or {}
     benchmark = BENCHMARKS.get(provenance.get("published") or "")
     config = run / "config.yaml"
@@ -48,8 +52,8 @@ def write_report(run: Path) -> Path:
         published=benchmark,
         best=benchmark.best() if benchmark else {},
         plots=plots,
-        operating_points=_operating_points(splits),
-        threshold_split="validation" if "val" in splits else "test",
+        operating_points=_operating_points(splits, unlabelled),
+        threshold_split=_thresholds_from(splits, unlabelled, fitted_twice=(run / "selection").is_dir()),
         measured_split="test" if "test" in splits else "validation",
         provenance=_flat(provenance),
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
@@ -89,16 +93,31 @@ def _read_split(path: Path) -> ScoredSplit | None:
     return ScoredSplit(frame["label"].to_numpy() == 1, frame["score"].cast(pl.Float64).to_numpy(), day, card)
 
 
-def _operating_points(splits: Mapping[str, ScoredSplit]) -> list[dict[str, float | None]]:
-    """Thresholds that keep within an alert budget on validation, and what they do on test."""
-    chosen_on = splits.get("val") or splits["test"]
+def _thresholds_from(splits: Mapping[str, ScoredSplit], recent: np.ndarray | None, *, fitted_twice: bool) -> str:
+    if recent is not None:
+        return f"the tested model's scores of {len(recent):,} rows between its training and the test"
+    if "val" not in splits:
+        return "the test itself"
+    if fitted_twice:
+        return "validation, scored by the model that was fitted before it; the tested model scales its scores otherwise"
+    return "validation, scored by the tested model"
+
+
+def _operating_points(splits: Mapping[str, ScoredSplit], recent: np.ndarray | None) -> list[dict[str, float | None]]:
+    """Thresholds that keep within an alert budget on rows that the tested model has not seen, and what they do on test.
+
+    ``recent``: the tested model's scores of such rows; None to take the validation's.
+    """
     measured_on = splits.get("test") or splits["val"]
+    chosen_on = (splits.get("val") or splits["test"]).ranking
+    if recent is not None:
+        chosen_on = Ranking(np.zeros(len(recent)), recent)
     points = []
     for budget in _ALERTS_PER_1000:
-        within = np.searchsorted(chosen_on.ranking.alerts, budget * chosen_on.ranking.rows / 1000, side="right") - 1
+        within = np.searchsorted(chosen_on.alerts, budget * chosen_on.rows / 1000, side="right") - 1
         if within == 0:
             continue  # the first tie group alone is larger than the budget
-        threshold = float(chosen_on.ranking.threshold[within - 1])
+        threshold = float(chosen_on.threshold[within - 1])
         flagged = measured_on.score >= threshold
         alerts, caught = int(flagged.sum()), int((flagged & measured_on.label).sum())
         frauds, rows = measured_on.ranking.frauds, measured_on.ranking.rows

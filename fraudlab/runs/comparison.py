@@ -17,6 +17,7 @@ from fraudlab.errors import UserError
 from fraudlab.metrics.bootstrap import RESAMPLED_METRICS, Resampled, paired
 from fraudlab.models.registry import MODELS
 from fraudlab.runs.folder import RunFolder
+from fraudlab.runs.predictions import groups_of
 from fraudlab.runs.settings import read_settings
 
 log = logging.getLogger(__name__)
@@ -166,7 +167,7 @@ def resampled(
 
     Args:
         compared: two or more.
-        group: what is drawn, see :func:`_groups`.
+        group: what is drawn, see :func:`fraudlab.runs.predictions.groups_of`.
         resamples: how many.
         confidence: share of the resamples within the interval.
         seed: of the draws.
@@ -178,7 +179,7 @@ def resampled(
     label = first.rows["label"].to_numpy()
     if len(np.unique(label)) < 2:
         raise UserError(f"the {len(label)} rows of {first.name} are all of one class: nothing to rank; use part=val")
-    by, groups = _groups(first.rows, group)
+    by, groups = groups_of(first.rows, group)
     with_fraud = len(np.unique(groups[label == 1]))
     if with_fraud < _FEW_GROUPS:
         log.warning("group=%s: only %d groups have a fraud; intervals over so few are too small", by, with_fraud)
@@ -206,32 +207,6 @@ def resampled(
     )
 
 
-def _groups(rows: pl.DataFrame, by: str | None) -> tuple[str, NDArray[np.int64]]:
-    """What is drawn, and the number of each row's group; a row without a card or terminal is a group of its own.
-
-    None takes the card or the terminal, whichever the frauds are less spread over, else the day, else the row.
-
-    Raises:
-        UserError: the rows do not have what was asked for.
-    """
-    number = {"row": pl.int_range(pl.len())}
-    for name in ("card", "terminal"):
-        if rows[f"{name}_id"].null_count() < len(rows):
-            value = pl.col(f"{name}_id")
-            number[name] = pl.struct(value, pl.when(value.is_null()).then(pl.int_range(pl.len())))
-    if not rows["time"].null_count():
-        temporal = rows["time"].dtype.is_temporal()
-        number["day"] = pl.col("time").cast(pl.Date) if temporal else pl.col("time") // 86400
-    if by is None:
-        frauds = rows.with_columns(**number).filter(pl.col("label") == 1)
-        known = [name for name in ("terminal", "card") if name in number]
-        by = min(known, key=lambda name: frauds[name].n_unique(), default="day" if "day" in number else "row")
-    if by not in number:
-        raise UserError(f"group={by}: the predictions do not say the {by} of a row; use {' or '.join(sorted(number))}")
-    found = rows.select(number[by].alias(by)).with_columns(pl.col(by).rank("dense") - 1)[by]
-    return by, found.cast(pl.Int64).to_numpy()
-
-
 def _same(one: pl.DataFrame, other: pl.DataFrame) -> bool:
     """Whether two runs scored the same rows; earlier versions did not write terminals."""
     return one.drop("terminal_id").equals(other.drop("terminal_id"))
@@ -250,8 +225,6 @@ def _predictions(run: RunFolder, part: str) -> tuple[pl.DataFrame, pl.Series]:
     predictions = run.predictions(part)
     if not predictions["transaction_id"].null_count():
         predictions = predictions.sort("transaction_id")
-    if "terminal_id" not in predictions.columns:  # of an earlier version
-        predictions = predictions.with_columns(terminal_id=pl.lit(None, pl.Int64))
     return predictions.drop("score"), predictions["score"]
 
 

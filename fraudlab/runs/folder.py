@@ -85,8 +85,18 @@ class RunFolder:
         """Folder of the model that was scored on validation, where that is another one than the tested model."""
         return self.path / "selection"
 
+    @property
+    def fitted_twice(self) -> bool:
+        """Whether the tested model is another one than the model that was scored on validation."""
+        return self.selection.is_dir()
+
+    @property
+    def validated(self) -> Path:
+        """Folder of the model that was scored on validation."""
+        return self.selection if self.fitted_twice else self.final
+
     def predictions_path(self, part: str) -> Path:
-        """Parquet of the predictions of ``val`` or ``test``."""
+        """Parquet of the predictions of ``val``, ``test`` or ``recent``."""
         return self.path / "predictions" / f"{part}.parquet"
 
     def metrics(self) -> dict[str, Any]:
@@ -100,8 +110,11 @@ class RunFolder:
         return read
 
     def predictions(self, part: str) -> pl.DataFrame:
-        """The predictions of ``val`` or ``test`` as they were written."""
-        return pl.read_parquet(self.predictions_path(part), glob=False)
+        """The predictions of ``val``, ``test`` or ``recent`` as they were written."""
+        found = pl.read_parquet(self.predictions_path(part), glob=False)
+        if "terminal_id" not in found.columns:  # of an earlier version
+            found = found.with_columns(terminal_id=pl.lit(None, pl.Int64))
+        return found
 
     def write_predictions(self, part: str, predictions: pl.DataFrame) -> None:
         with replacing(self.predictions_path(part)) as aside:

@@ -8,8 +8,10 @@ import polars as pl
 
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits.contract import Rows
+from fraudlab.errors import UserError
 from fraudlab.metrics.cost import best_cost_threshold
 from fraudlab.metrics.metrics import ADMIN_COST, compute_metrics
+from fraudlab.metrics.operating_points import carried_over
 
 
 def predictions_frame(table: PreparedTable, rows: Rows, score: np.ndarray) -> pl.DataFrame:
@@ -32,14 +34,51 @@ def predictions_frame(table: PreparedTable, rows: Rows, score: np.ndarray) -> pl
 
 
 def split_metrics(predictions: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
-    """Metrics of each part, ``val`` and, if it is there, ``test``; the cost threshold is chosen on validation."""
-    threshold = None
+    """Metrics of each part, ``val`` and, if it is there, ``test``; the cost threshold is chosen on validation.
+
+    With ``recent``, scores by a tested model that is another one than validation scored, the threshold is carried over
+    to that model's scale before it is applied to the test.
+    """
     validation = predictions["val"]
+    score = validation["score"].to_numpy()
+    scores = {"val": score, "test": score}
+    if "recent" in predictions:
+        scores["test"] = carried_over(score, predictions["recent"]["score"].to_numpy())
     amount = _column(validation, "amount")
-    if amount is not None:
-        label, score = validation["label"].to_numpy(), validation["score"].to_numpy()
-        threshold = best_cost_threshold(label, score, amount, ADMIN_COST)
-    return {part: _figures(frame, threshold) for part, frame in predictions.items()}
+    label = validation["label"].to_numpy()
+    return {
+        part: _figures(
+            predictions[part], None if amount is None else best_cost_threshold(label, scores[part], amount, ADMIN_COST)
+        )
+        for part in ("val", "test")
+        if part in predictions
+    }
+
+
+def groups_of(rows: pl.DataFrame, by: str | None) -> tuple[str, np.ndarray]:
+    """What is drawn, and the number of each row's group; a row without a card or terminal is a group of its own.
+
+    None takes the card or the terminal, whichever the frauds are less spread over, else the day, else the row.
+
+    Raises:
+        UserError: the rows do not have what was asked for.
+    """
+    number = {"row": pl.int_range(pl.len())}
+    for name in ("card", "terminal"):
+        if rows[f"{name}_id"].null_count() < len(rows):
+            value = pl.col(f"{name}_id")
+            number[name] = pl.struct(value, pl.when(value.is_null()).then(pl.int_range(pl.len())))
+    if not rows["time"].null_count():
+        temporal = rows["time"].dtype.is_temporal()
+        number["day"] = pl.col("time").cast(pl.Date) if temporal else pl.col("time") // 86400
+    if by is None:
+        frauds = rows.with_columns(**number).filter(pl.col("label") == 1)
+        known = [name for name in ("terminal", "card") if name in number]
+        by = min(known, key=lambda name: frauds[name].n_unique(), default="day" if "day" in number else "row")
+    if by not in number:
+        raise UserError(f"group={by}: the predictions do not say the {by} of a row; use {' or '.join(sorted(number))}")
+    found = rows.select(number[by].alias(by)).with_columns(pl.col(by).rank("dense") - 1)[by]
+    return by, found.cast(pl.Int64).to_numpy()
 
 
 def _figures(frame: pl.DataFrame, cost_threshold: float | None) -> dict[str, Any]:

@@ -142,7 +142,8 @@ def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validati
 
 def run_facts(config: FitConfig, table: PreparedTable, split: RowSplit) -> dict[str, Any]:
     """What ``run.json`` records of settings and data; the rows of ``train`` are those that a command learns from."""
-    train = split.selection_train if isinstance(config, PretrainConfig) else split.train
+    refit = isinstance(config, TrainConfig) and config.refit and config.test and split.refit
+    train = split.train if refit else split.selection_train
     return {
         "model": config.model.name,
         "data": config.data.name,

@@ -34,10 +34,14 @@ def score_rows(config: TrainConfig, table: PreparedTable, rows: Rows, folder: Pa
 def predict_parts(
     config: TrainConfig, table: PreparedTable, split: RowSplit, run: RunFolder, parts: Sequence[str]
 ) -> dict[str, pl.DataFrame]:
-    """Predictions of ``val`` by the model that was chosen, of ``test`` by the tested one; both lie in ``run``."""
+    """Predictions of ``val`` by the model that was chosen, of ``test`` by the tested one; both lie in ``run``.
+
+    Those of ``recent`` are by the tested one too; there are none where it is the one that was chosen.
+    """
     scored = {
-        "val": (split.validation, run.selection if run.selection.is_dir() else run.final),
+        "val": (split.validation, run.validated),
         "test": (split.test, run.final),
+        **({"recent": (split.recent, run.final)} if run.fitted_twice and len(split.recent) else {}),
     }
     return {
         part: predictions_frame(table, rows, score_rows(config, table, rows, where))

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import precision_score, recall_score
+from sklearn.metrics import log_loss, precision_score, recall_score
 
 from fraudlab.bundle.decision import Decision
 from fraudlab.errors import UserError
+from fraudlab.metrics.operating_points import carried_over
 
 
 def scored(rows: int = 4000) -> tuple[np.ndarray, np.ndarray]:
@@ -62,3 +64,88 @@ def test_calibration_finds_the_optimum_where_scores_all_but_separate_the_classes
     assert decision.calibration is not None
     assert decision.calibration["slope"] == pytest.approx(model.coef_[0, 0], rel=1e-4)
     assert decision.calibration["intercept"] == pytest.approx(model.intercept_[0], rel=1e-4)
+
+
+def two_fits(rows: int = 40_000) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Label and scores of a validation by one fit; scores of later rows, and label and scores of a test, by another.
+
+    The second fit ranks as the first one does, with log-odds that are half as far apart.
+    """
+    draw = np.random.default_rng(3)
+    label = (draw.random((3, rows)) < 0.02).astype(np.int8)
+    log_odds = draw.normal(size=label.shape) + 3 * label - 5
+    first, second = 1 / (1 + np.exp(-log_odds)), 1 / (1 + np.exp(-log_odds / 2 + 1))
+    return label[0], first[0], second[1], label[2], second[2]
+
+
+@pytest.mark.parametrize("calibrate", [False, True])
+def test_budgets_hold_for_the_model_that_is_served(calibrate: bool) -> None:
+    label, validated, recent, _, test = two_fits()
+    decision = Decision.from_scores(label, validated, recent, medium=50, high=10, calibrate=calibrate)
+    alerts = {
+        level: 1000 * (decision.calibrate(test) >= decision.thresholds[level]).mean() for level in decision.budget
+    }
+    assert alerts == pytest.approx({"medium": 50, "high": 10}, rel=0.1)
+    # Thresholds of the validated model's scores would not.
+    other = Decision.from_scores(label, validated, medium=50, high=10)
+    assert 1000 * (test >= other.thresholds["medium"]).mean() > 200
+    for point in decision.operating_points:
+        budget = 1000 * (decision.calibrate(recent) >= point["threshold"]).mean()
+        alert = validated >= np.sort(validated)[-round(budget / 1000 * len(validated))]
+        assert point["precision"] == pytest.approx(precision_score(label, alert), abs=1e-12)
+        assert point["recall"] == pytest.approx(recall_score(label, alert), abs=1e-12)
+    said = decision.rests_on
+    assert "40,000 rows between its training and its test" in said["thresholds"] == said["scores"]
+    assert "40,000 validation rows" in said["operating_points"]
+    assert ("calibration" in said) == calibrate
+    assert Decision.from_dict(decision.to_dict()) == decision
+
+
+def test_calibration_is_of_the_model_that_is_served() -> None:
+    label, validated, recent, test_label, test = two_fits()
+    decision = Decision.from_scores(label, validated, recent, medium=50, high=10, calibrate=True)
+    calibrated = decision.calibrate(test)
+    best = LogisticRegression(C=1e9).fit(np.log(test / (1 - test))[:, None], test_label)
+    expected = best.predict_proba(np.log(test / (1 - test))[:, None])[:, 1]
+    assert log_loss(test_label, calibrated) == pytest.approx(log_loss(test_label, expected), rel=0.02)
+    assert log_loss(test_label, calibrated) < 0.9 * log_loss(test_label, test)
+    assert np.array_equal(np.argsort(calibrated), np.argsort(test))
+
+
+def test_scores_are_carried_over_by_rank() -> None:
+    draw = np.random.default_rng(0)
+    score, recent = draw.integers(0, 30, 500) / 30, draw.random(800)
+    expected = np.interp((rankdata(score) - 0.5) / 500, (np.arange(800) + 0.5) / 800, np.sort(recent))
+    assert carried_over(score, recent) == pytest.approx(expected, abs=1e-12)
+    assert carried_over(recent, recent) == pytest.approx(recent, abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1])
+def test_scores_are_left_alone_where_only_bursts_speak_against_them(scale: float) -> None:
+    """The log-odds are right, or a tenth of what they should be; frauds come in bursts of 100, so that weeks differ."""
+    draw = np.random.default_rng(8)
+    terminal = np.repeat(np.arange(200), 100)
+    log_odds = np.where(draw.random(200) < 0.3, 1.0, -6.0)[terminal] + draw.normal(size=20_000) / 4
+    label = (draw.random(200) < 1 / (1 + np.exp(-log_odds.reshape(200, 100).mean(axis=1))))[terminal].astype(np.int8)
+    probability = 1 / (1 + np.exp(-log_odds * scale))
+    decision = Decision.from_scores(label, probability, None, terminal, medium=50, high=10, calibrate=True)
+    by_row = Decision.from_scores(label, probability, medium=50, high=10, calibrate=True)
+    assert by_row.calibration is not None
+    if scale == 1:
+        assert decision.calibration is None
+        assert "left as they are" in decision.rests_on["calibration"]
+        assert np.array_equal(decision.calibrate(probability), probability)
+    else:
+        assert decision.calibration == by_row.calibration
+
+
+def test_the_evidence_is_a_score_test() -> None:
+    """Against the sandwich estimate put together group by group."""
+    label, probability = scored(3000)
+    group = np.arange(3000) // 7
+    odds = np.log(probability / (1 - probability))
+    parts = [np.array([((label - probability) * odds)[group == g].sum(), (label - probability)[group == g].sum()])
+             for g in range(group.max() + 1)]  # fmt: skip
+    expected = sum(parts) @ np.linalg.inv(sum(np.outer(part, part) for part in parts)) @ sum(parts)
+    said = Decision.from_scores(label, probability, None, group, medium=50, high=10, calibrate=True).rests_on
+    assert f"score test {expected:.1f}," in said["calibration"]

@@ -174,6 +174,18 @@ def test_operating_points_are_chosen_on_validation_and_measured_on_test(run):
     assert row.groups() == expected
 
 
+def test_thresholds_are_of_the_tested_models_own_scores_where_it_is_another_one(run):
+    recent = predictions(5, rows=2000).with_columns(score=pl.col("score") / 2)
+    recent.write_parquet(run / "predictions/recent.parquet")
+    page = Page(write_report(run))
+    row = re.search(r"Operating points .*? 10 ([\d.]+) ([\d.]+) ", page.text)
+    threshold = recent["score"].sort(descending=True)[19]  # 10 of 1,000 in 2,000 rows
+    flagged = (pl.read_parquet(run / "predictions/test.parquet")["score"] >= threshold).sum()
+    assert row is not None
+    assert row.groups() == (f"{threshold:.4f}", f"{1000 * flagged / 3000:.2f}")
+    assert "the tested model's scores of 2,000 rows between its training and the test" in page.text
+
+
 def test_a_bare_run_of_real_data(tmp_path):
     bare = predictions(2).select("label", "score").with_columns(card_id=pl.lit(None, pl.Int64))
     write_predictions(tmp_path, test=bare)

@@ -9,11 +9,11 @@ import pytest
 
 from fraudlab.errors import UserError
 from fraudlab.metrics.bootstrap import paired
-from fraudlab.runs.comparison import Model, resampled
+from fraudlab.runs.comparison import ComparedModel, resampled
 from fraudlab.runs.folder import RunFolder
 
 
-def models(**columns: object) -> list[Model]:
+def models(**columns: object) -> list[ComparedModel]:
     """Two models of 600 rows over 6 days, of 100 cards and, the frauds at few of them, 30 terminals."""
     random = np.random.default_rng(0)
     terminal = random.integers(0, 30, 600)
@@ -29,7 +29,7 @@ def models(**columns: object) -> list[Model]:
         }
     ).with_columns(**columns)
     score = (random.normal(size=(2, 600)) + label).astype(np.float32)
-    return [Model(f"m{n}", [RunFolder(Path())], [0], [{}], rows, score[n : n + 1], False) for n in (0, 1)]
+    return [ComparedModel(f"m{n}", [RunFolder(Path())], [0], [{}], rows, score[n : n + 1], False) for n in (0, 1)]
 
 
 @pytest.mark.parametrize(

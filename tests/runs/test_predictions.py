@@ -62,3 +62,19 @@ def test_refunds_leave_savings_out() -> None:
     frame = predictions_frame(made, np.arange(200), np.linspace(0, 1, 200, dtype=np.float32))
     frame = frame.with_columns(amount=pl.col("amount") - 5)
     assert split_metrics({"val": frame, "test": frame})["test"]["cost_savings"] is None
+
+
+def test_the_cost_threshold_is_carried_over_to_the_tested_model() -> None:
+    """Savings on the test depend on how the tested model ranks, not on how it scales its scores."""
+    made = table(whole=True)
+    score = np.random.default_rng(1).random(200).astype(np.float32)
+    label = made.label.to_numpy()
+    score = (0.6 * score + 0.4 * label * score).astype(np.float32)
+    frame = predictions_frame(made, np.arange(200), score)
+    scaled = frame.with_columns(score=pl.Series(score**3))
+    same = split_metrics({"val": frame, "test": frame})
+    assert split_metrics({"val": frame, "test": scaled, "recent": scaled})["test"]["cost_savings"] == pytest.approx(
+        same["test"]["cost_savings"], abs=1e-12
+    )
+    assert split_metrics({"val": frame, "test": scaled})["test"]["cost_savings"] != same["test"]["cost_savings"]
+    assert split_metrics({"val": frame, "test": scaled, "recent": scaled})["val"] == same["val"]
