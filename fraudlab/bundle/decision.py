@@ -78,10 +78,12 @@ class Decision:
                 that fits them.
         """
         served = probability if recent is None else recent
-        fitted, evidence = None, None
+        fitted: dict[str, float] | None = None
+        evidence: float | None = None
         if calibrate:
             scale = probability if recent is None else carried_over(probability, recent)
-            fitted, evidence = _platt(label, scale), _evidence(label, scale, group)
+            fitted = _platt(label, scale)
+            evidence = _evidence(label, scale, fitted, group)
             if recent is not None:
                 evidence /= 2  # the rows carried over to vary as much as the validation's
             fitted = fitted if evidence > _EVIDENCE else None
@@ -152,23 +154,28 @@ def _rests_on(validation: int, recent: Array | None, evidence: float | None) -> 
     said = {"thresholds": own, "scores": own, "operating_points": first}
     if evidence is None:
         return said
-    test = f"score test {evidence:.1f}, calibrated scores exceed {_EVIDENCE:.1f} once in 1,000"
+    test = f"likelihood ratio {evidence:.1f}, which calibrated scores have above {_EVIDENCE:.1f} once in 1,000"
     none = "" if evidence > _EVIDENCE else "no evidence that scores need it, which are left as they are, on "
     return {**said, "calibration": f"{none}{carried} ({test})"}
 
 
-def _evidence(label: Array, probability: Array, group: Array | None) -> float:
-    """How much speaks against calibrated probabilities: a score test of slope 1 and intercept 0, robust to groups.
+def _evidence(label: Array, probability: Array, fitted: Mapping[str, float], group: Array | None) -> float:
+    """How much speaks for ``fitted`` against the probabilities as they are: a likelihood ratio, corrected for groups.
 
-    Chi-square of 2 degrees of freedom where they are calibrated and groups are independent (White 1982).
+    Chi-square of 2 degrees of freedom where they are calibrated and groups are independent (Rao, Scott 1984).
     """
+    fraud = np.asarray(label) == 1
     odds = _log_odds(np.asarray(probability, np.float64))
-    residual = (np.asarray(label) == 1) - _sigmoid(odds)
-    parts = np.stack([residual * odds, residual])
+    inputs = np.stack([odds, np.ones_like(odds)])
+    after = np.array([fitted["slope"], fitted["intercept"]]) @ inputs
+    ratio = 2 * float((np.logaddexp(0, odds) - np.logaddexp(0, after) - fraud * (odds - after)).sum())
+    p = _sigmoid(after)
+    parts = inputs * (fraud - p)
     if group is not None:
         parts = np.stack([np.bincount(group, part) for part in parts])
-    total = parts.sum(axis=1)
-    return float(total @ np.linalg.pinv(parts @ parts.T) @ total)
+    of_rows = (inputs * (p * (1 - p))) @ inputs.T
+    design_effect = float(np.trace(np.linalg.pinv(of_rows) @ (parts @ parts.T))) / 2
+    return ratio / max(design_effect, 1.0)
 
 
 def _calibrated(fitted: Mapping[str, float] | None, probability: Array) -> NDArray[np.float64]:

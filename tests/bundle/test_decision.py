@@ -53,7 +53,7 @@ def test_calibration_finds_the_optimum_where_scores_all_but_separate_the_classes
     draw = np.random.default_rng(0)
     label = (draw.random(4000) < 0.02).astype(np.int8)
     caught = (label == 1) & (draw.random(4000) > 0.02)
-    log_odds = np.where(caught, draw.normal(12, 1, 4000), draw.normal(-6, 0.5, 4000))
+    log_odds = np.where(caught, draw.normal(6, 0.5, 4000), draw.normal(-3, 0.25, 4000))
     decision = Decision.from_scores(label, 1 / (1 + np.exp(-log_odds)), medium=50, high=10, calibrate=True)
     # Platt's targets as weights: each row counts as so much fraud and the rest genuine.
     frauds = int(label.sum())
@@ -139,13 +139,14 @@ def test_scores_are_left_alone_where_only_bursts_speak_against_them(scale: float
         assert decision.calibration == by_row.calibration
 
 
-def test_the_evidence_is_a_score_test() -> None:
-    """Against the sandwich estimate put together group by group."""
+def test_the_evidence_is_a_likelihood_ratio_over_the_design_effect() -> None:
+    """Against scikit-learn's likelihood and the sandwich estimate put together group by group."""
     label, probability = scored(3000)
     group = np.arange(3000) // 7
-    odds = np.log(probability / (1 - probability))
-    parts = [np.array([((label - probability) * odds)[group == g].sum(), (label - probability)[group == g].sum()])
-             for g in range(group.max() + 1)]  # fmt: skip
-    expected = sum(parts) @ np.linalg.inv(sum(np.outer(part, part) for part in parts)) @ sum(parts)
-    said = Decision.from_scores(label, probability, None, group, medium=50, high=10, calibrate=True).rests_on
-    assert f"score test {expected:.1f}," in said["calibration"]
+    decision = Decision.from_scores(label, probability, None, group, medium=50, high=10, calibrate=True)
+    after = decision.calibrate(probability)
+    ratio = 2 * 3000 * (log_loss(label, probability) - log_loss(label, after))
+    inputs = np.stack([np.log(probability / (1 - probability)), np.ones(3000)], axis=1)
+    parts = [((label - after)[:, None] * inputs)[group == g].sum(axis=0) for g in range(group.max() + 1)]
+    effect = np.linalg.inv((inputs * (after * (1 - after))[:, None]).T @ inputs) @ sum(np.outer(u, u) for u in parts)
+    assert f"likelihood ratio {ratio / max(1, np.trace(effect) / 2):.1f}," in decision.rests_on["calibration"]
