@@ -1,11 +1,13 @@
 """Every YAML in conf/ composes, has its types, and builds; wrong keys are named."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import hydra
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from fraudlab import config
 from fraudlab.cli import conf_dir
@@ -84,6 +86,29 @@ def test_file_stems_are_registry_names(group: str) -> None:
     assert stems == set(config.SCHEMAS[group])
     for name, schema in config.SCHEMAS[group].items():
         assert {field.name: field.default for field in dataclasses.fields(schema)}["name"] == name
+
+
+@pytest.mark.parametrize(("group", "option"), [(g, o) for g, options in config.SCHEMAS.items() for o in options])
+def test_yaml_shows_each_value_of_its_dataclass_with_a_comment(group: str, option: str) -> None:
+    path = conf_dir() / group / f"{option}.yaml"
+    shown = {key: value for key, value in yaml.safe_load(path.read_text()).items() if key != "defaults"}
+    default = OmegaConf.to_container(OmegaConf.structured(config.SCHEMAS[group][option]))
+    assert default.pop("name") == option
+    needed = {key for key, value in default.items() if value == "???"}  # for which YAML may have a value
+    assert {key: value for key, value in shown.items() if key not in needed} == {
+        key: value for key, value in default.items() if key not in needed
+    }
+    assert needed <= set(shown)
+    values = [line for line in path.read_text().splitlines() if re.match(r" *\w+: +\S", line)]
+    assert all(re.search(r" # \S", line) for line in values if not line.startswith("defaults:"))
+
+
+def test_what_a_comment_of_debug_profile_advertises_composes() -> None:
+    text = (conf_dir() / "debug" / "profile.yaml").read_text()
+    override = re.search(r"trainer\.profiler\S+=\S+", text)
+    assert override is not None
+    typed = config.typed("train", compose("train", "debug=profile", override[0]))
+    check_plumbing("trainer", typed.trainer)
 
 
 def test_registry_names_are_modules_with_tests() -> None:
