@@ -1,6 +1,5 @@
 """``python -m fraudlab.train``: from raw transactions to a trained, measured model in a run folder."""
 
-import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +10,6 @@ from fraudlab.config.overrides import literal, to_type
 
 if TYPE_CHECKING:
     from fraudlab.runs.folder import RunFolder
-
-log = logging.getLogger(__name__)
 
 
 @command("train")
@@ -32,18 +29,15 @@ def run_training(config: TrainConfig) -> "RunFolder | None":
     # Heavy: only now, so that --help and config errors answer at once.
     from fraudlab.data.checks import warn_of
     from fraudlab.data.prepared import prepared_table
-    from fraudlab.files import write_json
     from fraudlab.reporting.published import benchmark_for
     from fraudlab.reporting.report import write_report
     from fraudlab.runs.folder import RunFolder, rank
-    from fraudlab.runs.predictions import split_metrics
-    from fraudlab.runs.provenance import peak_memory_bytes
     from fraudlab.runs.settings import config_yaml
     from fraudlab.training import resume, tracking, trial
     from fraudlab.training.checks import check_settings
-    from fraudlab.training.fit import fit, run_facts
+    from fraudlab.training.fit import run_facts
     from fraudlab.training.pretrained import Pretrained
-    from fraudlab.training.scoring import predict_parts
+    from fraudlab.training.steps import finish, fit_models, score_and_measure
     from fraudlab.training.trainer import use_threads
 
     trial.connect()
@@ -66,7 +60,6 @@ def run_training(config: TrainConfig) -> "RunFolder | None":
     with tracking.begin(config.logger, run) as tracked:
         split = table.split(config.split, config.label_delay_days)
         warn_of(table, split)
-        refit = split.refit and config.refit and config.test
         facts = {
             **asked(),
             **run_facts(config, table, split),
@@ -74,39 +67,11 @@ def run_training(config: TrainConfig) -> "RunFolder | None":
             **({"threads": config.model.threads} if getattr(config.model, "threads", 0) else {}),
         }
         facts = resume.begin(run, facts, resumed=bool(config.resume))
-
-        folder = run.selection if refit else run.final
-        selection = fits = fit(config, table, split.selection_train, split.validation, folder, pretrained=pretrained)
-        if refit:
-            log.info(
-                "fitting the tested model on %d rows for %d epochs or rounds", len(split.train), selection.best_epoch
-            )
-            fits = fit(config, table, split.train, None, run.final, selection.best_epoch, pretrained)
+        fits = fit_models(config, table, split, run, pretrained)
         if rank() > 0:
             return None
-
-        began = time.perf_counter()
-        predictions = predict_parts(config, table, split, run, ("val", "test", "recent") if config.test else ("val",))
-        scoring_seconds = time.perf_counter() - began
-        for part, frame in predictions.items():
-            run.write_predictions(part, frame)
-        metrics = split_metrics(predictions)
-        metrics = {
-            **metrics,
-            "train": {
-                "seconds": selection.seconds + (fits.seconds if refit else 0.0),
-                "epochs": fits.epochs,
-                "best_epoch": selection.best_epoch,
-                "rows": fits.rows,
-                "rows_per_second": fits.rows * fits.epochs / fits.seconds,
-                "rows_scored_per_second": sum(map(len, predictions.values())) / scoring_seconds,  # encoding included
-                "peak_memory_bytes": peak_memory_bytes(),
-            },
-        }
-        run.write_provenance({**facts, "wall_seconds": time.perf_counter() - started})
-        write_json(run.metrics_path, metrics)
-        tracked.metrics(metrics)
-        tracked.artifact("model", run.path, "checkpoints", "encoder", "config.yaml", "metrics.json")
+        metrics = score_and_measure(config, table, split, run, fits)
+        finish(run, tracked, {**facts, "wall_seconds": time.perf_counter() - started}, metrics)
         if config.report:
             write_report(run.path)
         return run

@@ -83,13 +83,15 @@ def test_the_examples_train_are_measured_and_exported(command: Command, tmp_path
     recorded = yaml.safe_load((run / "config.yaml").read_text())
     assert recorded["plugins"] == NAMES
     assert len((run / "epochs.csv").read_text().splitlines()) == 2
-    refused = command("evaluate", f"run={run}", cwd=EXAMPLES)
+    refused = command("evaluate", f"run={run}", f"hydra.run.dir={tmp_path}/refused", cwd=EXAMPLES)
     assert refused.returncode == 1
     assert ALL in refused.stderr
     done = command("evaluate", f"run={run}", ALL, f"hydra.run.dir={tmp_path}/evaluated", cwd=EXAMPLES)
     assert done.returncode == 0, done.stderr
     assert "the same metrics" in done.stdout
-    done = command("export", f"run={run}", ALL, f"out={tmp_path}/bundle", cwd=EXAMPLES)
+    done = command(
+        "export", f"run={run}", ALL, f"out={tmp_path}/bundle", f"hydra.run.dir={tmp_path}/export", cwd=EXAMPLES
+    )
     assert done.returncode == 0, done.stderr
     load = f"import fraudlab.bundle; fraudlab.bundle.load({str(tmp_path / 'bundle')!r})"
     alone = subprocess.run([sys.executable, "-c", load], cwd=EXAMPLES, capture_output=True, text=True, check=False)

@@ -30,5 +30,18 @@ def metrics_table(metrics: Mapping[str, Any], published: Benchmark | None = None
     return "\n".join([caption, "", *lines])
 
 
+def reconstruction_table(metrics: Mapping[str, Any]) -> str:
+    """The losses of a pretraining, of the content of its ``metrics.json``."""
+    lines = [
+        "Mean squared error of the reconstructed columns, each in units of its variance, nothing hidden:",
+        "1 is no better than each column's mean, 0 is perfect; constant columns lower the former\n",
+        f"{'':5}  {'rows':>10}  {'reconstruction':>14}  {'column means':>12}",
+    ]
+    for part, values in metrics.items():
+        loss, baseline = values["reconstruction_loss"], values["baseline"]
+        lines.append(f"{part:5}  {values['rows']:10,}  {loss:14.4f}  {baseline:12.4f}")
+    return "\n".join(lines)
+
+
 def _cell(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"

@@ -1,15 +1,21 @@
 """PretrainingLearner: trains what pretrains a network (:mod:`fraudlab.models.reconstruction`), without labels."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fraudlab.data.batches import Batch, Batches
+from fraudlab.data.encoded import encode
+from fraudlab.data.prepared import PreparedTable
+from fraudlab.data.splits.contract import Rows
 from fraudlab.errors import DIVERGED, UserError
+from fraudlab.features.encoder import TableEncoder
 from fraudlab.models.reconstruction import Reconstruction, column_scale, reconstruction_loss
 from fraudlab.models.registry import make_network
+from fraudlab.training.checkpoints import load_checkpoint
 from fraudlab.training.learner import Learner
 
 
@@ -88,6 +94,21 @@ def measure(network: nn.Module, rows: Batch, batch_size: int) -> SplitLoss:
     for batch in Batches(rows, batch_size):
         total.add(network(batch.categorical, batch.numeric))
     return total
+
+
+def measure_parts(
+    table: PreparedTable, parts: Mapping[str, Rows], folder: Path, batch_size: int
+) -> dict[str, dict[str, Any]]:
+    """``reconstruction_loss``, ``baseline`` and ``rows`` of each part, by the best network that lies in ``folder``."""
+    encoder = TableEncoder.load(folder / "encoder")
+    rebuild, weights = load_checkpoint(folder / "checkpoints" / "best.ckpt")
+    network = pretraining_network(rebuild)
+    network.load_state_dict(weights)
+    measured = {}
+    for part, rows in parts.items():
+        total = measure(network, encode(table, rows, encoder), batch_size)
+        measured[part] = {"reconstruction_loss": total.loss, "baseline": total.baseline, "rows": total.rows}
+    return measured
 
 
 def pretraining_network(rebuild: Mapping[str, Any]) -> nn.Module:

@@ -1,0 +1,74 @@
+"""The steps that the commands train and pretrain share: the fits of a run, what is measured of them, its end."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fraudlab.config import TrainConfig
+from fraudlab.data.prepared import PreparedTable
+from fraudlab.data.splits.contract import RowSplit
+from fraudlab.files import write_json
+from fraudlab.runs.folder import RunFolder
+from fraudlab.runs.predictions import split_metrics
+from fraudlab.runs.provenance import peak_memory_bytes
+from fraudlab.training.fit import Fit, fit
+from fraudlab.training.pretrained import Pretrained
+from fraudlab.training.scoring import predict_parts
+from fraudlab.training.tracking import Tracked
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fits:
+    """The fit that validation judges and the one that is tested; one and the same without a refit."""
+
+    selection: Fit
+    tested: Fit
+
+
+def fit_models(
+    config: TrainConfig, table: PreparedTable, split: RowSplit, run: RunFolder, pretrained: Pretrained | None
+) -> Fits:
+    """Fit the model that validation judges and, where the split has later rows for it, the tested one."""
+    refit = split.refit and config.refit and config.test
+    folder = run.selection if refit else run.final
+    selection = fit(config, table, split.selection_train, split.validation, folder, pretrained=pretrained)
+    if not refit:
+        return Fits(selection, selection)
+    log.info("fitting the tested model on %d rows for %d epochs or rounds", len(split.train), selection.best_epoch)
+    return Fits(selection, fit(config, table, split.train, None, run.final, selection.best_epoch, pretrained))
+
+
+def score_and_measure(
+    config: TrainConfig, table: PreparedTable, split: RowSplit, run: RunFolder, fits: Fits
+) -> dict[str, Any]:
+    """Write the run's predictions; gives the content of ``metrics.json``."""
+    began = time.perf_counter()
+    predictions = predict_parts(config, table, split, run, ("val", "test", "recent") if config.test else ("val",))
+    seconds = time.perf_counter() - began
+    for part, frame in predictions.items():
+        run.write_predictions(part, frame)
+    selection, tested = fits.selection, fits.tested
+    return {
+        **split_metrics(predictions),
+        "train": {
+            "seconds": selection.seconds + (0.0 if tested is selection else tested.seconds),
+            "epochs": tested.epochs,
+            "best_epoch": selection.best_epoch,
+            "rows": tested.rows,
+            "rows_per_second": tested.rows * tested.epochs / tested.seconds,
+            "rows_scored_per_second": sum(map(len, predictions.values())) / seconds,  # encoding included
+            "peak_memory_bytes": peak_memory_bytes(),
+        },
+    }
+
+
+def finish(run: RunFolder, tracked: Tracked, facts: Mapping[str, Any], metrics: Mapping[str, Any]) -> None:
+    """Complete ``run.json``, then write ``metrics.json``, by which the run is finished, and send both."""
+    run.write_provenance(facts)
+    write_json(run.metrics_path, metrics)
+    tracked.metrics(metrics)
+    tracked.artifact("model", run.path, "checkpoints", "encoder", "config.yaml", "metrics.json")
