@@ -40,6 +40,9 @@ def command(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
                 _job(name, main, composed, full_error)
 
             schemas.register()
+            if any(word.startswith("resume=") for word in sys.argv):
+                # Which data a run has, its folder says, and Hydra would look for these keys among other data's.
+                sys.argv[1:] = [re.sub(r"^data\.(path|raw_dir)=", r"moved.\1=", word) for word in sys.argv[1:]]
             printed = io.StringIO()
             asks_help = {"--help", "-h"} & set(sys.argv)
             try:
@@ -65,7 +68,7 @@ def _job(name: str, main: Callable[[Any], None], composed: DictConfig, full_erro
         os.environ.pop("HYDRA_FULL_ERROR", None)
     with _interrupted(name), _one_message(name, full_error) if alone else nullcontext():
         config = schemas.typed(name, composed)
-        if getattr(config, "data", None) is not None and not getattr(config, "resume", None):
+        if getattr(getattr(config, "data", None), "name", None) and not getattr(config, "resume", None):
             from fraudlab.data.sources.registry import look  # loads Polars, which --help does without
 
             look(config.data, Path(config.paths.data_dir))

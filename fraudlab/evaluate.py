@@ -9,11 +9,11 @@ from fraudlab.errors import UserError
 
 @command("evaluate")
 def main(config: EvaluateConfig) -> None:
-    from fraudlab.data.prepared import prepared_table
     from fraudlab.files import write_json
     from fraudlab.reporting.published import benchmark_for
     from fraudlab.reporting.ranking_curve import write_curve
     from fraudlab.reporting.table import metrics_table
+    from fraudlab.runs.data import table_of
     from fraudlab.runs.folder import RunFolder
     from fraudlab.runs.predictions import split_metrics
     from fraudlab.runs.settings import load_config
@@ -23,7 +23,7 @@ def main(config: EvaluateConfig) -> None:
     use_threads(0)
     run = RunFolder.find(Path(config.run))
     trained = load_config(run.config_path)
-    table = prepared_table(trained.data, trained.features, trained.label_delay_days, Path(config.paths.data_dir))
+    table = table_of(run, trained, config.data, Path(config.paths.data_dir))
     schema = table.schema
     split = table.split(trained.split, trained.label_delay_days)
     recorded = run.metrics()

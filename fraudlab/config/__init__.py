@@ -14,6 +14,7 @@ from typing import Any
 from fraudlab.config import data, features, loss, model, split
 from fraudlab.config.boosting import CatBoostConfig, LightGBMConfig, XGBoostConfig
 from fraudlab.config.commands import (
+    DataPlaceConfig,
     EvaluateConfig,
     FitConfig,
     PrepareConfig,
@@ -72,6 +73,7 @@ __all__ = [
     "ColumnsFeaturesConfig",
     "CompareConfig",
     "CrossEntropyConfig",
+    "DataPlaceConfig",
     "EncoderConfig",
     "EvaluateConfig",
     "ExportConfig",
@@ -168,7 +170,7 @@ def typed(command: str, composed: Any) -> Any:
     load_plugins(plain.get("plugins") or ())
     settings = OmegaConf.structured(COMMANDS[command])
     for group, options in SCHEMAS.items():
-        if plain.get(group):
+        if plain.get(group) and OmegaConf.get_type(settings, group) is not DataPlaceConfig:
             name = plain[group].get("name")
             if name not in options:
                 raise UserError(unknown(group, name, options))

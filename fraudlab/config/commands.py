@@ -20,6 +20,14 @@ class PathsConfig:
 
 
 @dataclass
+class DataPlaceConfig:
+    """Where the raw data of a run lie now; null: where its settings or ``run.json`` say."""
+
+    path: str | None = None  # of data=table
+    raw_dir: str | None = None  # of data=ieee_cis
+
+
+@dataclass
 class FitConfig:
     """What every command that fits a network has; experiments and recipes set these."""
 
@@ -43,6 +51,7 @@ class FitConfig:
     keep_on_device: str = "auto"  # auto | always | never: arrays live on the accelerator
     published: str | None = None  # whose published metrics stand beside ours
     resume: str | None = None  # folder of a run that was killed; it goes on with its own settings
+    moved: DataPlaceConfig = field(default_factory=DataPlaceConfig)  # with resume=, what data.path= and raw_dir= mean
     tried: str | None = None  # what else was tried when this recipe was chosen; goes into the run folder
 
     def __post_init__(self) -> None:
@@ -101,6 +110,7 @@ class EvaluateConfig:
     """``python -m fraudlab.evaluate``."""
 
     run: str = MISSING
+    data: DataPlaceConfig = field(default_factory=DataPlaceConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
 

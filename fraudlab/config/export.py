@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from fraudlab.config.checks import MISSING, one_of, within
-from fraudlab.config.commands import PathsConfig
+from fraudlab.config.commands import DataPlaceConfig, PathsConfig
 from fraudlab.errors import UserError
 
 
@@ -12,6 +12,7 @@ class ExportConfig:
     """``python -m fraudlab.export``."""
 
     run: str = MISSING
+    data: DataPlaceConfig = field(default_factory=DataPlaceConfig)
     out: str | None = None  # folder of the bundle; null: bundle/ in the run folder
     precision: str = "fp64"  # the model computes in; fp32 is smaller, less exact; fp16: its weights in half precision
     quantize: str = "none"  # int8: weights and inputs of matrix products in 8 bits, the rest as fp32

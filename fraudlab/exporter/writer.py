@@ -17,10 +17,10 @@ from fraudlab.bundle import manifest
 from fraudlab.bundle.contract import computed, contract, inputs, raw_columns
 from fraudlab.bundle.decision import Decision
 from fraudlab.bundle.runtime import Bundle
-from fraudlab.config import ExportConfig
+from fraudlab.config import DataPlaceConfig, ExportConfig
 from fraudlab.data.batches import Batch
 from fraudlab.data.encoded import encode
-from fraudlab.data.prepared import PreparedTable, prepared_table
+from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits.contract import RowSplit
 from fraudlab.errors import UserError
 from fraudlab.exporter import parity
@@ -31,6 +31,7 @@ from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.features.registry import settings_of
 from fraudlab.files import replacing, write_json
 from fraudlab.models.registry import MODELS, models_that
+from fraudlab.runs.data import table_of
 from fraudlab.runs.folder import RunFolder
 from fraudlab.runs.predictions import groups_of
 from fraudlab.runs.provenance import git_commit, versions
@@ -64,7 +65,7 @@ def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
     """
     if out.exists() and not (out / manifest.NAME).is_file():
         raise UserError(f"out={out} is there already and no bundle; give another folder or remove it")
-    trained = _Trained.by(run, Path(config.paths.data_dir))
+    trained = _Trained.by(run, config.data, Path(config.paths.data_dir))
     facts = _facts(config, trained)
     with replacing(out) as aside:
         records = _write_input(trained, aside)
@@ -88,14 +89,12 @@ class _Trained:
     network: nn.Module  # in double precision
 
     @classmethod
-    def by(cls, run: RunFolder, data_dir: Path) -> "_Trained":
+    def by(cls, run: RunFolder, given: DataPlaceConfig, data_dir: Path) -> "_Trained":
         config = load_config(run.config_path)
         if MODELS[config.model.name].kind != "network":
             able = models_that(lambda part: part.kind == "network")
             raise UserError(f"model={config.model.name} has no bundle; export a run of {able}")
-        table = prepared_table(config.data, config.features, config.label_delay_days, data_dir)
-        if table.data_fingerprint != run.provenance()["data_fingerprint"]:
-            raise UserError(f"data={config.data.name} is not what {run.path} was trained on; train again, then export")
+        table = table_of(run, config, given, data_dir)
         return cls(
             run,
             config,

@@ -20,6 +20,7 @@ def config_yaml(config: FitConfig | SelectConfig) -> str:
     plain = asdict(config)
     output_dir = plain.pop("paths")["output_dir"]
     plain.pop("resume", None)
+    plain.pop("moved", None)
     # Loggers write to the run folder, wherever it is moved.
     return yaml.safe_dump({"format": FORMAT, **_replaced(plain, output_dir, _OUTPUT_DIR)}, sort_keys=False)
 

@@ -26,6 +26,7 @@ from fraudlab.errors import UserError
 from fraudlab.features.encoder import TableEncoder
 from fraudlab.files import write_json
 from fraudlab.models.registry import MODELS, make_network
+from fraudlab.runs.data import place
 from fraudlab.runs.folder import rank
 from fraudlab.training import fit_baseline
 from fraudlab.training.callbacks import LastCheckpoint
@@ -148,6 +149,7 @@ def run_facts(config: FitConfig, table: PreparedTable, split: RowSplit) -> dict[
         "model": config.model.name,
         "data": config.data.name,
         "data_dir": str(Path(config.paths.data_dir).absolute()),
+        "data_at": place(config.data),
         "simulated": table.schema.simulated,
         "data_fingerprint": table.data_fingerprint,
         "split_rows": {"train": len(train), "val": len(split.validation), "test": len(split.test)},

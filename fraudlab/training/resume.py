@@ -11,6 +11,7 @@ import torch
 from fraudlab.config import FitConfig
 from fraudlab.errors import UserError
 from fraudlab.features.threads import cores
+from fraudlab.runs.data import located
 from fraudlab.runs.folder import RunFolder, rank
 from fraudlab.runs.provenance import PACKAGES, versions
 from fraudlab.runs.settings import load_config
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 ALLOWED = (
     "resume",
     "paths.",
+    "moved.",
     "plugins=",
     "trainer.enable_progress_bar",
     "trainer.accelerator",
@@ -58,7 +60,8 @@ def settings(config: Config, command: str, given: Sequence[str]) -> tuple[RunFol
     paths = replace(config.paths, data_dir=data_dir, output_dir=str(run.path))
     threads = own.threads or facts.get("threads", 0)
     threads = threads if threads <= cores() else 0
-    return run, replace(own, trainer=trainer, paths=paths, threads=threads, resume=config.resume)
+    data = located(run, own.data, config.moved)
+    return run, replace(own, data=data, trainer=trainer, paths=paths, threads=threads, resume=config.resume)
 
 
 def begin(run: RunFolder, facts: Mapping[str, Any], *, resumed: bool) -> dict[str, Any]:
