@@ -7,7 +7,7 @@ from fraudlab.models.contract import ModelPart
 if TYPE_CHECKING:
     from torch import nn
 
-    from fraudlab.models.tabnet.network import TabNet
+    from fraudlab.models.tabnet.model import TabNet
 
 __all__ = ["PART", "TabNet", "make_network"]
 
@@ -18,7 +18,7 @@ def make_network(cardinalities: list[int], num_numeric: int, *, backend: str = "
         from fraudlab.models.tabnet.reference import ReferenceTabNet
 
         return ReferenceTabNet(cardinalities, num_numeric, **settings)
-    from fraudlab.models.tabnet.network import TabNet
+    from fraudlab.models.tabnet.model import TabNet
 
     return TabNet(cardinalities, num_numeric, **settings)
 
@@ -35,7 +35,7 @@ PART = ModelPart(
 
 def __getattr__(name: str) -> Any:
     if name == "TabNet":  # only now, since whoever reads PART needs no torch
-        from fraudlab.models.tabnet.network import TabNet
+        from fraudlab.models.tabnet.model import TabNet
 
         return TabNet
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fraudlab.models.tabnet import TabNet
 from fraudlab.models.tabnet.blocks import ROOT_HALF
 from fraudlab.models.tabnet.export_masks import MASKS
 from fraudlab.models.tabnet.folding import FoldedTabNet, fold
+from fraudlab.models.tabnet.network import TabNetNetwork
 
 
 class ExportedTabNet(nn.Module):
@@ -25,7 +25,7 @@ class ExportedTabNet(nn.Module):
     to_inputs: Tensor | None
 
     @torch.no_grad()
-    def __init__(self, network: TabNet) -> None:
+    def __init__(self, network: TabNetNetwork) -> None:
         super().__init__()
         self.folded: FoldedTabNet = fold(network)
         encoder = self.folded.encoder

@@ -10,10 +10,10 @@ from fraudlab.models.contract import NetworkOutput
 from fraudlab.models.tabnet.blocks import AttentiveTransformer, FeatureTransformer
 from fraudlab.models.tabnet.encoder import Encoder, mean_entropy
 from fraudlab.models.tabnet.ghost_batch_norm import EPS, GhostBatchNorm
-from fraudlab.models.tabnet.network import TabNet
+from fraudlab.models.tabnet.network import TabNetNetwork
 
 
-def fold(network: TabNet) -> "FoldedTabNet":
+def fold(network: TabNetNetwork) -> "FoldedTabNet":
     """What ``network`` computes in evaluation with its weights and running statistics of now, without batch norms.
 
     The result shares no memory with ``network`` and has its dtype and device; ``network``'s mode does not matter.
@@ -34,7 +34,7 @@ class FoldedTabNet(nn.Module):
     shift: Tensor
 
     @torch.no_grad()
-    def __init__(self, network: TabNet) -> None:
+    def __init__(self, network: TabNetNetwork) -> None:
         super().__init__()
         # A mask stands between the input norm and the first linear layer, so that norm goes into the columns.
         scale, shift = _affine(network.input_norm)

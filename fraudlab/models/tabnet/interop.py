@@ -16,13 +16,15 @@ from torch import Tensor, nn
 from fraudlab.errors import UserError
 from fraudlab.files import replacing
 from fraudlab.models.tabnet.grouping import Grouping, group_matrix
-from fraudlab.models.tabnet.network import TabNet
+from fraudlab.models.tabnet.network import TabNetNetwork
 
 # The init_params of a file that shape its network, by the name that tab_network.TabNet has for them too.
 SETTINGS = ("n_d", "n_a", "n_steps", "gamma", "n_independent", "n_shared", "epsilon", "momentum", "mask_type")
 
 
-def from_reference(reference: tab_network.TabNet, sparsity: float = 1e-3) -> TabNet:
+def from_reference(
+    reference: tab_network.TabNet, sparsity: float = 1e-3, *, make: type[TabNetNetwork] = TabNetNetwork
+) -> TabNetNetwork:
     """The same network as ``reference``, whose categorical columns may stand anywhere among its inputs.
 
     The new network takes them in order of their position, and the other columns as ``numeric`` in theirs. It has the
@@ -31,6 +33,7 @@ def from_reference(reference: tab_network.TabNet, sparsity: float = 1e-3) -> Tab
     Args:
         reference: a network of pytorch-tabnet 4.1.
         sparsity: weight of the mask-entropy penalty, which pytorch-tabnet's trainer has, not its network.
+        make: class of the new network.
 
     Raises:
         ValueError: ``reference`` has several tasks, or groups that overlap or share out a mask's entry unevenly.
@@ -38,7 +41,7 @@ def from_reference(reference: tab_network.TabNet, sparsity: float = 1e-3) -> Tab
     _refuse_tasks(reference.tabnet.output_dim)
     layout = _Layout(reference)
     encoder = reference.tabnet.encoder
-    network = TabNet(
+    network = make(
         [embedding.num_embeddings for embedding in layout.embeddings],
         reference.input_dim - len(layout.embeddings),
         reference.tabnet.output_dim,
@@ -65,7 +68,7 @@ def from_reference(reference: tab_network.TabNet, sparsity: float = 1e-3) -> Tab
     return network.train(reference.training)
 
 
-def to_reference(network: TabNet) -> tab_network.TabNet:
+def to_reference(network: TabNetNetwork) -> tab_network.TabNet:
     """The same network as pytorch-tabnet has it: categorical columns first, in the mode, dtype and device of ours.
 
     Its trainer subtracts the weighted negative entropy; the weight, ``network.sparsity``, is no part of its network.
@@ -94,7 +97,7 @@ def to_reference(network: TabNet) -> tab_network.TabNet:
     return reference.train(network.training)
 
 
-def load_pytorch_tabnet(path: str | Path) -> TabNet:
+def load_pytorch_tabnet(path: str | Path, make: type[TabNetNetwork]) -> TabNetNetwork:
     """The network of a file that ``TabNetClassifier.save_model`` wrote, in evaluation mode, on the CPU.
 
     Its columns are those of :func:`from_reference`, its logits in the order of the classifier's classes. The file does
@@ -102,6 +105,10 @@ def load_pytorch_tabnet(path: str | Path) -> TabNet:
 
     Args:
         path: with or without its ``.zip``.
+
+    Args:
+        path: of the file.
+        make: class of the network.
 
     Raises:
         UserError: there is no such file, it is damaged or holds something else, or its network has several tasks.
@@ -140,12 +147,12 @@ def load_pytorch_tabnet(path: str | Path) -> TabNet:
             f"pytorch-tabnet than 4.1 ({error})"
         ) from error
     try:
-        return from_reference(reference.eval(), sparsity)
+        return from_reference(reference.eval(), sparsity, make=make)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
 
 
-def save_pytorch_tabnet(network: TabNet, path: str | Path) -> Path:
+def save_pytorch_tabnet(network: TabNetNetwork, path: str | Path) -> Path:
     """Write ``network`` in one step to a file that ``TabNetClassifier().load_model`` reads, and return its path.
 
     Its columns are the categorical ones, then the numeric; its classes 0, 1, ... The ``virtual_batch_size`` is not in
@@ -179,7 +186,7 @@ def save_pytorch_tabnet(network: TabNet, path: str | Path) -> Path:
     return path
 
 
-def pairs(network: TabNet, reference: tab_network.TabNet) -> Iterator[tuple[Tensor, Tensor]]:
+def pairs(network: TabNetNetwork, reference: tab_network.TabNet) -> Iterator[tuple[Tensor, Tensor]]:
     """Each parameter and running statistic of ours beside the reference's, in our order of columns and groups.
 
     The reference shares one linear layer between its transformers, which comes once, as does ours. Of its two

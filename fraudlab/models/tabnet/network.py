@@ -1,8 +1,6 @@
 """TabNet, the same function as pytorch-tabnet's, many times faster."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +13,8 @@ from fraudlab.models.tabnet.native.compile import usable
 from fraudlab.models.tabnet.native.inputs import normalised_columns
 
 
-class TabNet(nn.Module):
-    """TabNet of Arik and Pfister (2021, arXiv:1908.07442), as pytorch-tabnet 4.1 computes it.
+class TabNetNetwork(nn.Module):
+    """The network of TabNet by Arik and Pfister (2021, arXiv:1908.07442), as pytorch-tabnet 4.1 computes it.
 
     Columns are numbered categorical first, then numeric.
 
@@ -147,34 +145,3 @@ class TabNet(nn.Module):
             self.train(training)
         masks = self.encoder.grouping.to_inputs(masks)
         return (masks * decisions.sum(dim=-1, keepdim=True)).sum(dim=0), masks
-
-    def exported(self) -> nn.Module:
-        """A copy arranged for ONNX, in evaluation, which gives logits [B, K] and importance [B, F]."""
-        from fraudlab.models.tabnet.export import ExportedTabNet
-
-        return ExportedTabNet(self)
-
-    def pretraining(self, **settings: Any) -> nn.Module:
-        """What pretrains this network: a :class:`fraudlab.models.tabnet.pretraining.TabNetPretraining`."""
-        from fraudlab.models.tabnet.pretraining import TabNetPretraining
-
-        return TabNetPretraining(self, **settings)
-
-    @classmethod
-    def from_pytorch_tabnet(cls, source: str | Path | nn.Module) -> "TabNet":
-        """The network of a file that ``TabNetClassifier.save_model`` wrote, or of its ``network`` itself.
-
-        It takes the categorical columns in order of their position, and the others as ``numeric`` in theirs.
-
-        Raises:
-            ValueError: the file cannot be read as such, or the network is one that this class cannot be.
-        """
-        from fraudlab.models.tabnet import interop
-
-        return interop.load_pytorch_tabnet(source) if isinstance(source, str | Path) else interop.from_reference(source)
-
-    def to_pytorch_tabnet(self, path: str | Path) -> Path:
-        """Write a file that ``TabNetClassifier().load_model`` reads, ``.zip`` appended if lacking; returns its path."""
-        from fraudlab.models.tabnet import interop
-
-        return interop.save_pytorch_tabnet(self, path)

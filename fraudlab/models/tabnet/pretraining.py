@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from fraudlab.models.reconstruction import Reconstruction
 from fraudlab.models.tabnet.blocks import FeatureTransformer, gated_linear, plain_linear
-from fraudlab.models.tabnet.network import TabNet
+from fraudlab.models.tabnet.network import TabNetNetwork
 
 
 class Decoder(nn.Module):
@@ -58,7 +58,7 @@ class TabNetPretraining(nn.Module):
 
     def __init__(
         self,
-        network: TabNet,
+        network: TabNetNetwork,
         *,
         pretraining_ratio: float = 0.2,
         n_shared_decoder: int = 1,

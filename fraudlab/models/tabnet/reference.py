@@ -55,9 +55,10 @@ class ReferenceTabNet(nn.Module):
 
     def exported(self) -> nn.Module:
         """As the same function of ours is: :meth:`fraudlab.models.tabnet.TabNet.exported`."""
+        from fraudlab.models.tabnet.export import ExportedTabNet
         from fraudlab.models.tabnet.interop import from_reference
 
-        return from_reference(self.reference, self.sparsity).exported()
+        return ExportedTabNet(from_reference(self.reference, self.sparsity))
 
     def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
         """Move the group matrices too: the reference keeps them as plain attributes, not as buffers."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fraudlab.models.tabnet import TabNet
 from fraudlab.models.tabnet.interop import from_reference
 from fraudlab.models.tabnet.native import compile as native
+from fraudlab.models.tabnet.network import TabNetNetwork
 
 
 @dataclass
@@ -99,7 +100,7 @@ def train_step(module: nn.Module, inputs: list[Tensor], label: Tensor) -> list[T
     """Logits, penalty, and by our names all gradients and running statistics of one training step on ``inputs``."""
     module.train()
     module.zero_grad()
-    if isinstance(module, TabNet):
+    if isinstance(module, TabNetNetwork):
         logits, penalty = module(*inputs)
     else:
         logits, negative_entropy = module(*inputs)
@@ -109,7 +110,7 @@ def train_step(module: nn.Module, inputs: list[Tensor], label: Tensor) -> list[T
     with torch.no_grad():
         for parameter, one in zip(held.parameters(), module.parameters(), strict=True):
             parameter.copy_(torch.zeros_like(one) if one.grad is None else one.grad)
-    state = (held if isinstance(held, TabNet) else from_reference(held)).state_dict()
+    state = (held if isinstance(held, TabNetNetwork) else from_reference(held)).state_dict()
     return [logits.detach(), penalty.detach(), *(state[name] for name in sorted(state) if "tracked" not in name)]
 
 
@@ -157,7 +158,7 @@ def test_float64(backend: str, case: Case) -> None:
 
 
 def check_evaluation(
-    case: Case, network: TabNet, reference: tab_network.TabNet, dtype: torch.dtype, tolerance: float
+    case: Case, network: TabNetNetwork, reference: tab_network.TabNet, dtype: torch.dtype, tolerance: float
 ) -> None:
     ids, numbers, table, _ = batch(case, 1, dtype)
     with torch.no_grad():
