@@ -53,7 +53,7 @@ load-test: $(READY) ## Locust's users against a server of its own, with a report
 	@$(SOME_BUNDLE)
 	$(BIN)/python -m benchmarks.load_test $(ARGS)
 
-results: $(READY) ## run every experiment of the README's table, three seeds each (about half an hour)
+results: $(READY) ## run every experiment of the README's table and LightGBM on its rows, five seeds each (an hour or two)
 	$(BIN)/python -m benchmarks.results
 
 wandb-sweep: $(READY) ## the search sweeps/$(SWEEP).yaml as a W&B sweep: make wandb-sweep SWEEP=mlp_handbook > sweep.yaml

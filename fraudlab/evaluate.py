@@ -31,7 +31,7 @@ def main(config: EvaluateConfig) -> None:
     parts = [part for part in ("val", "test", "recent") if run.predictions_path(part).is_file()]
     predictions = predict_parts(trained, table, split, run, parts)
     metrics = split_metrics(predictions)
-    print(metrics_table(metrics, benchmark_for(trained.published, trained.data), simulated=schema.simulated))
+    print(metrics_table(metrics, benchmark_for(trained), simulated=schema.simulated))
     out = Path(config.paths.output_dir)
     write_json(out / "metrics.json", metrics)
     for part in metrics:

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 @command("train")
 def main(config: TrainConfig) -> None:
     if (run := run_training(config)) is not None:
-        from fraudlab.reporting.published import benchmark_for
+        from fraudlab.reporting.published import BENCHMARKS
         from fraudlab.reporting.table import metrics_table
 
-        published = benchmark_for(config.published, config.data)
-        print(f"\n{metrics_table(run.metrics(), published, simulated=run.provenance()['simulated'])}")
+        facts = run.provenance()
+        published = BENCHMARKS.get(facts["published"] or "")
+        print(f"\n{metrics_table(run.metrics(), published, simulated=facts['simulated'])}")
         print(f"\nrun folder: {run.path}")
 
 
@@ -63,7 +64,7 @@ def run_training(config: TrainConfig) -> "RunFolder | None":
         facts = {
             **asked(),
             **run_facts(config, table, split),
-            "published": config.published if benchmark_for(config.published, config.data) else None,
+            "published": config.published if benchmark_for(config) else None,
             **({"threads": config.model.threads} if getattr(config.model, "threads", 0) else {}),
         }
         facts = resume.begin(run, facts, resumed=bool(config.resume))

@@ -1,10 +1,13 @@
 """Published metrics to hold ours against, with their sources."""
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fraudlab.config import HandbookConfig
+from fraudlab.config import HandbookConfig, HandbookFeaturesConfig, TimeWindowsConfig, TrainConfig
 from fraudlab.metrics.registry import METRICS
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,25 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 """By the name that ``published`` has in a run's config and ``run.json``."""
 
 
-def benchmark_for(published: str | None, data: object) -> Benchmark | None:
-    """The benchmark named ``published``, if ``data`` are the settings of the very data set it was measured on."""
-    return BENCHMARKS.get(published or "") if data == HandbookConfig() else None
+def benchmark_for(config: TrainConfig) -> Benchmark | None:
+    """The benchmark that a run names as ``published``, where it is measured as the benchmark was.
+
+    Data, split, label delay and features must be the published ones; where one of them is not, the log says which, and
+    there is nothing to compare. How validation is done and how columns are encoded are the model's own affair.
+    """
+    benchmark = BENCHMARKS.get(config.published or "")
+    if benchmark is None or not config.test:
+        return None
+    split, book = config.split, TimeWindowsConfig(train_start="2018-07-25", train_days=7)
+    if isinstance(split, TimeWindowsConfig):
+        split = replace(split, validation_shift_days=book.validation_shift_days)
+    theirs = {
+        "data": config.data == HandbookConfig(),
+        "split": split == book,
+        "label_delay_days": config.label_delay_days == 7,
+        "features": isinstance(config.features, HandbookFeaturesConfig) and not config.features.extended,
+    }
+    if other := [name for name, same in theirs.items() if not same]:
+        log.info("published=%s is not shown: other %s than published", config.published, ", ".join(other))
+        return None
+    return benchmark
