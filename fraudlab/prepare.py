@@ -19,6 +19,10 @@ def main(config: PrepareConfig) -> None:
         split = table.split(config.split, config.label_delay_days)
         warn_of(table, split)
         encoder = fit_encoder(table, split.train, config.features.encoder)
+        if split.refit:  # a training fits twice
+            chosen = fit_encoder(table, split.selection_train, config.features.encoder)
+            for rows in (split.selection_train, split.validation):
+                encode(table, rows, chosen)
         parts = {"train": split.train, "val": split.validation, "test": split.test}
         arrays = {part: encode(table, rows, encoder) for part, rows in parts.items()}
         print(f"split      {', '.join(f'{len(rows):,} {part}' for part, rows in parts.items())} rows")
