@@ -137,8 +137,7 @@ def command_line() -> str:
     settings = HydraConfig.get()
     if settings.mode == RunMode.RUN:
         return shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]])
-    added = [source.path for source in settings.runtime.config_sources if source.provider == "command-line"]
-    where = [word for path in added for word in ("--config-dir", path)]
+    where = [word for path in config_dirs() for word in ("--config-dir", path)]
     return shlex.join(["python", "-m", f"fraudlab.{settings.job.name}", *where, *settings.overrides.task])
 
 
@@ -146,6 +145,11 @@ def asked() -> dict[str, Any]:
     """What a run records of the command: its experiment and recipe, and what to type."""
     chosen = None if overrides("resume") else recipe()
     return {"experiment": choices().get("experiment"), "recipe": chosen, "command": command_line()}
+
+
+def config_dirs() -> list[str]:
+    """The folders of the user's own YAML, ``--config-dir``."""
+    return [source.path for source in HydraConfig.get().runtime.config_sources if source.provider == "command-line"]
 
 
 def overrides(*groups: str) -> list[str]:

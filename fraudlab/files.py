@@ -36,6 +36,8 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
         else:
             aside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename is None:  # a full disk, without the path
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         # Polars and safetensors tell of a failing disk in exceptions of their own.
         if not isinstance(error, OSError) and (code := re.search(r"\(os error (\d+)\)", str(error))):
             number = int(code.group(1))

@@ -1,11 +1,11 @@
 """``python -m fraudlab.select``: which features do not last or repeat others, as a report and as settings."""
 
-import shlex
 from pathlib import Path
 from typing import Any
 
-from fraudlab.cli import choices, command, command_line, overrides
+from fraudlab.cli import choices, command, command_line, config_dirs, overrides
 from fraudlab.config import SelectConfig
+from fraudlab.config.overrides import literal_text, to_type
 
 
 @command("select")
@@ -28,9 +28,11 @@ def main(config: SelectConfig) -> None:
     settings = {"features": {"leave_out": [*dict.fromkeys([*_left_out(config.features), *selection.leave_out])]}}
     leave_out = run.path / "local" / "leave_out.yaml"
     write_text(leave_out, "# @package _global_\n" + yaml.safe_dump(settings, sort_keys=False))
-    given = overrides("data", "features", "split", "label_delay_days")
-    same = shlex.join(setting for setting in given if not setting.lstrip("+").startswith("features.leave_out="))
-    use = f"python -m fraudlab.train --config-dir {shlex.quote(str(run.path))} {same} local={leave_out.stem}"
+    given = overrides("data", "features", "split", "label_delay_days", "plugins", "paths")
+    same = [word for word in given if not word.lstrip("+").startswith(("features.leave_out=", "paths.output_dir="))]
+    if own := config_dirs():  # a command takes one --config-dir alone
+        same.append(f"hydra.searchpath=[{','.join(literal_text(f'file://{folder}') for folder in own)}]")
+    use = to_type("train", "--config-dir", str(run.path), *same, f"local={leave_out.stem}")
     simulated = table.schema.simulated
     chosen = {group: choices()[group] for group in ("data", "features", "split")}
     page = run.path / "selection.html"

@@ -84,3 +84,14 @@ def test_what_failed_is_made_by_the_next(tmp_path: Path) -> None:
         make_once(path, lambda aside: (aside / "part").write_text("half of it, in a folder that is not there"))
     assert not list(tmp_path.iterdir())
     assert make(path) == 1
+
+
+def test_a_full_disk_is_told_with_the_path(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    with (
+        pytest.raises(OSError, match="No space left") as failed,
+        replacing(path),
+        Path("/dev/full").open("wb", 0) as full,
+    ):
+        full.write(b"x")
+    assert failed.value.filename == str(path)

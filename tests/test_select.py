@@ -89,6 +89,7 @@ def left_out_by(found: dict, command: Command) -> list[str]:
     """By the training that the printed command starts."""
     use = found["printed"].strip().splitlines()[-1]
     words = shlex.split(use[use.index("--config-dir") :])
+    assert any(word.startswith("paths.data_dir=") for word in words)
     done = command("train", "--cfg", "job", *words)
     assert done.returncode == 0, done.stderr
     return yaml.safe_load(done.stdout)["features"]["leave_out"]

@@ -68,3 +68,11 @@ def test_labels_that_look_flipped_are_warned_of(tmp_path: Path, caplog: pytest.L
     with caplog.at_level(logging.WARNING):
         table.split(RandomConfig(), 7)
     assert ("of the training rows are frauds by fraud" in caplog.text) is (frauds > 50)
+
+
+@pytest.mark.parametrize("name", ["^x.*$", "*"])
+def test_a_column_named_like_a_pattern_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "t.csv"
+    pl.DataFrame({"fraud": [0, 1], name: [1.0, 2.0], "x1": [3.0, 4.0]}).write_csv(path)
+    with pytest.raises(UserError, match="takes for a pattern over names; rename it"):
+        prepared_table(TableConfig(path=str(path), label="fraud"), ColumnsFeaturesConfig(), 7, tmp_path)

@@ -95,6 +95,10 @@ def check_head(config: TableConfig, files: Sequence[Found]) -> None:
     """
     layout = layout_of(config)
     have = dict.fromkeys(name for found in files for name in header(found, layout, _named(config))[0])
+    if patterns := [name for name in have if name == "*" or (name[:1] == "^" and name[-1:] == "$")]:
+        raise UserError(
+            f"the table has a column named {patterns[0]}, which Polars takes for a pattern over names; rename it"
+        )
     fixed = roles.given(config, [*have, *config.derive, *([ROW_ID] if config.id is None else [])])
     if config.id is None and ROW_ID in [*have, *config.derive]:
         raise UserError(f"the table has a column {ROW_ID} already: say data.id={ROW_ID}, or name the id column")
