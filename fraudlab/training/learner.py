@@ -1,5 +1,6 @@
 """Learners: train a network that keeps the contract of :mod:`fraudlab.models.contract`, or one by a loss of its own."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,7 +67,8 @@ class Learner(L.LightningModule):
         optimizer = self._make_optimizer(self.network.parameters())
         if self._make_scheduler is None:
             return optimizer
-        steps = int(self.trainer.estimated_stepping_batches)
+        estimated = self.trainer.estimated_stepping_batches
+        steps = int(estimated) if math.isfinite(estimated) else 0  # no end: no schedule that counts on one, then
         return {"optimizer": optimizer, "lr_scheduler": self._make_scheduler(optimizer, steps)}  # type: ignore[return-value]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

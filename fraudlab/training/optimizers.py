@@ -9,6 +9,7 @@ from torch import nn
 
 from fraudlab.config import FitConfig
 from fraudlab.config.plumbing import check_plumbing, plumbing
+from fraudlab.errors import UserError
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 MakeScheduler = Callable[[torch.optim.Optimizer, int], dict[str, Any]]
@@ -48,6 +49,12 @@ def make_scheduler(config: Mapping[str, Any] | None) -> MakeScheduler | None:
     def make(optimizer: Any, total_steps: int) -> dict[str, Any]:
         total_steps = max(total_steps, 2)  # of a single step, one cycle would be its end: a rate of nearly 0
         arguments = {key: total_steps if value == "total_steps" else value for key, value in settings.items()}
-        return {"scheduler": plumbing(arguments, optimizer=optimizer), **lightning}
+        try:
+            return {"scheduler": plumbing(arguments, optimizer=optimizer), **lightning}
+        except UserError as error:
+            raise UserError(
+                f"{error}; the schedule does not suit a fit of {total_steps} steps: change scheduler.*, "
+                "trainer.max_epochs or batch_size, or use scheduler=constant"
+            ) from error
 
     return make

@@ -55,6 +55,7 @@ def test_a_run_in_a_folder_of_any_name_is_trained_evaluated_exported_and_used(co
     assert done.returncode == 0, done.stderr
     assert (run / "report.html").is_file()
     for name, words in (
+        ("train", [literal("resume", run)]),
         ("evaluate", [literal("run", run)]),
         ("export", [literal("run", run), literal("out", bundle)]),
         ("predict", [literal("bundle", bundle), literal("input", table), literal("output", out)]),

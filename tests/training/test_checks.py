@@ -122,8 +122,14 @@ def test_one_cycle_bears_few_steps_or_says_so(tmp_path: Path, epochs: int, share
     assert train(tmp_path, *one_step).epochs == epochs
 
 
+def test_a_fit_may_end_by_the_clock_alone(tmp_path: Path) -> None:
+    assert train(tmp_path, "trainer.max_epochs=-1", "+trainer.max_time=00:00:00:01", "scheduler=constant").epochs > 0
+
+
 def test_a_schedule_that_degenerates_is_one_message(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="OneCycleLR: float division by zero"):
+    with pytest.raises(
+        UserError, match="OneCycleLR: float division by zero; the schedule does not suit a fit of 10 steps"
+    ):
         train(tmp_path, "batch_size=150", "trainer.max_epochs=10", "scheduler.pct_start=0.1")
 
 
