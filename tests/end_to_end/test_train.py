@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, log_loss,
 from fraudlab.cli import conf_dir
 from tests.conftest import SMALL, Command
 
-PREDICTIONS = ["transaction_id", "time", "card_id", "amount", "label", "score"]
+PREDICTIONS = ["transaction_id", "time", "card_id", "terminal_id", "amount", "label", "score"]
 
 
 @pytest.fixture(scope="module")
