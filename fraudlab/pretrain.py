@@ -14,27 +14,18 @@ def main(config: PretrainConfig) -> None:
     # Heavy: only now, so that --help and config errors answer at once.
     from fraudlab.data.prepared import prepared_table
     from fraudlab.reporting.table import reconstruction_table
-    from fraudlab.runs.folder import RunFolder, rank
+    from fraudlab.runs.folder import rank
     from fraudlab.runs.provenance import peak_memory_bytes
-    from fraudlab.runs.settings import config_yaml
     from fraudlab.training import resume, tracking
-    from fraudlab.training.checks import check_settings
     from fraudlab.training.fit import pretrain, run_facts
     from fraudlab.training.pretraining import measure_parts
-    from fraudlab.training.steps import finish
-    from fraudlab.training.trainer import use_threads
+    from fraudlab.training.steps import finish, open_run
 
-    run = None
-    if config.resume:
-        run, config = resume.settings(config, "pretrain", overrides())
-        if run.metrics_path.is_file():
-            use = to_type("train", literal("model.pretrained", run.path))
-            print(f"the run in {run.path} has ended; train from it: {use}")
-            return
-    check_settings(config)
-    use_threads(config.threads)
-    if run is None:
-        run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
+    run, config = open_run(config, "pretrain", overrides())
+    if run.metrics_path.is_file():
+        use = to_type("train", literal("model.pretrained", run.path))
+        print(f"the run in {run.path} has ended; train from it: {use}")
+        return
     table = prepared_table(config.data, config.features, config.label_delay_days, Path(config.paths.data_dir))
     with tracking.begin(config.logger, run) as tracked:
         # It alone looks at labels: which cards are known, whether each part has frauds.

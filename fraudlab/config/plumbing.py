@@ -22,7 +22,6 @@ ALLOWED_TARGETS = (
 )
 # Where classes stood that users' YAML and runs may name, and where they stand now.
 _MOVED = {"fraudlab.callbacks.": "fraudlab.training.callbacks."}
-log = logging.getLogger(__name__)
 
 
 def moved_targets(config: Any) -> Any:
@@ -46,10 +45,6 @@ def warn_of_moved_targets() -> None:
     """Say, once in a process, that settings name classes by their places of old."""
     for old, new in _MOVED.items():
         log.warning("_target_: %s* has moved: write %s*", old, new)
-
-
-_MOVED = {"fraudlab.callbacks.": "fraudlab.training.callbacks."}
-"""Where classes stood in earlier versions, as users' YAML and old run folders name them."""
 
 
 def check_plumbing(where: str, config: Any) -> None:
@@ -92,7 +87,7 @@ def plumbing(config: Mapping[str, Any], **objects: Any) -> Any:
     _check_targets(config)  # also of a run folder's settings, which may name anything
     try:
         # Through a partial, so that Hydra does not turn the objects into config nodes.
-        return instantiate({**config, "_target_": _target(config), "_partial_": True, "_convert_": "all"})(**objects)
+        return instantiate({**config, "_partial_": True, "_convert_": "all"})(**objects)
     except (InstantiationException, MisconfigurationException, ArithmeticError, TypeError, ValueError) as error:
         raise UserError(f"{config['_target_']}: {error}") from error
 
@@ -106,7 +101,7 @@ def _check_targets(config: Any) -> None:
 
 def _allowed(where: str, config: Mapping[str, Any]) -> str:
     """The target of a config, which fraudlab or a plugin that the command named has."""
-    name = _target(config)
+    name: str = config["_target_"]
     allowed = (*ALLOWED_TARGETS, *(f"{plugin}." for plugin in loaded()))
     if not name.startswith(allowed):
         raise UserError(
@@ -114,18 +109,3 @@ def _allowed(where: str, config: Mapping[str, Any]) -> str:
             f"is a plugin's: plugins=[{name.rpartition('.')[0]}]"
         )
     return name
-
-
-@cache
-def _now_at(name: str) -> str:
-    """The present name of a target that an earlier version had elsewhere; each is warned of once."""
-    for before, now in _MOVED.items():
-        if name.startswith(before):
-            moved = now + name.removeprefix(before)
-            log.warning("_target_: %s has moved to %s; the old name will go", name, moved)
-            return moved
-    return name
-
-
-def _target(config: Mapping[str, Any]) -> str:
-    return _now_at(config["_target_"])

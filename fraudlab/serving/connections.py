@@ -3,15 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from fraudlab.config.serve import ServingConfig
 from fraudlab.serving.admission import Admission
-
-if TYPE_CHECKING:
-    from fraudlab.serving.protocol import Protocol
 
 _READ = 16 * 1024  # bytes of a connection that are read at a time, and at most kept unparsed
 
@@ -27,6 +24,14 @@ class Flow(FlowControl):
         if self.read_paused:
             self.read_paused = False
             self._then()
+
+
+class Connection(Protocol):
+    """What is known of one connection here."""
+
+    transport: asyncio.Transport
+
+    def dismiss(self, status: int, problem: str, *, linger: bool = True) -> None: ...
 
 
 @dataclass
@@ -48,8 +53,8 @@ class Connections:
     on_refusal: Callable[[int], None]
     closing: Callable[[], bool]
     inflight_bytes: int = 0
-    idle: "dict[Protocol, float]" = field(default_factory=dict)
-    silent_probes: "dict[Protocol, None]" = field(default_factory=dict)
+    idle: dict[Connection, float] = field(default_factory=dict)
+    silent_probes: dict[Connection, None] = field(default_factory=dict)
 
     def close_one_idle(self, before: float) -> bool:
         """Close the connection that is idle for longest, if it was before this time of the loop's clock."""
@@ -66,7 +71,7 @@ class Reader(asyncio.BufferedProtocol):
 
     _buffer = memoryview(bytearray(_READ))  # of all connections: what was read is taken out at once
 
-    def __init__(self, protocol: "Protocol") -> None:
+    def __init__(self, protocol: asyncio.Protocol) -> None:
         self._protocol = protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -66,7 +66,7 @@ class Protocol(HttpToolsProtocol):
         shared.silent_probes[self] = None
         if len(self.connections) > settings.max_connections + settings.probe_connections:
             oldest = next(iter(shared.silent_probes))
-            oldest._dismiss(503, "too many connections are open; try again later", linger=False)
+            oldest.dismiss(503, "too many connections are open; try again later", linger=False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -154,10 +154,10 @@ class Protocol(HttpToolsProtocol):
                 known = isinstance(error, httptools.HttpParserCallbackError)
                 says = "its address cannot be read" if known else str(error)
                 other_version = "HTTP version" in says or "PRI" in says
-                self._dismiss(505 if other_version else 400, f"this is no HTTP/1.1 request: {says}")
+                self.dismiss(505 if other_version else 400, f"this is no HTTP/1.1 request: {says}")
             return
         if self._unfinished > self._settings.max_head_bytes:
-            self._dismiss(431, self._too_long)
+            self.dismiss(431, self._too_long)
 
     @property
     def _too_long(self) -> str:
@@ -302,10 +302,10 @@ class Protocol(HttpToolsProtocol):
 
     def _stop(self, status: int, says: str) -> None:
         """:meth:`_dismiss` from within the parser."""
-        self._dismiss(status, says)
+        self.dismiss(status, says)
         raise _Dismissed
 
-    def _dismiss(self, status: int, says: str, *, linger: bool = True) -> None:
+    def dismiss(self, status: int, says: str, *, linger: bool = True) -> None:
         """Refuse the connection: answer, and parse no more of it.
 
         Where the client may still send, closing at once would let its kernel throw the answer away unread: so what

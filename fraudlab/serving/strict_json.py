@@ -25,7 +25,7 @@ def records(body: bytes) -> tuple[list[Any], bool]:
     """The items of a JSON array, or the one object as a list of one; and whether it was an array.
 
     orjson reads a record of 434 fields in 20 µs, the json module with a hook in 120 µs (measured on one core of the
-    server that the figures in docs/serving.md come from), but orjson takes the last of two equal keys. In text
+    server that the numbers in docs/serving.md come from), but orjson takes the last of two equal keys. In text
     without backslashes and without blanks before colons, ``":`` ends each key and stands nowhere else: as many of them
     as keys means that no key came twice. Other texts are read again by the json module.
 

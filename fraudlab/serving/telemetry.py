@@ -62,7 +62,7 @@ class Telemetry:
     def refused(self, status: int) -> None:
         """Count a request that ended before the app saw it; cheaper than :meth:`answered` and :meth:`rejected`.
 
-        429 is for want of room, 503 for want of connections; with any other status the request was no sound HTTP.
+        429 means full, 503 that connections are used up; with any other status the request was no sound HTTP.
         """
         if status not in self._refusals:
             self._refusals[status] = (self._requests.labels("other", str(status)), self._rejections.labels("http"))

@@ -155,6 +155,7 @@ def run_facts(config: FitConfig, table: PreparedTable, split: RowSplit) -> dict[
         "split_rows": {"train": len(train), "val": len(split.validation), "test": len(split.test)},
         "seed": config.seed,
         "device": "cpu" if MODELS[config.model.name].kind == "estimator" else config.trainer["accelerator"],
+        **({"threads": config.model.threads} if getattr(config.model, "threads", 0) else {}),
     }
 
 

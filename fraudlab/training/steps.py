@@ -2,23 +2,53 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
-from fraudlab.config import TrainConfig
+from fraudlab.config import FitConfig, TrainConfig
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits.contract import RowSplit
 from fraudlab.files import write_json
 from fraudlab.runs.folder import RunFolder
 from fraudlab.runs.predictions import split_metrics
 from fraudlab.runs.provenance import peak_memory_bytes
+from fraudlab.runs.settings import config_yaml
+from fraudlab.training import resume
+from fraudlab.training.checks import check_settings
 from fraudlab.training.fit import Fit, fit
 from fraudlab.training.pretrained import Pretrained
 from fraudlab.training.scoring import predict_parts
 from fraudlab.training.tracking import Tracked
+from fraudlab.training.trainer import use_threads
 
 log = logging.getLogger(__name__)
+
+Config = TypeVar("Config", bound=FitConfig)
+
+
+def open_run(config: Config, command: str, given: Sequence[str]) -> tuple[RunFolder, Config]:
+    """The run that ``config.resume`` names, or a new one in ``paths.output_dir``, and the settings it has.
+
+    Unless the run has ended, its settings are checked and PyTorch computes on its number of threads.
+
+    Args:
+        config: settings of this command.
+        command: which command that is.
+        given: its overrides, as it says them.
+
+    Raises:
+        UserError: settings contradict each other, there is no run to go on with, or the new folder holds one.
+    """
+    run = None
+    if config.resume:
+        run, config = resume.settings(config, command, given)
+        if run.metrics_path.is_file():
+            return run, config
+    check_settings(config, given)
+    use_threads(config.threads)
+    return run or RunFolder.start(Path(config.paths.output_dir), config_yaml(config)), config
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,13 @@ from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import ttest_ind
 
 from fraudlab.config import SweepConfig, TrainConfig
-from fraudlab.config.overrides import Value
+from fraudlab.config.commands import PathsConfig
+from fraudlab.config.overrides import Value, literal, to_type
 from fraudlab.errors import UserError
 from fraudlab.features.threads import cores
+from fraudlab.files import write_text
 from fraudlab.models.registry import MODELS
+from fraudlab.tuning.composition import experiment
 from fraudlab.tuning.definition import Definition
 from fraudlab.tuning.progress import SearchProgress
 from fraudlab.tuning.samplers import make_pruner, make_sampler
@@ -76,6 +79,7 @@ class Sweep:
         self.definition = definition
         self.folder = Path(config.paths.output_dir)
         self._config = config
+        self._base = base
         self._storage = storage
         self._config_dir = [f"--config-dir={config_dir}"] if config_dir else []
         self._jobs = definition.jobs or cores()
@@ -223,6 +227,30 @@ class Sweep:
         """The settings that train the best candidate again, to the same draw as its first seed or its trial had."""
         seed = [f"seed={self.definition.seeds[0]}"] if self.definition.finalists else []
         return [f"threads={self._threads}", *self.definition.overrides(best.drawn), *seed]
+
+    def candidates(self, stop: Stop) -> list[Candidate]:
+        """The finalists over the seeds, or what the search itself measured of them where there are none."""
+        chosen = self.finalists()
+        if not self.definition.finalists:
+            return [self.once(trial) for trial in chosen]
+        return self.repeat("finalists", chosen, [metric.name for metric in self.definition.metrics], stop, "test=false")
+
+    def test(self, trials: Sequence[FrozenTrial], best: Candidate, stop: Stop) -> list[Candidate]:
+        """The best of ``trials`` and the search's first start on the test window, over the seeds."""
+        asked = [trial for trial in trials if trial.number == best.trial]
+        finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        asked += [trial for trial in finished if is_first_start(trial) and trial not in asked]
+        return self.repeat("test", asked, ["test.average_precision"], stop, "test=true")
+
+    def write_best(self, folder: Path, best: Candidate, trials: int) -> str:
+        """Write the best candidate's settings as an experiment below ``folder``; gives the command that trains it."""
+        name = f"{self.definition.name}_best"
+        tried = f"trial {best.trial} of {trials} of the sweep {self.definition.name}, chosen on validation"
+        # In a folder of its own: Hydra takes every folder beside experiment/ for a config group.
+        write_text(folder / "best" / "experiment" / f"{name}.yaml", experiment(self.best_overrides(best), tried))
+        data_dir = self._base.paths.data_dir
+        where = [] if data_dir == PathsConfig.data_dir else [literal("paths.data_dir", data_dir)]
+        return to_type("train", "--config-dir", str(folder / "best"), literal("experiment", name), *where)
 
     def _open_search(self) -> optuna.Study:
         return open_study(

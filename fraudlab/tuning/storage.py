@@ -42,6 +42,7 @@ def open_storage(
     Raises:
         UserError: nothing answers there, or the address makes no sense.
     """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # the sweep tells failures itself
     if url.startswith("journal:"):
         raise UserError(
             f"storage={url}: journals were removed, since they have no heartbeat; use sqlite:///<file> for the "
