@@ -1,14 +1,13 @@
 """How a command runs: Hydra composes the config, errors come out as one message, heavy imports come last."""
 
 import argparse
-import io
 import os
 import re
 import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from fraudlab import config as schemas
-from fraudlab.config.composition import HYDRA_VERSION_BASE, REFUSALS, conf_dir, explain, recipe
+from fraudlab.config.composition import HYDRA_VERSION_BASE, REFUSALS, conf_dir, explain, help_page, recipe
 from fraudlab.config.overrides import literal, to_type
 from fraudlab.errors import UserError
 
@@ -43,18 +42,11 @@ def command(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
             if any(word.startswith("resume=") for word in sys.argv):
                 # Which data a run has, its folder says, and Hydra would look for these keys among other data's.
                 sys.argv[1:] = [re.sub(r"^data\.(path|raw_dir)=", r"moved.\1=", word) for word in sys.argv[1:]]
-            printed = io.StringIO()
-            asks_help = {"--help", "-h"} & set(sys.argv)
-            try:
-                with (
-                    _interrupted(name),
-                    _one_message(name, full_error),
-                    redirect_stdout(printed) if asks_help else nullcontext(),
-                ):
-                    hydra.main(version_base=HYDRA_VERSION_BASE, config_path=str(conf_dir()), config_name=name)(task)()
-            finally:
-                # Schemas stand beside the options they type; only the options are for users.
-                print(re.sub(r"\bbase_\w+(, |$)", "", printed.getvalue(), flags=re.MULTILINE), end="")
+            with _interrupted(name), _one_message(name, full_error):
+                if {"--help", "-h"} & set(sys.argv):
+                    print(help_page(name, _typed()[1]))
+                    return
+                hydra.main(version_base=HYDRA_VERSION_BASE, config_path=str(conf_dir()), config_name=name)(task)()
 
         return run
 
