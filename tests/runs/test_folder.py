@@ -31,9 +31,13 @@ def test_a_config_reads_back_as_it_was(tmp_path: Path, model: object) -> None:
 
 
 def test_a_foreign_config_is_refused(tmp_path: Path) -> None:
-    for text in ("data: {name: gone}", "[", "data: 1"):
+    for text, says in (
+        ("data: {name: gone}", "data=gone is not known"),
+        ("[", "is no config of a run"),
+        ("data: 1", "is no config of a run"),
+    ):
         (tmp_path / "config.yaml").write_text(text)
-        with pytest.raises(UserError, match="is no config of a run"):
+        with pytest.raises(UserError, match=says):
             load_config(tmp_path / "config.yaml")
 
 
