@@ -21,7 +21,7 @@ def main(config: PretrainConfig) -> None:
     from fraudlab.training.pretraining import measure_parts
     from fraudlab.training.steps import finish, open_run
 
-    run, config = open_run(config, "pretrain", overrides())
+    run, config, _ = open_run(config, "pretrain", overrides())
     if run.metrics_path.is_file():
         use = to_type("train", literal("model.pretrained", run.path))
         print(f"the run in {run.path} has ended; train from it: {use}")

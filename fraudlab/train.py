@@ -25,16 +25,14 @@ def run_training(config: TrainConfig) -> str:
     from fraudlab.runs.folder import rank
     from fraudlab.training import resume, tracking, trial
     from fraudlab.training.fit import run_facts
-    from fraudlab.training.pretrained import Pretrained
     from fraudlab.training.steps import finish, fit_models, open_run, score_and_measure
 
     trial.connect()
-    run, config = open_run(config, "train", overrides())
+    run, config, pretrained = open_run(config, "train", overrides())
     if run.metrics_path.is_file():
         if config.report and not (run.path / "report.html").is_file():
             write_report(run.path)
         return f"the run in {run.path} has ended; its metrics: {to_type('evaluate', literal('run', run.path))}\n"
-    pretrained = Pretrained.load(config)
     table = prepared_table(config.data, config.features, config.label_delay_days, Path(config.paths.data_dir))
     if pretrained:
         pretrained.check_columns(table)

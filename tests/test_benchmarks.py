@@ -72,10 +72,3 @@ def test_preparation_is_the_same_in_pandas(tmp_path: Path) -> None:
     assert all(0 <= found[case][0]["most_apart"] <= 1e-6 for case in ("plain", "tuned"))
     assert [line["ours"].get("growth_mib", 0) > 0 for line in found["full"]] == [False, True]
     assert found["scale"][0]["ours"]["rows"] == 10 * found["scale"][0]["theirs"]["rows"]
-
-
-def test_processes_are_measured(tmp_path: Path) -> None:
-    done = run("processes", "--quick", "--cases", "handbook_23", "--out", str(tmp_path / "out.json"))
-    assert done.returncode == 0, done.stderr
-    (record,) = records.load(tmp_path / "out.json")
-    assert record["lines"][0]["ours"]["steps"] == record["lines"][0]["theirs"]["steps"] == 2

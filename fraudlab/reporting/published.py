@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from fraudlab.config import HandbookConfig, HandbookFeaturesConfig, TimeWindowsConfig, TrainConfig
+from fraudlab.config import EncoderConfig, HandbookConfig, HandbookFeaturesConfig, TimeWindowsConfig, TrainConfig
 from fraudlab.metrics.registry import METRICS
 
 log = logging.getLogger(__name__)
@@ -76,13 +76,13 @@ def benchmark_for(config: TrainConfig) -> Benchmark | None:
     if benchmark is None or not config.test:
         return None
     split, book = config.split, TimeWindowsConfig(train_start="2018-07-25", train_days=7)
-    if isinstance(split, TimeWindowsConfig):
+    if split.name == book.name:
         split = replace(split, validation_shift_days=book.validation_shift_days)
     theirs = {
         "data": config.data == HandbookConfig(),
         "split": split == book,
         "label_delay_days": config.label_delay_days == 7,
-        "features": isinstance(config.features, HandbookFeaturesConfig) and not config.features.extended,
+        "features": replace(config.features, encoder=EncoderConfig()) == HandbookFeaturesConfig(),
     }
     if other := [name for name, same in theirs.items() if not same]:
         log.info("published=%s is not shown: other %s than published", config.published, ", ".join(other))

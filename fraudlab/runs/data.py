@@ -1,6 +1,7 @@
 """The data of a run again: where they lie now, held against those that it was trained on."""
 
 import glob
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,10 @@ from fraudlab.config import DataPlaceConfig, FitConfig
 from fraudlab.data.prepared import PreparedTable, prepared_table
 from fraudlab.errors import UserError
 from fraudlab.runs.folder import RunFolder
+from fraudlab.runs.formats import LAST_WITH_OTHER_TABLES
+from fraudlab.runs.settings import written_format
+
+log = logging.getLogger(__name__)
 
 _KEYS = ("path", "raw_dir")  # which settings of data say where raw files lie
 
@@ -58,6 +63,12 @@ def table_of(run: RunFolder, config: FitConfig, given: DataPlaceConfig, data_dir
     cache = recorded if recorded.is_dir() and not data_dir.is_dir() else data_dir
     table = prepared_table(located(run, config.data, given), config.features, config.label_delay_days, cache)
     if table.data_fingerprint != facts["data_fingerprint"]:
+        if written_format(run.config_path) <= LAST_WITH_OTHER_TABLES:
+            log.warning(
+                "%s was written by an earlier version, which knew its data by other facts: whether they are the same "
+                "cannot be told", run.path,
+            )  # fmt: skip
+            return table
         raise UserError(
             f"data={config.data.name} is not what {run.path} was trained on (fingerprint {facts['data_fingerprint']}, "
             f"now {table.data_fingerprint}); name the run's own data with data.path= or data.raw_dir=, or train again"

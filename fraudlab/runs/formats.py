@@ -68,6 +68,10 @@ FORMAT = 1 + len(UPGRADES)
 """The one that is written; every one up to it is read."""
 
 
+LAST_WITH_OTHER_TABLES = 3
+"""The last format whose data fingerprint of a user's own table rests on settings and a reading that are no more."""
+
+
 def upgraded(settings: Settings, written: Any, where: Path) -> Settings:
     """``settings``, which the file ``where`` holds in format ``written``, as format :data:`FORMAT` has them.
 

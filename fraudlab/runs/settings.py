@@ -39,6 +39,11 @@ def read_settings(path: Path) -> dict[str, Any]:
     return upgraded(plain, plain.pop("format", 1), path)
 
 
+def written_format(path: Path) -> int:
+    """The number of the format in which a run's settings were written."""
+    return int((yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("format", 1))
+
+
 def load_config(path: Path, command: str = "train") -> Any:
     """The settings that :func:`config_yaml` wrote, typed again: the dataclass of ``command``.
 

@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 Config = TypeVar("Config", bound=FitConfig)
 
 
-def open_run(config: Config, command: str, given: Sequence[str]) -> tuple[RunFolder, Config]:
-    """The run that ``config.resume`` names, or a new one in ``paths.output_dir``, and the settings it has.
+def open_run(config: Config, command: str, given: Sequence[str]) -> tuple[RunFolder, Config, Pretrained | None]:
+    """The run that ``config.resume`` names, or a new one in ``paths.output_dir``; its settings; what it starts from.
 
     Unless the run has ended, its settings are checked and PyTorch computes on its number of threads.
 
@@ -45,10 +45,11 @@ def open_run(config: Config, command: str, given: Sequence[str]) -> tuple[RunFol
     if config.resume:
         run, config = resume.settings(config, command, given)
         if run.metrics_path.is_file():
-            return run, config
+            return run, config, None
     check_settings(config, given)
     use_threads(config.threads)
-    return run or RunFolder.start(Path(config.paths.output_dir), config_yaml(config)), config
+    pretrained = Pretrained.load(config)
+    return run or RunFolder.start(Path(config.paths.output_dir), config_yaml(config)), config, pretrained
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,11 @@ _TEXT = st.one_of(
     st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=5),
 )
 _NUMBER = st.one_of(st.none(), st.integers(0, 500), st.floats(-1e9, 1e9), st.sampled_from([1e15, -1e15, 0.1]))
+_VALUES = {
+    "string": _TEXT,
+    "number": _NUMBER,
+    "integer": st.one_of(st.none(), st.integers(0, 500), st.sampled_from([10**15, -(10**15)])),
+}
 _AMOUNT = st.one_of(st.floats(0.001, 1e4), st.sampled_from([1e6, 1e9, 0.0]))
 
 
@@ -54,7 +59,7 @@ def _drawn(data: st.DataObject, bundle: Bundle, start: dict[str, Any]) -> dict[s
         if data.draw(st.booleans()):
             record.pop(field["name"], None)
         else:
-            record[field["name"]] = data.draw(_TEXT if field["type"] == "string" else _NUMBER)
+            record[field["name"]] = data.draw(_VALUES[field["type"]])
     record["TransactionAmt"] = data.draw(_AMOUNT)
     record["nobody knows this"] = 1
     return dict(data.draw(st.permutations(list(record.items()))))

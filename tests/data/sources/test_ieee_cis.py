@@ -103,4 +103,4 @@ def test_a_table_in_memory_is_the_one_on_disk(
     assert (source.in_memory is not None) == (most_in_memory > 0)
     if source.in_memory is not None:
         assert_frame_equal(source.in_memory, expected)
-    assert load(tmp_path / "raw", tmp_path / "cache").held is None
+    assert load(tmp_path / "raw", tmp_path / "cache").in_memory is None
