@@ -56,7 +56,8 @@ def add_v(columns: dict[str, pl.Series], rows: Rows) -> None:
         product = rows.product[there]
         loadings = np.stack([_loadings()[f"V{number}"] for number in block])
         alone = np.sqrt((1 - np.square(loadings).sum(axis=1)).clip(0))
-        latent = loadings @ factors[there].T
+        # No matrix product of a library's, whose last digit, and so a rounded value, follows its number of threads.
+        latent = np.einsum("vf,rf->vr", loadings, factors[there], optimize=False)
         latent += alone[:, None] * rng.standard_normal(latent.shape, np.float32)
         for number, drawn in zip(block, latent, strict=True):
             value = values_of(f"V{number}", drawn, product)
