@@ -197,11 +197,11 @@ def _write_input(trained: _Trained, folder: Path) -> list[dict[str, Any]]:
     schema = contract(table.schema, features, records, trained.never_missing, trained.least_known)
     write_json(folder / "schema.json", schema)
     write_json(folder / "features.json", {"settings": settings, "schema": table.schema.to_dict()})
-    _save_look_ups(folder / "look_ups", features.lookups(table.source))
+    _save_lookups(folder / "look_ups", features.lookups(table.source))
     return records
 
 
-def _save_look_ups(folder: Path, lookups: Mapping[str, np.ndarray]) -> None:
+def _save_lookups(folder: Path, lookups: Mapping[str, np.ndarray]) -> None:
     if lookups:
         folder.mkdir()
     for name, array in lookups.items():

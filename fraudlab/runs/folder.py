@@ -110,7 +110,7 @@ class RunFolder:
         return read
 
     def predictions(self, part: str) -> pl.DataFrame:
-        """The predictions of ``val``, ``test`` or ``recent`` as they were written."""
+        """The predictions of ``val``, ``test`` or ``recent``; no terminals where an earlier version wrote them."""
         found = pl.read_parquet(self.predictions_path(part), glob=False)
         if "terminal_id" not in found.columns:  # of an earlier version
             found = found.with_columns(terminal_id=pl.lit(None, pl.Int64))

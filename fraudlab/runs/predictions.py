@@ -47,7 +47,7 @@ def split_metrics(predictions: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
     amount = _column(validation, "amount")
     label = validation["label"].to_numpy()
     return {
-        part: _figures(
+        part: _metrics_of(
             predictions[part], None if amount is None else best_cost_threshold(label, scores[part], amount, ADMIN_COST)
         )
         for part in ("val", "test")
@@ -68,9 +68,8 @@ def groups_of(rows: pl.DataFrame, by: str | None) -> tuple[str, np.ndarray]:
         if rows[f"{name}_id"].null_count() < len(rows):
             value = pl.col(f"{name}_id")
             number[name] = pl.struct(value, pl.when(value.is_null()).then(pl.int_range(pl.len())))
-    if not rows["time"].null_count():
-        temporal = rows["time"].dtype.is_temporal()
-        number["day"] = pl.col("time").cast(pl.Date) if temporal else pl.col("time") // 86400
+    if (day := _day_of(rows["time"])) is not None:
+        number["day"] = pl.lit(day)
     if by is None:
         frauds = rows.with_columns(**number).filter(pl.col("label") == 1)
         known = [name for name in ("terminal", "card") if name in number]
@@ -81,19 +80,23 @@ def groups_of(rows: pl.DataFrame, by: str | None) -> tuple[str, np.ndarray]:
     return by, found.cast(pl.Int64).to_numpy()
 
 
-def _figures(frame: pl.DataFrame, cost_threshold: float | None) -> dict[str, Any]:
-    day, time = None, frame["time"]
-    if not time.null_count():
-        temporal = time.dtype.is_temporal()
-        day = (time.cast(pl.Date).cast(pl.Int32) if temporal else (time // 86400).cast(pl.Int64)).to_numpy()
+def _metrics_of(frame: pl.DataFrame, cost_threshold: float | None) -> dict[str, Any]:
+    day = _day_of(frame["time"])
     return compute_metrics(
         frame["label"].to_numpy(),
         frame["score"].to_numpy(),
-        day=day,
+        day=None if day is None else day.to_numpy(),
         card=_column(frame, "card_id"),
         amount=_column(frame, "amount"),
         cost_threshold=cost_threshold,
     )
+
+
+def _day_of(time: pl.Series) -> pl.Series | None:
+    """The number of each row's day; None where a row has no time."""
+    if time.null_count():
+        return None
+    return time.cast(pl.Date).cast(pl.Int32) if time.dtype.is_temporal() else (time // 86400).cast(pl.Int64)
 
 
 def _column(frame: pl.DataFrame, name: str) -> np.ndarray | None:

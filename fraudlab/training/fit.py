@@ -141,10 +141,14 @@ def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validati
     return _fit(config, learner, *batches, folder)
 
 
+def refits(config: FitConfig, split: RowSplit) -> bool:
+    """Whether the tested model is another one than validation judges, fitted on later rows."""
+    return isinstance(config, TrainConfig) and config.refit and config.test and split.refit
+
+
 def run_facts(config: FitConfig, table: PreparedTable, split: RowSplit) -> dict[str, Any]:
     """What ``run.json`` records of settings and data; the rows of ``train`` are those that a command learns from."""
-    refit = isinstance(config, TrainConfig) and config.refit and config.test and split.refit
-    train = split.train if refit else split.selection_train
+    train = split.train if refits(config, split) else split.selection_train
     return {
         "model": config.model.name,
         "data": config.data.name,

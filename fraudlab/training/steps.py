@@ -17,7 +17,7 @@ from fraudlab.runs.provenance import peak_memory_bytes
 from fraudlab.runs.settings import config_yaml
 from fraudlab.training import resume
 from fraudlab.training.checks import check_settings
-from fraudlab.training.fit import Fit, fit
+from fraudlab.training.fit import Fit, fit, refits
 from fraudlab.training.pretrained import Pretrained
 from fraudlab.training.scoring import predict_parts
 from fraudlab.training.tracking import Tracked
@@ -64,7 +64,7 @@ def fit_models(
     config: TrainConfig, table: PreparedTable, split: RowSplit, run: RunFolder, pretrained: Pretrained | None
 ) -> Fits:
     """Fit the model that validation judges and, where the split has later rows for it, the tested one."""
-    refit = split.refit and config.refit and config.test
+    refit = refits(config, split)
     folder = run.selection if refit else run.final
     selection = fit(config, table, split.selection_train, split.validation, folder, pretrained=pretrained)
     if not refit:
