@@ -1,18 +1,18 @@
 """The input contract of a bundle, ``schema.json``: which fields a record has, and what may stand in them."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from fraudlab.errors import UserError
 from fraudlab.features.contract import Features
-from fraudlab.features.handbook import HandbookFeatures
+from fraudlab.features.handbook import MOST_AMOUNT, HandbookFeatures
 from fraudlab.schema import Column, TableSchema
 
 _ROLES = ("id", "time", "card", "amount", "categorical", "numeric")
 _OF_THE_PAST = "a feature of the past that every training row had: send it, or start the server with serving.history"
-_ALWAYS = "every training row had it"
+ALWAYS = "every training row had it"
 _LEAST_LETTERS = 5  # of a name that may be misspelt: shorter ones differ by a letter on purpose
 _MOST_LETTERS = 64
 
@@ -53,8 +53,9 @@ def raw_columns(schema: TableSchema, features: Features) -> list[Column]:
     table = {column.name: column for column in schema.columns}
     derived = [column.name for column in wanted if column.name in reading.derive]
     roles = {column.name: column.role for column in wanted if column.name not in reading.derive}
+    needed = read_by(reading.derive, derived)
     for name in raw:
-        if name in read_by(reading.derive, derived):
+        if name in needed:
             roles.setdefault(name, "carried")
     found = []
     for name, role in roles.items():
@@ -156,7 +157,7 @@ def served(schema: Mapping[str, Any], features: Features, *, history: bool) -> d
     past = set(computed(features))
     fields = []
     for field in schema["fields"]:
-        field = {"why": _ALWAYS if field["never_missing"] else None, "form": None, **field}
+        field = {"why": ALWAYS if field["never_missing"] else None, "form": None, **field}
         if field["name"] in past:
             if history:
                 field |= {"required": False, "nullable": True, "why": None}
@@ -174,18 +175,28 @@ HISTORY_FIELDS: dict[str, dict[str, Any]] = {
     "TX_DATETIME": {"type": "datetime", "required": True, "nullable": False, "form": "without a zone"},
     "CUSTOMER_ID": _INTEGER,
     "TERMINAL_ID": _INTEGER,
-    "TX_AMOUNT": {"required": True, "nullable": False, "form": "whole cents", "minimum": -1e9, "maximum": 1e9},
+    "TX_AMOUNT": {
+        "required": True,
+        "nullable": False,
+        "form": "whole cents",
+        "minimum": -MOST_AMOUNT,
+        "maximum": MOST_AMOUNT,
+    },
 }
 """What the history's raw fields must be, over what the bundle says of them."""
 
 
-def missing_needed(record: Mapping[str, Any], names: Iterable[str]) -> list[str]:
-    """Which of ``names`` have no value in ``record``; NaN and infinities are none."""
-    return [
-        name
-        for name in names
-        if (value := record.get(name)) is None or (isinstance(value, float) and not math.isfinite(value))
-    ]
+def known_of(record: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:
+    """Those of ``names`` that have a value in ``record``; NaN and infinities are none."""
+    for name in names:
+        if (value := record.get(name)) is not None and not (isinstance(value, float) and not math.isfinite(value)):
+            yield name
+
+
+def missing_needed(record: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    """Those of ``names`` that have no value in ``record``."""
+    known = set(known_of(record, names))
+    return [name for name in names if name not in known] if len(known) < len(names) else []
 
 
 class Names:

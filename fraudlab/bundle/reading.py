@@ -1,6 +1,7 @@
 """Records and files to be scored, read as the table was that the model learnt from."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fraudlab.errors import UserError
@@ -69,6 +70,14 @@ class InputReading:
             rows = self.derived(rows)
         return rows
 
+    @cached_property
+    def _expressions(self) -> dict[str, str]:
+        """The expressions of ``data.derive`` that scores rest on, those that they read among them."""
+        from fraudlab.data.sources.table.derive import read_by
+
+        needed = {*self._made, *read_by(self._reading.derive, self._made)}
+        return {name: text for name, text in self._reading.derive.items() if name in needed}
+
     def derived(self, rows: "pl.LazyFrame") -> "pl.LazyFrame":
         """The rows with the columns that ``data.derive`` makes, in the types that the table has them in."""
         import polars as pl
@@ -77,23 +86,14 @@ class InputReading:
         from fraudlab.data.sources.table.derive import derived
         from fraudlab.data.sources.table.times import TimeFormat
 
-        needed = _upstream(self._reading.derive, self._made)
-        rows = derived(rows, {name: text for name, text in self._reading.derive.items() if name in needed})
+        rows = derived(rows, self._expressions)
         types = rows.collect_schema()
         time = TimeFormat(**self._reading.time)
-        spelling = Spelling(**self._reading.spelling)
-        made = {n: value_of(n, types[n], self._roles[n], spelling, time) for n in self._made}
+        made = {n: value_of(n, types[n], self._roles[n], self.raw.spelling, time) for n in self._made}
         rows = rows.with_columns(value.alias(name) for name, value in made.items())
         numbers = [name for name in self._made if self._final[name] in ("integer", "number")]
         dtypes = {"integer": pl.Int64(), "number": pl.Float64()}
         return rows.with_columns(pl.col(n).cast(dtypes[self._final[n]], strict=False) for n in numbers)
-
-
-def _upstream(expressions: Mapping[str, str], names: Sequence[str]) -> set[str]:
-    """The expressions that ``names`` rest on, themselves among them."""
-    from fraudlab.data.sources.table.derive import read_by
-
-    return {*names, *(read_by(expressions, names) & set(expressions))}
 
 
 def _dtypes(kinds: Mapping[str, str], values: Mapping[str, Any]) -> "dict[str, pl.DataType]":

@@ -70,7 +70,7 @@ class RowCheck:
             wrong[f"{name} has no value, and every training row had one"] = ~_known(name, typed)
         for field in self._fields:
             name, value = field["name"], pl.col(field["name"])
-            if field["required"]:
+            if field["required"] and name not in self._bundle.never_missing:
                 wrong[f"{name} has no value, and it is required"] = ~_known(name, typed)
             for limit, breaks in (("minimum", value.__lt__), ("maximum", value.__gt__)):
                 if field[limit] is not None:

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.bundle import formats, manifest
-from fraudlab.bundle.contract import Refused, completed, computed, inputs, missing_needed, problem
+from fraudlab.bundle.contract import ALWAYS, Refused, completed, computed, inputs, known_of, missing_needed, problem
 from fraudlab.bundle.decision import Decision
 from fraudlab.bundle.ort import onnxruntime
 from fraudlab.bundle.reading import InputReading
@@ -47,7 +48,6 @@ class Bundle:
         inputs: columns of a record that the model reads as they are.
         never_missing: those of them that every training row had, as a record must.
         features, lookups: what turns a record into the encoder's columns.
-        features, lookups: what turns a record into the encoder's columns.
         encoder: what turns those into arrays.
     """
 
@@ -66,7 +66,7 @@ class Bundle:
             self.never_missing: list[str] = self.schema["never_missing"]
             self.reading = InputReading(self.schema["fields"], table)
         self._casts = {column.name: _CASTS[column.type] for column in table.columns if column.type in _CASTS}
-        self._casts |= dict.fromkeys(computed(self.features), _real)
+        self._casts |= dict.fromkeys(computed(self.features), _CASTS["number"])
         with self._content("metrics.json") as metrics:
             self.metrics: dict[str, Any] = metrics
         with self._content("decision.json") as decision:
@@ -74,8 +74,9 @@ class Bundle:
         self.lookups = {
             path.stem: np.load(path, mmap_mode="r", allow_pickle=False) for path in folder.glob("look_ups/*.npy")
         }
+        narrow = set(self.lookups[NARROW].tolist()) if NARROW in self.lookups else set()
         for field in self.schema["fields"]:  # what its table held in single precision has limits that the contract says
-            if field["type"] == "number" and field["name"] in self.lookups.get(NARROW, ()):
+            if field["type"] == "number" and field["name"] in narrow:
                 field["minimum"] = -_MOST_SINGLE if field["minimum"] is None else field["minimum"]
                 field["maximum"] = _MOST_SINGLE if field["maximum"] is None else field["maximum"]
         options = onnxruntime.SessionOptions()
@@ -103,25 +104,21 @@ class Bundle:
 
         JSON has one kind of number: 7.0 is an integer too, and 7 is a real number.
         """
-        casts = self._casts
-        return {
-            name: casts[name](value) if type(value) in (int, float) and name in casts else value
-            for name, value in self.reading.of_record(record).items()
-        }
+        made = dict(self.reading.of_record(record))
+        for name, (kind, cast) in self._casts.items():
+            if type(value := made.get(name)) is kind:
+                made[name] = cast(value)
+        return made
 
     def _check(self, position: int, record: Record) -> None:
         """Refuse a record of which no score can be trusted: it lacks what every training row had, or nearly all."""
         if lacking := missing_needed(record, self.never_missing):
-            says = "required: every training row had it"
-            raise Refused([problem(position, name, says) for name in lacking])
-        known = len(self.inputs) - len(missing_needed(record, self.inputs))
-        if self.too_few(known):
+            raise Refused([problem(position, name, f"required: {ALWAYS}") for name in lacking])
+        enough = (self.schema["least_known"] + 1) // 2
+        known = sum(1 for _ in islice(known_of(record, self.inputs), enough))  # no more of them are looked at
+        if known < enough:
             says = f"has {known} of the {len(self.inputs)} fields that the model reads; every training row had"
             raise Refused([problem(position, None, f"{says} {self.schema['least_known']} at least")])
-
-    def too_few(self, known: int) -> bool:
-        """Whether a record with values in ``known`` of the fields ``inputs`` lacks most of what training rows had."""
-        return 2 * known < int(self.schema["least_known"])
 
     def encode(self, records: Sequence[Record]) -> Arrays:
         """The arrays of raw records: ``categorical`` int64 [n, C], ``numeric`` float32 [n, N].
@@ -167,19 +164,24 @@ class Bundle:
         """Calibrated probability of fraud [n] of raw records."""
         return self.score(self.encode(records))
 
-    def explain(self, records: Sequence[Record], k: int = 5) -> list[list[Reason]]:
+    def explain(self, records: Sequence[Record], k: int = 5, arrays: Arrays | None = None) -> list[list[Reason]]:
         """The ``k`` columns that each record's score rests on most, largest share first.
 
         A share is that of TabNet's masks, each step's weighted by its decision (Arik and Pfister 2021, section 3), as
         pytorch-tabnet's ``explain`` has them. A column's embedding and its indicator of missing values count as the
         column. Columns that were not looked at are left out.
 
+        Args:
+            records: raw records.
+            k: how many columns.
+            arrays: what :meth:`encode` gave of them, where it is there.
+
         Raises:
             UserError: the network does not explain its scores.
         """
         if not self.has_masks:
             raise UserError(f"bundle {self.path}: its model explains no score; export a network that does")
-        importance = self._run("importance", self.encode(records))
+        importance = self._run("importance", self.encode(records) if arrays is None else arrays)
         columns = [self.columns(record) for record in records]
         numeric = self.features.numeric
         indicators = [name.removesuffix("_missing") for name in self.encoder.numeric_names[len(numeric) :]]
@@ -266,7 +268,7 @@ def _line(error: Exception) -> str:
 
 
 def _whole(value: float) -> float:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return int(value) if value.is_integer() else value
 
 
 def _real(value: float) -> float:
@@ -276,7 +278,8 @@ def _real(value: float) -> float:
         return value  # said in words where it is encoded
 
 
-_CASTS: dict[str, Callable[[float], float]] = {"integer": _whole, "number": _real}
+_CASTS: dict[str, tuple[type, Callable[[Any], float]]] = {"integer": (float, _whole), "number": (int, _real)}
+"""Of a column's type: the type of a record's value that is made another, and what makes it."""
 
 
 def load(path: str | Path, *, threads: int = 1) -> Bundle:

@@ -22,7 +22,7 @@ WINDOWS = (1, 7, 30)  # days
 FRAUD_WINDOWS = (14, 30)
 DAY = 86_400_000_000  # microseconds
 _HOUR = DAY // 24
-_MOST_AMOUNT = 1e9
+MOST_AMOUNT = 1e9
 
 BOOK = (
     "TX_AMOUNT",
@@ -207,7 +207,7 @@ def in_numbers(table: "pl.DataFrame") -> Past:
 
 def in_cents(amount: float) -> int | None:
     """One amount in cents, or None where :func:`check` would refuse it."""
-    return round(float(amount) * 100) if abs(amount) <= _MOST_AMOUNT and _in_whole_cents(np.array(amount)) else None
+    return round(float(amount) * 100) if abs(amount) <= MOST_AMOUNT and _in_whole_cents(np.array(amount)) else None
 
 
 def check(table: "pl.DataFrame") -> None:
@@ -231,7 +231,7 @@ def check(table: "pl.DataFrame") -> None:
     if wrong.any():
         raise UserError(
             f"TX_AMOUNT holds {table['TX_AMOUNT'][int(wrong.argmax())]}, which is not in whole cents or beyond "
-            f"{_MOST_AMOUNT:g}; round amounts to 2 decimals and leave out rows without one"
+            f"{MOST_AMOUNT:g}; round amounts to 2 decimals and leave out rows without one"
         )
 
 
@@ -239,7 +239,7 @@ def _in_whole_cents(amount: Array) -> Array:
     cents = amount * 100
     # Amounts of float32 columns miss whole cents by some 1e-7 of their value; NaN and infinity fail here too.
     with np.errstate(invalid="ignore"):
-        return (np.abs(cents - np.rint(cents)) <= 0.1) & (np.abs(cents) <= 100 * _MOST_AMOUNT)
+        return (np.abs(cents - np.rint(cents)) <= 0.1) & (np.abs(cents) <= 100 * MOST_AMOUNT)
 
 
 def make(settings: Mapping[str, Any], schema: TableSchema) -> HandbookFeatures:

@@ -246,7 +246,7 @@ class Middleware:
         explain = explain_of(asked.scope["query_string"])
         what = {"explain": explain, "request_id": asked.request_id}
         keep = parts.recorder is not None
-        checked, answers = await self._by_a_worker(asked, what, self._check, keep=keep)
+        checked, answers = await self._by_a_worker(asked, what, parts.contract.check, keep=keep)
         parts.telemetry.scored([answer["risk_level"] for answer in answers], checked.missing)
         if parts.recorder is not None and not parts.recorder.put(asked.request_id, checked.records, answers):
             parts.telemetry.unrecorded.inc(len(answers))
@@ -264,7 +264,7 @@ class Middleware:
         return 200, orjson.dumps(said), JSON
 
     async def _by_a_worker(
-        self, asked: _Asked, what: Mapping[str, Any], check: Callable[[bytes, str], Checked], *, keep: bool
+        self, asked: _Asked, what: Mapping[str, Any], check: Callable[[bytes], Checked], *, keep: bool
     ) -> tuple[Checked, Any]:
         """The request's items, checked, and a worker's answer to them; ``keep`` says whether they are needed after."""
         parts = self._parts
@@ -276,9 +276,9 @@ class Middleware:
                 if len(body) > _LARGE:
                     async with self._one_large:  # or else many of them, all there at once, would hold up all others
                         await asyncio.sleep(0)
-                        checked = self._checked(check, body, asked.key.name)
+                        checked = self._checked(check, body)
                 else:
-                    checked = self._checked(check, body, asked.key.name)
+                    checked = self._checked(check, body)
                 sent = time.perf_counter()
                 count = len(checked.records)
                 if not keep:
@@ -297,21 +297,18 @@ class Middleware:
             raise refused(Refused(answer["problems"]))
         return checked, answer
 
-    def _checked(self, check: Callable[[bytes, str], Checked], body: bytes, key: str) -> Checked:
+    def _checked(self, check: Callable[[bytes], Checked], body: bytes) -> Checked:
         started = time.perf_counter()
         try:
-            return check(body, key)
+            return check(body)
         except Refused as error:
             raise refused(error) from None
         finally:
             self._parts.telemetry.took("check", time.perf_counter() - started)
 
-    def _check(self, body: bytes, key: str) -> Checked:
-        return self._parts.contract.check(body)
-
-    def _check_labels(self, body: bytes, key: str) -> Checked:
+    def _check_labels(self, body: bytes) -> Checked:
         rows, is_list = self._parts.contract.items(body)
-        labels.checked(rows, key)
+        labels.checked(rows, "")  # whose they are, the worker notes
         return Checked(rows, is_list, [])
 
     async def _live(self, asked: _Asked) -> tuple[int, bytes, bytes]:

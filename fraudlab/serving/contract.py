@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from fraudlab.bundle.contract import Names, Refused, problem
-from fraudlab.features.handbook import in_cents
+from fraudlab.features.handbook import MOST_AMOUNT, in_cents
 from fraudlab.serving import strict_json
 
 _NULL = type(None)
@@ -20,7 +20,6 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 _NAMES = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", _NULL: "null"}
 _MOST_INTEGER = 2**63 - 1
-_MOST_AMOUNT = 1e9
 _MOST_UNKNOWN = 50  # unknown fields of a record that are looked at: clients choose how many there are
 _DATE = r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
@@ -128,7 +127,7 @@ class Contract:
             elif value is None:
                 missing.append(name)
         absent = self._names - record.keys() if len(record) - len(unknown) < len(self._names) else frozenset()
-        for name in unknown[:_MOST_UNKNOWN]:
+        for name in unknown[:_MOST_UNKNOWN] if absent or self._refuse_unknown else ():
             if (near := self._near.near(name)) is not None and (near in absent or self._refuse_unknown):
                 problems.append(problem(position, name, f"unknown field; did you mean {near}?"))
             elif self._refuse_unknown:
@@ -150,7 +149,7 @@ class Contract:
             if most is not None and value > most:
                 problems.append(problem(position, name, f"{value} is more than {most}"))
         for name in self._cents:
-            if (value := record.get(name)) is not None and abs(value) <= _MOST_AMOUNT and in_cents(value) is None:
+            if (value := record.get(name)) is not None and abs(value) <= MOST_AMOUNT and in_cents(value) is None:
                 problems.append(problem(position, name, f"{value} has parts of a cent; round it to 2 decimals"))
         for name in self._times:
             if (value := record.get(name)) is not None and not is_time(value, zone=name not in self._without_zone):

@@ -9,7 +9,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -191,7 +190,7 @@ class Generation:
             "bundle": {key: value for key, value in loaded.manifest.items() if key != "files"},
             "schema": schema,
             "metrics": loaded.metrics,
-            "decision": asdict(loaded.decision),
+            "decision": loaded.decision.to_dict(),
             "explains": loaded.has_masks,
         }
         contract = Contract(

@@ -80,10 +80,8 @@ class Keys:
                 return matches[0]
         return None
 
-    def reload(self) -> None:
+    def _reload(self) -> None:
         """Read the file again; where it cannot be used, the keys stay as they are and the log says why."""
-        if self._path is None:
-            return
         self._state = self._state_of_file()
         try:
             self._keys = self._read()
@@ -97,7 +95,7 @@ class Keys:
             return
         self._look_at = time.monotonic() + _LOOK_AGAIN
         if self._state_of_file() != self._state:
-            self.reload()
+            self._reload()
 
     def _state_of_file(self) -> tuple[int, ...] | None:
         if self._path is None:

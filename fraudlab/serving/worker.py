@@ -17,6 +17,7 @@ from litserve.loops import LitLoop
 
 from fraudlab.bundle.contract import Refused, problem
 from fraudlab.errors import UserError
+from fraudlab.features.encoder import Arrays
 from fraudlab.serving import logs
 from fraudlab.serving.dispatch import LENGTH, connect, jobs_of
 from fraudlab.serving.history_file import RAW
@@ -205,7 +206,8 @@ class FraudAPI(litserve.LitAPI):
                 continue
             stop = start + len(job.records)
             if explain := job.asked["explain"]:
-                reasons = self._bundle.explain(records[start:stop], explain)
+                own = Arrays(arrays.categorical[start:stop], arrays.numeric[start:stop])
+                reasons = self._bundle.explain(records[start:stop], explain, own)
                 for answer, why in zip(answers[start:stop], reasons, strict=True):
                     answer["reasons"] = [
                         {"field": reason.column, "value": reason.value, "share": reason.share} for reason in why
