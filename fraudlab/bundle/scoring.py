@@ -79,7 +79,7 @@ def _scan(bundle: Bundle, source: str, scratch: Path) -> pl.LazyFrame:
     """The columns that the bundle's features read; a field that is lacking is null."""
     fields = {field["name"]: field for field in bundle.schema["fields"]}
     files = find("input", source, scratch)
-    layout = _layout(bundle, files, fields)
+    layout = _layout(bundle, files, fields, scratch)
     raw = scan(files, layout, fields, scratch)
     for note in raw.notes:
         log.warning(note)
@@ -92,11 +92,11 @@ def _scan(bundle: Bundle, source: str, scratch: Path) -> pl.LazyFrame:
     return bundle.reading.of_rows(frame.with_columns(lacking_ones))
 
 
-def _layout(bundle: Bundle, files: Sequence[Found], fields: Collection[str]) -> Layout:
+def _layout(bundle: Bundle, files: Sequence[Found], fields: Collection[str], scratch: Path) -> Layout:
     """As the file shows it; as the training table was laid out where it shows none of the bundle's fields."""
     known = Layout(**{**bundle.reading.layout, "columns": tuple(bundle.reading.layout.get("columns", ()))})
     try:
-        if not set(fields).isdisjoint(header(files[0], Layout(), fields)[0]):
+        if not set(fields).isdisjoint(header(files[0], Layout(), fields, scratch)):
             return Layout()
     except UserError:
         if known == Layout():

@@ -45,14 +45,15 @@ def _tell_alone(table: PreparedTable, split: RowSplit) -> Iterator[str]:
     if min(label[train].sum(), label[held_out].sum()) < _FRAUDS:
         return
     found = []
+    learnt_from, judged = table.columns(train), table.columns(held_out)
     for name in table.numeric:
-        value = table.rows(train, [name])[name].cast(pl.Float64).fill_nan(None)
+        value = learnt_from[name].cast(pl.Float64).fill_nan(None)
         auc = roc_auc(label[train], value.fill_null(value.min() or 0.0).to_numpy())
         found.append((max(auc, 1 - auc), name))
     for name in table.categorical:
-        learnt = pl.DataFrame({"word": table.rows(train, [name])[name].cast(pl.String), "label": label[train]})
+        learnt = pl.DataFrame({"word": learnt_from[name].cast(pl.String), "label": label[train]})
         share = learnt.group_by("word").agg(pl.col("label").mean())
-        words = table.rows(held_out, [name])[name].cast(pl.String).to_frame("word")
+        words = judged[name].cast(pl.String).to_frame("word")
         score = words.join(share, on="word", how="left", nulls_equal=True, maintain_order="left")["label"]
         found.append((roc_auc(label[held_out], score.fill_null(np.mean(label[train])).to_numpy()), name))
     telling = [(auc, name) for auc, name in sorted(found, reverse=True) if auc >= _TELLS]

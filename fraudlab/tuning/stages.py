@@ -208,10 +208,6 @@ class Sweep:
         pick = max if self.definition.metrics[0].direction == "maximize" else min
         return pick(candidates, key=Candidate.mean)
 
-    def run_of(self, stage: str, number: int) -> Path:
-        """Run folder of a trial, if it ran here."""
-        return self.folder / stage / str(number)
-
     def _point(self, trial: FrozenTrial) -> dict[str, Value]:
         """In the order of the space."""
         return {key: trial.params[key] for key in self.definition.space.keys if key in trial.params}

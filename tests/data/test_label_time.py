@@ -55,6 +55,8 @@ def test_no_fit_uses_a_label_before_it_is_known(
     assert table.label.len() == (len(rows) - missing if immature == "leave_out" else len(rows))
     assert table.schema.label_time == "known"
     assert "known" not in (*table.categorical, *table.numeric)
+    derived = prepared(tmp_path, immature=immature, derive={"size": "size * 2"})
+    assert derived.label.len() == table.label.len()
     if immature == "genuine":
         assert table.label.filter(table.column("known").is_null()).sum() == 0
     split = table.split(TimeFractionConfig(), 7)

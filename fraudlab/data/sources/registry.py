@@ -32,13 +32,17 @@ def register_source(name: str, load: "LoadSource", settings: type) -> None:
     SOURCES.add(name, load, settings)
 
 
+_looked: "dict[str, Source]" = {}
+"""Tables that :func:`look` read, until they are loaded: a query or an address is not asked twice."""
+
+
 def load_source(config: Any, cache_dir: Path) -> "Source":
     """The raw table that the typed settings of ``data=<name>`` stand for."""
-    return SOURCES[config.name](config, cache_dir)
+    return _looked.pop(repr((config, cache_dir)), None) or SOURCES[config.name](config, cache_dir)
 
 
 def look(config: Any, cache_dir: Path) -> None:
     """Read a table that may have mistakes, one whose ``load`` has ``early``, before anything heavy is imported."""
     load = SOURCES[config.name]
     if getattr(load, "early", False):
-        load(config, cache_dir)
+        _looked[repr((config, cache_dir))] = load(config, cache_dir)

@@ -1,6 +1,5 @@
 """The answer of a database as a Parquet file."""
 
-import hashlib
 import re
 from pathlib import Path
 from uuid import uuid4
@@ -8,6 +7,7 @@ from uuid import uuid4
 import polars as pl
 
 from fraudlab.errors import UserError
+from fraudlab.files import sha256_of
 
 _PASSWORD = re.compile(r"(?<=//)([^:/@]+):[^@]*@")
 
@@ -44,9 +44,11 @@ def fetched(address: str, query: str, cache_dir: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / f".{uuid4().hex}.parquet"
     rows.with_columns(_plain(column) for column in rows).write_parquet(aside)
-    with aside.open("rb") as written:
-        content = hashlib.file_digest(written, "sha256").hexdigest()[:16]
-    return aside.replace(folder / f"{content}.parquet")
+    file = folder / f"{sha256_of(aside)[:16]}.parquet"
+    if file.exists():  # kept as it is: when it was written is part of the table's fingerprint
+        aside.unlink()
+        return file
+    return aside.replace(file)
 
 
 def _plain(column: pl.Series) -> pl.Series:

@@ -46,6 +46,11 @@ class Dialect:
     header: bool
     notes: tuple[str, ...] = ()  # what was found that a user should know
 
+    @property
+    def unnamed(self) -> tuple[str, ...]:
+        """Columns that the header does not name."""
+        return tuple(name for n, name in enumerate(self.names, 1) if self.header and name == f"column_{n}")
+
 
 def find(file: Path, head: bytes, layout: Layout, expected: Collection[str]) -> Dialect:
     """The dialect of a file that begins with ``head``.

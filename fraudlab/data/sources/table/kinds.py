@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from fraudlab.errors import UserError
-from fraudlab.features.values import CURRENCY, NA_WORDS, RawColumns, Spelling, as_text, clean, is_text
+from fraudlab.features.values import CURRENCY, NA_WORDS, RawColumns, Spelling, clean, is_text
 from fraudlab.schema import Column, ColumnType, Role
 
 MOST_ODD = 0.01
@@ -265,6 +265,3 @@ def column_type(dtype: pl.DataType) -> ColumnType:
     if dtype.is_integer():
         return "integer"
     return "number" if dtype.is_numeric() else "string"
-
-
-__all__ = ["Kinds", "as_text", "column_type", "spellings", "yaml_list"]

@@ -149,8 +149,7 @@ def known_when(
     form = TimeFormat(zone=zone)
     if name is None:
         return form, frame, []
-    form, notes = settle_time(frame, name, form)
-    notes = [note.replace("data.time=", "data.label_time=") for note in notes]
+    form, notes = settle_time(frame, name, form, "data.label_time")
     unknown = frame.select(pl.col(name).null_count()).collect(engine="streaming").item()
     if unknown:
         done = "are left out" if immature == "leave_out" else "count as genuine, known after label_delay_days"

@@ -10,7 +10,7 @@ from polars.exceptions import NoDataError, PolarsError
 
 from fraudlab.data.sources.contract import fingerprint_of
 from fraudlab.data.sources.table import dialect, text
-from fraudlab.data.sources.table.dialect import Dialect, Layout
+from fraudlab.data.sources.table.dialect import Layout
 from fraudlab.data.sources.table.files import Found, head, unreadable
 from fraudlab.errors import UserError
 from fraudlab.features.values import as_text, is_text
@@ -27,25 +27,23 @@ class Raw:
         frame: the rows; columns of text files are text.
         untyped: names of the columns whose types text has to tell: those of CSV and Excel, and of folders' names.
         notes: what a user should know of the files, once each.
-        given: how each file of text is laid out.
         unnamed: columns that no header names.
     """
 
     frame: pl.LazyFrame
     untyped: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
-    given: tuple[Dialect, ...] = ()
     unnamed: frozenset[str] = field(default_factory=frozenset)
 
 
-def header(found: Found, layout: Layout, expected: Collection[str]) -> tuple[list[str], Dialect | None]:
-    """The names of a file's columns, from its first bytes."""
+def header(found: Found, layout: Layout, expected: Collection[str], cache_dir: Path) -> list[str]:
+    """The names of a file's columns; of text, from its first bytes."""
     if found.kind == "text":
         known = dialect.find(found.path, head(found.path), layout, expected)
-        return [*known.names, *found.partition], known
-    frame = _typed(found.path, found.kind)
+        return [*known.names, *found.partition]
+    frame = _excel(found.path, cache_dir) if found.kind == "excel" else _typed(found.path, found.kind)
     try:
-        return [*frame.collect_schema().names(), *found.partition], None
+        return [*frame.collect_schema().names(), *found.partition]
     except (PolarsError, OSError) as error:
         raise unreadable(found.path, error) from error
 
@@ -61,17 +59,15 @@ def scan(files: Sequence[Found], layout: Layout, expected: Collection[str], cach
     """
     frames: list[pl.LazyFrame] = []
     notes: dict[str, None] = {}
-    dialects: list[Dialect] = []
     untyped: set[str] = set()
     unnamed: set[str] = set()
     for found in files:
         if found.kind == "text":
             known = dialect.find(found.path, head(found.path), layout, expected)
             frame, said = text.scan(found.path, known, cache_dir)
-            dialects.append(known)
             notes.update(dict.fromkeys(f"{found.path.name}: {note}" for note in (*known.notes, *said)))
             untyped.update(known.names)
-            unnamed.update(n for i, n in enumerate(known.names, 1) if n == f"column_{i}" and known.header)
+            unnamed.update(known.unnamed)
         elif found.kind == "excel":
             frame = _excel(found.path, cache_dir)
             untyped.update(name for name, dtype in frame.collect_schema().items() if dtype == pl.String)
@@ -89,19 +85,18 @@ def scan(files: Sequence[Found], layout: Layout, expected: Collection[str], cach
         untyped.update(found.partition)
     notes.update(dict.fromkeys(_lacking(files, frames)))
     frame = _one(frames)
-    return Raw(frame, frozenset(untyped), tuple(notes), tuple(dialects), frozenset(unnamed))
+    return Raw(frame, frozenset(untyped), tuple(notes), frozenset(unnamed))
 
 
-def require(files: Sequence[Found], names: Iterable[str], key: str, layout: Layout, expected: Collection[str]) -> None:
-    """Refuse files of which only some have the columns ``names``.
+def require(headers: Sequence[tuple[Path, Collection[str]]], names: Iterable[str], key: str) -> None:
+    """Refuse files of which only some have the columns ``names``; ``headers`` has each file's columns.
 
     Raises:
         UserError: one lacks a column that another has.
     """
-    have = [set(header(found, layout, expected)[0]) for found in files]
     for name in names:
-        with_it = [found.path for found, columns in zip(files, have, strict=True) if name in columns]
-        without = [found.path for found, columns in zip(files, have, strict=True) if name not in columns]
+        with_it = [file for file, columns in headers if name in columns]
+        without = [file for file, columns in headers if name not in columns]
         if with_it and without:
             raise UserError(
                 f"{without[0]} and {with_it[0]} are not of one table: only the second has the column {name}; narrow "
@@ -146,7 +141,6 @@ def _typed(file: Path, kind: str) -> pl.LazyFrame:
         "arrow": lambda: pl.scan_ipc(file, glob=False, hive_partitioning=False),
         "jsonl": lambda: pl.scan_ndjson(file.open("rb"), infer_schema_length=None),
         "json": lambda: pl.read_json(file, infer_schema_length=None).lazy(),
-        "excel": lambda: _sheet(file).lazy(),
     }
     try:
         return readers[kind]()

@@ -46,7 +46,7 @@ def load(config: TableConfig, cache_dir: Path) -> Source:
         UserError: what the files hold cannot be read without being told how; the message has the setting to type.
     """
     files = files_of(config, cache_dir)
-    check_head(config, files)
+    check_head(config, files, cache_dir)
     stats = [(str(f.path.resolve()), f.path.stat().st_size, f.path.stat().st_mtime_ns, f.partition) for f in files]
     fingerprint = fingerprint_of({**asdict(config), "files": stats, "version": VERSION})
     path = cache_dir / f"{config.name}_{fingerprint}.parquet"
@@ -87,14 +87,15 @@ def files_of(config: TableConfig, cache_dir: Path) -> list[Found]:
     return find("data.path", config.path, cache_dir)
 
 
-def check_head(config: TableConfig, files: Sequence[Found]) -> None:
+def check_head(config: TableConfig, files: Sequence[Found], cache_dir: Path) -> None:
     """Refuse what the first bytes of the files show already.
 
     Raises:
         UserError: a setting names a column that the table has not, or files are not of one table.
     """
     layout = layout_of(config)
-    have = dict.fromkeys(name for found in files for name in header(found, layout, _named(config))[0])
+    headers = [(found.path, header(found, layout, _named(config), cache_dir)) for found in files]
+    have = dict.fromkeys(name for _, names in headers for name in names)
     if patterns := [name for name in have if name == "*" or (name[:1] == "^" and name[-1:] == "$")]:
         raise UserError(
             f"the table has a column named {patterns[0]}, which Polars takes for a pattern over names; rename it"
@@ -102,7 +103,7 @@ def check_head(config: TableConfig, files: Sequence[Found]) -> None:
     fixed = roles.given(config, [*have, *config.derive, *([ROW_ID] if config.id is None else [])])
     if config.id is None and ROW_ID in [*have, *config.derive]:
         raise UserError(f"the table has a column {ROW_ID} already: say data.id={ROW_ID}, or name the id column")
-    require(files, [name for name in fixed if name in have], "data.path", layout, _named(config))
+    require(headers, [name for name in fixed if name in have], "data.path")
 
 
 def _named(config: TableConfig) -> set[str]:
@@ -171,8 +172,11 @@ def _settled(
     """From typed raw columns on: derived ones, roles, label, time, checks."""
     read, said = _without_copies(read, columns, config)
     notes += said
-    frame = derive.where(derive.derived(read, config.derive), config.where)
-    kept, said = roles.settle(frame, fixed, config, raw.unnamed)
+    # A derived column replaces its raw one: what that held is kept beside it.
+    replaced = {c.name: _kept_as(c.name) for c in columns if c.name in config.derive and c.name != config.label}
+    held = read.with_columns(pl.col(name).alias(copy) for name, copy in replaced.items())
+    frame = derive.where(derive.derived(held, config.derive), config.where)
+    kept, said = roles.settle(frame.drop(replaced.values()), fixed, config, raw.unnamed)
     notes += said
     text = labels.words(config.label, frame.collect_schema()[config.label], config.missing_values)
     label, said = labels.settle(
@@ -202,13 +206,6 @@ def _settled(
     dates = config.time is not None and not frame.select(values[config.time]).collect_schema().dtypes()[0].is_numeric()
     notes += doubts(frame, kept, fixed, (config.time, values[config.time]) if config.time and dates else None)
     roles_of: dict[str, Role] = {**kept, **dict.fromkeys(as_read.values(), "carried")}
-    # A derived column replaces its raw one: what that held is taken before.
-    replaced = {name: copy for name, copy in as_read.items() if name in config.derive}
-    if replaced:
-        held = derive.derived(read.with_columns(pl.col(n).alias(c) for n, c in replaced.items()), config.derive)
-        frame = derive.where(held, config.where)
-        if config.unlabelled == "leave_out":
-            frame = frame.filter(label.values(text).is_not_null())
     copies = {copy: pl.col(copy if name in replaced else name) for name, copy in as_read.items()}
     made = frame.select(value.alias(name) for name, value in {**values, **copies}.items())
     order = [name for role in ("time", "id") for name, has in kept.items() if has == role]
@@ -261,7 +258,12 @@ def _as_read(
         text = is_text(types[config.time])
         if (text and config.time in read) or (not text and not types[config.time].is_temporal()):
             names.append(config.time)
-    return {name: f"{name}_as_read" for name in dict.fromkeys(names)}
+    return {name: _kept_as(name) for name in dict.fromkeys(names)}
+
+
+def _kept_as(name: str) -> str:
+    """The column that keeps what a raw one held, where the table's of that name is another."""
+    return f"{name}_as_read"
 
 
 def _raw_columns(raw: Raw, fixed: Mapping[str, Role], config: TableConfig) -> tuple[list[Column], list[str]]:

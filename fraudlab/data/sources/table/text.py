@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -37,8 +38,8 @@ def scan(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame, lis
     frame = _scan(file, dialect.names, dialect.separator, dialect.quote, dialect.skip)
     try:
         return frame, _checked(file, frame, dialect)
-    except pl.exceptions.PolarsError as error:
-        _diagnose(file, dialect, error)
+    except pl.exceptions.PolarsError:
+        _diagnose(file, dialect)
     return _of_copy(file, dialect, scratch)  # what Python reads and Polars does not: 3" in the middle of a text
 
 
@@ -66,14 +67,15 @@ def _of_copy(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame,
             writer.writerows(row for _, row in _rows(file, dialect))
 
     make_once(copy, write)
-    frame = _scan(copy, dialect.names, ",", '"', 0)
-    return frame, _checked(copy, frame, dialect)
+    as_written = replace(dialect, encoding="utf-8", separator=",", quote='"', skip=0)
+    frame = _scan(copy, as_written.names, ",", '"', 0)
+    return frame, _checked(copy, frame, as_written)
 
 
 def _checked(file: Path, frame: pl.LazyFrame, dialect: Dialect) -> list[str]:
     """Read all of it once: what Polars takes without a word and a user should know."""
     names = dialect.names
-    unnamed = [name for number, name in enumerate(names, 1) if name == f"column_{number}" and dialect.header]
+    unnamed = dialect.unnamed
     facts = frame.select(
         pl.len().alias("\0rows"),
         ((pl.col(names[-1]).is_null()).sum() if len(names) > 1 else pl.lit(0)).alias("\0short"),
@@ -81,9 +83,9 @@ def _checked(file: Path, frame: pl.LazyFrame, dialect: Dialect) -> list[str]:
         *((pl.col(name) != "").any() for name in unnamed),
     ).collect(engine="streaming")
     if facts["\0lines"].item():
-        _diagnose(file, dialect, None)  # a quote that is not closed takes up the lines after it
+        _diagnose(file, dialect)  # a quote that is not closed takes up the lines after it
     if names[-1] in unnamed and facts[names[-1]].item():
-        _diagnose(file, dialect, None, len(names) - 1)
+        _diagnose(file, dialect, len(names) - 1)
     notes = []
     if facts["\0short"].item() and (short := _short_lines(file, dialect)):
         notes.append(f"{short} lines have fewer fields than the {len(names)} columns; what they lack is missing")
@@ -94,9 +96,8 @@ def _short_lines(file: Path, dialect: Dialect) -> int:
     """Lines with too few separators; those with quotes are not looked at."""
     lines = _scan(file, ("line",), "\x1f", None, dialect.skip)
     line = pl.col("line")
-    between = "," if file.name.startswith("utf8_") else dialect.separator
     plain = ~line.str.contains(dialect.quote or '"', literal=True) & (line.str.strip_chars() != "")
-    few = line.str.count_matches(between, literal=True) < len(dialect.names) - 1
+    few = line.str.count_matches(dialect.separator, literal=True) < len(dialect.names) - 1
     return int(lines.select((plain & few).sum()).collect().item())
 
 
@@ -169,8 +170,8 @@ def _fields(lines: TextIO, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
             yield dialect.skip + reader.line_num, row
 
 
-def _diagnose(file: Path, dialect: Dialect, error: Exception | None, width: int | None = None) -> None:
-    """Say which line cannot be read, if Python's stricter reader finds one; else what Polars said."""
+def _diagnose(file: Path, dialect: Dialect, width: int | None = None) -> None:
+    """Say which line cannot be read, if Python's stricter reader finds one."""
     for number, row in _rows(file, dialect):
         if width is not None and row[width].strip():
             raise UserError(f"{file}, line {number} has {len(row)} fields where the header has {width}: "

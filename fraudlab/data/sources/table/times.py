@@ -132,37 +132,38 @@ class TimeFormat:
         return text.str.to_datetime(_DIGITS[unit], time_unit="us", strict=False)
 
 
-def settle(frame: pl.LazyFrame, name: str, given: TimeFormat) -> tuple[TimeFormat, list[str]]:
+def settle(frame: pl.LazyFrame, name: str, given: TimeFormat, key: str = "data.time") -> tuple[TimeFormat, list[str]]:
     """How column ``name`` is read as the time, and what to say of it.
 
     Args:
         frame: the table.
         name: the column.
         given: what the settings say.
+        key: the setting that names the column.
 
     Raises:
         UserError: no format or unit reads the column, or several do and give other times.
     """
     dtype = frame.collect_schema()[name]
     if is_text(dtype):
-        found = given if given.format is not None else replace(given, format=_format(frame, name))
+        found = given if given.format is not None else replace(given, format=_format(frame, name, key))
         said = "year first" if found.format == ISO else f"data.time_format='{found.format}'"
-        return found, [f"data.time={name} is read as {said}{_zone_said(frame, name, found)}"]
+        return found, [f"{key}={name} is read as {said}{_zone_said(frame, name, found, key)}"]
     if isinstance(dtype, pl.Datetime):
         said = "converted to UTC" if dtype.time_zone else _zone(given)
-        return given, [f"data.time={name} is a date and time, {said}"]
+        return given, [f"{key}={name} is a date and time, {said}"]
     if dtype == pl.Date:
         return given, []
     if not dtype.is_numeric():
-        raise UserError(f"data.time={name}: type {dtype} is no time; give a date, text or a number")
-    return _unit(frame, name, given)
+        raise UserError(f"{key}={name}: type {dtype} is no time; give a date, text or a number")
+    return _unit(frame, name, given, key)
 
 
 def _zone(given: TimeFormat) -> str:
     return f"in {given.zone}, converted to UTC" if given.zone else "days and hours as they are written (no time zone)"
 
 
-def _zone_said(frame: pl.LazyFrame, name: str, found: TimeFormat) -> str:
+def _zone_said(frame: pl.LazyFrame, name: str, found: TimeFormat, key: str) -> str:
     if found.format != ISO:
         return f", {'converted to UTC' if '%z' in str(found.format) else _zone(found)}"
     zone = pl.col(name).cast(pl.String).str.contains(r":?\d\d(?:[.,]\d+)?\s*(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$")
@@ -172,13 +173,13 @@ def _zone_said(frame: pl.LazyFrame, name: str, found: TimeFormat) -> str:
     )
     if zoned and naive and found.zone is None:
         raise UserError(
-            f"data.time={name}: {naive} rows have no time zone and {zoned} have one; say which one those without are "
+            f"{key}={name}: {naive} rows have no time zone and {zoned} have one; say which one those without are "
             "in, data.time_zone=UTC or e.g. data.time_zone=Europe/Paris"
         )
     return ", converted to UTC" if zoned else f", {_zone(found)}"
 
 
-def _format(frame: pl.LazyFrame, name: str) -> str:
+def _format(frame: pl.LazyFrame, name: str, key: str) -> str:
     """The one format that reads all values."""
     values = _distinct(frame, name)
     if _unread(values, TimeFormat(ISO)) is None and _unread_in(frame, name, TimeFormat(ISO)) is None:
@@ -191,11 +192,11 @@ def _format(frame: pl.LazyFrame, name: str) -> str:
         return next(iter(fits))
     if fits:
         lines = " or ".join(f"data.time_format='{fmt}' (the first is {read[0]:%Y-%m-%d})" for fmt, read in fits.items())
-        raise UserError(f"data.time={name}: {values[0]!r} can be read in several ways; say {lines}")
-    raise UserError(_no_format(frame, name, values))
+        raise UserError(f"{key}={name}: {values[0]!r} can be read in several ways; say {lines}")
+    raise UserError(_no_format(frame, name, values, key))
 
 
-def _no_format(frame: pl.LazyFrame, name: str, values: pl.Series) -> str:
+def _no_format(frame: pl.LazyFrame, name: str, values: pl.Series, key: str) -> str:
     best: tuple[int, str] = (0, "")
     for fmt in (ISO, *FORMATS):
         read = len(values) - _read(values, TimeFormat(fmt)).null_count()
@@ -203,12 +204,12 @@ def _no_format(frame: pl.LazyFrame, name: str, values: pl.Series) -> str:
     wrong = _unread_in(frame, name, TimeFormat(best[1] or ISO)) or values[0]
     if not best[0]:
         return (
-            f"data.time={name}: {wrong!r} is no time in any known form; say its form, e.g. data.time_format='%d.%m.%Y "
-            f"%H:%M', or make one: data.derive={{when: \"STRPTIME({name}, '%d.%m.%Y')\"}} data.time=when"
+            f"{key}={name}: {wrong!r} is no time in any known form; say its form, e.g. data.time_format='%d.%m.%Y "
+            f"%H:%M', or make one: data.derive={{when: \"STRPTIME({name}, '%d.%m.%Y')\"}} {key}=when"
         )
     form = "year first" if best[1] == ISO else f"data.time_format='{best[1]}'"
     return (
-        f"data.time={name}: {form} reads {best[0]} of {len(values)} values but not {wrong!r}; correct these, or leave "
+        f"{key}={name}: {form} reads {best[0]} of {len(values)} values but not {wrong!r}; correct these, or leave "
         f"the rows out, e.g. data.where=\"{name} <> '{wrong}'\""
     )
 
@@ -250,7 +251,7 @@ def _unread_in(frame: pl.LazyFrame, name: str, form: TimeFormat) -> str | None:
     return read
 
 
-def _unit(frame: pl.LazyFrame, name: str, given: TimeFormat) -> tuple[TimeFormat, list[str]]:
+def _unit(frame: pl.LazyFrame, name: str, given: TimeFormat, key: str) -> tuple[TimeFormat, list[str]]:
     value = pl.col(name)
     least, most, whole = (
         frame.select(
@@ -264,27 +265,23 @@ def _unit(frame: pl.LazyFrame, name: str, given: TimeFormat) -> tuple[TimeFormat
     if least is None:
         return given, []  # the check of missing values refuses it
     if not (math.isfinite(least) and math.isfinite(most)):
-        raise UserError(
-            f"data.time={name} holds infinite values; correct these rows, or leave them out with data.where"
-        )
+        raise UserError(f"{key}={name} holds infinite values; correct these rows, or leave them out with data.where")
     meant = dict(_meanings(least, most, bool(whole)))
     if given.unit is not None:
         if given.unit in meant or given.unit in _SECONDS:
-            return given, [f"data.time={name} in {given.unit}: {meant.get(given.unit, '')}".rstrip(": ")]
-        raise UserError(
-            f"data.time_unit={given.unit} does not suit data.time={name}, {least} to {most}; {_would(meant)}"
-        )
+            return given, [f"{key}={name} in {given.unit}: {meant.get(given.unit, '')}".rstrip(": ")]
+        raise UserError(f"data.time_unit={given.unit} does not suit {key}={name}, {least} to {most}; {_would(meant)}")
     absolute = [unit for unit in meant if unit not in _SECONDS and unit != "excel"]
     if absolute:
         unit = absolute[0]
         return replace(given, unit=unit), [
-            f"data.time={name} is taken as {unit}: {meant[unit]}; data.time_unit says otherwise"
+            f"{key}={name} is taken as {unit}: {meant[unit]}; data.time_unit says otherwise"
         ]
     if most >= 86_400:  # hours and days that long would be decades
         return replace(given, unit="seconds"), [
-            f"data.time={name} is taken as seconds: {meant['seconds']}; data.time_unit says otherwise"
+            f"{key}={name} is taken as seconds: {meant['seconds']}; data.time_unit says otherwise"
         ]
-    raise UserError(f"data.time={name}: numbers from {least} to {most} do not tell their unit; {_would(meant)}")
+    raise UserError(f"{key}={name}: numbers from {least} to {most} do not tell their unit; {_would(meant)}")
 
 
 def _would(meant: dict[str, str]) -> str:

@@ -47,6 +47,8 @@ RIGHT: dict[str, tuple[str | bytes, dict[str, Any], dict[str, list[Any]]]] = {
     "Windows' letters": ("city,y\nMünchen,0\nKöln,1\n".encode("cp1252"), {"encoding": "cp1252"}, {
         "city": ["München", "Köln"]}),
     "UTF-16": ("city,y\nMünchen,0\nKöln,1\n".encode("utf-16"), {}, {"city": ["München", "Köln"]}),
+    "UTF-16 with a line end in a cell": ("city;y\n\"Bad\nHomburg\";0\nKöln;1\n".encode("utf-16"), {}, {
+        "city": ["Bad\nHomburg", "Köln"]}),
     "UTF-16 without a mark": ("city,y\nOslo,0\nRome,1\n".encode("utf-16-le"), {}, {"city": ["Oslo", "Rome"]}),
     "a mark of UTF-8": (b"\xef\xbb\xbfcity,y\nOslo,0\nRome,1\n", {}, {"city": ["Oslo", "Rome"]}),
     "Windows' line ends": ("a,y\r\n1,0\r\n2,1\r\n", {}, {"a": [1, 2]}),

@@ -35,6 +35,7 @@ def test_a_query_is_a_table(postgresql: str, tmp_path: Path) -> None:
     assert frame["id"].str.slice(-1).to_list() == ["b", "a"]
     assert roles(source)["amount"] == "amount"
     assert asked().data_fingerprint == asked().data_fingerprint
+    assert asked().fingerprint == asked().fingerprint  # the same rows are not made a table again
     with psycopg.connect(postgresql) as connection:
         connection.execute("UPDATE tx SET amount = 7")
     assert asked(amount="amount").frame.collect()["amount"].to_list() == [7.0, 7.0]
