@@ -180,7 +180,6 @@ class Run:
 def _composed(command: str, overrides: Sequence[str], folder: Path, config_dir: str | Path | None) -> Iterator[Any]:
     """The typed settings of a command, with Hydra's own known inside as in the command."""
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
 
     from fraudlab import config as settings
     from fraudlab.config import composition
@@ -189,15 +188,10 @@ def _composed(command: str, overrides: Sequence[str], folder: Path, config_dir: 
     settings.register()
     added = None if config_dir is None else str(config_dir)
     composed = composition.compose(command, [*overrides, literal("paths.output_dir", folder)], added)
-    plain = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(composed)
     try:
-        try:
-            typed = settings.typed(command, plain)
-        except composition.REFUSALS as error:
-            raise UserError(composition.explain(error, command, overrides, added)) from error
-        yield typed
+        yield settings.typed_settings(command, composed, overrides, added)
     finally:
         HydraConfig.instance().cfg = before
 

@@ -18,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from fraudlab import config as schemas
-from fraudlab.config.composition import HYDRA_VERSION_BASE, REFUSALS, conf_dir, explain, help_page, recipe
+from fraudlab.config.composition import HYDRA_VERSION_BASE, REFUSALS, conf_dir, config_dir, explain, help_page, recipe
 from fraudlab.config.overrides import literal, to_type
 from fraudlab.errors import UserError
 
@@ -129,7 +129,8 @@ def command_line() -> str:
     settings = HydraConfig.get()
     if settings.mode == RunMode.RUN:
         return shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]])
-    where = [word for path in config_dirs() for word in ("--config-dir", path)]
+    own = config_dir()
+    where = [] if own is None else ["--config-dir", own]
     return shlex.join(["python", "-m", f"fraudlab.{settings.job.name}", *where, *settings.overrides.task])
 
 
@@ -137,11 +138,6 @@ def asked() -> dict[str, Any]:
     """What a run records of the command: its experiment and recipe, and what to type."""
     chosen = None if overrides("resume") else recipe()
     return {"experiment": choices().get("experiment"), "recipe": chosen, "command": command_line()}
-
-
-def config_dirs() -> list[str]:
-    """The folders of the user's own YAML, ``--config-dir``."""
-    return [source.path for source in HydraConfig.get().runtime.config_sources if source.provider == "command-line"]
 
 
 def overrides(*groups: str) -> list[str]:

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from fraudlab.cli import choices, command, command_line, config_dirs, overrides
+from fraudlab.cli import choices, command, command_line, overrides
 from fraudlab.config import SelectConfig
+from fraudlab.config.composition import config_dir
 from fraudlab.config.overrides import literal_text, to_type
 
 
@@ -30,8 +31,8 @@ def main(config: SelectConfig) -> None:
     write_text(leave_out, "# @package _global_\n" + yaml.safe_dump(settings, sort_keys=False))
     given = overrides("data", "features", "split", "label_delay_days", "plugins", "paths")
     same = [word for word in given if not word.lstrip("+").startswith(("features.leave_out=", "paths.output_dir="))]
-    if own := config_dirs():  # a command takes one --config-dir alone
-        same.append(f"hydra.searchpath=[{','.join(literal_text(f'file://{folder}') for folder in own)}]")
+    if own := config_dir():  # a command takes one --config-dir alone
+        same.append(f"hydra.searchpath=[{literal_text(f'file://{own}')}]")
     use = to_type("train", "--config-dir", str(run.path), *same, f"local={leave_out.stem}")
     simulated = table.schema.simulated
     chosen = {group: choices()[group] for group in ("data", "features", "split")}

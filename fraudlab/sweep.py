@@ -6,13 +6,14 @@ from pathlib import Path
 
 from fraudlab.cli import command
 from fraudlab.config import SweepConfig
+from fraudlab.config.composition import config_dir
 from fraudlab.config.overrides import literal_text, to_type
 from fraudlab.errors import UserError
 
 
 @command("sweep")
 def main(config: SweepConfig) -> None:
-    from fraudlab.tuning.composition import check, config_dir
+    from fraudlab.tuning.composition import check
     from fraudlab.tuning.definition import load_definition
     from fraudlab.tuning.wandb import wandb_sweep
 

@@ -9,6 +9,7 @@ against those classes' signatures by :mod:`fraudlab.config.plumbing`.
 ``conf/<group>/<option>.yaml`` extends its schema through ``defaults: [base_<name>, _self_]``.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from fraudlab.config import data, features, loss, model, split
@@ -112,6 +113,7 @@ __all__ = [
     "XGBoostConfig",
     "register",
     "typed",
+    "typed_settings",
 ]
 
 SCHEMAS: dict[str, dict[str, type]] = {
@@ -176,3 +178,17 @@ def typed(command: str, composed: Any) -> Any:
                 raise UserError(unknown(group, name, options))
             settings[group] = options[name]
     return OmegaConf.to_object(OmegaConf.merge(settings, plain))
+
+
+def typed_settings(command: str, composed: Any, overrides: Sequence[str], config_dir: str | None) -> Any:
+    """:func:`typed` of what :func:`fraudlab.config.composition.compose` gave for ``overrides``, outside a command.
+
+    Raises:
+        UserError: a value is of the wrong type or out of range.
+    """
+    from fraudlab.config import composition
+
+    try:
+        return typed(command, composition.without_hydra(composed))
+    except composition.REFUSALS as error:
+        raise UserError(composition.explain(error, command, overrides, config_dir)) from error

@@ -133,6 +133,19 @@ def compose(command: str, overrides: Sequence[str], config_dir: str | None = Non
         raise UserError(explain(error, command, overrides, config_dir)) from error
 
 
+def without_hydra(composed: DictConfig) -> DictConfig:
+    """A command's own settings, of what :func:`compose` gave."""
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+
+
+def config_dir() -> str | None:
+    """The folder that this command's ``--config-dir`` names."""
+    for source in HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else ():
+        if source.provider == "command-line":
+            return str(source.path)
+    return None
+
+
 def help_page(command: str, config_dir: str | None = None) -> str:
     """What ``python -m fraudlab.<command> --help`` prints.
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import hydra
 import yaml
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from fraudlab import config
 from fraudlab.config import TrainConfig
-from fraudlab.config.composition import REFUSALS, explain
+from fraudlab.config.composition import REFUSALS, config_dir, explain, without_hydra
 from fraudlab.errors import UserError
 from fraudlab.tuning.definition import Definition
 from fraudlab.tuning.space import Setting
@@ -41,15 +40,8 @@ def typed(composed: DictConfig, overrides: Sequence[str]) -> TrainConfig:
     Raises:
         UserError: a value is of the wrong type or out of range.
     """
-    try:
-        settings: TrainConfig = config.typed("train", _without_hydra(composed))
-    except REFUSALS as error:
-        raise UserError(explain(error, "train", overrides, config_dir())) from error
+    settings: TrainConfig = config.typed_settings("train", composed, overrides, config_dir())
     return settings
-
-
-def _without_hydra(composed: DictConfig) -> DictConfig:
-    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
 
 
 def check(definition: Definition) -> TrainConfig:
@@ -104,18 +96,10 @@ def experiment(overrides: Sequence[str], tried: str) -> str:
     """
     composed = compose(overrides)
     choices = composed.hydra.runtime.choices
-    settings: Any = OmegaConf.to_container(_without_hydra(composed))  # max_lr goes on following lr
+    settings: Any = OmegaConf.to_container(without_hydra(composed))  # max_lr goes on following lr
     chosen = [{f"override /{group}": choices[group]} for group in _GROUPS if choices.get(group)]
     values = {key: value for key, value in settings.items() if key not in _OF_THE_RUN}
     for group in ("data", "features", "split", "model", "loss"):
         values[group] = {key: value for key, value in values[group].items() if key != "name"}
     body: dict[str, Any] = {"defaults": [*chosen, "_self_"], **values, "tried": tried}
     return f"# @package _global_\n{yaml.safe_dump(body, sort_keys=False)}"
-
-
-def config_dir() -> str | None:
-    """The folder that the command's ``--config-dir`` names, which trials get too."""
-    for source in HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else ():
-        if source.provider == "command-line":
-            return str(source.path)
-    return None
