@@ -5,19 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx.parser
 import polars as pl
 import pytest
 
 from fraudlab.bundle import Bundle
-from fraudlab.bundle.contract import contract, served
-from fraudlab.bundle.decision import Decision
+from fraudlab.bundle.contract import served
 from fraudlab.bundle.scoring import score_file
 from fraudlab.config import TableConfig
 from fraudlab.data.sources import table
-from fraudlab.features.encoder import Arrays, TableEncoder
-from fraudlab.features.registry import make
+from fraudlab.features.encoder import Arrays
 from fraudlab.serving.contract import Contract
+from tests.support.bundles import bundle_of
 
 # What a file holds: data.derive made "later" of "hour", and its -999 is a number like another.
 CSV = """key,shop,age,flag,code,hour,later,fraud
@@ -61,24 +59,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Arrays]:
 
 def train(folder: Path, config: TableConfig) -> tuple[Bundle, Arrays]:
     """A bundle that sums what it is given, and the arrays that its encoder was fitted on."""
-    source = table.load(config, folder / "cache")
-    features = make({"name": "columns"}, source.schema)
-    frame = source.frame.collect()
-    encoder = TableEncoder.fit(frame, features.categorical, features.numeric)
-    bundle = folder / "bundle"
-    encoder.save(bundle)
-    (bundle / "look_ups").mkdir()
-    np.save(bundle / "look_ups" / "narrow.npy", features.lookups(source.frame)["narrow"])
-    onnx.save(onnx.parser.parse_model(SUM), bundle / "model.onnx")
-    decision = Decision.from_scores(np.array([0, 1]), np.array([0.1, 0.9]), medium=500, high=100)
-    for name, content in {
-        "schema": contract(source.schema, features, []),
-        "features": {"settings": {"name": "columns"}, "schema": source.schema.to_dict()},
-        "decision": decision.to_dict(),
-        "metrics": {},
-    }.items():
-        (bundle / f"{name}.json").write_text(json.dumps(content))
-    return Bundle(bundle, {}, ""), encoder.transform(frame)
+    bundle, encoder, frame = bundle_of(folder, config, SUM)
+    return bundle, encoder.transform(frame)
 
 
 def same(one: Arrays, other: Arrays) -> bool:

@@ -3,28 +3,21 @@
 import csv
 import gzip
 import io
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-import onnx.parser
 import polars as pl
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from fraudlab.bundle import Bundle
-from fraudlab.bundle.contract import contract
-from fraudlab.bundle.decision import Decision
 from fraudlab.bundle.scoring import score_file
 from fraudlab.config import TableConfig
-from fraudlab.data.sources import table
 from fraudlab.errors import UserError
-from fraudlab.features.encoder import Arrays, TableEncoder
-from fraudlab.features.registry import make
+from fraudlab.features.encoder import Arrays
 from tests.bundle.test_own_table import same
+from tests.support.bundles import bundle_of
 
 # Any other id or number gives another score.
 WAVE = """<ir_version: 8, opset_import: ["": 12]>
@@ -92,26 +85,11 @@ def written(draw: st.DrawFn) -> tuple[bytes, dict[str, Any], list[str], list[lis
     return content, given_settings, names, cells
 
 
-def bundle_of(folder: Path, config: TableConfig) -> tuple[Bundle, Arrays, pl.DataFrame]:
-    """A bundle, and the arrays and the table that its encoder was fitted on."""
-    source = table.load(config, folder / "cache")
-    features = make({"name": "columns"}, source.schema)
-    frame = source.frame.collect().sort("row_id")
-    encoder = TableEncoder.fit(frame, features.categorical, features.numeric)
-    bundle = folder / "bundle"
-    encoder.save(bundle)
-    (bundle / "look_ups").mkdir()
-    np.save(bundle / "look_ups" / "narrow.npy", features.lookups(source.frame)["narrow"])
-    onnx.save(onnx.parser.parse_model(WAVE), bundle / "model.onnx")
-    decision = Decision.from_scores(np.array([0, 1]), np.array([0.1, 0.9]), medium=500, high=100)
-    for name, content in {
-        "schema": contract(source.schema, features, []),
-        "features": {"settings": {"name": "columns"}, "schema": source.schema.to_dict()},
-        "decision": decision.to_dict(),
-        "metrics": {},
-    }.items():
-        (bundle / f"{name}.json").write_text(json.dumps(content))
-    return Bundle(bundle, {}, ""), encoder.transform(frame), frame
+def waving(folder: Path, config: TableConfig) -> tuple[Bundle, Arrays, pl.DataFrame]:
+    """A bundle, and the arrays and the table that its encoder was fitted on, in the order of the file."""
+    bundle, encoder, frame = bundle_of(folder, config, WAVE)
+    frame = frame.sort("row_id")
+    return bundle, encoder.transform(frame), frame
 
 
 @settings(max_examples=60, deadline=None)
@@ -124,7 +102,7 @@ def test_a_random_table_is_read_alike_or_refused(
     path = folder / "t.csv"
     path.write_bytes(content)
     try:
-        bundle, learnt, frame = bundle_of(folder, TableConfig(path=str(path), label="fraud", **given_settings))
+        bundle, learnt, frame = waving(folder, TableConfig(path=str(path), label="fraud", **given_settings))
     except UserError as refused:
         event("refused")
         what_to_type = "data." in str(refused)
@@ -160,7 +138,7 @@ def test_derived_columns_are_made_of_files_and_records(
 ) -> None:
     (tmp_path / "t.csv").write_text(text)
     config = TableConfig(path=str(tmp_path / "t.csv"), label="fraud", **given_settings)
-    bundle, learnt, _ = bundle_of(tmp_path, config)
+    bundle, learnt, _ = waving(tmp_path, config)
     scored = score_file(bundle, tmp_path / "t.csv", tmp_path / "scores.parquet").collect()
     assert scored["score"].to_list() == bundle.score(learnt).tolist()
     assert len(set(scored["score"])) == 2
@@ -175,7 +153,7 @@ def test_a_value_of_which_nothing_can_be_derived_is_refused_by_name(tmp_path: Pa
     (tmp_path / "t.csv").write_text("t,a,fraud\n1/13/2024,1,0\n1/14/2024,2,1\n")
     config = TableConfig(path=str(tmp_path / "t.csv"), label="fraud", derive={"day": "STRPTIME(t, '%m/%d/%Y')",
                          "weekday": "EXTRACT(isodow FROM day)"})  # fmt: skip
-    bundle, _, _ = bundle_of(tmp_path, config)
+    bundle, _, _ = waving(tmp_path, config)
     with pytest.raises(UserError, match=r"data\.derive\.day: conversion .*failed.*14\.1\.2024"):
         bundle.predict([{"t": "14.1.2024", "a": 1}])
     (tmp_path / "o.csv").write_text("t,a\n14.1.2024,1\n")
@@ -187,7 +165,7 @@ def test_files_of_other_forms_are_scored_alike(tmp_path: Path) -> None:
     rows = {"Balance": [5.0, None, 12.5], "Kind": ["C ", "A", "B"], "fraud": [0, 1, 0]}
     frame = pl.DataFrame(rows)
     (tmp_path / "t.csv").write_text("Balance,Kind,fraud\n5,C,0\n,A,1\n12.5,B,0\n")
-    bundle, learnt, _ = bundle_of(tmp_path, TableConfig(path=str(tmp_path / "t.csv"), label="fraud"))
+    bundle, learnt, _ = waving(tmp_path, TableConfig(path=str(tmp_path / "t.csv"), label="fraud"))
     expected = bundle.score(learnt).tolist()
     frame.write_parquet(tmp_path / "o.parquet")
     frame.write_ipc(tmp_path / "o.arrow")
@@ -203,7 +181,7 @@ def test_files_of_other_forms_are_scored_alike(tmp_path: Path) -> None:
 
 def test_what_is_no_number_in_a_file_is_refused_with_its_row(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,fraud\n1,0\n2,1\n")
-    bundle, _, _ = bundle_of(tmp_path, TableConfig(path=str(tmp_path / "t.csv"), label="fraud"))
+    bundle, _, _ = waving(tmp_path, TableConfig(path=str(tmp_path / "t.csv"), label="fraud"))
     (tmp_path / "o.csv").write_text("a\n1\nNA\n3,5\n".replace("3,5", '"3,5"'))
     with pytest.raises(UserError, match="row 3 has '3,5' in column a, which is no number"):
         score_file(bundle, tmp_path / "o.csv", tmp_path / "scores.csv")

@@ -1,0 +1,38 @@
+"""Bundles of a user's own table, without a training."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx.parser
+import polars as pl
+
+from fraudlab.bundle.contract import contract
+from fraudlab.bundle.decision import Decision
+from fraudlab.bundle.runtime import Bundle
+from fraudlab.config import TableConfig
+from fraudlab.data.sources import table
+from fraudlab.features.encoder import TableEncoder
+from fraudlab.features.registry import make
+
+
+def bundle_of(folder: Path, config: TableConfig, network: str) -> tuple[Bundle, TableEncoder, pl.DataFrame]:
+    """A bundle with ``network``, in ONNX's text form; its encoder as it was fitted, and the table it was fitted on."""
+    source = table.load(config, folder / "cache")
+    features = make({"name": "columns"}, source.schema)
+    frame = source.frame.collect()
+    encoder = TableEncoder.fit(frame, features.categorical, features.numeric)
+    bundle = folder / "bundle"
+    encoder.save(bundle)
+    (bundle / "look_ups").mkdir()
+    np.save(bundle / "look_ups" / "narrow.npy", features.lookups(source.frame)["narrow"])
+    onnx.save(onnx.parser.parse_model(network), bundle / "model.onnx")
+    decision = Decision.from_scores(np.array([0, 1]), np.array([0.1, 0.9]), medium=500, high=100)
+    for name, content in {
+        "schema": contract(source.schema, features, []),
+        "features": {"settings": {"name": "columns"}, "schema": source.schema.to_dict()},
+        "decision": decision.to_dict(),
+        "metrics": {},
+    }.items():
+        (bundle / f"{name}.json").write_text(json.dumps(content))
+    return Bundle(bundle, {}, ""), encoder, frame
