@@ -10,10 +10,10 @@ from fraudlab.config import PredictConfig
 def main(config: PredictConfig) -> None:
     from fraudlab.bundle import load
     from fraudlab.bundle.scoring import score_file, score_table
-    from fraudlab.features.threads import default_threads
+    from fraudlab.features.threads import cores
 
     bundle = load(config.bundle)
-    threads = config.threads or default_threads()
+    threads = config.threads or cores()
     print(score_table(bundle, score_file(bundle, config.input, Path(config.output), threads)))
     print(f"\nscores: {config.output}")
 

@@ -71,6 +71,9 @@ class Drawn:
 def schemathesis(address: tuple[str, int], examples: int) -> Drawn:
     """Sound and broken requests made from the server's OpenAPI page: each boundary once, then ``examples`` at random.
 
+    A record with too few values is refused with 422, which the page says in words, since no schema can: so a request
+    that the schema allows may be refused.
+
     Args:
         address: host and port of a server without a key.
         examples: at most, of each address.
@@ -82,6 +85,7 @@ def schemathesis(address: tuple[str, int], examples: int) -> Drawn:
         "--mode",
         "all",
     ]
+    command += ["--exclude-checks", "positive_data_acceptance"]
     command += ["--max-examples", str(examples), "--seed", "0", "--generation-database", "none", "--no-color"]
     with TemporaryDirectory() as folder:  # it leaves files where it runs
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True)

@@ -44,7 +44,7 @@ class PredictConfig:
     bundle: str = MISSING  # folder or gs:// address
     input: str = MISSING  # .csv or .parquet
     output: str = MISSING  # .csv or .parquet
-    threads: int = 0  # that encode and score; 0: OMP_NUM_THREADS, or the cores that are free
+    threads: int = 0  # that encode and score; 0: the cores that this process may use
     paths: PathsConfig = field(default_factory=PathsConfig)
     plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
 

@@ -1,6 +1,7 @@
 """How many threads to compute on, and work on columns in threads: NumPy and Polars let others run meanwhile."""
 
 import os
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,11 +54,31 @@ def default_threads() -> int:
     """
     if (given := os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]).isdigit():
         return max(1, int(given))
-    try:
-        busy = os.getloadavg()[0]
-    except OSError:
-        busy = 0.0
-    return max(1, min(cores(), round((os.cpu_count() or 1) - busy)))
+    return max(1, min(cores(), round((os.cpu_count() or 1) - busy_cores(Path("/proc/stat")))))
+
+
+def busy_cores(stat: Path) -> float:
+    """Cores that other processes use now, over a quarter of a second in which this one sleeps.
+
+    The load average will not do: it still counts what this process, or the command before it, did a minute ago.
+
+    Args:
+        stat: the kernel's counts of time, as ``/proc/stat``; 0 is the answer where there are none.
+    """
+    if not stat.is_file():
+        return 0.0
+    before = _times(stat)
+    time.sleep(_WINDOW)
+    passed = [now - then for now, then in zip(_times(stat), before, strict=True)]
+    return (os.cpu_count() or 1) * (1 - (passed[_IDLE] + passed[_WAITING]) / sum(passed)) if sum(passed) else 0.0
+
+
+_WINDOW = 0.25  # seconds; the kernel counts in hundredths
+_IDLE, _WAITING = 3, 4  # columns of /proc/stat: see proc(5)
+
+
+def _times(stat: Path) -> list[int]:
+    return [int(ticks) for ticks in stat.read_text().split("\n", 1)[0].split()[1:9]]
 
 
 THREADS = min(cores(), 8)  # more wait for each other's memory

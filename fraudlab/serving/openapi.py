@@ -214,10 +214,13 @@ def _transaction(schema: Mapping[str, Any], unknown_fields: str) -> dict[str, An
         about["description"] = "; ".join(text for text in (field["role"], field["form"], field["why"]) if text)
         properties[field["name"]] = about
         example[field["name"]] = field["example"]
+    enough = (schema["least_known"] + 1) // 2
     return {
         "type": "object",
         "required": [field["name"] for field in schema["fields"] if field["required"]],
         "properties": properties,
+        "minProperties": enough,  # a schema cannot say that so many must have a value
+        "description": f"At least {enough} of the fields that the model reads have a value.",
         "additionalProperties": unknown_fields == "ignore" and {"type": ["string", "number", "boolean", "null"]},
         "example": example,
     }

@@ -48,7 +48,19 @@ def test_threads_are_the_cores_that_are_free(monkeypatch: pytest.MonkeyPatch, lo
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
-    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(threads, "busy_cores", lambda _: load)
     assert threads.default_threads() == expected
     monkeypatch.setenv("OMP_NUM_THREADS", "3,1")
     assert threads.default_threads() == 3
+
+
+def test_busy_cores_are_those_of_the_moment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """proc(5): user, nice, system, idle, iowait, irq, softirq, steal; guest time is within user time."""
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  1000 0 500 90000 100 0 10 0 40 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n")
+    later = "cpu  1040 5 515 90135 115 0 10 0 80 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n"  # 60 of 210 hundredths at work
+    monkeypatch.setattr("time.sleep", lambda _: stat.write_text(later))
+    monkeypatch.setattr("os.cpu_count", lambda: 7)
+    assert threads.busy_cores(stat) == pytest.approx(7 * 60 / 210)
+    assert threads.busy_cores(stat) == 0.0  # a kernel that counts nothing
+    assert threads.busy_cores(tmp_path / "none") == 0.0
