@@ -1,18 +1,19 @@
 """The Fraud Detection Handbook's features (chapter 3), point in time, and eight more.
 
 A row sees rows of the same customer or terminal that stand before it, and itself, and labels of rows before it that
-are at least ``delay_days`` old. Windows are cut to the microsecond.
+are at least ``delay_days`` old, or that the table says were known by then. Windows are cut to the microsecond.
 Sums run over whole cents in integers, so that a value depends on its window alone, to the last bit, and not on the
 rows a running sum has passed.
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fraudlab.errors import UserError
-from fraudlab.features.windows import Array, Newest, TimedGroups, Windows
+from fraudlab.features.windows import Array, KnownLabels, Newest, TimedGroups, Windows
 from fraudlab.schema import TableSchema
 
 if TYPE_CHECKING:
@@ -56,26 +57,30 @@ class HandbookFeatures:
     Args:
         delay_days: age at which a label is known, in days.
         extended: add the eight further features.
+        label_time: the column that says when each label became known, a date and time; where it is missing, and without
+            it, that is ``delay_days`` after the row.
 
     Attributes:
         numeric: names of the features, the book's own where they are the book's.
     """
 
     needs = ("TX_DATETIME", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT", "TX_FRAUD")
-    version = 3
     categorical: tuple[str, ...] = ()
 
-    def __init__(self, delay_days: int = 7, extended: bool = False) -> None:
+    def __init__(self, delay_days: int = 7, extended: bool = False, label_time: str | None = None) -> None:
         self.delay_days = delay_days
         self.extended = extended
+        self.label_time = label_time
+        self.version = 3 if label_time is None else 4
         self.numeric = BOOK + EXTENDED if extended else BOOK
 
     def apply(self, frame: "pl.LazyFrame") -> "pl.LazyFrame":
         """Append the features, float64, to a frame of transactions sorted by time, then id; row order stays.
 
         Windows of w days are (t - w, t] of rows up to and including the present one; windows of known labels are
-        (t - delay - w, t - delay], never with the present row itself. Where a window is empty, a share of frauds is 0;
-        a standard deviation of one row is 0, and so is an amount over a median or mean of 0.
+        (t - delay - w, t - delay], never with the present row itself; with ``label_time``, of labels that became known
+        in (t - w, t]. Where a window is empty, a share of frauds is 0; a standard deviation of one row is 0, and so is
+        an amount over a median or mean of 0.
 
         Args:
             frame: the columns ``needs``, without missing values: ids are integers, amounts whole cents (up to 1e9),
@@ -89,10 +94,18 @@ class HandbookFeatures:
         table = frame.collect()
         check(table)
         time, cents, fraud = in_numbers(table)
+        customer, terminal = table["CUSTOMER_ID"].to_numpy(), table["TERMINAL_ID"].to_numpy()
+        windows = TimedGroups(customer, time)
+        labels: tuple[Windows | KnownLabels, ...] = windows, TimedGroups(terminal, time)
+        if self.label_time is not None:
+            delayed = (table["TX_DATETIME"] + timedelta(days=self.delay_days)).dt.replace_time_zone(None)
+            known = table[self.label_time].dt.replace_time_zone(None).fill_null(delayed).dt.epoch("us").to_numpy()
+            labels = KnownLabels(customer, time, known), KnownLabels(terminal, time, known)
         columns = {
             **self._of_clock(table["TX_DATETIME"].dt.replace_time_zone(None).dt.epoch("us").to_numpy()),
-            **self._of_customer(TimedGroups(table["CUSTOMER_ID"].to_numpy(), time), cents, fraud),
-            **self._of_terminal(TimedGroups(table["TERMINAL_ID"].to_numpy(), time), fraud),
+            **self._of_customer(windows, cents),
+            **self._frauds_of_customer(labels[0], fraud),
+            **self._of_terminal(labels[1], fraud),
         }
         return table.with_columns(
             pl.Series(name, columns[name], dtype=pl.Float64) for name in self.numeric if name in columns
@@ -117,7 +130,8 @@ class HandbookFeatures:
         columns = {
             "TX_AMOUNT": np.array([amount]),
             **self._of_clock(customer.time[-1:]),
-            **self._of_customer(Newest(customer.time), customer.cents, customer.fraud),
+            **self._of_customer(Newest(customer.time), customer.cents),
+            **self._frauds_of_customer(Newest(customer.time), customer.fraud),
             **self._of_terminal(Newest(terminal.time), terminal.fraud),
         }
         return {name: float(columns[name][0]) for name in self.numeric}
@@ -140,7 +154,7 @@ class HandbookFeatures:
         weekend = (wall // DAY + 3) % 7 >= 5
         return {"TX_DURING_WEEKEND": weekend, "TX_DURING_NIGHT": hour <= 6, "TX_HOUR": hour}
 
-    def _of_customer(self, windows: Windows, cents: Array, fraud: Array) -> dict[str, Array]:
+    def _of_customer(self, windows: Windows, cents: Array) -> dict[str, Array]:
         columns = {}
         total = windows.cumulate(cents)
         for days in WINDOWS:
@@ -159,24 +173,35 @@ class HandbookFeatures:
             divisor = columns[f"CUSTOMER_ID_{kind}_WINDOW"]
             ratio = np.divide(amount, divisor, out=np.zeros_like(amount), where=divisor != 0)
             columns[f"TX_AMOUNT_OVER_CUSTOMER_{kind.replace('_AMOUNT', '')}"] = ratio
-        frauds, delay = windows.cumulate(fraud), self.delay_days * DAY
-        known = windows.until(delay)
-        for days in FRAUD_WINDOWS:
-            number = frauds[known] - frauds[windows.since(delay + days * DAY)]
-            columns[f"CUSTOMER_ID_NB_FRAUD_{days}DAY_WINDOW"] = windows.in_row_order(number)
         return columns
 
-    def _of_terminal(self, windows: Windows, fraud: Array) -> dict[str, Array]:
+    def _frauds_of_customer(self, labels: Windows | KnownLabels, fraud: Array) -> dict[str, Array]:
+        columns: dict[str, Array] = {}
+        if not self.extended:
+            return columns
+        frauds, delay = labels.cumulate(fraud), self._delay
+        known = labels.until(delay)
+        for days in FRAUD_WINDOWS:
+            number = frauds[known] - frauds[labels.since(delay + days * DAY)]
+            columns[f"CUSTOMER_ID_NB_FRAUD_{days}DAY_WINDOW"] = labels.in_row_order(number)
+        return columns
+
+    def _of_terminal(self, labels: Windows | KnownLabels, fraud: Array) -> dict[str, Array]:
         columns = {}
-        frauds, delay = windows.cumulate(fraud), self.delay_days * DAY
-        known = windows.until(delay)
+        frauds, delay = labels.cumulate(fraud), self._delay
+        known = labels.until(delay)
         for days in WINDOWS:
-            start = windows.since(delay + days * DAY)
+            start = labels.since(delay + days * DAY)
             count = known - start
             risk = (frauds[known] - frauds[start]) / np.maximum(count, 1)
-            columns[f"TERMINAL_ID_NB_TX_{days}DAY_WINDOW"] = windows.in_row_order(count)
-            columns[f"TERMINAL_ID_RISK_{days}DAY_WINDOW"] = windows.in_row_order(risk)
+            columns[f"TERMINAL_ID_NB_TX_{days}DAY_WINDOW"] = labels.in_row_order(count)
+            columns[f"TERMINAL_ID_RISK_{days}DAY_WINDOW"] = labels.in_row_order(risk)
         return columns
+
+    @property
+    def _delay(self) -> int:
+        """By how many microseconds windows of labels end before the row; label times have the delay in them."""
+        return self.delay_days * DAY if self.label_time is None else 0
 
 
 def _std(windows: Windows, cents: Array, total: Array) -> Array:
@@ -250,4 +275,6 @@ def make(settings: Mapping[str, Any], schema: TableSchema) -> HandbookFeatures:
             f"features=handbook needs the columns {', '.join(missing)}, which data={schema.name} has not; "
             "use features=columns"
         )
-    return HandbookFeatures(settings["delay_days"], settings["extended"])
+    if any(column.role == "label_time" and column.type != "datetime" for column in schema.columns):
+        raise UserError(f"features=handbook needs dates and times in data.label_time={schema.label_time}")
+    return HandbookFeatures(settings["delay_days"], settings["extended"], schema.label_time)

@@ -107,6 +107,54 @@ class TimedGroups:
         return rows
 
 
+class KnownLabels:
+    """Windows over the moments at which labels became known, of every row of a time-sorted table: ``Q = N``.
+
+    A row sees labels of rows of its group that stand before it and were known by then; positions count in (group,
+    moment, row) order.
+
+    Args:
+        key: ``[N]`` integers, the group of each row.
+        time: ``[N]`` microseconds, not falling.
+        known: ``[N]`` microseconds, when each row's label became known; before the row's own time means with it.
+    """
+
+    def __init__(self, key: Array, time: Array, known: Array) -> None:
+        _, group = np.unique(key, return_inverse=True)
+        time, known = time - time[:1], np.maximum(known, time) - time[:1]
+        span = 2 * int(known.max(initial=0)) + 2
+        if len(key) and (int(group.max()) + 1) * span >= 2**63:
+            raise UserError("too many customers or terminals for label times in microseconds; name fewer or round them")
+        self._range = span // 2
+        self._own, place = group * span + time, group * span + known
+        self._order = np.argsort(place, kind="stable")
+        self._place = place[self._order]
+        # Labels known at the row's own instant, of the row itself and of those after it.
+        by_time = np.argsort(self._own, kind="stable")
+        at_once = np.concatenate([[0], np.cumsum((known == time)[by_time])])
+        position = np.empty(len(key), np.int64)
+        position[by_time] = np.arange(len(key))
+        after = np.searchsorted(self._own[by_time], self._own, side="right")
+        self._not_before = at_once[after] - at_once[position]
+
+    def since(self, age: int) -> Array:
+        """``[Q]``: position of the first label of the same group known later than ``age`` before the row."""
+        first: Array = np.searchsorted(self._place, self._own - min(age, self._range), side="right")
+        return first
+
+    def until(self, age: int) -> Array:
+        """``[Q]``: one past the last label of a row before this one that has been known for ``age``."""
+        return self.since(age) - (self._not_before if age == 0 else 0)
+
+    def cumulate(self, value: Array) -> Array:
+        """``[N + 1]``: sum of ``value`` (in row order) over the positions before each one."""
+        return np.concatenate([[0], np.cumsum(value[self._order])])
+
+    def in_row_order(self, value: Array) -> Array:
+        """``[Q]`` float64: what this class gives is in row order already."""
+        return value.astype(np.float64)
+
+
 class Newest:
     """:class:`Windows` of the last row of one group, in microseconds instead of a table's time: ``Q = 1``.
 

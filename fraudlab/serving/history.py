@@ -80,8 +80,14 @@ class History:
         """The store at ``path`` with the features of a bundle.
 
         Raises:
-            UserError: there is no such file, or it is none of ``python -m fraudlab.history``.
+            UserError: there is no such file, or it is none of ``python -m fraudlab.history``; or the features count
+                labels from when each became known, which a history has not.
         """
+        if features.label_time is not None:
+            raise UserError(
+                f"the bundle's features count labels from {features.label_time} on, and serving.history counts them "
+                "after label_delay_days; train without data.label_time, or send the features with each record"
+            )
         return cls(connect(Path(path)), features)
 
     def features(self, record: Mapping[str, Any]) -> dict[str, float]:

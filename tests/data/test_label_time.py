@@ -7,9 +7,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from fraudlab.config import ColumnsFeaturesConfig, TableConfig, TimeFractionConfig, TimeWindowsConfig
+from fraudlab.config import (
+    ColumnsFeaturesConfig,
+    HandbookFeaturesConfig,
+    TableConfig,
+    TimeFractionConfig,
+    TimeWindowsConfig,
+)
 from fraudlab.data.prepared import PreparedTable, prepared_table
+from fraudlab.features.handbook import HandbookFeatures
 
 DAYS = 60
 START = datetime.datetime(2024, 1, 1)
@@ -62,12 +71,13 @@ def test_no_fit_uses_a_label_before_it_is_known(
     split = table.split(TimeFractionConfig(), 7)
     when, known = table.column("when"), table.column("known")
     late = known.fill_null(when + datetime.timedelta(days=7))
-    for part, until in ((split.selection_train, split.validation), (split.validation, split.test)):
-        assert (late.gather(part) <= when[int(until[0])]).all()
-    # Nothing that is known is left out.
-    before = np.arange(int(split.validation[0]))
-    usable = before[(late.gather(before) <= when[int(split.validation[0])]).to_numpy()]
-    assert np.array_equal(split.selection_train, usable)
+    first_validated, first_tested = int(split.validation[0]), int(split.test[0])
+    for part, start, until in (
+        (split.selection_train, 0, first_validated),
+        (split.validation, first_validated, first_tested),
+    ):
+        rows_before = np.arange(start, until)
+        assert part.tolist() == rows_before[(late.gather(rows_before) <= when[until]).to_numpy()].tolist()
 
 
 def test_a_card_is_known_from_the_day_on_which_its_fraud_is(tmp_path: Path) -> None:
@@ -93,3 +103,77 @@ def test_a_card_is_known_from_the_day_on_which_its_fraud_is(tmp_path: Path) -> N
     ]
     assert split.test.tolist() == expected
     assert 0 < len(expected) < 70
+
+
+def transactions(seed: int, instants: int) -> pl.DataFrame:
+    """Few customers and terminals, many rows of one instant; labels known at once, late, too early, never."""
+    draw = np.random.default_rng(seed)
+    rows = 60
+    hours = np.sort(draw.integers(0, instants, rows)) * 12
+    after = draw.choice([-5, 0, 0, 12, 24, 24 * 9, 24 * 40], rows)
+    when = [START + datetime.timedelta(hours=int(hour)) for hour in hours]
+    known = [w + datetime.timedelta(hours=int(a)) for w, a in zip(when, after, strict=True)]
+    return pl.DataFrame(
+        {
+            "TX_DATETIME": when,
+            "CUSTOMER_ID": draw.integers(0, 3, rows),
+            "TERMINAL_ID": draw.integers(0, 3, rows),
+            "TX_AMOUNT": np.round(draw.gamma(2.0, 30.0, rows), 2),
+            "TX_FRAUD": (draw.random(rows) < 0.4).astype(np.int8),
+            "known": [None if draw.random() < 0.2 else moment for moment in known],
+        }
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), instants=st.sampled_from([8, 120]), delay=st.sampled_from([0, 2, 7]))
+def test_the_handbooks_windows_of_labels_go_by_when_they_became_known(seed: int, instants: int, delay: int) -> None:
+    frame = transactions(seed, instants)
+    steps = HandbookFeatures(delay, extended=True, label_time="known")
+    found = steps.apply(frame.lazy()).collect().to_dicts()
+    rows = frame.to_dicts()
+    for present, row in enumerate(rows):
+        labels = []
+        for other in rows[:present]:
+            known = other["known"] or other["TX_DATETIME"] + datetime.timedelta(days=delay)
+            labels.append((row["TX_DATETIME"] - max(known, other["TX_DATETIME"]), other))
+        for key, name, days in [("TERMINAL_ID", "RISK", d) for d in (1, 7, 30)] + [
+            ("CUSTOMER_ID", "NB_FRAUD", d) for d in (14, 30)
+        ]:
+            seen = [
+                other["TX_FRAUD"]
+                for age, other in labels
+                if other[key] == row[key] and datetime.timedelta(0) <= age < datetime.timedelta(days=days)
+            ]
+            expected = sum(seen) / max(len(seen), 1) if name == "RISK" else sum(seen)
+            assert found[present][f"{key}_{name}_{days}DAY_WINDOW"] == pytest.approx(expected), (present, key, days)
+            if name == "RISK":
+                assert found[present][f"{key}_NB_TX_{days}DAY_WINDOW"] == len(seen)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), present=st.integers(1, 59))
+def test_a_label_that_is_not_known_yet_moves_no_feature(seed: int, present: int) -> None:
+    frame = transactions(seed, 60)
+    steps = HandbookFeatures(3, extended=True, label_time="known")
+    now = frame["TX_DATETIME"][present]
+    late = pl.coalesce("known", pl.col("TX_DATETIME") + datetime.timedelta(days=3))
+    unknown = (late > now) | (pl.int_range(pl.len()) >= present)
+    other = frame.with_columns(TX_FRAUD=pl.when(unknown).then(1 - pl.col("TX_FRAUD")).otherwise("TX_FRAUD"))
+    seen, then = (steps.apply(table.lazy()).select(steps.numeric).collect()[present] for table in (frame, other))
+    assert seen.equals(then)
+
+
+def test_a_tables_own_label_times_reach_the_handbooks_features(tmp_path: Path) -> None:
+    frame = transactions(3, 120).filter(pl.col("known").is_not_null())
+    frame.write_csv(tmp_path / "t.csv")
+    config = TableConfig(
+        path=str(tmp_path / "t.csv"), label="TX_FRAUD", time="TX_DATETIME", card="CUSTOMER_ID",
+        terminal="TERMINAL_ID", amount="TX_AMOUNT", label_time="known",
+    )  # fmt: skip
+    name = "TERMINAL_ID_RISK_30DAY_WINDOW"
+    found = prepared_table(config, HandbookFeaturesConfig(), 7, tmp_path / "cache").column(name)
+    expected = HandbookFeatures(7, label_time="known").apply(frame.lazy()).collect()[name]
+    assert found.equals(expected)
+    config.label_time, config.carried = None, ["known"]
+    assert not prepared_table(config, HandbookFeaturesConfig(), 7, tmp_path / "cache").column(name).equals(expected)

@@ -35,25 +35,38 @@ def _cut(moment: np.ndarray, row: int) -> int:
     return int(np.searchsorted(moment, moment[row])) if row < len(moment) else row
 
 
-def _with_validation(train: Rows, validation: int, test: Rows, delay_days: int, time: pl.Series) -> RowSplit:
+def _with_validation(
+    train: Rows, validation: int, test: Rows, delay_days: int, time: pl.Series, label_time: pl.Series | None
+) -> RowSplit:
     """The split whose validation is the last so many of the training rows whose labels are known for the test."""
     moment, _ = clock(time)
-    known = known_before(train, test, known_moments(delay_days, time, None), moment)
+    known = known_before(train, test, known_moments(delay_days, time, label_time), moment)
     start = _cut(moment[known], max(0, len(known) - validation))
     return RowSplit(known[:start], known[start:], train, test)
 
 
 def _time_fraction(
-    config: TimeFractionConfig, label_delay_days: int, label: pl.Series, time: pl.Series | None, card: pl.Series | None
+    config: TimeFractionConfig,
+    label_delay_days: int,
+    label: pl.Series,
+    time: pl.Series | None,
+    card: pl.Series | None,
+    label_time: pl.Series | None = None,
 ) -> RowSplit:
     assert time is not None
     rows = np.arange(len(time))
     test = _cut(clock(time)[0], len(rows) - round(len(rows) * config.test))
-    return _with_validation(rows[:test], round(len(rows) * config.validation), rows[test:], label_delay_days, time)
+    validation = round(len(rows) * config.validation)
+    return _with_validation(rows[:test], validation, rows[test:], label_delay_days, time, label_time)
 
 
 def _time_spans(
-    config: TimeSpansConfig, label_delay_days: int, label: pl.Series, time: pl.Series | None, card: pl.Series | None
+    config: TimeSpansConfig,
+    label_delay_days: int,
+    label: pl.Series,
+    time: pl.Series | None,
+    card: pl.Series | None,
+    label_time: pl.Series | None = None,
 ) -> RowSplit:
     assert time is not None
     ends = {key: value for key in ("train_until", "test_from", "test_until") if (value := getattr(config, key))}
@@ -68,7 +81,7 @@ def _time_spans(
     if "test_until" in starts:
         inside &= day < starts["test_until"]
     validation = round(len(train) * config.validation)
-    return _with_validation(train, validation, np.flatnonzero(inside), label_delay_days, time)
+    return _with_validation(train, validation, np.flatnonzero(inside), label_delay_days, time, label_time)
 
 
 def _time_windows(
@@ -154,6 +167,6 @@ def _layout(
 
 
 TIME_WINDOWS = SplitPart(_time_windows, refits=True, label_times=True)
-TIME_FRACTION = SplitPart(_time_fraction, refits=True)
-TIME_SPANS = SplitPart(_time_spans, refits=True)
+TIME_FRACTION = SplitPart(_time_fraction, refits=True, label_times=True)
+TIME_SPANS = SplitPart(_time_spans, refits=True, label_times=True)
 RANDOM = SplitPart(_random, needs_time=False)
