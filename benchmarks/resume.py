@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fraudlab.config.overrides import literal
 from tests.conftest import REPOSITORY, SMALL
-from tests.end_to_end.test_resume import KILLED, assert_same
+from tests.support.resumed import KILLED, assert_same
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from fraudlab import bundle as bundles
 from tests.conftest import REPOSITORY
-from tests.serving.server import KEY, Server
+from tests.support.server import KEY, Server
 
 TRAINING = (
     "torch lightning pytorch_tabnet sklearn scipy pandas matplotlib wandb tensorboard onnx onnxscript optuna dvc "

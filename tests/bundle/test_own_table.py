@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -15,7 +14,7 @@ from fraudlab.config import TableConfig
 from fraudlab.data.sources import table
 from fraudlab.features.encoder import Arrays
 from fraudlab.serving.contract import Contract
-from tests.support.bundles import bundle_of
+from tests.support.bundles import bundle_of, same
 
 # What a file holds: data.derive made "later" of "hour", and its -999 is a number like another.
 CSV = """key,shop,age,flag,code,hour,later,fraud
@@ -61,11 +60,6 @@ def train(folder: Path, config: TableConfig) -> tuple[Bundle, Arrays]:
     """A bundle that sums what it is given, and the arrays that its encoder was fitted on."""
     bundle, encoder, frame = bundle_of(folder, config, SUM)
     return bundle, encoder.transform(frame)
-
-
-def same(one: Arrays, other: Arrays) -> bool:
-    """Bit for bit."""
-    return np.array_equal(one.categorical, other.categorical) and one.numeric.tobytes() == other.numeric.tobytes()
 
 
 def test_the_rows_learnt_from_and_their_records_are_encoded_alike(trained: tuple[Bundle, Arrays]) -> None:

@@ -16,8 +16,7 @@ from fraudlab.bundle.scoring import score_file
 from fraudlab.config import TableConfig
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
-from tests.bundle.test_own_table import same
-from tests.support.bundles import bundle_of
+from tests.support.bundles import bundle_of, same
 
 # Any other id or number gives another score.
 WAVE = """<ir_version: 8, opset_import: ["": 12]>

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Command
-from tests.end_to_end.test_paths import write_table
+from tests.support.tables import write_table
 
 OWN = ("data=table", "data.label=fraud", "data.time=time", "features=columns", "split=time_fraction")
 QUICK = ("experiment=none", "model=mlp", "model.hidden=[4]", "trainer.max_epochs=1", "batch_size=32", "report=false")

@@ -3,7 +3,6 @@
 import ast
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -11,17 +10,10 @@ from fraudlab.config.overrides import literal
 from fraudlab.runs.comparison import find_runs
 from fraudlab.runs.folder import RunFolder
 from tests.conftest import REPOSITORY, Command
+from tests.support.tables import write_table
 
 NAMES = ("run[1]", "a=b, (c) {d}", 'it\'s "é" *?', "tab\there $x & !")
 READERS = {"read_parquet", "scan_parquet", "read_csv", "scan_csv", "scan_ipc"}
-
-
-def write_table(path: Path, rows: int = 600) -> None:
-    draw = np.random.default_rng(0)
-    number = draw.standard_normal(rows)
-    seconds = np.arange(rows) * 86_400 * 60 // rows
-    frame = pl.DataFrame({"time": seconds, "number": number, "fraud": (number > 1).astype(int)})
-    frame.write_csv(path)
 
 
 def test_every_file_is_read_by_its_name() -> None:

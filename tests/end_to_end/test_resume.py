@@ -15,9 +15,8 @@ import pytest
 import torch
 
 from tests.conftest import REPOSITORY, SMALL, Command
-from tests.training.callbacks.test_last_checkpoint import compared, differences
+from tests.support.resumed import KILLED, assert_same, compared, differences
 
-KILLED = str(Path(__file__).with_name("killed.py"))
 SETTINGS = (*SMALL, "batch_size=256", "callbacks.last_checkpoint.every_n_steps=2", "report=false")
 
 
@@ -31,21 +30,6 @@ def start(data: Path, *overrides: str, batches: int = 0, command: tuple[str, ...
         text=True,
         timeout=300,
     )
-
-
-def assert_same(one: Path, two: Path) -> None:
-    for folder in (Path(), Path("selection")):
-        states = (torch.load(run / folder / "checkpoints" / "best.ckpt", weights_only=True) for run in (one, two))
-        assert differences(*map(compared, states)) == []
-        fits = (json.loads((run / folder / "fit.json").read_text()) for run in (one, two))
-        assert differences(*({**fit, "seconds": 0} for fit in fits)) == []
-    for part in ("val", "test"):
-        first, second = (pl.read_parquet(run / "predictions" / f"{part}.parquet") for run in (one, two))
-        assert first.equals(second)
-    metrics = [json.loads((run / "metrics.json").read_text()) for run in (one, two)]
-    assert metrics[0]["val"] == metrics[1]["val"]
-    assert metrics[0]["test"] == metrics[1]["test"]
-    assert (one / "csv" / "metrics.csv").read_text() == (two / "csv" / "metrics.csv").read_text()
 
 
 @pytest.fixture(scope="module")

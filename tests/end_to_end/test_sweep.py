@@ -13,7 +13,7 @@ import optuna
 import pytest
 
 from tests.conftest import Command
-from tests.end_to_end.sweeping import NETWORK, QUICK, command, trials, written
+from tests.support.sweeping import NETWORK, QUICK, command, trials, written
 
 
 @pytest.mark.slow

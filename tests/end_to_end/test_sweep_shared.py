@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from tests.end_to_end.sweeping import command, trials, written
+from tests.support.sweeping import command, trials, written
 
 pytestmark = pytest.mark.slow  # quick ones, with a script in the place of a training: tests/tuning/test_study.py
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.conftest import SMALL, Command
-from tests.end_to_end.wandb_stand_in import offline_records, wandb_server
+from tests.support.wandb_stand_in import offline_records, wandb_server
 
 LOGGED = ("logger=[csv,wandb]", "report=false")
 

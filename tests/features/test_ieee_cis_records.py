@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudlab.features.ieee_cis import IEEECISFeatures
-from tests.features.test_ieee_cis import SCHEMA, table
+from tests.support.ieee_cis_rows import SCHEMA, table
 
 _NUMBERS = st.one_of(
     st.none(),

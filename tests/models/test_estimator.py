@@ -1,7 +1,6 @@
 """What every baseline keeps, whichever the library."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,19 +9,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from fraudlab import config
 from fraudlab.models.contract import Examples
 from fraudlab.models.registry import estimator_class
-from tests.models.conftest import CARDINALITIES
+from tests.support.estimators import BOOSTED, fit
 
-BOOSTED = ("lightgbm", "xgboost", "catboost")
 ALL = (*BOOSTED, "logistic_regression")
-
-
-def fit(name: str, train: Examples, validation: Examples | None, *, seed: int = 0, weight: float = 1, **changed: Any):
-    quick = {"threads": 1, "n_estimators": 40, "learning_rate": 0.3, "early_stopping_rounds": 10}
-    settings = config.SCHEMAS["model"][name](**((quick if name in BOOSTED else {}) | changed))
-    curve: list[float] = []
-    told = {"fraud_weight": weight, "seed": seed, "on_round": curve.append}
-    model = estimator_class(name).fit(train, validation, CARDINALITIES, settings, **told)
-    return model, curve
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -11,17 +11,7 @@ from fraudlab.errors import UserError
 from fraudlab.runs.folder import RunFolder, rank
 from fraudlab.runs.provenance import peak_memory_bytes
 from fraudlab.runs.settings import config_yaml, load_config
-
-
-def settings(model: object = None) -> config.TrainConfig:
-    return config.TrainConfig(
-        data=config.HandbookConfig(customers=7),
-        features=config.HandbookFeaturesConfig(extended=True, encoder=config.EncoderConfig(clip=3.0)),
-        split=config.TimeWindowsConfig(train_start="2018-07-25", train_days=7),
-        model=model or config.TabNetConfig(n_d=4),
-        loss=config.FocalConfig(),
-        trainer={"max_epochs": 3},
-    )
+from tests.support.configs import settings
 
 
 @pytest.mark.parametrize("model", [config.TabNetConfig(n_d=4), config.MLPConfig(hidden=[3])])

@@ -19,7 +19,7 @@ import pytest
 
 from fraudlab import bundle as bundles
 from fraudlab.bundle import Bundle
-from tests.serving.server import Server
+from tests.support.server import Server
 
 
 @pytest.fixture(scope="module")

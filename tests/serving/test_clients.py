@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from fraudlab import bundle as bundles
-from tests.serving.server import KEY, Server
+from tests.support.server import KEY, Server
 
 HEADERS = {"Content-Type": "application/json", "X-API-Key": KEY}
 TOO_LARGE = b" " * 3_000_000

@@ -8,7 +8,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from tests.serving.server import KEY, Server
+from tests.support.server import KEY, Server
 
 # What a browser gives the page's script: enough of it to see which addresses it asks for, and with which headers.
 BROWSER = """

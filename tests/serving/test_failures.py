@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from fraudlab import bundle as bundles
-from tests.serving.server import Server
+from tests.support.server import Server
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,7 @@
 """The live store of transactions: features equal to the batch path's, bit for bit, whatever the order of events."""
 
-import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,43 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudlab.bundle.contract import Refused
-from fraudlab.config import HandbookConfig
-from fraudlab.data.sources.handbook import simulate
 from fraudlab.errors import UserError
 from fraudlab.features.handbook import HandbookFeatures
 from fraudlab.serving.history import History
-from fraudlab.serving.history_file import RAW, build
-from fraudlab.serving.labels import Label
-from tests.conftest import Command
-
-EXTENDED = HandbookFeatures(7, extended=True)
-DAY = 86_400_000_000  # microseconds
-RECORD = {
-    "TRANSACTION_ID": 7,
-    "TX_DATETIME": "2018-07-25T14:30:00",
-    "CUSTOMER_ID": 1,
-    "TERMINAL_ID": 2,
-    "TX_AMOUNT": 12.34,
-}
+from fraudlab.serving.history_file import build
+from tests.support.histories import DAY, EXTENDED, RECORD, batch, empty, label, simulated
 
 
 @pytest.fixture(scope="module")
 def transactions() -> pl.DataFrame:
-    """Simulated: 10,000 transactions of 120 customers at 300 terminals over some weeks."""
-    return simulate(HandbookConfig(customers=120, terminals=300, radius=15.0, days=60))[:10_000]
-
-
-def empty(path: Path, features: HandbookFeatures = EXTENDED) -> History:
-    build(path, pl.DataFrame({**RECORD, "TX_DATETIME": datetime(2018, 7, 25)})[:0])
-    return History.open(path, features)
-
-
-def label(transaction: int, fraud: int, event_time: int | None = None, source: str = "test") -> Label:
-    return Label(transaction, None, None, bool(fraud), source, event_time)
-
-
-def batch(features: HandbookFeatures, table: pl.DataFrame) -> list[dict[str, float]]:
-    return features.apply(table.lazy()).collect().select(pl.col(features.numeric).cast(pl.Float64)).to_dicts()
+    return simulated()
 
 
 def test_a_replay_in_time_order_equals_the_batch_bit_for_bit(tmp_path: Path, transactions: pl.DataFrame) -> None:
@@ -182,49 +151,6 @@ def test_labels_are_all_taken_or_none(tmp_path: Path) -> None:
     assert store.features(later)["CUSTOMER_ID_NB_FRAUD_14DAY_WINDOW"] == 1.0
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_the_label_of_the_latest_event_counts_in_any_order_and_however_often_it_is_told(
-    tmp_path: Path, seed: int
-) -> None:
-    store = empty(tmp_path / "history.sqlite")
-    store.add(RECORD)
-    later = {**RECORD, "TRANSACTION_ID": 8, "TX_DATETIME": "2018-08-02T00:00:00"}
-    said = [
-        label(7, 1, DAY, "bank"),
-        label(7, 0, 2 * DAY, "customer"),
-        label(7, 1, 3 * DAY, "bank"),
-        Label(7, None, None, None, "bank", 4 * DAY),  # takes it back
-        label(7, 1, 5 * DAY, "customer"),
-    ]
-    draw = random.Random(seed)
-    draw.shuffle(said)
-    for number, one in enumerate(said):
-        assert store.tell([one]).new == 1
-        assert store.tell(draw.sample(said[: number + 1], number + 1)).new == 0
-        newest = max(said[: number + 1], key=lambda each: each.event_time or 0)
-        assert store.features(later)["CUSTOMER_ID_NB_FRAUD_14DAY_WINDOW"] == float(newest.fraud is True)
-    with pytest.raises(Refused, match="bank said otherwise at the same event_time"):
-        store.tell([label(7, 0, DAY, "bank")])
-
-
-def test_a_label_names_its_transaction_by_the_request_that_it_came_in(tmp_path: Path) -> None:
-    store = empty(tmp_path / "history.sqlite")
-    for number in range(3):
-        store.add({**RECORD, "TRANSACTION_ID": 7 + number, "TERMINAL_ID": number}, "request-1", number)
-    store.add({**RECORD, "TRANSACTION_ID": 7, "TERMINAL_ID": 0}, "request-2", 0)  # sent again
-    store.tell([Label(None, "request-1", 1, True, "bank", None)])
-    later = {**RECORD, "TRANSACTION_ID": 80, "TX_DATETIME": "2018-08-02T00:00:00"}
-    risk = [store.features({**later, "TERMINAL_ID": t})["TERMINAL_ID_RISK_7DAY_WINDOW"] for t in range(3)]
-    assert risk == [0.0, 1.0, 0.0]
-    store.tell([Label(None, "request-2", 0, True, "bank", None)])
-    assert store.features({**later, "TERMINAL_ID": 0})["TERMINAL_ID_RISK_7DAY_WINDOW"] == 1.0
-    with pytest.raises(Refused, match="no position 3 of request request-1"):
-        store.tell([Label(None, "request-1", 3, True, "bank", None)])
-    store.add({**RECORD, "TRANSACTION_ID": 90}, "request-1", 0)  # a client that uses its request id again
-    with pytest.raises(Refused, match="several transactions stood at position 0 of request request-1"):
-        store.tell([Label(None, "request-1", 0, True, "bank", None)])
-
-
 def test_what_no_window_needs_is_forgotten_and_nothing_else(tmp_path: Path, transactions: pl.DataFrame) -> None:
     """Features stay those of the batch while the store forgets; a date far ahead does not wipe it out."""
     features = HandbookFeatures(7, extended=True)
@@ -276,90 +202,3 @@ def test_a_store_of_the_first_format_is_taken_over(tmp_path: Path, transactions:
     assert store.features(transactions[-1].to_dicts()[0]) == batch(EXTENDED, transactions)[-1]
     assert store.tell([label(transactions["TRANSACTION_ID"][0], 1)]).new == 1
     assert path.stat().st_mode & 0o777 == 0o600
-
-
-WRITER = """
-import sys
-import polars as pl
-from pathlib import Path
-from fraudlab.features.handbook import HandbookFeatures
-from fraudlab.serving.history import History
-from fraudlab.serving.labels import Label
-store = History.open(Path(sys.argv[1]), HandbookFeatures(7, True))
-for row in pl.read_parquet(sys.argv[2]).iter_rows(named=True):
-    store.add(row)
-    store.tell([Label(row["TRANSACTION_ID"], None, None, bool(row["TX_FRAUD"]), "writer", None)])
-    print(row["TRANSACTION_ID"], flush=True)
-"""
-
-
-def test_readers_see_whole_rows_while_a_writer_writes_and_dies(tmp_path: Path, transactions: pl.DataFrame) -> None:
-    path = tmp_path / "history.sqlite"
-    empty(path).close()
-    transactions.write_parquet(tmp_path / "rows.parquet")
-    readers = [History.open(path, EXTENDED) for _ in range(2)]
-    command = [sys.executable, "-c", WRITER, str(path), str(tmp_path / "rows.parquet")]
-    rows, expected = transactions.to_dicts(), batch(EXTENDED, transactions)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
-        assert writer.stdout
-        for number, line in zip(range(1, 600), writer.stdout, strict=False):
-            assert int(line) == rows[number - 1]["TRANSACTION_ID"]
-            assert readers[number % 2].features(rows[number - 1]) == expected[number - 1]
-        os.kill(writer.pid, signal.SIGKILL)
-    reader = History.open(path, EXTENDED)
-    for row, features in zip(rows[:600], expected, strict=False):
-        assert reader.features(row) == features
-    assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
-
-
-def test_the_command_makes_a_store_of_a_parquet_file(
-    tmp_path: Path, command: Command, transactions: pl.DataFrame
-) -> None:
-    raw, out = tmp_path / "rows.parquet", tmp_path / "history.sqlite"
-    ripe = pl.col("TX_DATETIME") < transactions["TX_DATETIME"][-1] - timedelta(days=7)
-    transactions.with_columns(TX_FRAUD=pl.when(ripe).then("TX_FRAUD")).write_parquet(raw)
-    done = command("history", f"transactions={raw}", f"out={out}", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "10,000" in done.stdout
-    store = History.open(out, EXTENDED)
-    assert store.features(transactions[-1].to_dicts()[0]) == batch(EXTENDED, transactions)[-1]
-    again = command("history", f"transactions={raw}", f"out={out}", cwd=tmp_path)
-    assert (again.returncode, "exists; choose another file" in again.stderr) == (1, True)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (pl.col("TX_AMOUNT") * 1.0001, "whole cents"),
-        (pl.lit(1).alias("TRANSACTION_ID"), "an integer of its own"),
-        (pl.col("TX_DATETIME").reverse(), "not sorted"),
-        (pl.lit(2).alias("TX_FRAUD"), "other values than 0 and 1"),
-    ],
-)
-def test_a_table_that_the_batch_would_refuse_is_refused(
-    tmp_path: Path, transactions: pl.DataFrame, change: pl.Expr, said: str
-) -> None:
-    with pytest.raises(UserError, match=said):
-        build(tmp_path / "history.sqlite", transactions.with_columns(change))
-    with pytest.raises(UserError, match="no column TX_AMOUNT"):
-        build(tmp_path / "history.sqlite", transactions.drop("TX_AMOUNT"))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_other_files_are_no_history(tmp_path: Path) -> None:
-    path = tmp_path / "history.sqlite"
-    with pytest.raises(UserError, match="no history at"):
-        History.open(path, EXTENDED)
-    path.write_text("plain text, longer than the header of an SQLite file, which has a hundred bytes" * 2)
-    with pytest.raises(UserError, match="cannot be read as a history"):
-        History.open(path, EXTENDED)
-    path.unlink()
-    sqlite3.connect(path).execute("CREATE TABLE other (id)").connection.close()
-    with pytest.raises(UserError, match="no history of format"):
-        History.open(path, EXTENDED)
-
-
-def test_reading_a_record_needs_no_polars() -> None:
-    program = "import sys, fraudlab.serving.history; assert 'polars' not in sys.modules"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-    assert tuple(RECORD) == RAW

@@ -19,7 +19,7 @@ from fraudlab.serving.history import History
 from fraudlab.serving.history_file import RAW
 from fraudlab.serving.labels import Label
 from tests.conftest import Command
-from tests.serving.server import Server
+from tests.support.server import Server
 
 AT_ONCE = 100  # records of a request
 REPLAYED = 10_000

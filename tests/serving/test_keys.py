@@ -7,7 +7,7 @@ import pytest
 
 from fraudlab.errors import UserError
 from fraudlab.serving.keys import Keys
-from tests.serving.server import Server
+from tests.support.server import Server
 
 A, B, C, D = ("a" * 20, "b" * 20, "c" * 20, "d" * 20)
 FILE = f"\ufeff# clients of staging\r\n\r\n{A}\r\n  shop:{B}\r\nops:read,metrics:{C}\r\nbank : label , score : {D}\r\n"

@@ -12,7 +12,7 @@ import pytest
 from fraudlab.bundle.contract import Refused
 from fraudlab.serving.labels import checked
 from tests.conftest import Command
-from tests.serving.server import KEY, Server
+from tests.support.server import KEY, Server
 
 START = datetime(2018, 7, 1, 10)
 

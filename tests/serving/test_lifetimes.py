@@ -16,7 +16,7 @@ import pytest
 
 from fraudlab import bundle as bundles
 from fraudlab.bundle import manifest
-from tests.serving.server import KEY, Server
+from tests.support.server import KEY, Server
 
 
 @pytest.fixture(scope="module")

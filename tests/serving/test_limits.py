@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fraudlab import bundle as bundles
-from tests.serving.server import KEY, Answer, Server
+from tests.support.server import KEY, Answer, Server
 
 IN_WORK = 3
 CONNECTIONS = 12

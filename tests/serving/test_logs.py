@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudlab import bundle as bundles
-from tests.serving.server import Server
+from tests.support.server import Server
 
 
 def _lines(text: str) -> list[dict[str, Any]]:

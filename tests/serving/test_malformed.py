@@ -10,7 +10,7 @@ import pytest
 from benchmarks.serving import malformed
 from benchmarks.serving.load import closed
 from fraudlab import bundle as bundles
-from tests.serving.server import KEY, Server
+from tests.support.server import KEY, Server
 
 
 @pytest.fixture(scope="module")

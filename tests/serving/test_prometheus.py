@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.server import Server
+from tests.support.server import Server
 
 KEY = "m" * 32
 

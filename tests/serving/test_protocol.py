@@ -2,114 +2,19 @@
 
 import asyncio
 import json
-import resource
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import uvicorn
-import uvloop
-from uvicorn.server import ServerState
 
-from fraudlab.config.serve import ServingConfig
-from fraudlab.serving.admission import Admission
-from fraudlab.serving.connections import Connections, Reader
-from fraudlab.serving.protocol import Protocol
+from tests.support.protocol import LIVE, PATIENCE, Client, Service, chunked, head, run
 
-PATIENCE = 0.3  # of the server with its clients
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"
 WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-LIVE = b"GET /health/live HTTP/1.1\r\nHost: server\r\n\r\n"
 
 
-def head(path: bytes, length: int, more: bytes = b"") -> bytes:
-    return b"POST %b HTTP/1.1\r\nHost: server\r\n%bContent-Length: %d\r\n\r\n" % (path, more, length)
-
-
-def chunked(*parts: bytes) -> bytes:
-    return b"POST /x HTTP/1.1\r\nHost: server\r\nTransfer-Encoding: chunked\r\n\r\n" + b"".join(parts)
-
-
-class Client:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        self.headers: dict[str, str] = {}
-
-    async def answer(self) -> tuple[int, bytes]:
-        start = (await self.reader.readuntil(b"\r\n\r\n")).decode()
-        self.headers = {line.split(": ")[0].lower(): line.split(": ")[1] for line in start.split("\r\n")[1:] if line}
-        return int(start[9:12]), await self.reader.readexactly(int(self.headers["content-length"]))
-
-    async def is_shown_out(self, drip: bytes = b"") -> None:
-        """Wait for the end of the connection, sending ``drip`` all the while."""
-        while not self.reader.at_eof():
-            self.writer.write(drip)
-            try:
-                await asyncio.wait_for(self.reader.read(1000), 0.1)
-            except TimeoutError:
-                continue
-            except ConnectionError:
-                return
-
-
-Connect = Callable[..., Awaitable[Client]]
-
-
-class Service:
-    """The protocol with an app that echoes a body after ``seconds``, or refuses ``/closed`` before it has the body."""
-
-    def __init__(self, seconds: float = 0, most: int = 10, **settings: Any) -> None:
-        self.bodies: list[bytes] = []
-        self.scopes: list[Any] = []
-        self.refusals: Counter[int] = Counter()
-        self._seconds = seconds
-        kept = {"max_body_bytes": 1024, "max_connections": 10, "keep_alive": 1, "client_timeout": PATIENCE}
-        self.settings = ServingConfig(**{**kept, **settings})
-        self.connections = Connections(self.settings, Admission(0.2, most), self._refused, lambda: False)
-        self.state = ServerState()
-
-    def _refused(self, status: int) -> None:
-        self.refusals[status] += 1
-
-    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
-        self.scopes.append(scope)
-        body, more = b"", scope["path"] != "/closed"
-        while more:
-            message = await receive()
-            body, more = body + message.get("body", b""), message.get("more_body", False)
-        self.bodies.append(body)
-        await asyncio.sleep(self._seconds)
-        status = 401 if scope["path"] == "/closed" else 200
-        length = [(b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": status, "headers": length})
-        await send({"type": "http.response.body", "body": body})
-
-    @asynccontextmanager
-    async def opens(self) -> AsyncIterator[Connect]:
-        """Give what makes a client."""
-        config = uvicorn.Config(self._app, interface="asgi3", log_config=None, ws="none", lifespan="off")
-        config.load()
-
-        def protocol() -> Reader:
-            return Reader(Protocol(self.connections, config=config, server_state=self.state, app_state={}))
-
-        async with await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-
-            async def client(*parts: bytes) -> Client:
-                made = Client(*await asyncio.open_connection("127.0.0.1", port))
-                for part in parts:
-                    made.writer.write(part)
-                    await asyncio.sleep(0.05)
-                return made
-
-            yield client
-
-
-def run(story: Callable[[], Awaitable[None]]) -> None:
-    uvloop.run(asyncio.wait_for(story(), 20))  # type: ignore[arg-type]
+async def _send(client: Client, data: bytes) -> None:
+    client.writer.write(data)
+    await client.writer.drain()
 
 
 @pytest.mark.parametrize("offer", [H2C, WEBSOCKET], ids=["h2c", "websocket"])
@@ -196,117 +101,6 @@ def test_the_request_behind_a_refused_one_has_its_time() -> None:
     run(story)
 
 
-# A request that is longer than its bound in one of its parts, and the answer.
-TOO_LONG = {
-    "many headers": (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 100 + b"\r\n", 431),
-    "many headers without end": (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 100_000, 431),
-    "one long header": (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 33_000 + b"\r\n\r\n", 431),
-    "one long header without end": (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 1_000_000, 431),
-    "a long name of a header": (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"b" * 1_000_000, 431),
-    "a long address": (b"GET /" + b"a" * 8192 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
-    "a long address without end": (b"GET /" + b"a" * 1_000_000, 414),
-    "a long query": (b"GET /?" + b"a" * 8192 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
-    "a long method": (b"G" * 1_000_000, 400),
-    "a trailer without end": (chunked(b"0\r\n", b"A: " + b"b" * 1_000_000), 431),
-    "trailers without end": (chunked(b"0\r\n", b"A: b\r\n" * 100_000), 431),
-    "a chunk's extension without end": (chunked(b"1;a=", b"b" * 1_000_000), 431),
-    "blank lines without end": (b"\r\n" * 500_000, 431),
-}
-
-
-@pytest.mark.parametrize(("request_", "status"), TOO_LONG.values(), ids=TOO_LONG)
-def test_what_has_no_end_is_refused_and_its_answer_arrives(request_: bytes, status: int) -> None:
-    async def story() -> None:
-        server = Service(max_body_bytes=2**20)
-        async with server.opens() as client:
-            asks, other = await client(), await client(LIVE)
-            asks.writer.write(request_)  # goes on to be sent while the answer is on its way
-            said, body = await asks.answer()
-            assert said == status
-            assert json.loads(body)["request_id"].startswith("refused-")
-            assert await other.answer() == (200, b"")
-            await asks.is_shown_out()
-            assert server.refusals == {status: 1}
-            assert not server.connections.inflight_bytes
-
-    run(story)
-
-
-def test_a_flood_of_headers_costs_no_memory_and_ends() -> None:
-    async def story() -> None:
-        async with Service().opens() as client:
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            asks = await client(b"GET / HTTP/1.1\r\nHost: x\r\n")
-            await asks.is_shown_out(b"A: b\r\n" * 20_000)
-            assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # kB
-
-    run(story)
-
-
-def test_a_head_that_fills_its_bounds_is_taken() -> None:
-    async def story() -> None:
-        start = b"GET /" + b"a" * 8191 + b" HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 98 + b"Z: "
-        async with Service().opens() as client:
-            asks = await client(start + b"z" * (2**15 - len(start) - 4) + b"\r\n\r\n" + LIVE)
-            assert await asks.answer() == (200, b"")
-            assert await asks.answer() == (200, b"")
-
-    run(story)
-
-
-def test_trailers_are_thrown_away_and_pass_for_no_header() -> None:
-    async def story() -> None:
-        server = Service()
-        async with server.opens() as client:
-            asks = await client(chunked(b"2\r\nab\r\n", b"0\r\nX-API-Key: k\r\nHost: y\r\n\r\n") + LIVE)
-            assert await asks.answer() == (200, b"ab")
-            assert await asks.answer() == (200, b"")
-        assert dict(server.scopes[0]["headers"]) == {b"host": b"server", b"transfer-encoding": b"chunked"}
-
-    run(story)
-
-
-# What HTTP/1.1 has another answer for than the app's.
-UNSOUND = {
-    "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
-    "two hosts": (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
-    "two hosts of HTTP/1.0": (b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400),
-    "no name of a host": (b"GET / HTTP/1.1\r\nHost: a b/c\r\n\r\n", 400),
-    "HTTP/0.9": (b"GET /\r\n\r\n", 505),
-    "HTTP/1.2": (b"GET / HTTP/1.2\r\nHost: a\r\n\r\n", 505),
-    "HTTP/2.0": (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
-    "HTTP/3.0": (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505),
-    "HTTP/2 without an offer": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
-    "a coding before chunked": (
-        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        501,
-    ),
-    "an unknown coding": (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 501),
-    "chunked twice": (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400),
-    "chunked in HTTP/1.0": (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-    "chunked with a length": (chunked().replace(b"Host", b"Content-Length: 1\r\nHost") + b"0\r\n\r\n", 400),
-    "two lengths": (head(b"/", 1, b"Content-Length: 2\r\n") + b"xx", 400),
-    "a chunk without a length": (chunked(b"x\r\n"), 400),
-    "an address of no kind": (b"GET ://// HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-    "bytes": (bytes(range(256)), 400),
-}
-
-
-@pytest.mark.parametrize(("request_", "status"), UNSOUND.values(), ids=UNSOUND)
-def test_an_unsound_request_is_refused_after_the_answers_to_those_before(request_: bytes, status: int) -> None:
-    async def story() -> None:
-        server = Service(seconds=0.1)
-        async with server.opens() as client:
-            asks = await client(LIVE + request_ + LIVE)
-            assert await asks.answer() == (200, b"")
-            assert (await asks.answer())[0] == status
-            assert asks.headers["connection"] == "close"
-            await asks.is_shown_out()
-            assert server.refusals == {status: 1}
-
-    run(story)
-
-
 @pytest.mark.parametrize("address", [b"http://server/predict?a=b", b"/%70redict?a=b"])
 def test_a_path_is_the_same_however_it_is_spelled(address: bytes) -> None:
     async def story() -> None:
@@ -335,11 +129,6 @@ def test_reading_stops_while_a_request_is_in_work_and_no_answer_is_lost() -> Non
             sending.cancel()
 
     run(story)
-
-
-async def _send(client: Client, data: bytes) -> None:
-    client.writer.write(data)
-    await client.writer.drain()
 
 
 def test_who_reads_no_answers_is_let_go_and_holds_little() -> None:

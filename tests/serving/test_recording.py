@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from fraudlab import bundle as bundles
-from tests.serving.server import HASH_KEY, Server
+from tests.support.server import HASH_KEY, Server
 
 HASHED = [*(f"card{i}" for i in range(1, 7)), "client", "addr1"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from fraudlab import bundle as bundles
 from fraudlab.bundle import manifest
-from tests.serving.server import KEY, Server
+from tests.support.server import KEY, Server
 
 # Read by Python when it starts: modules that must not be there, as in an environment of the extra `serve` alone.
 _BLOCK = """

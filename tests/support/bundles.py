@@ -12,7 +12,7 @@ from fraudlab.bundle.decision import Decision
 from fraudlab.bundle.runtime import Bundle
 from fraudlab.config import TableConfig
 from fraudlab.data.sources import table
-from fraudlab.features.encoder import TableEncoder
+from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.features.registry import make
 
 
@@ -36,3 +36,8 @@ def bundle_of(folder: Path, config: TableConfig, network: str) -> tuple[Bundle, 
     }.items():
         (bundle / f"{name}.json").write_text(json.dumps(content))
     return Bundle(bundle, {}, ""), encoder, frame
+
+
+def same(one: Arrays, other: Arrays) -> bool:
+    """Bit for bit."""
+    return np.array_equal(one.categorical, other.categorical) and one.numeric.tobytes() == other.numeric.tobytes()

@@ -10,7 +10,7 @@ from fraudlab import config
 from fraudlab.errors import UserError
 from fraudlab.training.checks import LOGGED, check_settings, check_steps
 from fraudlab.training.fit import fit, pretrain
-from tests.training.test_fit import TRAIN, VALIDATION, settings, table
+from tests.support.fits import TRAIN, VALIDATION, settings, table
 
 pytestmark = pytest.mark.usefixtures("hydra_conf")
 

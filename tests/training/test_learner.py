@@ -10,39 +10,14 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from fraudlab.config import CrossEntropyConfig, MLPConfig, TabNetConfig
+from fraudlab.config import MLPConfig, TabNetConfig
 from fraudlab.data.batches import Batch, Batches
 from fraudlab.data.datamodule import FraudDataModule
 from fraudlab.errors import UserError
-from fraudlab.models.registry import make_network
 from fraudlab.training.checkpoints import load_checkpoint
 from fraudlab.training.learner import FraudLearner
-from fraudlab.training.losses.registry import make_loss
-from fraudlab.training.optimizers import make_optimizer, make_scheduler
 from fraudlab.training.scoring import load_network, score
-
-
-def rows(count: int, seed: int) -> Batch:
-    """Rows whose label follows from two of their columns."""
-    draw = np.random.default_rng(seed)
-    categorical, numeric = draw.integers(0, 4, (count, 1)), draw.standard_normal((count, 3)).astype(np.float32)
-    return Batch.of(categorical, numeric, (numeric[:, 0] + (categorical[:, 0] == 2) > 1).astype(np.int64))
-
-
-def learner(model: MLPConfig | TabNetConfig) -> FraudLearner:
-    rebuild = {"model": asdict(model), "cardinalities": [4], "num_numeric": 3}
-    return FraudLearner(
-        make_network(rebuild),
-        make_loss(CrossEntropyConfig()),
-        make_optimizer({"_target_": "torch.optim.AdamW", "lr": 0.01}),
-        make_scheduler({
-            "_target_": "torch.optim.lr_scheduler.OneCycleLR",
-            "interval": "step",
-            "max_lr": 0.01,
-            "total_steps": "total_steps",
-        }),
-        rebuild,
-    )  # fmt: skip
+from tests.support.learners import learner, rows
 
 
 def fit(model: MLPConfig | TabNetConfig, folder: Path) -> tuple[FraudLearner, L.Trainer]:

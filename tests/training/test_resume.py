@@ -11,7 +11,7 @@ from fraudlab.errors import UserError
 from fraudlab.runs.folder import RunFolder
 from fraudlab.runs.settings import config_yaml
 from fraudlab.training import resume
-from tests.runs.test_folder import settings
+from tests.support.configs import settings
 
 
 def begun(folder: Path) -> tuple[RunFolder, TrainConfig]:

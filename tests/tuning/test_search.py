@@ -15,7 +15,7 @@ from fraudlab.tuning.process import Ended
 from fraudlab.tuning.search import Stage, run_trials
 from fraudlab.tuning.stop import Stop, Stopped
 from fraudlab.tuning.study import OWNER, counted, retry
-from tests.tuning import standin
+from tests.support import standin
 
 
 @pytest.fixture

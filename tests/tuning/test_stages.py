@@ -14,7 +14,7 @@ from fraudlab.tuning.definition import load_definition
 from fraudlab.tuning.stages import Sweep
 from fraudlab.tuning.stop import Stop
 from fraudlab.tuning.storage import open_storage
-from tests.end_to_end.sweeping import NETWORK, written
+from tests.support.sweeping import NETWORK, written
 
 pytestmark = pytest.mark.usefixtures("hydra_conf")
 

@@ -20,7 +20,7 @@ from fraudlab.tuning.stop import Stop
 from fraudlab.tuning.storage import open_storage
 from fraudlab.tuning.study import OWNER, Unsigned, counted, frozen, open_study, requeue, surplus, tries
 from tests.conftest import REPOSITORY
-from tests.tuning import standin
+from tests.support import standin
 
 STANDIN = str(Path(standin.__file__))
 

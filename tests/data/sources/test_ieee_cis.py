@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 
 from fraudlab.data.sources import ieee_cis, ieee_cis_files
 from fraudlab.data.sources.ieee_cis_columns import IDENTITY, TRANSACTION
-from tests.data.sources.ieee_cis_pair import as_csv, load, put, transactions
+from tests.support.ieee_cis_pair import as_csv, load, put, transactions
 
 
 @pytest.fixture

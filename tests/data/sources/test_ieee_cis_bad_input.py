@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 from fraudlab.config import IEEECISConfig
 from fraudlab.data.sources import ieee_cis
 from fraudlab.errors import UserError
-from tests.data.sources.ieee_cis_pair import IDS, as_csv, changed, identities, load, put, transactions, without, zipped
+from tests.support.ieee_cis_pair import IDS, as_csv, changed, identities, load, put, transactions, without, zipped
 
 GOOD = as_csv(transactions())
 GOOD_IDENTITY = as_csv(identities())

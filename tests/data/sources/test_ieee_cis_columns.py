@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from fraudlab.data.sources.ieee_cis_columns import CATEGORICAL, IDENTITY, NUMERIC, START, TRANSACTION, table_schema
-from tests.data.sources.ieee_cis_pair import IDS, load, put
+from tests.support.ieee_cis_pair import IDS, load, put
 
 
 def test_the_schema_is_that_of_kaggle() -> None:

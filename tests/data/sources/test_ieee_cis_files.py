@@ -10,7 +10,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from polars.testing import assert_frame_equal
 
 from fraudlab.errors import UserError
-from tests.data.sources.ieee_cis_pair import as_csv, load, put, transactions, zipped
+from tests.support.ieee_cis_pair import as_csv, load, put, transactions, zipped
 
 
 def _gz(folder: Path) -> None:

@@ -5,7 +5,7 @@ import pandas as pd
 from catboost import CatBoostClassifier
 
 from fraudlab.models.contract import Examples
-from tests.models.test_estimator import fit
+from tests.support.estimators import fit
 
 
 def frame(rows: Examples) -> pd.DataFrame:

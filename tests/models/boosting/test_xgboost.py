@@ -5,7 +5,7 @@ from xgboost import XGBClassifier
 
 from fraudlab.models.boosting.arrays import joined
 from fraudlab.models.contract import Examples
-from tests.models.test_estimator import fit
+from tests.support.estimators import fit
 
 
 def test_equals_the_library_s_own_classifier(train: Examples, validation: Examples) -> None:

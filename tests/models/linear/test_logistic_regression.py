@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from fraudlab.models.contract import Examples
-from tests.models.test_estimator import fit
+from tests.support.estimators import fit
 
 
 def one_hot(rows: Examples) -> np.ndarray:

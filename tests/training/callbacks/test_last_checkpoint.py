@@ -3,29 +3,21 @@
 import os
 import signal
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
-import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
 
-from fraudlab.config import CrossEntropyConfig, MLPConfig, TabNetConfig
-from fraudlab.data.batches import Batch
+from fraudlab.config import MLPConfig, TabNetConfig
 from fraudlab.data.datamodule import FraudDataModule
-from fraudlab.models.registry import make_network
 from fraudlab.training.callbacks import BestCheckpoint, LastCheckpoint
 from fraudlab.training.checkpoints import CheckpointFiles, newest_whole
-from fraudlab.training.learner import FraudLearner
-from fraudlab.training.losses.registry import make_loss
-from fraudlab.training.optimizers import make_optimizer, make_scheduler
+from tests.support.learners import ONE_CYCLE, learner, rows
+from tests.support.resumed import compared, differences
 
-ONE_CYCLE = {
-    "_target_": "torch.optim.lr_scheduler.OneCycleLR", "interval": "step", "max_lr": 0.01, "total_steps": "total_steps",
-}  # fmt: skip
 PLATEAU = {
     "_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "interval": "epoch", "patience": 0, "mode": "max",
     "monitor": "val/average_precision", "factor": 0.5,
@@ -42,12 +34,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def rows(count: int, seed: int) -> Batch:
-    draw = np.random.default_rng(seed)
-    categorical, numeric = draw.integers(0, 4, (count, 1)), draw.standard_normal((count, 3)).astype(np.float32)
-    return Batch.of(categorical, numeric, (numeric[:, 0] + (categorical[:, 0] == 2) > 1).astype(np.int64))
 
 
 class Killed(Exception):
@@ -74,14 +60,6 @@ def fit(folder: Path, at: int | None = None, *, model: Any = TABNET, scheduler: 
     """Fit, from the newest checkpoint in ``folder`` if there is one; gives the state that the fit ends with."""
     before = newest_whole(folder)
     L.seed_everything(0, verbose=False)
-    rebuild = {"model": asdict(model), "cardinalities": [4], "num_numeric": 3}
-    learner = FraudLearner(
-        make_network(rebuild),
-        make_loss(CrossEntropyConfig()),
-        make_optimizer({"_target_": "torch.optim.AdamW", "lr": 0.01}),
-        make_scheduler(scheduler),
-        rebuild,
-    )
     last = last or LastCheckpoint(every_n_minutes=60, every_n_steps=1)
     best = BestCheckpoint(dirpath=folder)
     last.dirpath = str(folder)
@@ -93,33 +71,10 @@ def fit(folder: Path, at: int | None = None, *, model: Any = TABNET, scheduler: 
         default_root_dir=folder, plugins=[CheckpointFiles()], **{"max_epochs": 4, **settings},
     )  # fmt: skip
     module = FraudDataModule(rows(BATCHES * 40, 0), rows(100, 1), batch_size=40, eval_batch_size=50, seed=0)
-    trainer.fit(learner, datamodule=module, ckpt_path=before, weights_only=True)
+    trainer.fit(learner(model, scheduler), datamodule=module, ckpt_path=before, weights_only=True)
     trainer.save_checkpoint(folder / "end.ckpt")
     end = torch.load(folder / "end.ckpt", weights_only=True)
     return {**end, "best": torch.load(best.best_model_path, weights_only=True)["state_dict"]}, last
-
-
-def differences(one: Any, two: Any, where: str = "") -> list[str]:
-    """Where two states of plain data and tensors differ, be it in one bit."""
-    if isinstance(one, dict):
-        found = [f"{where}/{key}" for key in one.keys() ^ two.keys()]
-        return found + [d for key in one.keys() & two.keys() for d in differences(one[key], two[key], f"{where}/{key}")]
-    if isinstance(one, (list, tuple)):
-        assert len(one) == len(two), where
-        return [d for i, pair in enumerate(zip(one, two, strict=True)) for d in differences(*pair, f"{where}/{i}")]
-    same = torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
-    return [] if same else [where]
-
-
-def compared(state: dict[str, Any]) -> dict[str, Any]:
-    """What must be equal: all but names of files, and counters that Lightning keeps for its own restarts."""
-    kept = {key: value for key, value in state.items() if key not in ("loops", "callbacks")}
-    names = ("dirpath", "best_k_models", "best_model_path", "kth_best_model_path", "last_model_path")
-    kept["callbacks"] = {
-        callback: {key: value for key, value in its.items() if key not in names}
-        for callback, its in state["callbacks"].items()
-    }
-    return kept
 
 
 @pytest.mark.parametrize(

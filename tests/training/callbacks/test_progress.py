@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import CSVLogger
 from fraudlab.config import MLPConfig
 from fraudlab.data.datamodule import FraudDataModule
 from fraudlab.training.callbacks import Progress
-from tests.training.test_learner import learner, rows
+from tests.support.learners import learner, rows
 
 
 @pytest.mark.parametrize("terminal", [True, False])

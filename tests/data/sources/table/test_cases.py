@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from fraudlab.errors import UserError
-from tests.data.sources.table.loading import load, roles
+from tests.support.tables import load, roles
 
 DAY = datetime.datetime
 

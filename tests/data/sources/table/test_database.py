@@ -7,7 +7,7 @@ import pytest
 
 from fraudlab.data.sources.contract import Source
 from fraudlab.errors import UserError
-from tests.data.sources.table.loading import load, roles
+from tests.support.tables import load, roles
 
 psycopg = pytest.importorskip("psycopg")
 pytest.importorskip("adbc_driver_postgresql")

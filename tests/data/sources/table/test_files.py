@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from fraudlab.errors import UserError
-from tests.data.sources.table.loading import load, roles, write
+from tests.support.tables import load, roles, write
 
 
 def test_hidden_files_and_what_is_no_table_are_passed_over(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fraudlab.errors import UserError
-from tests.data.sources.table.loading import load, write
+from tests.support.tables import load, write
 
 
 @pytest.mark.parametrize("name", ["t.parquet", "t.csv"])

@@ -1,0 +1,110 @@
+"""The file of a store: how it is made, written and read by several processes, and what is refused."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from fraudlab.errors import UserError
+from fraudlab.serving.history import History
+from fraudlab.serving.history_file import RAW, build
+from tests.conftest import Command
+from tests.support.histories import EXTENDED, RECORD, batch, empty, simulated
+
+
+@pytest.fixture(scope="module")
+def transactions() -> pl.DataFrame:
+    return simulated()
+
+
+WRITER = """
+import sys
+import polars as pl
+from pathlib import Path
+from fraudlab.features.handbook import HandbookFeatures
+from fraudlab.serving.history import History
+from fraudlab.serving.labels import Label
+store = History.open(Path(sys.argv[1]), HandbookFeatures(7, True))
+for row in pl.read_parquet(sys.argv[2]).iter_rows(named=True):
+    store.add(row)
+    store.tell([Label(row["TRANSACTION_ID"], None, None, bool(row["TX_FRAUD"]), "writer", None)])
+    print(row["TRANSACTION_ID"], flush=True)
+"""
+
+
+def test_readers_see_whole_rows_while_a_writer_writes_and_dies(tmp_path: Path, transactions: pl.DataFrame) -> None:
+    path = tmp_path / "history.sqlite"
+    empty(path).close()
+    transactions.write_parquet(tmp_path / "rows.parquet")
+    readers = [History.open(path, EXTENDED) for _ in range(2)]
+    command = [sys.executable, "-c", WRITER, str(path), str(tmp_path / "rows.parquet")]
+    rows, expected = transactions.to_dicts(), batch(EXTENDED, transactions)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout
+        for number, line in zip(range(1, 600), writer.stdout, strict=False):
+            assert int(line) == rows[number - 1]["TRANSACTION_ID"]
+            assert readers[number % 2].features(rows[number - 1]) == expected[number - 1]
+        os.kill(writer.pid, signal.SIGKILL)
+    reader = History.open(path, EXTENDED)
+    for row, features in zip(rows[:600], expected, strict=False):
+        assert reader.features(row) == features
+    assert sqlite3.connect(path).execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_the_command_makes_a_store_of_a_parquet_file(
+    tmp_path: Path, command: Command, transactions: pl.DataFrame
+) -> None:
+    raw, out = tmp_path / "rows.parquet", tmp_path / "history.sqlite"
+    ripe = pl.col("TX_DATETIME") < transactions["TX_DATETIME"][-1] - timedelta(days=7)
+    transactions.with_columns(TX_FRAUD=pl.when(ripe).then("TX_FRAUD")).write_parquet(raw)
+    done = command("history", f"transactions={raw}", f"out={out}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "10,000" in done.stdout
+    store = History.open(out, EXTENDED)
+    assert store.features(transactions[-1].to_dicts()[0]) == batch(EXTENDED, transactions)[-1]
+    again = command("history", f"transactions={raw}", f"out={out}", cwd=tmp_path)
+    assert (again.returncode, "exists; choose another file" in again.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (pl.col("TX_AMOUNT") * 1.0001, "whole cents"),
+        (pl.lit(1).alias("TRANSACTION_ID"), "an integer of its own"),
+        (pl.col("TX_DATETIME").reverse(), "not sorted"),
+        (pl.lit(2).alias("TX_FRAUD"), "other values than 0 and 1"),
+    ],
+)
+def test_a_table_that_the_batch_would_refuse_is_refused(
+    tmp_path: Path, transactions: pl.DataFrame, change: pl.Expr, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        build(tmp_path / "history.sqlite", transactions.with_columns(change))
+    with pytest.raises(UserError, match="no column TX_AMOUNT"):
+        build(tmp_path / "history.sqlite", transactions.drop("TX_AMOUNT"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_files_are_no_history(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    with pytest.raises(UserError, match="no history at"):
+        History.open(path, EXTENDED)
+    path.write_text("plain text, longer than the header of an SQLite file, which has a hundred bytes" * 2)
+    with pytest.raises(UserError, match="cannot be read as a history"):
+        History.open(path, EXTENDED)
+    path.unlink()
+    sqlite3.connect(path).execute("CREATE TABLE other (id)").connection.close()
+    with pytest.raises(UserError, match="no history of format"):
+        History.open(path, EXTENDED)
+
+
+def test_reading_a_record_needs_no_polars() -> None:
+    program = "import sys, fraudlab.serving.history; assert 'polars' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    assert tuple(RECORD) == RAW

@@ -1,0 +1,14 @@
+"""The typed settings of a training, most of them no defaults."""
+
+from fraudlab import config
+
+
+def settings(model: object = None) -> config.TrainConfig:
+    return config.TrainConfig(
+        data=config.HandbookConfig(customers=7),
+        features=config.HandbookFeaturesConfig(extended=True, encoder=config.EncoderConfig(clip=3.0)),
+        split=config.TimeWindowsConfig(train_start="2018-07-25", train_days=7),
+        model=model or config.TabNetConfig(n_d=4),
+        loss=config.FocalConfig(),
+        trainer={"max_epochs": 3},
+    )

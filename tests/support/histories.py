@@ -1,0 +1,41 @@
+"""Stores of transactions, and what the batch path makes of the same rows."""
+
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from fraudlab.config import HandbookConfig
+from fraudlab.data.sources.handbook import simulate
+from fraudlab.features.handbook import HandbookFeatures
+from fraudlab.serving.history import History
+from fraudlab.serving.history_file import build
+from fraudlab.serving.labels import Label
+
+EXTENDED = HandbookFeatures(7, extended=True)
+DAY = 86_400_000_000  # microseconds
+RECORD = {
+    "TRANSACTION_ID": 7,
+    "TX_DATETIME": "2018-07-25T14:30:00",
+    "CUSTOMER_ID": 1,
+    "TERMINAL_ID": 2,
+    "TX_AMOUNT": 12.34,
+}
+
+
+def empty(path: Path, features: HandbookFeatures = EXTENDED) -> History:
+    build(path, pl.DataFrame({**RECORD, "TX_DATETIME": datetime(2018, 7, 25)})[:0])
+    return History.open(path, features)
+
+
+def label(transaction: int, fraud: int, event_time: int | None = None, source: str = "test") -> Label:
+    return Label(transaction, None, None, bool(fraud), source, event_time)
+
+
+def batch(features: HandbookFeatures, table: pl.DataFrame) -> list[dict[str, float]]:
+    return features.apply(table.lazy()).collect().select(pl.col(features.numeric).cast(pl.Float64)).to_dicts()
+
+
+def simulated() -> pl.DataFrame:
+    """Simulated: 10,000 transactions of 120 customers at 300 terminals over some weeks."""
+    return simulate(HandbookConfig(customers=120, terminals=300, radius=15.0, days=60))[:10_000]
