@@ -64,7 +64,7 @@ class Decision:
         Args:
             label: 0 or 1, [N], of the validation.
             probability: of fraud by the network that was scored on it, [N].
-            recent: of fraud by the network to be served, on later rows that it has not learnt from, [M]; None where it
+            recent: of fraud by the network to be served, on other rows that it has not learnt from, [M]; None where it
                 is the network that ``probability`` is of.
             group: number of each row's card or terminal, from 0 on, [N]: frauds of one are no independent evidence.
                 None where rows are.
@@ -147,7 +147,7 @@ def _rests_on(validation: int, recent: Array | None, evidence: float | None) -> 
     own = f"this model's scores of {validation:,} validation rows"
     first = carried = own
     if recent is not None:
-        own = f"this model's scores of {len(recent):,} rows between its training and its test"
+        own = f"this model's scores of {len(recent):,} rows before its test that it has not learnt from"
         first = f"{validation:,} validation rows and their scores by the model that was fitted before them"
         carried = f"{first}, carried over by rank to {own}"
         first += ", at the same budgets"

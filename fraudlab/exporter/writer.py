@@ -43,9 +43,9 @@ log = logging.getLogger(__name__)
 _PACKAGES = ("fraudlab", "torch", "onnx", "onnxruntime", "numpy", "polars", "safetensors")
 _OF_THE_FIRST = "validation rows and their scores by the model that was fitted before them, which scales otherwise"
 _NO_RECENT = (
-    "fewer than 1,000 rows lie between training and test, so thresholds and calibration are of the model that was "
-    "fitted before the validation, and this one may make more or fewer alerts than budgeted. Train with "
-    "label_delay_days above 0 and more rows, or with refit=false"
+    "the tested model has learnt from all but fewer than 1,000 of the rows before its test, so thresholds and "
+    "calibration are of the model that was fitted before the validation, and this one may make more or fewer alerts "
+    "than budgeted. Train with label_delay_days above 0 and more rows, or with refit=false"
 )
 _TRANSDUCTIVE = (
     "features.scope=transductive: the model learnt from aggregates over rows after the one judged, which cannot be had "

@@ -95,7 +95,7 @@ def _read_split(path: Path) -> ScoredSplit | None:
 
 def _thresholds_from(splits: Mapping[str, ScoredSplit], recent: np.ndarray | None, *, fitted_twice: bool) -> str:
     if recent is not None:
-        return f"the tested model's scores of {len(recent):,} rows between its training and the test"
+        return f"the tested model's scores of {len(recent):,} rows before the test that it has not learnt from"
     if "val" not in splits:
         return "the test itself"
     if fitted_twice:

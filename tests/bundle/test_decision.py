@@ -95,7 +95,7 @@ def test_budgets_hold_for_the_model_that_is_served(calibrate: bool) -> None:
         assert point["precision"] == pytest.approx(precision_score(label, alert), abs=1e-12)
         assert point["recall"] == pytest.approx(recall_score(label, alert), abs=1e-12)
     said = decision.rests_on
-    assert "40,000 rows between its training and its test" in said["thresholds"] == said["scores"]
+    assert "40,000 rows before its test that it has not learnt from" in said["thresholds"] == said["scores"]
     assert "40,000 validation rows" in said["operating_points"]
     assert ("calibration" in said) == calibrate
     assert Decision.from_dict(decision.to_dict()) == decision

@@ -194,24 +194,33 @@ def test_the_tested_model_learns_up_to_the_delay_and_is_seen_on_what_follows(con
     assert len(split.train) == pytest.approx(1000 * (until - first), rel=0.05)
     assert day[split.validation].max() <= until
     assert split.refit
-    assert np.array_equal(split.recent, np.arange(split.train[-1] + 1, split.test[0]))
+    unlearnt = np.setdiff1d(np.arange(split.test[0]), split.train)
+    if config.name == "time_windows":  # no earlier window: its layout would begin 10 + 7 + 7 days before day 19
+        unlearnt = unlearnt[day[unlearnt] >= 29]
+    assert np.array_equal(split.recent, unlearnt)
 
 
-def test_recent_rows_of_time_windows_leave_out_known_cards_as_the_test_does() -> None:
-    label, time, card = table(20_000, 60, 2000, 5)
-    split = split_rows(TimeWindowsConfig(train_start="2020-01-20", train_days=10), 7, label, time, card)
+@pytest.mark.parametrize(("first_day", "windows"), [(19, 0), (24, 1), (40, 3), (59, 4)])
+def test_recent_rows_are_unlearnt_and_leave_out_known_cards_as_the_test_does(first_day: int, windows: int) -> None:
+    """The delay and the four windows of a week before ten days of training, where their layouts lie in the data."""
+    label, time, card = table(40_000, 100, 2000, 5)
+    config = TimeWindowsConfig(train_start=str(START + timedelta(days=first_day)), train_days=10)
+    split = split_rows(config, 7, label, time, card)
     day = [(d - START).days for d in time.dt.date().to_list()]
     label, card = label.to_numpy(), card.to_numpy()
     frauds: dict[int, list[int]] = {}
     for row in np.flatnonzero(label):
         frauds.setdefault(card[row], []).append(day[row])
-    # Days 29 to 35 as test days of a layout whose ten training days begin a week earlier, on day 12.
+    weeks = [first_day + 10, *(first_day - 7 * number for number in range(1, windows + 1))]
     expected = [
         row
-        for row in range(20_000)
-        if 29 <= day[row] <= 35 and not any(12 <= d <= 21 + day[row] - 29 for d in frauds.get(card[row], ()))
+        for row in range(40_000)
+        for week in weeks  # the test of a layout whose ten training days begin 17 days before it
+        if week <= day[row] < week + 7 and not any(week - 17 <= d < day[row] - 7 for d in frauds.get(card[row], ()))
     ]
     assert split.recent.tolist() == expected
+    assert not np.intersect1d(split.recent, split.train).size
+    assert split.recent[-1] < split.test[0]
 
 
 def test_few_recent_rows_are_none() -> None:

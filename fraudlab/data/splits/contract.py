@@ -16,8 +16,9 @@ class RowSplit:
     A model is chosen by fitting ``selection_train`` and scoring ``validation``; the model that is tested on
     ``test`` learns from ``train``. Where the two training sets are one, a single fit does both.
 
-    ``recent`` are rows between ``train`` and ``test``, whose labels are not known yet when the test begins: what the
-    tested model's scores are like is seen on them. They are chosen as test rows are; fewer than 1,000 are left out.
+    ``recent`` are rows before ``test`` that the tested model has not learnt from, on which is seen what its scores are
+    like: those between ``train`` and ``test``, whose labels are not known yet, and some before ``train`` where that
+    begins later than the data. They are chosen as test rows are; fewer than 1,000 are left out.
     """
 
     selection_train: Rows

@@ -16,6 +16,7 @@ from fraudlab.data.splits.known import clock, known_before, known_moments
 from fraudlab.errors import UserError
 
 log = logging.getLogger(__name__)
+_EARLIER = 4  # test windows before the training that say what the tested model's scores are like
 
 
 def _random(
@@ -113,11 +114,35 @@ def _time_windows(
     selection_train, validation = _layout(
         config, label_delay_days, days, start - config.validation_shift_days, frauds, cards
     )
-    recent = NO_ROWS
-    if label_delay_days:  # the days of the delay, as the test days of a layout that lies so much earlier
-        earlier = replace(config, test_days=label_delay_days)
-        _, recent = _layout(earlier, label_delay_days, days, start - label_delay_days, frauds, cards)
+    recent = _recent(config, label_delay_days, days, start, frauds, cards)
     return RowSplit(selection_train, validation, train, test, recent)
+
+
+def _recent(
+    config: TimeWindowsConfig,
+    delay_days: int,
+    days: tuple[np.ndarray, np.ndarray],
+    start: int,
+    label: np.ndarray,
+    card: pl.Series | None,
+) -> Rows:
+    """Rows before the test that the tested model has not learnt from, chosen as test rows are.
+
+    They are the days of the delay and the nearest ``_EARLIER`` test windows before the training, each with the cards
+    left out that a layout which is tested there would know. One week makes twice as many alerts as another, so a
+    threshold that one week gives is no better than that week; a window whose layout would begin before the data is
+    none, since what its cards did and their frauds are not known whole.
+    """
+    windows = [(delay_days, delay_days)] if delay_days else []  # days of the window, and how much earlier its layout is
+    for number in range(1, _EARLIER + 1):
+        earlier = config.train_days + delay_days + number * config.test_days
+        if start - earlier >= days[0][0]:
+            windows.append((config.test_days, earlier))
+    found = [
+        _layout(replace(config, test_days=length), delay_days, days, start - earlier, label, card)[1]
+        for length, earlier in windows
+    ]
+    return np.sort(np.concatenate([NO_ROWS, *found]))
 
 
 def _days(time: pl.Series, named: str, key: str) -> tuple[np.ndarray, int]:
