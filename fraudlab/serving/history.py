@@ -50,6 +50,18 @@ class Told(NamedTuple):
     unknown: int
 
 
+class WrongField(UserError):
+    """A transaction that the store does not take.
+
+    Attributes:
+        field: which of its fields is at fault.
+    """
+
+    def __init__(self, field: str, says: str) -> None:
+        super().__init__(f"{field} {says}")
+        self.field = field
+
+
 class _Unknown(UserError):
     pass
 
@@ -98,14 +110,15 @@ class History:
                 the amount in whole cents (up to 1e9). Other fields are not read.
 
         Raises:
-            UserError: a field is missing or not of that kind, or the transaction is so old that its past is forgotten.
+            WrongField: a field is missing or not of that kind, or the transaction is so old that its past is forgotten.
         """
         new = _transaction(record)
         (forgotten,) = self._connection.execute("SELECT time FROM forgotten").fetchone()
         if forgotten is not None and new.time - self._reach < forgotten:
-            raise UserError(
-                f"TX_DATETIME is {record['TX_DATETIME']}, too long before the newest transactions: the history has "
-                "forgotten what its features rest on"
+            raise WrongField(
+                "TX_DATETIME",
+                f"is {record['TX_DATETIME']}, too long before the newest transactions: the history has forgotten what "
+                "its features rest on",
             )
         return self._features.of_past(
             float(record["TX_AMOUNT"]), self._past("customer", new), self._past("terminal", new)
@@ -137,14 +150,15 @@ class History:
             position: in that request.
 
         Raises:
-            UserError: a field is missing or not of its kind, or another transaction has this id.
+            WrongField: a field is missing or not of its kind, or another transaction has this id.
         """
         new = _transaction(record)
         insert = "INSERT INTO transactions VALUES (?, ?, ?, ?, ?, NULL) ON CONFLICT DO NOTHING"
         if not self._connection.execute(insert, new).rowcount:
             there = "SELECT id, time, customer, terminal, cents FROM transactions WHERE id = ?"
             if self._connection.execute(there, (new.id,)).fetchone() != new:
-                raise UserError(f"TRANSACTION_ID {new.id} stands for another transaction already; give each its own id")
+                says = f"{new.id} stands for another transaction already; give each its own id"
+                raise WrongField("TRANSACTION_ID", says)
         if request_id is not None:
             self._connection.execute(_REMEMBER, (request_id, position, new.id))
         self._forget()
@@ -233,7 +247,7 @@ def _transaction(record: Mapping[str, Any]) -> _Transaction:
     amount = record.get("TX_AMOUNT")
     cents = None if isinstance(amount, bool) or not isinstance(amount, int | float) else in_cents(amount)
     if cents is None:
-        raise UserError(f"TX_AMOUNT is {amount!r}; give an amount in whole cents up to 1e9")
+        raise WrongField("TX_AMOUNT", f"is {amount!r}; give an amount in whole cents up to 1e9")
     return _Transaction(
         _integer(record, "TRANSACTION_ID"),
         _microseconds(record.get("TX_DATETIME")),
@@ -248,7 +262,7 @@ def _integer(record: Mapping[str, Any], name: str) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # JSON knows one kind of number
     if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
-        raise UserError(f"{name} is {value!r}; give an integer of 64 bits")
+        raise WrongField(name, f"is {value!r}; give an integer of 64 bits")
     return value
 
 
@@ -257,4 +271,5 @@ def _microseconds(value: Any) -> int:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         return (moment - datetime(1970, 1, 1)) // timedelta(microseconds=1)
     except (ValueError, TypeError):
-        raise UserError(f"TX_DATETIME is {value!r}; give a date and time without a zone, 2018-07-25T14:30:00") from None
+        says = f"is {value!r}; give a date and time without a zone, 2018-07-25T14:30:00"
+        raise WrongField("TX_DATETIME", says) from None

@@ -18,15 +18,15 @@ from litserve.loops import LitLoop
 from fraudlab.bundle.contract import Refused, problem
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
+from fraudlab.features.handbook import HandbookFeatures
 from fraudlab.serving import logs
 from fraudlab.serving.dispatch import LENGTH, connect, jobs_of
-from fraudlab.serving.history_file import RAW
+from fraudlab.serving.history import History, WrongField
 from fraudlab.serving.labels import checked
 from fraudlab.serving.lifetime import end_with_parent
 
 if TYPE_CHECKING:
     from fraudlab.bundle import Bundle
-    from fraudlab.serving.history import History
 
 _log = logging.getLogger(__name__)
 _PATIENCE = 10.0  # seconds without a server until a worker ends by itself
@@ -52,15 +52,12 @@ class _LineLoop(LitLoop):
                 line.sendall(len(answer).to_bytes(LENGTH) + answer)
 
 
-def open_history(path: str, bundle: "Bundle") -> "History":
+def open_history(path: str, bundle: "Bundle") -> History:
     """The store at ``path`` with the features of ``bundle``.
 
     Raises:
         UserError: it cannot be read, or the bundle has other features than the handbook's.
     """
-    from fraudlab.features.handbook import HandbookFeatures
-    from fraudlab.serving.history import History
-
     if not isinstance(bundle.features, HandbookFeatures):
         raise UserError(f"serving.history is for features=handbook, which bundle {bundle.path} has not")
     return History.open(path, bundle.features)
@@ -173,17 +170,15 @@ class FraudAPI(litserve.LitAPI):
 
     def _with_past(self, job: Job) -> list[Mapping[str, Any]]:
         """The records with the features of their past, which they join; what a record carries already stays."""
-        history = self._history
-        if history is None:
+        if (history := self._history) is None:
             return list(job.records)
         made: list[Mapping[str, Any]] = []
         for position, record in enumerate(job.records):
             try:
                 features = history.features(record)
                 history.add(record, job.asked["request_id"], position)
-            except UserError as error:
-                field = next((name for name in RAW if str(error).startswith(name)), None)
-                raise Refused([problem(position, field, str(error))]) from error
+            except WrongField as error:
+                raise Refused([problem(position, error.field, str(error))]) from error
             made.append({**record, **{name: value for name, value in features.items() if record.get(name) is None}})
         return made
 

@@ -100,7 +100,9 @@ def test_one_bad_record_does_not_fail_its_neighbours(
     with Server(bundle.path, tmp_path, f"serving.history={out}") as server:
         assert server.predict(row).status == 200
         taken = server.predict({**row, "TX_AMOUNT": row["TX_AMOUNT"] + 1})
-        assert (taken.status, "stands for another transaction" in taken.text) == (422, True)
+        (problem,) = taken.said["problems"]
+        assert (taken.status, problem["record"], problem["field"]) == (422, 0, "TRANSACTION_ID")
+        assert "stands for another transaction" in problem["problem"]
         known = server.predict(row)
         assert known.status == 200
         nulls = dict.fromkeys(bundle.features.numeric, None)
