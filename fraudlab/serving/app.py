@@ -26,7 +26,7 @@ from fraudlab.serving.keys import EVERYONE, SCOPES, Key, Keys
 from fraudlab.serving.lifecycle import Lifecycle
 from fraudlab.serving.pages import POLICY
 from fraudlab.serving.recording import Recorder
-from fraudlab.serving.refusals import REQUEST_ID, passed_on
+from fraudlab.serving.refusals import REQUEST_ID, log_answer
 from fraudlab.serving.request import (
     JSON,
     Receive,
@@ -47,11 +47,11 @@ _MOST_PROBLEMS = 20
 _RETRY_AFTER = (b"retry-after", b"1")
 _LARGE = 2**16  # bytes of a body, of which one is checked in a turn of the event loop
 _LOOK_AGAIN = 0.1  # seconds between two looks at whether the server is ready
+_LOOKS = 20  # at whether the process before a reload has told its counts
 _READABLE = frozenset(["read", "score"])  # who asks for scores may read what they rest on
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 _log = logging.getLogger(__name__)
-_access = logging.getLogger(logs.ACCESS)
 
 
 class _Asked(NamedTuple):
@@ -174,8 +174,7 @@ class Middleware:
         if self._parts.settings.access_log:
             about = {"request_id": request_id, "method": method, "path": path if route else "other", "status": status}
             name = {"key": key.name} if key is not None and key.name else {}
-            trace = {each.decode(): value.decode() for each, value in passed_on(scope["headers"])}
-            _access.info("answer", extra={**about, **name, **trace, "milliseconds": round(1000 * seconds, 3)})
+            log_answer(scope["headers"], **about, **name, milliseconds=round(1000 * seconds, 3))
         await send(
             {
                 "type": "http.response.start",
@@ -322,11 +321,16 @@ class Middleware:
 
     async def _metrics(self, asked: _Asked) -> tuple[int, bytes, bytes]:
         telemetry = self._parts.telemetry
+        for _ in range(_LOOKS):
+            if telemetry.waits:
+                await asyncio.sleep(_LOOK_AGAIN)
         telemetry.queue.set(self._parts.dispatcher.waiting_records)
         telemetry.limit.set(self._parts.admission.limit)
         telemetry.ready.set(self._parts.lifecycle.ready)
         if self._parts.recorder is not None:
             telemetry.unrecorded.inc(self._parts.recorder.newly_lost())
+        if self._parts.lifecycle.has_successor:
+            telemetry.hand_over()  # so that the successor's counts are none less than those that are shown here
         return 200, telemetry.page(), b"text/plain; version=0.0.4; charset=utf-8"
 
 

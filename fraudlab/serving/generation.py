@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import litserve
@@ -46,6 +45,8 @@ class Generation:
     Args:
         path: of the bundle.
         settings: of the server.
+        folder: for its socket and its counts.
+        number: of the generations before it.
 
     Attributes:
         version: of the bundle.
@@ -54,7 +55,7 @@ class Generation:
         UserError: bundle, key or history cannot be used, or the bundle does not give its golden scores.
     """
 
-    def __init__(self, path: str, settings: ServingConfig) -> None:
+    def __init__(self, path: str, settings: ServingConfig, folder: Path, number: int) -> None:
         loaded = bundle.load(path)
         loaded.check()  # each worker does it again; here it can be told in one line
         if settings.history is not None:
@@ -64,8 +65,10 @@ class Generation:
         self._settings = settings
         self._failed_starts: Any = multiprocessing.Value("q", 0, lock=False)  # told to the process that answers HTTP
         self._retired: Any = multiprocessing.Value("b", 0, lock=False)
-        self._folder = TemporaryDirectory(prefix="fraudlab-")  # of this user alone
-        line = Path(self._folder.name) / "line"
+        self.number = number
+        self._folder = folder
+        line = folder / f"line{number}"
+        line.unlink(missing_ok=True)  # of a generation that could not start
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(line))
         self._listener.listen()
@@ -177,12 +180,12 @@ class Generation:
         if self._recorder is not None:
             self._recorder.close()
         self._listener.close()
-        self._folder.cleanup()
 
     def _assemble(self, loaded: bundle.Bundle, keys: Keys) -> Callable[..., Reader]:
         """Put the app around LitServe's, and give what makes a connection's protocol."""
         settings = self._settings
-        telemetry = Telemetry(loaded.version)
+        before, after = (self._folder / f"counts{number}.json" for number in (self.number - 1, self.number))
+        telemetry = Telemetry(loaded.version, before if self.number else None, after)
         schema = served(loaded.schema, loaded.features, history=settings.history is not None)
         info = {
             "fraudlab_version": __version__,
@@ -206,7 +209,14 @@ class Generation:
             on_batch=telemetry.batch,
             on_failure=telemetry.restarts.inc,
         )
-        lifecycle = Lifecycle(dispatcher, settings.drain, self._failed_starts, self._retired, telemetry.restarts.inc)
+        lifecycle = Lifecycle(
+            dispatcher,
+            settings.drain,
+            self._failed_starts,
+            self._retired,
+            on_failure=telemetry.restarts.inc,
+            hand_over=telemetry.hand_over,
+        )
         admission = Admission(settings.max_wait, settings.max_queue)
         parts = Parts(
             settings,

@@ -26,27 +26,40 @@ class Lifecycle:
         failed_starts: shared with the first process, which counts the workers that could not start.
         retired: shared with the first process, which says by 1 that a successor accepts on the same sockets.
         on_failure: told of each worker that could not start.
+        hand_over: called where there is a successor: at once, each second, and at the end.
 
     Attributes:
         draining: whether somebody has asked to stop.
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, drain: float, failed_starts: Any, retired: Any, on_failure: Callable[[], None]
+        self,
+        dispatcher: Dispatcher,
+        drain: float,
+        failed_starts: Any,
+        retired: Any,
+        on_failure: Callable[[], None],
+        hand_over: Callable[[], None],
     ) -> None:
         self._dispatcher = dispatcher
         self._drain = drain
         self._failed_starts = failed_starts
         self._retired = retired
         self._on_failure = on_failure
+        self._hand_over = hand_over
         self.draining = False
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def ready(self) -> bool:
         """Every worker answers, and nobody has asked to stop; a server with a successor is as ready as that one."""
-        stops = self.draining and not self._retired.value
+        stops = self.draining and not self.has_successor
         return self._dispatcher.connected >= self._dispatcher.wanted and not stops
+
+    @property
+    def has_successor(self) -> bool:
+        """Whether another process answers on the same sockets, and this one ends."""
+        return self.draining and bool(self._retired.value)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -59,6 +72,8 @@ class Lifecycle:
         finally:
             watch.cancel()
             listening.close()
+            if self.has_successor:
+                self._hand_over()
 
     async def _watch(self) -> None:
         told = 0
@@ -68,6 +83,8 @@ class Lifecycle:
             while told < self._failed_starts.value:
                 told += 1
                 self._on_failure()
+            if self.has_successor:
+                self._hand_over()
 
     def _delay_signal(self) -> None:
         close = signal.getsignal(signal.SIGTERM)  # uvicorn's: close idle connections, finish, leave
@@ -78,6 +95,7 @@ class Lifecycle:
 
         async def drain() -> None:
             if self._retired.value:
+                self._hand_over()
                 for each in server.servers:
                     each.close()  # what waits to be accepted is the successor's
             await asyncio.sleep(self._drain)

@@ -12,7 +12,8 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fraudlab.serving.connections import Connections, Flow
-from fraudlab.serving.refusals import Headers, Unsound, body_length, passed_on, refusal
+from fraudlab.serving.refusals import Headers, Unsound, body_length, log_answer, passed_on, refusal, request_id_of
+from fraudlab.serving.request import PATHS
 
 PROBES = (b"/health/live", b"/health/ready", b"/metrics")
 _END_OF_HEAD = b"\r\n\r\n"  # of a chunked body too
@@ -332,5 +333,12 @@ class Protocol(HttpToolsProtocol):
     def _answer(self, status: int, says: str, *, close: bool) -> None:
         asked: Headers = self.headers or []
         further = [self._about_connection(close=close), *passed_on(asked, self._settings.cors_origins)]
-        self.transport.write(refusal(status, says, asked, further))
+        request_id = request_id_of(asked)
+        self.transport.write(refusal(status, says, request_id, further))
         self._shared.on_refusal(status)
+        if self._settings.access_log:
+            url = self.url if self.headers is not None else b""  # as far as it came
+            path = url.partition(b"?")[0].decode("latin-1")
+            about = {"method": self.parser.get_method().decode()} if url else {}
+            about["path"] = path if path in PATHS else "other"
+            log_answer(asked, request_id=request_id, status=status, **about)

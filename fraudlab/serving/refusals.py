@@ -1,12 +1,16 @@
-"""What the protocol refuses in place of the app, and how."""
+"""What the protocol refuses in place of the app, and how; and a line of the access log, whoever answers."""
 
 import itertools
+import logging
 import re
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from fraudlab.serving import logs
 
 REQUEST_ID = re.compile(rb"[\w.-]{1,64}")  # what a client may call its request
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
@@ -15,6 +19,7 @@ _NUMBERS = itertools.count(1)  # of refusals: a random id for each would take a 
 _START = b"%x" % time.time_ns()
 
 Headers = list[tuple[bytes, bytes]]
+_access = logging.getLogger(logs.ACCESS)
 
 
 class Unsound(Exception):
@@ -52,22 +57,30 @@ def body_length(version: str, headers: Headers) -> int | None:
     return length
 
 
-def refusal(status: int, says: str, asked: Headers, further: Headers) -> bytes:
+def request_id_of(asked: Headers) -> str:
+    """What a request that is refused is called: by its client, or by a number.
+
+    Args:
+        asked: headers of the request, as far as they came.
+    """
+    given = next((value for name, value in asked if name == b"x-request-id"), b"")
+    return (given if REQUEST_ID.fullmatch(given) else b"refused-%b-%x" % (_START, next(_NUMBERS))).decode()
+
+
+def refusal(status: int, says: str, request_id: str, further: Headers) -> bytes:
     """An answer of JSON that says why there is no other.
 
     Args:
         status: 429 and 503 ask the client to try again after a second.
-        says: goes into the body, with the request's id.
-        asked: headers of the request, as far as they came.
+        says: goes into the body.
+        request_id: goes into the body and a header.
         further: headers of the answer.
     """
-    given = next((value for name, value in asked if name == b"x-request-id"), b"")
-    request_id = given if REQUEST_ID.fullmatch(given) else b"refused-%b-%x" % (_START, next(_NUMBERS))
-    body = orjson.dumps({"error": says, "request_id": request_id.decode()})
+    body = orjson.dumps({"error": says, "request_id": request_id})
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        (b"x-request-id", request_id),
+        (b"x-request-id", request_id.encode()),
         *([(b"retry-after", b"1")] if status in (429, 503) else []),
         *further,
     ]
@@ -88,3 +101,13 @@ def passed_on(asked: Headers, origins: Sequence[str] = ()) -> Headers:
         elif name == b"origin" and ("*" in origins or value.decode("latin-1") in origins):
             headers += [(b"access-control-allow-origin", value), (b"vary", b"Origin")]
     return headers
+
+
+def log_answer(asked: Headers, **about: Any) -> None:
+    """Write a line of the access log.
+
+    Args:
+        asked: headers of the request, of which the trace is kept.
+        about: of :data:`fraudlab.serving.logs.FIELDS`.
+    """
+    _access.info("answer", extra={**about, **{name.decode(): value.decode() for name, value in passed_on(asked)}})

@@ -6,9 +6,12 @@ import multiprocessing
 import os
 import resource
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 
 from fraudlab.config.serve import ServingConfig
@@ -57,24 +60,28 @@ def run(path: str, settings: ServingConfig) -> None:
     asked.listen()
     sockets = bind(settings.host, settings.port)
     os.register_at_fork(after_in_child=partial(end_with_parent, os.getpid()))
-    current = _started(path, settings, sockets, asked)
-    try:
-        while not asked.stop:
-            wait(current.sentinels, timeout=_LOOK)
-            if asked.reload:
-                asked.reload = False
-                current = _reloaded(current, path, settings, sockets, asked)
-            current.tend(settings.worker_starts)
-    finally:
-        current.stop()
-        for process in multiprocessing.active_children():
-            process.terminate()
+    with TemporaryDirectory(prefix="fraudlab-") as folder:  # of this user alone
+        start = partial(_started, path, settings, sockets, asked, Path(folder))
+        current = start(0)
+        try:
+            while not asked.stop:
+                wait(current.sentinels, timeout=_LOOK)
+                if asked.reload:
+                    asked.reload = False
+                    current = _reloaded(current, start)
+                current.tend(settings.worker_starts)
+        finally:
+            current.stop()
+            for process in multiprocessing.active_children():
+                process.terminate()
 
 
-def _started(path: str, settings: ServingConfig, sockets: Sockets, asked: _Asked) -> Generation:
+def _started(
+    path: str, settings: ServingConfig, sockets: Sockets, asked: _Asked, folder: Path, number: int
+) -> Generation:
     """The bundle in service, once one worker is ready."""
     gc.unfreeze()
-    made = Generation(path, settings)
+    made = Generation(path, settings, folder, number)
     gc.collect()
     gc.freeze()  # what lives as long as the server need not be looked through again
     try:
@@ -89,10 +96,10 @@ def _started(path: str, settings: ServingConfig, sockets: Sockets, asked: _Asked
     return made
 
 
-def _reloaded(current: Generation, path: str, settings: ServingConfig, sockets: Sockets, asked: _Asked) -> Generation:
+def _reloaded(current: Generation, start: Callable[[int], Generation]) -> Generation:
     """What serves keys and bundle as they are now; ``current`` where they cannot be used."""
     try:
-        made = _started(path, settings, sockets, asked)
+        made = start(current.number + 1)
     except (UserError, OSError) as error:
         _log.error("nothing is reloaded, the bundle %s stays in service: %s", current.version, error)
         return current

@@ -1,17 +1,25 @@
-"""The metrics at ``/metrics``, for Prometheus; one process answers HTTP, so a registry in its memory is enough."""
+"""The metrics at ``/metrics``, for Prometheus; one process answers HTTP, so a registry in its memory is enough.
+
+A reload starts another such process. It counts on from a file that the one before writes from then on until it ends.
+"""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+import orjson
+from prometheus_client import CollectorRegistry, Gauge, Histogram, Metric, generate_latest
 from prometheus_client import Counter as Total
 from prometheus_client.core import CounterMetricFamily
+from prometheus_client.samples import Sample
 
 from fraudlab.serving.dispatch import ScoredBatch
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0)
 _RECORDS = (1, 2, 4, 8, 16, 32, 64, 128)
 STAGES = ("check", "wait", "encode", "model", "total")
+_COUNTS = ("counter", "histogram")
 
 
 class Telemetry:
@@ -19,9 +27,13 @@ class Telemetry:
 
     Args:
         version: of the bundle.
+        before: file with the counts of the process that this one takes the place of; None where it is the first.
+        after: file for those that the next process counts on from.
     """
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, before: Path | None, after: Path) -> None:
+        self._before = before
+        self._after = after
         self._registry = CollectorRegistry()
         self._requests = Total("fraudlab_requests", "Answers", ["path", "status"], registry=self._registry)
         seconds = Histogram(
@@ -92,9 +104,41 @@ class Telemetry:
             self.took(stage, seconds)
         self._columns.unknown.update(batch.unknown)
 
+    @property
+    def waits(self) -> bool:
+        """Whether the counts to go on from are still to come."""
+        return self._before is not None and not self._before.is_file()
+
     def page(self) -> bytes:
         """The metrics in Prometheus's text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self)
+
+    def hand_over(self) -> None:
+        """Write the counts as they are now for the process that takes this one's place."""
+        counts = {metric.name: metric.samples for metric in self.collect() if metric.type in _COUNTS}
+        aside = self._after.with_suffix(".partial")
+        aside.write_bytes(orjson.dumps({name: [each[:3] for each in samples] for name, samples in counts.items()}))
+        aside.replace(self._after)
+
+    def collect(self) -> Iterator[Metric]:
+        """What this process has counted, and those whose place it has taken."""
+        before = {} if self._before is None or self.waits else orjson.loads(self._before.read_bytes())
+        for metric in self._registry.collect():
+            if metric.name in before:
+                metric.samples = _added(metric.samples, before[metric.name])
+            yield metric
+
+
+def _added(samples: Iterable[Sample], before: Iterable[Any]) -> list[Sample]:
+    """Counts, and those of a former process: name, labels and value of each."""
+    whole = {(sample.name, *sorted(sample.labels.items())): sample for sample in samples}
+    for name, labels, value in before:
+        at = name, *sorted(labels.items())
+        if at in whole:  # when a count began is the earlier time
+            here = whole[at].value
+            value = min(value, here) if name.endswith("_created") else value + here
+        whole[at] = Sample(name, labels, value)
+    return list(whole.values())
 
 
 class _Columns:

@@ -32,7 +32,7 @@ def bundle(exported: tuple[Path, Path], tmp_path: Path) -> Path:
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
     path = tmp_path / "keys"
-    path.write_text(f"{KEY}\n")
+    path.write_text(f"ops:score,metrics:{KEY}\n")
     path.chmod(0o600)
     return path
 
@@ -53,9 +53,17 @@ def replace(bundle: Path) -> str:
     return bundles.load(bundle).version
 
 
-def failures(server: Server) -> float:
+def count(server: Server, name: str) -> float:
     lines = server.ask("/metrics").text.splitlines()
-    return float(next(line for line in lines if line.startswith("fraudlab_worker_failures_total")).split()[-1])
+    return float(next(line for line in lines if line.startswith(name)).split()[-1])
+
+
+def failures(server: Server) -> float:
+    return count(server, "fraudlab_worker_failures_total")
+
+
+def scored(server: Server) -> float:
+    return count(server, 'fraudlab_requests_total{path="/predict",status="200"}')
 
 
 @pytest.mark.parametrize(
@@ -148,11 +156,14 @@ def test_a_reload_takes_up_the_bundle_and_the_keys_and_loses_no_request(
         for client in clients:
             client.start()
         until(lambda: len(seen) > 50)
-        before, new_key = seen[0][1], "n" * 32
+        before, new_key, counted = seen[0][1], "n" * 32, scored(server)
+        assert counted > 50
         after = replace(bundle)
-        keys.write_text(f"{KEY}\n{new_key}\n")
+        keys.write_text(f"ops:score,metrics:{KEY}\n{new_key}\n")
         server.process.send_signal(signal.SIGHUP)
         until(lambda: seen[-1][1] == after)
+        counts = [counted, *(scored(server) for _ in range(20))]
+        assert counts == sorted(counts)
         until(lambda: f"the bundle {after} is in service in place of {before}" in server.log.read_text())
         over.set()
         for client in clients:
@@ -160,6 +171,11 @@ def test_a_reload_takes_up_the_bundle_and_the_keys_and_loses_no_request(
         assert {status for status, _ in seen} == {200}
         assert {version for _, version in seen} == {before, after}
         assert server.predict(record, key=new_key).status == 200
+        assert scored(server) == len(seen) + 1  # of both, and none lost
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: server.log.read_text().count("is in service in place of") == 2)
+        assert server.predict(record).status == 200
+        assert scored(server) == len(seen) + 2
         assert server.end() == 0
 
 

@@ -1,6 +1,7 @@
 """The log: JSON lines with time, level and request; a start, a ready and an end; nothing of a client's data."""
 
 import json
+import socket
 import subprocess
 import sys
 from datetime import datetime
@@ -20,6 +21,14 @@ def test_a_server_tells_its_start_each_answer_and_its_end(exported: tuple[Path, 
     with Server(exported[1], tmp_path, "serving.access_log=true") as server:
         server.predict(record, "?explain=1&who=a-secret.example", headers={"X-Request-ID": "mine-1"})
         server.ask("/a-secret.example")
+        for head in (
+            b"a-secret.example\r\n\r\n",
+            b"GET /info?a-secret.example HTTP/1.1\r\nX-Request-ID: mine-2\r\n\r\n",
+        ):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=15) as client:
+                client.sendall(head)
+                assert client.recv(12) == b"HTTP/1.1 400"
+        assert 'fraudlab_requests_total{path="other",status="400"} 2.0' in server.ask("/metrics").text
         assert server.end() == 0
     text = server.log.read_text()
     lines = _lines(text)
@@ -28,10 +37,14 @@ def test_a_server_tells_its_start_each_answer_and_its_end(exported: tuple[Path, 
     told = [line["message"].partition(":")[0] for line in lines if line["logger"] == "fraudlab.serving.app"]
     assert [each for each in told if each in ("start", "ready", "end")] == ["start", "ready", "end"]
     answers = [line for line in lines if line["message"] == "answer" and not line["path"].startswith("/health")]
-    assert [(each["method"], each["path"], each["status"]) for each in answers] == [
+    assert [(each.get("method"), each["path"], each["status"]) for each in answers] == [
         ("POST", "/predict", 200),
         ("GET", "other", 404),
+        (None, "other", 400),  # before the app saw it
+        ("GET", "/info", 400),
+        ("GET", "/metrics", 200),
     ]
+    assert answers[3]["request_id"] == "mine-2"
     assert (answers[0]["request_id"], answers[0]["key"]) == ("mine-1", "key_1")
     assert 0 < answers[0]["milliseconds"] < 5000
     assert "a-secret" not in text

@@ -44,6 +44,8 @@ def test_cards_and_named_columns_are_recorded_as_keyed_hashes(exported: tuple[Pa
         assert row["TransactionAmt"] == record["TransactionAmt"]
         assert row["P_emaildomain"] == record.get("P_emaildomain")
     assert rows["card1"].n_unique() > 1
+    assert folder.stat().st_mode & 0o777 == 0o700  # e-mail domains and devices stand there in the clear
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     raw = b"".join(path.read_bytes() for path in folder.iterdir())
     assert b"visa" not in raw
     assert b"gmail.com" in raw
@@ -54,9 +56,10 @@ def test_cards_and_named_columns_are_recorded_as_keyed_hashes(exported: tuple[Pa
     [
         ("serving.hash_columns=[nobody]", HASH_KEY, "no field nobody"),
         ("serving.hash_columns=[addr1]", "short", "FRAUDLAB_HASH_KEY"),
+        ("serving.record_to=/proc/nowhere", HASH_KEY, "serving.record_to=/proc/nowhere cannot be written"),
     ],
 )
-def test_what_cannot_be_hashed_is_told(
+def test_what_cannot_be_hashed_or_written_is_told_at_the_start(
     exported: tuple[Path, Path], tmp_path: Path, override: str, key: str, said: str
 ) -> None:
     done = subprocess.run(
