@@ -72,3 +72,10 @@ def test_preparation_is_the_same_in_pandas(tmp_path: Path) -> None:
     assert all(0 <= found[case][0]["most_apart"] <= 1e-6 for case in ("plain", "tuned"))
     assert [line["ours"].get("growth_mib", 0) > 0 for line in found["full"]] == [False, True]
     assert found["scale"][0]["ours"]["rows"] == 10 * found["scale"][0]["theirs"]["rows"]
+
+
+def test_history_features_are_those_of_polars_and_pandas(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    done = run("history", "--quick", "--rounds", "1", "--cases", "polars", "pandas", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert {record["case"] for record in records.load(out)} == {"polars", "pandas"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from fraudlab.errors import UserError
 from fraudlab.features.contract import Features
-from fraudlab.features.handbook import MOST_AMOUNT, HandbookFeatures
+from fraudlab.features.handbook import MOST_AMOUNT
 from fraudlab.schema import Column, TableSchema
 
 _ROLES = ("id", "time", "card", "amount", "categorical", "numeric")
@@ -70,9 +70,7 @@ def raw_columns(schema: TableSchema, features: Features) -> list[Column]:
 
 def computed(features: Features) -> list[str]:
     """Features that a record may carry already computed, as its past alone would tell them."""
-    if not isinstance(features, HandbookFeatures):
-        return []
-    return [name for name in features.numeric if name not in features.needs]
+    return [name for name in getattr(features, "computed", ()) if name in features.numeric]
 
 
 def inputs(schema: TableSchema, features: Features) -> list[str]:

@@ -37,6 +37,7 @@ from fraudlab.config.features import (
     EncoderConfig,
     FeaturesConfig,
     HandbookFeaturesConfig,
+    HistoryFeaturesConfig,
     IEEECISFeaturesConfig,
 )
 from fraudlab.config.history import HistoryConfig, LabelsConfig
@@ -87,6 +88,7 @@ __all__ = [
     "HandbookFeaturesConfig",
     "HandbookScaledConfig",
     "HistoryConfig",
+    "HistoryFeaturesConfig",
     "IEEECISConfig",
     "IEEECISFeaturesConfig",
     "IEEECISSimulatedConfig",

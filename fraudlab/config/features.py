@@ -1,9 +1,10 @@
 """``features=<name>``: which columns a model sees."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from fraudlab.config.checks import MISSING, at_least, one_of
+from fraudlab.config import aggregates
+from fraudlab.config.checks import MISSING, at_least, one_of, within
 from fraudlab.errors import UserError
 
 
@@ -67,8 +68,39 @@ class IEEECISFeaturesConfig(FeaturesConfig):
         one_of("features.v_columns", self.v_columns, ("published", "all"))
 
 
+@dataclass
+class HistoryFeaturesConfig(FeaturesConfig):
+    """``features=history``: the table's own columns, and aggregates of the past of every key.
+
+    ``keys`` and ``of`` are not typed as dictionaries: Hydra takes no new name in one on the command line.
+    """
+
+    reads_labels: ClassVar[bool] = True
+    name: str = "history"
+    keys: Any = None  # of lists of columns, e.g. {card: [card_id]}; null: proposed by the columns' roles
+    windows: list[str] = field(default_factory=lambda: ["1d", "7d", "30d"])  # 30m, 1h, 7d, 2w, all
+    of: Any = None  # e.g. {count: [], amount: [mean, std], label: [rate]}
+    decimals: int = 4  # numbers are rounded to so many, so that sums are exact
+    prior: float = 20.0  # rows that the share of frauds in all rows weighs in a label's rate
+    leave_out: list[str] = field(default_factory=list)  # columns no model gets; python -m fraudlab.select finds some
+
+    def __post_init__(self) -> None:
+        within("features.decimals", self.decimals, 0, 9)
+        at_least("features.prior", self.prior, 0)
+        for window in self.windows:
+            aggregates.length(window)
+        for key, value in (("keys", self.keys), ("of", self.of)):
+            if not (value is None or (isinstance(value, dict) and all(isinstance(v, list) for v in value.values()))):
+                raise UserError(f"features.{key}={value} must be lists by name, features.{key}={{name: [...]}}")
+        if bool(self.keys) != bool(self.of):
+            raise UserError(
+                "features.keys and features.of belong together: give both, or neither to have them proposed"
+            )
+
+
 OPTIONS: dict[str, type] = {
     "handbook": HandbookFeaturesConfig,
     "columns": ColumnsFeaturesConfig,
     "ieee_cis": IEEECISFeaturesConfig,
+    "history": HistoryFeaturesConfig,
 }

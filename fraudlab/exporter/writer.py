@@ -194,6 +194,7 @@ def _write_input(trained: _Trained, folder: Path) -> list[dict[str, Any]]:
     records = records_of(table, trained.golden_rows, names, as_read)
     trained.encoder.save(folder)
     settings = settings_of(trained.config.features, trained.config.label_delay_days)
+    settings = getattr(features, "settings", settings)  # with what was proposed, which a later version may do otherwise
     schema = contract(table.schema, features, records, trained.never_missing, trained.least_known)
     write_json(folder / "schema.json", schema)
     write_json(folder / "features.json", {"settings": settings, "schema": table.schema.to_dict()})

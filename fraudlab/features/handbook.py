@@ -62,6 +62,7 @@ class HandbookFeatures:
 
     Attributes:
         numeric: names of the features, the book's own where they are the book's.
+        computed: those that a record may carry already computed.
     """
 
     needs = ("TX_DATETIME", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT", "TX_FRAUD")
@@ -73,6 +74,7 @@ class HandbookFeatures:
         self.label_time = label_time
         self.version = 3 if label_time is None else 4
         self.numeric = BOOK + EXTENDED if extended else BOOK
+        self.computed = tuple(name for name in self.numeric if name not in self.needs)
 
     def apply(self, frame: "pl.LazyFrame") -> "pl.LazyFrame":
         """Append the features, float64, to a frame of transactions sorted by time, then id; row order stays.
@@ -113,8 +115,7 @@ class HandbookFeatures:
 
     def parts(self, frame: "pl.LazyFrame") -> "Iterator[pl.DataFrame]":
         """The features that the frame has not."""
-        added = [name for name in self.numeric if name not in self.needs]
-        yield self.apply(frame).select(added).collect()
+        yield self.apply(frame).select(self.computed).collect()
 
     def of_past(self, amount: float, customer: Past, terminal: Past) -> dict[str, float]:
         """The features of the present transaction, as :meth:`apply` gives them, from what went before it.

@@ -1,0 +1,33 @@
+"""Names of the aggregates of ``features=history``, and how its windows are written."""
+
+import re
+
+from fraudlab.errors import UserError
+
+NUMBER = ("sum", "mean", "std", "min", "max", "last", "ratio_to_mean", "genuine_mean", "ratio_to_genuine_mean")
+TIME = ("since_last", "since_first")
+CLOCK = ("hour", "weekday", "night")
+CATEGORY = ("nunique", "is_new", "share")
+LABEL = ("rate", "count", "known", "since_first", "since_last", "run_length", "run_age", "run_ended")
+OF_LABELS = ("genuine_mean", "ratio_to_genuine_mean")
+"""Aggregates of a number that rest on labels."""
+ONCE = ("last", "is_new", *TIME, "run_length", "run_age", "run_ended")
+"""Aggregates that are not taken by window: they look back over the longest one."""
+ROLES = {"count": (), "time": (*TIME, *CLOCK), "label": LABEL}
+"""What may stand under ``features.of`` besides columns: for each, its aggregates."""
+
+ALL = "all"
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def length(window: str) -> int | None:
+    """Length of a window in microseconds; None for ``all``.
+
+    Raises:
+        UserError: it is not written as ``30m``, ``1h``, ``7d``, ``2w`` or ``all``.
+    """
+    if window == ALL:
+        return None
+    if (found := re.fullmatch(r"([1-9][0-9]{0,5})([smhdw])", window)) is None:
+        raise UserError(f"features.windows: {window} is no window; write it as 30m, 1h, 7d, 2w or all")
+    return int(found[1]) * _SECONDS[found[2]] * 1_000_000

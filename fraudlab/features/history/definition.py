@@ -1,0 +1,213 @@
+"""What ``features=history`` is to compute: its settings, held against the columns of a table."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fraudlab.config.aggregates import ALL, CATEGORY, CLOCK, NUMBER, OF_LABELS, ONCE, ROLES, length
+from fraudlab.errors import UserError
+from fraudlab.schema import Column, TableSchema
+
+_OPERATORS = ("<=", ">=", "==", "!=", "<", ">")
+_WHERE = re.compile(rf"\s*(\S+)\s*({'|'.join(_OPERATORS)})\s*([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)\s*")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Rows of the past that count: those whose number in ``column`` compares so with ``limit``."""
+
+    column: str
+    operator: str
+    limit: float
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """One feature.
+
+    Attributes:
+        name: of the feature.
+        key: whose past; empty: of the row alone.
+        of: ``count``, ``time``, ``label`` or a column's name.
+        what: the aggregate, ``count`` for the number of rows.
+        window: its length in microseconds; None: all the past.
+        where: rows that count; None: all.
+    """
+
+    name: str
+    key: str
+    of: str
+    what: str
+    window: int | None
+    where: Condition | None = None
+
+    @property
+    def of_labels(self) -> bool:
+        """Whether it rests on labels of earlier rows."""
+        return self.of == "label" or self.what in OF_LABELS
+
+
+@dataclass(frozen=True)
+class Definition:
+    """The features, and what they are made of.
+
+    Attributes:
+        keys: columns of each key, by the key's name.
+        aggregates: the features in order.
+        numbers: columns whose numbers are aggregated.
+        categories: columns whose values are told apart.
+        time: the column of the time.
+        decimals: numbers are rounded to so many, so that sums are exact.
+        prior: weight of the share of frauds among all rows in a rate of frauds, in rows.
+        delay: age at which a label is known, in microseconds.
+    """
+
+    keys: Mapping[str, tuple[str, ...]]
+    aggregates: tuple[Aggregate, ...]
+    numbers: tuple[str, ...]
+    categories: tuple[str, ...]
+    time: str
+    decimals: int
+    prior: float
+    delay: int
+
+    @property
+    def reads_labels(self) -> bool:
+        return any(aggregate.of_labels for aggregate in self.aggregates)
+
+    @property
+    def reach(self) -> int | None:
+        """How far back features look, in microseconds; None: without limit."""
+        windows = [aggregate.window for aggregate in self.aggregates if aggregate.key]
+        longest = None if None in windows else max((w for w in windows if w is not None), default=0)
+        return None if longest is None else longest + self.delay * self.reads_labels
+
+    def of(self, key: str) -> tuple[Aggregate, ...]:
+        """The features of one key; of the row alone for an empty name."""
+        return tuple(aggregate for aggregate in self.aggregates if aggregate.key == key)
+
+
+def define(settings: Mapping[str, Any], schema: TableSchema) -> Definition:
+    """The definition that settings stand for: ``keys windows of decimals prior delay_days``.
+
+    Raises:
+        UserError: a key, column, window or aggregate does not exist, or labels are asked for without a delay.
+    """
+    if schema.time is None:
+        raise UserError(f"features=history needs the time of each row, and data={schema.name} has none: data.time=…")
+    keys = {name: tuple(columns) for name, columns in settings["keys"].items()}
+    for name, columns in keys.items():
+        if not columns:
+            raise UserError(f"features.keys.{name} names no column; write features.keys={{{name}: [column]}}")
+        for column in columns:
+            _column(schema, column, f"features.keys.{name}")
+    aggregates: list[Aggregate] = []
+    for of, items in settings["of"].items():
+        for item in items or (["count"] if of == "count" else []):
+            aggregates += _aggregates(settings, keys, of, item)
+    if not aggregates:
+        raise UserError("features.of names no aggregate; write e.g. features.of={count: [], amount: [mean]}")
+    names = [aggregate.name for aggregate in aggregates]
+    if twice := sorted({name for name in names if names.count(name) > 1} | {*names}.intersection(_names(schema))):
+        raise UserError(f"features.of gives {', '.join(twice)} twice, or as a column of the table; name another")
+    aggregates = [_resolved(aggregate, schema) for aggregate in aggregates]
+    if any(aggregate.of_labels for aggregate in aggregates) and not (settings["delay_days"] or schema.label_time):
+        label = next(aggregate for aggregate in aggregates if aggregate.of_labels)
+        raise UserError(
+            f"{label.name} rests on labels, and they are known at once: say after how many days a label is known, "
+            "label_delay_days=7, or name the column that has the moment, data.label_time=…"
+        )
+    if any(a.what in CLOCK for a in aggregates) and _column(schema, schema.time, "data.time").type != "datetime":
+        raise UserError(f"features.of.time: {schema.time} counts seconds from no known day, so it has no hour")
+    numbers = [a.of for a in aggregates if a.what in NUMBER and a.of not in ROLES]
+    numbers += [a.where.column for a in aggregates if a.where is not None]
+    for name in numbers:
+        if _column(schema, name, "features.of").type not in ("integer", "number", "boolean"):
+            raise UserError(f"features.of.{name}: {name} holds no numbers; of it there are {', '.join(CATEGORY)}")
+    return Definition(
+        keys,
+        tuple(aggregates),
+        tuple(dict.fromkeys(numbers)),
+        tuple(dict.fromkeys(a.of for a in aggregates if a.what in CATEGORY)),
+        schema.time,
+        settings["decimals"],
+        settings["prior"],
+        settings["delay_days"] * 86_400_000_000,
+    )
+
+
+def _aggregates(settings: Mapping[str, Any], keys: Mapping[str, Sequence[str]], of: str, item: Any) -> list[Aggregate]:
+    """What one entry under ``features.of`` stands for: an aggregate of each key and window."""
+    where = f"features.of.{of}"
+    entry = {"aggregate": item} if isinstance(item, str) else dict(item)
+    if wrong := sorted(entry.keys() - {"aggregate", "windows", "where", "keys", "name"}):
+        raise UserError(f"{where}: {wrong[0]} is unknown; an entry has aggregate, windows, where, keys and name")
+    what = entry.get("aggregate", "count")
+    known = ("count",) if of == "count" else ROLES.get(of, (*NUMBER, *CATEGORY))
+    if what not in known:
+        raise UserError(f"{where}: there is no aggregate {what}{_near(what, known)}; there are {', '.join(known)}")
+    if what in CLOCK:
+        return [Aggregate(f"time_{what}", "", of, what, None)]
+    chosen = entry.get("keys", list(keys))
+    if not chosen:
+        raise UserError("features.keys names no key: whose past is meant? Write e.g. features.keys={card: [card_id]}")
+    for key in chosen:
+        if key not in keys:
+            raise UserError(f"{where}: there is no key {key}{_near(key, keys)}; features.keys has {', '.join(keys)}")
+    windows = [str(window) for window in entry.get("windows", settings["windows"])]
+    if not windows:
+        raise UserError("features.windows is empty; write e.g. features.windows=[1d,7d,30d]")
+    lengths = {window: length(window) for window in windows}
+    if len(set(lengths.values())) < len(windows):
+        raise UserError(f"features.windows names a window twice: {', '.join(windows)}")
+    condition = None if entry.get("where") is None else _condition(where, entry["where"])
+    title = entry.get("name", f"{what}_where" if condition else what)
+    parts = [title] if of == "count" else [of, title]
+    if what in ONCE:
+        longest = ALL if ALL in lengths else max(lengths, key=lambda window: lengths[window] or 0)
+        return [Aggregate("_".join([key, *parts]), key, of, what, lengths[longest], condition) for key in chosen]
+    return [
+        Aggregate("_".join([key, *parts, window]), key, of, what, lengths[window], condition)
+        for key in chosen
+        for window in windows
+    ]
+
+
+def _condition(where: str, text: str) -> Condition:
+    if (found := _WHERE.fullmatch(str(text))) is None:
+        raise UserError(f"{where}: where: {text} cannot be read; write it as 'amount < 220', with {_OPERATORS}")
+    return Condition(found[1], found[2], float(found[3]))
+
+
+def _resolved(aggregate: Aggregate, schema: TableSchema) -> Aggregate:
+    """The aggregate with the amount's column where it says ``amount``."""
+
+    def column(name: str) -> str:
+        name = schema.amount if name == "amount" and schema.amount and name not in _names(schema) else name
+        return _column(schema, name, "features.of").name
+
+    of = aggregate.of if aggregate.of in ROLES else column(aggregate.of)
+    where = aggregate.where
+    if where is not None:
+        where = Condition(column(where.column), where.operator, where.limit)
+    return Aggregate(aggregate.name, aggregate.key, of, aggregate.what, aggregate.window, where)
+
+
+def _column(schema: TableSchema, name: str, where: str) -> Column:
+    for column in schema.columns:
+        if column.name == name:
+            if column.role in ("label", "label_time"):
+                raise UserError(f"{where}: {name} is the label; aggregates of it stand under features.of.label")
+            return column
+    raise UserError(f"{where} names {name}, which data={schema.name} has not{_near(name, _names(schema))}")
+
+
+def _names(schema: TableSchema) -> list[str]:
+    return [column.name for column in schema.columns]
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""

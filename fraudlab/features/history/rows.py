@@ -1,0 +1,233 @@
+"""Rows of a table, and one row with its past, in the numbers that aggregates are made of."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudlab.errors import UserError
+from fraudlab.features.categories import word
+from fraudlab.features.history.aggregates import DAY, MISSING, Rows
+from fraudlab.features.history.definition import Definition
+from fraudlab.features.history.streams import Integers
+from fraudlab.features.numbers import as_number, as_numbers
+
+if TYPE_CHECKING:  # a record is read without it
+    import polars as pl
+
+_MOST = 2**53  # beyond it a float does not hold every integer
+_SEPARATOR = "\x1f"
+_START = datetime(1970, 1, 1)
+
+
+class Event(NamedTuple):
+    """One row as a history keeps it.
+
+    Attributes:
+        time: microseconds.
+        keys: the text form of each key; None where one of its columns is missing.
+        numbers: of each column of numbers, in units of 10^-decimals; ``MISSING``.
+        categories: the text form of each category; None: missing.
+    """
+
+    time: int
+    keys: tuple[str | None, ...]
+    numbers: tuple[int, ...]
+    categories: tuple[str | None, ...]
+
+
+Earlier = Iterable[tuple[Any, ...]]
+"""Rows of one key before the present one, by time, then id: ``(time, known, fraud, *numbers, *categories)`` each.
+
+``known`` says in microseconds when the label is known, not before ``time``; ``fraud`` is 0 or 1."""
+
+
+def event(definition: Definition, record: Mapping[str, Any], zone: str | None = None) -> Event:
+    """A record as an event.
+
+    Args:
+        definition: of the features.
+        record: a row's columns; the time is a ``datetime``, ISO 8601 text or a number of seconds.
+        zone: of times without one, where the table's times are in UTC.
+
+    Raises:
+        UserError: the time is missing or none, or a number is none; the message begins with the column.
+    """
+    return Event(
+        moment(definition.time, record.get(definition.time), zone),
+        tuple(_key(record, columns) for columns in definition.keys.values()),
+        tuple(_unit(name, record.get(name), definition.decimals) for name in definition.numbers),
+        tuple(word(record.get(name)) for name in definition.categories),
+    )
+
+
+def moment(name: str, value: Any, zone: str | None = None) -> int:
+    """Microseconds of one value of the time, as :func:`moments` has those of a column."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return round(value * 1_000_000)
+    try:
+        given = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if type(given) is date:
+            given = datetime(given.year, given.month, given.day)
+        if given.tzinfo is None and zone is not None:
+            given = given.replace(tzinfo=ZoneInfo(zone))
+        naive = given if given.tzinfo is None else given.astimezone(UTC).replace(tzinfo=None)
+        return (naive - _START) // timedelta(microseconds=1)
+    except (ValueError, TypeError, AttributeError):
+        says = "a date and time, 2018-07-25T14:30:00, or a number of seconds"
+        raise UserError(f"{name} is {value!r}; give {says}") from None
+
+
+def _key(record: Mapping[str, Any], columns: Sequence[str]) -> str | None:
+    words = [word(record.get(name)) for name in columns]
+    return None if None in words else _SEPARATOR.join(map(str, words))
+
+
+def _unit(name: str, value: Any, decimals: int) -> int:
+    number = as_number(name, value)
+    if not math.isfinite(number):
+        return MISSING
+    whole = float(np.rint(number * 10.0**decimals))
+    if abs(whole) > _MOST:
+        raise _beyond(name, number, decimals)
+    return int(whole)
+
+
+def _beyond(name: str, number: float, decimals: int) -> UserError:
+    most = _MOST / 10.0**decimals
+    return UserError(
+        f"{name} is {number:g}, beyond the {most:.3g} that sums with features.decimals={decimals} hold; "
+        "lower features.decimals"
+    )
+
+
+def one_row(definition: Definition, present: Event, earlier: Earlier, known: tuple[int, int]) -> Rows:
+    """The present row behind the earlier rows of one of its keys; the key's group is 0 in all rows.
+
+    Args:
+        definition: of the features.
+        present: the row whose features are asked for.
+        earlier: the rows before it; those that no window reaches may lack.
+        known: number of rows of any key whose label was known when the day of ``present`` began, and of frauds.
+    """
+    last = (present.time, present.time + definition.delay, 0, *present.numbers, *present.categories)
+    time, known_at, fraud, *others = zip(*earlier, last, strict=True)
+    split = len(definition.numbers)
+    count, frauds = known
+    return Rows(
+        np.array(time, np.int64),
+        np.array([len(time) - 1]),
+        {name: np.array(values, np.int64) for name, values in zip(definition.numbers, others[:split], strict=True)},
+        {name: _codes(words) for name, words in zip(definition.categories, others[split:], strict=True)},
+        10.0**definition.decimals,
+        np.array(known_at, np.int64),
+        np.array(fraud, np.int64),
+        np.array([frauds / count if count else 0.0]),
+        definition.prior,
+    )
+
+
+def _codes(words: Sequence[str | None]) -> Integers:
+    known = {text: number for number, text in enumerate(dict.fromkeys(w for w in words if w is not None))}
+    return np.array([-1 if text is None else known[text] for text in words], np.int64)
+
+
+def moments(column: "pl.Series") -> Integers:
+    """``[N]`` microseconds of a column of dates, times or numbers of seconds; a missing one is 0."""
+    import polars as pl
+
+    if column.dtype.is_temporal():
+        return column.cast(pl.Datetime("us")).dt.epoch("us").fill_null(0).to_numpy()
+    if column.dtype.is_integer():
+        return column.cast(pl.Int64).fill_null(0).to_numpy() * 1_000_000
+    return np.rint(np.nan_to_num(as_numbers(column)) * 1_000_000).astype(np.int64)
+
+
+def table(
+    definition: Definition, frame: "pl.DataFrame", label: str, label_time: str | None
+) -> tuple[Rows, dict[str, Integers]]:
+    """All rows of a table in order of time, and the number of each row's key by the key's name.
+
+    Raises:
+        UserError: a time is missing or rows are not in its order, or numbers are too large for exact sums.
+    """
+    column = frame[definition.time]
+    if empty := column.null_count():
+        raise UserError(f"column {definition.time} has no value in {empty} rows; fill them or leave the rows out")
+    time = moments(column)
+    if len(time) and (np.diff(time) < 0).any():
+        raise UserError(f"rows are not sorted by {definition.time}")
+    known, fraud, share = time, np.zeros(0, np.int64), np.zeros(0)
+    if definition.reads_labels:
+        known, fraud = _labels(definition, time, frame[label], frame[label_time] if label_time else None)
+        share = _share(time, known, fraud)
+    rows = Rows(
+        time,
+        np.arange(len(time)),
+        {name: _units(frame[name], definition.decimals) for name in definition.numbers},
+        {name: _numbered(frame[name]) for name in definition.categories},
+        10.0**definition.decimals,
+        known,
+        fraud,
+        share,
+        definition.prior,
+    )
+    return rows, {name: _group(frame, columns) for name, columns in definition.keys.items()}
+
+
+def _labels(
+    definition: Definition, time: Integers, label: "pl.Series", label_time: "pl.Series | None"
+) -> tuple[Integers, Integers]:
+    known = time + definition.delay
+    if label_time is not None:
+        known = np.where(label_time.is_null().to_numpy(), known, np.maximum(moments(label_time), time))
+    return known, label.fill_null(0).to_numpy().astype(np.int64)
+
+
+def _share(time: Integers, known: Integers, fraud: Integers) -> NDArray[np.float64]:
+    """``[N]``: share of frauds among all rows whose label was known when the day of each row began."""
+    order = np.argsort(known, kind="stable")
+    count = np.searchsorted(known[order], time // DAY * DAY)
+    frauds = np.concatenate([[0], np.cumsum(fraud[order])])[count]
+    return np.divide(frauds, count, out=np.zeros(len(time)), where=count > 0)
+
+
+def _units(column: "pl.Series", decimals: int) -> Integers:
+    number = as_numbers(column)
+    known = np.isfinite(number)
+    scaled = np.rint(np.where(known, number, 0.0) * 10.0**decimals)
+    if len(scaled) and np.abs(scaled).max() > _MOST:
+        raise _beyond(f"column {column.name}", float(number[np.abs(scaled).argmax()]), decimals)
+    return np.where(known, scaled.astype(np.int64), MISSING)
+
+
+def _numbered(column: "pl.Series") -> Integers:
+    """``[N]``: a number from 0 for each value; -1: missing."""
+    import polars as pl
+
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+    if column.dtype == pl.Boolean:
+        column = column.cast(pl.Int8)
+    if column.dtype == pl.String:
+        return column.cast(pl.Categorical).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+    if column.dtype.is_integer() and len(column) > column.null_count():
+        least, most = int(column.min() or 0), int(column.max() or 0)  # type: ignore[arg-type]
+        if most - least < 2**31:
+            return (column.cast(pl.Int64) - least).fill_null(-1).to_numpy()
+    return column.rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1
+
+
+def _group(frame: "pl.DataFrame", columns: Sequence[str]) -> Integers:
+    group = _numbered(frame[columns[0]])
+    for name in columns[1:]:
+        value = _numbered(frame[name])
+        both = group * (int(value.max(initial=0)) + 1) + value
+        known = (group >= 0) & (value >= 0)
+        values = np.unique(both[known])
+        group = np.where(known, np.searchsorted(values, both), -1)
+    return group

@@ -1,0 +1,182 @@
+"""Which earlier rows each row sees: all rows in their order, or labels in the order in which they became known.
+
+Positions and windows are counted in integers, and the same code serves all rows of a table and one row with its past.
+"""
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Stream:
+    """Events in the order in which they become visible, and how many of them each asked row sees: always a prefix.
+
+    Args:
+        row: ``[M]``, the rows that the events are of.
+        moment: ``[M]`` microseconds, not falling: when they become visible.
+        time: ``[N]`` microseconds, not falling, of all rows.
+        asked: ``[Q]`` rows, rising.
+
+    An event is seen by rows that stand after its own, at its moment or later. A window of length w holds the events
+    whose moments lie in (t - w, t] where t is the asked row's time.
+    """
+
+    def __init__(self, row: Integers, moment: Integers, time: Integers, asked: Integers) -> None:
+        self.row = row
+        self._moment = moment
+        self._now = time[asked]
+        self._starts: dict[int | None, Integers] = {None: np.zeros(len(asked), np.int64)}
+        if len(row) == len(time) and row is asked:  # every row, in order
+            self.stop: Integers = asked
+            return
+        first = np.maximum(row + 1, np.searchsorted(time, moment))  # the first row that sees the event
+        self.stop = np.searchsorted(first, asked, side="right")
+
+    def start(self, window: int | None) -> Integers:
+        """``[Q]``: number of events that lie before the window."""
+        if window not in self._starts:
+            self._starts[window] = np.searchsorted(self._moment, self._now - (window or 0), side="right")
+        return self._starts[window]
+
+    def only(self, kept: NDArray[np.bool_], time: Integers, asked: Integers) -> "Stream":
+        """The events of the rows that are ``kept``, ``[N]``."""
+        chosen = kept[self.row]
+        return Stream(self.row[chosen], self._moment[chosen], time, asked)
+
+    @staticmethod
+    def of_rows(time: Integers, asked: Integers) -> "Stream":
+        """Every row, at its time."""
+        row = np.arange(len(time))
+        return Stream(asked if len(asked) == len(time) else row, time, time, asked)
+
+    @staticmethod
+    def of_labels(known: Integers, time: Integers, asked: Integers) -> "Stream":
+        """Every row's label, when it is ``known``, ``[N]``; labels of one moment in order of rows."""
+        row = np.argsort(known, kind="stable")
+        return Stream(row, known[row], time, asked)
+
+
+class Past:
+    """What each asked row sees of the events with the same key.
+
+    Args:
+        stream: of all keys.
+        group: ``[N]``, number of each row's key from 0; -1 where it has none.
+        asked: ``[Q]`` rows, rising.
+
+    Attributes:
+        row: ``[M]`` rows of the events, key by key in the order of the stream.
+        place: ``[P]`` positions in ``asked`` of the rows that have a key, in the same order.
+        stop: ``[P]``: one past the position of the last event that each of them sees.
+    """
+
+    def __init__(self, stream: Stream, group: Integers, asked: Integers) -> None:
+        self._stream = stream
+        order = sorted_by(group[stream.row])
+        self.row = stream.row[order]
+        own = group[asked]
+        self.place = sorted_by(own)
+        self._count = len(asked)
+        self._span = len(stream.row) + 1
+        self._event = group[self.row] * self._span + order
+        self._own = own[self.place] * self._span
+        self._plain = stream.row is asked
+        self.stop = np.arange(len(self.place)) if self._plain else self._position(stream.stop)
+
+    def first(self, window: int | None) -> Integers:
+        """``[P]``: position of the first event in the window, ``stop`` where there is none."""
+        return np.minimum(self._position(self._stream.start(window)), self.stop)
+
+    def at_stop(self, total: Integers) -> Integers:
+        """``[P]`` of ``total`` ``[M + 1]``, at ``stop``."""
+        return total[:-1] if self._plain else total[self.stop]
+
+    def by_row(self, value: Floats) -> Floats:
+        """``[Q]`` of ``value`` ``[P]``; NaN for rows without a key."""
+        made = np.full(self._count, np.nan) if len(self.place) < self._count else np.empty(self._count)
+        made[self.place] = value
+        return made
+
+    @cached_property
+    def fresh(self) -> NDArray[np.bool_]:
+        """``[M]``: whether a key begins at the event."""
+        group = self._event // self._span
+        return np.diff(group, prepend=-1) != 0
+
+    @cached_property
+    def most(self) -> int:
+        """Events of the key that has most."""
+        return int(np.diff(np.flatnonzero(self.fresh), append=len(self.row)).max(initial=0))
+
+    def _position(self, bound: Integers) -> Integers:
+        return np.searchsorted(self._event, self._own + bound[self.place])
+
+
+def sorted_by(group: Integers) -> Integers:
+    """Positions by group, then position; without those of group -1. Radix sort: NumPy has it for 16 bits."""
+    low = (group & 0xFFFF).astype(np.uint16)
+    order = np.argsort(low, kind="stable")
+    if len(group) and int(group.max()) >= 0xFFFF:
+        order = order[np.argsort((group[order] >> 16).astype(np.int16), kind="stable")]
+        return order[np.searchsorted(group[order], 0) :]
+    missing = int((group == -1).sum())
+    return order[: len(order) - missing] if missing else order
+
+
+def cumulated(value: Integers) -> Integers:
+    """``[M + 1]``: sum of ``value`` over the positions before each one."""
+    total = np.zeros(len(value) + 1, np.int64)
+    np.cumsum(value, out=total[1:])
+    return total
+
+
+def extremes(value: Integers, first: Integers, stop: Integers) -> Integers:
+    """``[P]``: largest ``value`` at the positions from ``first`` to before ``stop``; the windows are not empty.
+
+    The largest of every stretch of 1, 2, 4, … values is made in turn; two such stretches cover a window.
+    """
+    if len(first) == 1:
+        return value[int(first[0]) : int(stop[0])].max(keepdims=True)
+    power = np.frexp((stop - first).astype(np.float64))[1] - 1
+    found = np.empty(len(first), np.int64)
+    by_power = np.argsort(power.astype(np.int8), kind="stable")
+    ends = np.searchsorted(power[by_power], np.arange(int(power.max(initial=-1)) + 2))
+    most = value
+    for level in range(len(ends) - 1):
+        if level:
+            half = 1 << (level - 1)
+            most = np.maximum(most[:-half], most[half:])
+        some = by_power[ends[level] : ends[level + 1]]
+        found[some] = np.maximum(most[first[some]], most[stop[some] - (1 << level)])
+    return found
+
+
+def different(value: Integers, fresh: NDArray[np.bool_], first: Integers, stop: Integers) -> Integers:
+    """``[P]``: number of different values, without -1, at the positions from ``first`` to before ``stop``.
+
+    A value counts where it stood last in the window: from the asked row that sees it first, until the window or the
+    next such value of the key leaves it behind. That holds as bounds never fall from one asked row to the next.
+
+    Args:
+        value: ``[M]``, numbered from 0 in the whole table; -1: missing.
+        fresh: ``[M]``, where keys begin.
+        first: ``[P]``, not falling.
+        stop: ``[P]``, not falling.
+    """
+    events = np.arange(len(value))
+    enters = np.searchsorted(stop, events, side="right")
+    leaves = np.searchsorted(first, events, side="right")
+    group = np.cumsum(fresh, dtype=np.int64)
+    order = sorted_by(value)
+    order = order[sorted_by(group[order])]
+    following = (np.diff(value[order]) == 0) & (np.diff(group[order]) == 0)
+    later = np.full(len(value), len(first))
+    later[order[:-1][following]] = enters[order[1:][following]]
+    leaves = np.maximum(np.minimum(leaves, later), enters)
+    kept = value >= 0
+    change = np.bincount(enters[kept], minlength=len(first) + 1) - np.bincount(leaves[kept], minlength=len(first) + 1)
+    return np.cumsum(change)[: len(first)]

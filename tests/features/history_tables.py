@@ -1,0 +1,192 @@
+"""Random tables for the history features, and what their aggregates are, one row at a time in plain Python."""
+
+import math
+import statistics
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from fraudlab.features.history import HistoryFeatures
+from fraudlab.schema import Column, TableSchema
+
+START = datetime(2024, 1, 1)
+WINDOWS = {"6h": timedelta(hours=6), "7d": timedelta(days=7), "all": timedelta(days=10**5)}
+OF: dict[str, Any] = {
+    "count": [],
+    "amount": ["sum", "mean", "std", "min", "max", "last", "ratio_to_mean", "genuine_mean", "ratio_to_genuine_mean"],
+    "time": ["since_last", "since_first", "hour", "weekday", "night"],
+    "country": ["nunique", "is_new", "share"],
+    "label": ["rate", "count", "known", "since_first", "since_last", "run_length", "run_age", "run_ended"],
+}
+LIMITED: dict[str, Any] = {
+    **OF,
+    "count": [{"where": "amount > 40"}],
+    "label": [*OF["label"], {"aggregate": "rate", "where": "amount < 50", "windows": ["7d"], "keys": ["card"]}],
+}
+
+
+def schema(label_time: bool) -> TableSchema:
+    columns = [
+        Column("row", "integer", "id"),
+        Column("when", "datetime", "time"),
+        Column("card_id", "string", "card", nullable=True),
+        Column("shop", "integer", "terminal"),
+        Column("amount", "number", "amount", nullable=True),
+        Column("country", "string", "categorical", nullable=True),
+        Column("fraud", "integer", "label"),
+    ]
+    return TableSchema("t", (*columns, Column("told", "datetime", "label_time")) if label_time else tuple(columns))
+
+
+def made(of: dict[str, Any], delay_days: int, label_time: bool) -> HistoryFeatures:
+    settings = {
+        "keys": {"card": ["card_id"], "pair": ["card_id", "shop"]},
+        "windows": list(WINDOWS),
+        "of": of,
+        "decimals": 2,
+        "prior": 5.0,
+        "delay_days": delay_days,
+    }
+    return HistoryFeatures(settings, schema(label_time))
+
+
+def table(rows: int, seed: int, days: int = 12) -> pl.DataFrame:
+    """Few keys and few instants, so that windows fill and rows tie; values are missing here and there."""
+    draw = np.random.default_rng(seed)
+    hour = np.sort(draw.integers(0, days * 4, rows)) * 6
+    told = hour + np.where(draw.random(rows) < 0.3, 0, draw.integers(-2, 40, rows) * 6)
+    amount = np.round(draw.gamma(2.0, 30.0, rows), 2)
+    gone = draw.random((4, rows)) < 0.1
+    return pl.DataFrame(
+        {
+            "row": np.arange(rows),
+            "when": [START + timedelta(hours=int(h)) for h in hour],
+            "card_id": [None if g else f"c{c}" for c, g in zip(draw.integers(0, 3, rows), gone[0], strict=True)],
+            "shop": draw.integers(0, 2, rows),
+            "amount": [None if g else float(a) for a, g in zip(amount, gone[1], strict=True)],
+            "country": [None if g else f"k{c}" for c, g in zip(draw.integers(0, 4, rows), gone[2], strict=True)],
+            "fraud": (draw.random(rows) < 0.4).astype(np.int8),
+            "told": [None if g else START + timedelta(hours=int(h)) for h, g in zip(told, gone[3], strict=True)],
+        },
+        schema_overrides={"told": pl.Datetime("us"), "card_id": pl.String, "country": pl.String, "amount": pl.Float64},
+    )
+
+
+def known_at(row: dict[str, Any], delay_days: int, label_time: bool) -> datetime:
+    late: datetime = row["when"] + timedelta(days=delay_days)
+    return max(row["told"], row["when"]) if label_time and row["told"] is not None else late
+
+
+def from_its_past(features: HistoryFeatures, frame: pl.DataFrame, present: int, label_time: bool) -> dict[str, Any]:
+    """The row's features by ``of_past``, which gets the rows before it of each of its keys."""
+    rows = frame.to_dicts()
+    delay = features.definition.delay // 86_400_000_000
+    events = [features.event(row) for row in rows]
+    us = [(known_at(row, delay, label_time) - datetime(1970, 1, 1)) // timedelta(microseconds=1) for row in rows]
+    names = list(features.definition.keys)
+
+    def past(name: str, text: str) -> list[tuple[Any, ...]]:
+        own = (i for i in range(present) if events[i].keys[names.index(name)] == text)
+        return [(events[i].time, us[i], rows[i]["fraud"], *events[i].numbers, *events[i].categories) for i in own]
+
+    day = events[present].time // 86_400_000_000 * 86_400_000_000
+    known = [rows[i]["fraud"] for i in range(len(rows)) if us[i] < day]
+    return features.of_past(events[present], past, (len(known), sum(known)))
+
+
+def by_hand(frame: pl.DataFrame, present: int, delay: int, label_time: bool, limited: bool) -> dict[str, Any]:
+    """The definitions; the names are those of :data:`OF` or :data:`LIMITED`."""
+    rows = frame.to_dicts()
+    for row in rows:
+        row["known"] = known_at(row, delay, label_time)
+    me = rows[present]
+    now = me["when"]
+    found = {"time_hour": now.hour, "time_weekday": now.weekday(), "time_night": float(now.hour <= 6)}
+    today = [row["fraud"] for row in rows if row["known"] < datetime(now.year, now.month, now.day)]
+    prior = statistics.fmean(today) if today else 0.0
+
+    def rate(labels: list[dict[str, Any]]) -> float:
+        return (sum(row["fraud"] for row in labels) + 5 * prior) / (len(labels) + 5)
+
+    def days(row: dict[str, Any]) -> float:
+        return float((now - row["when"]) / timedelta(days=1))
+
+    for key, columns in {"card": ["card_id"], "pair": ["card_id", "shop"]}.items():
+        names = [name for name in _names(limited) if name.startswith(key)]
+        if any(me[column] is None for column in columns):
+            found |= dict.fromkeys(names)
+            continue
+        own = [row for row in rows[:present] if all(row[column] == me[column] for column in columns)]
+        told = sorted((row for row in own if row["known"] <= now), key=lambda row: row["known"])
+        frauds = [row for row in told if row["fraud"]]
+        run, ended = _run(told)
+        same = [row for row in own if row["country"] == me["country"]]
+        amounts = [row["amount"] for row in own]
+        found |= {
+            f"{key}_amount_last": amounts[-1] if own else None,
+            f"{key}_time_since_last": days(own[-1]) if own else None,
+            f"{key}_time_since_first": days(own[0]) if own else None,
+            f"{key}_country_is_new": None if me["country"] is None else float(not same),
+            f"{key}_label_since_first": days(frauds[0]) if frauds else None,
+            f"{key}_label_since_last": days(frauds[-1]) if frauds else None,
+            f"{key}_label_run_length": len(run) or None,
+            f"{key}_label_run_age": days(run[0]) if run else None,
+            f"{key}_label_run_ended": float(ended) if run else None,
+        }
+        for window, length in WINDOWS.items():
+            inside = [row for row in own if row["when"] > now - length]
+            labels = [row for row in told if row["known"] > now - length]
+            a = [row["amount"] for row in inside if row["amount"] is not None]
+            genuine = [row["amount"] for row in labels if row["amount"] is not None and not row["fraud"]]
+            mean = statistics.fmean(a) if a else None
+            fair = statistics.fmean(genuine) if genuine else None
+            alike = [row for row in inside if row["country"] == me["country"]]
+            found |= {
+                f"{key}_amount_sum_{window}": sum(a),
+                f"{key}_amount_mean_{window}": mean,
+                f"{key}_amount_std_{window}": statistics.stdev(a) if len(a) > 1 else None,
+                f"{key}_amount_min_{window}": min(a, default=None),
+                f"{key}_amount_max_{window}": max(a, default=None),
+                f"{key}_amount_ratio_to_mean_{window}": _ratio(me["amount"], mean),
+                f"{key}_amount_genuine_mean_{window}": fair,
+                f"{key}_amount_ratio_to_genuine_mean_{window}": _ratio(me["amount"], fair),
+                f"{key}_country_nunique_{window}": len({row["country"] for row in inside} - {None}),
+                f"{key}_country_share_{window}": len(alike) / len(inside) if inside and me["country"] else None,
+                f"{key}_label_rate_{window}": rate(labels),
+                f"{key}_label_count_{window}": sum(row["fraud"] for row in labels),
+                f"{key}_label_known_{window}": len(labels),
+            }
+            if limited:
+                found[f"{key}_count_where_{window}"] = sum(value > 40 for value in a)
+                if (key, window) == ("card", "7d"):
+                    small = [row for row in labels if row["amount"] is not None and row["amount"] < 50]
+                    found["card_label_rate_where_7d"] = rate(small)
+            else:
+                found[f"{key}_count_{window}"] = len(inside)
+    return found
+
+
+def _run(told: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
+    """The last stretch of frauds, and whether a genuine row came after it."""
+    last = max((i for i, row in enumerate(told) if row["fraud"]), default=-1)
+    first = last
+    while first > 0 and told[first - 1]["fraud"]:
+        first -= 1
+    return told[first : last + 1] if last >= 0 else [], last < len(told) - 1
+
+
+def _ratio(amount: float | None, mean: float | None) -> float | None:
+    return None if amount is None or not mean else amount / mean
+
+
+def _names(limited: bool) -> tuple[str, ...]:
+    return made(LIMITED if limited else OF, 1, False).computed
+
+
+def same(found: dict[str, Any], expected: dict[str, Any]) -> bool:
+    return found.keys() == expected.keys() and all(
+        (a is None) == (b is None) and (a is None or math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-6))
+        for a, b in ((found[name], expected[name]) for name in found)
+    )

@@ -1,0 +1,159 @@
+"""History features: equal to their definitions, for a table as for one row with its past, and blind to the future."""
+
+from datetime import timedelta
+from typing import Any
+
+import hydra
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fraudlab.config import HistoryFeaturesConfig
+from fraudlab.config import typed as typed_config
+from fraudlab.errors import UserError
+from fraudlab.features.contract import with_features
+from fraudlab.features.history import HistoryFeatures
+from fraudlab.features.registry import make, settings_of
+from tests.features import history_tables as tables
+from tests.features.history_tables import LIMITED, OF, by_hand, from_its_past, made, schema, table
+
+CASES = {"seed": st.integers(0, 10**6), "delay": st.sampled_from([1, 3, 30]), "label_time": st.booleans()}
+
+
+def features_of(features: HistoryFeatures, frame: pl.DataFrame) -> list[dict[str, Any]]:
+    return with_features(features, frame.lazy()).select(features.computed).to_dicts()
+
+
+@settings(max_examples=25, deadline=None)
+@given(**CASES, limited=st.booleans())
+def test_a_table_a_row_with_its_past_and_the_definitions_agree(
+    seed: int, delay: int, label_time: bool, limited: bool
+) -> None:
+    features, frame = made(LIMITED if limited else OF, delay, label_time), table(40, seed)
+    for present, found in enumerate(features_of(features, frame)):
+        assert from_its_past(features, frame, present, label_time) == found  # bit for bit
+        assert tables.same(found, by_hand(frame, present, delay, label_time, limited))
+
+
+@settings(max_examples=30, deadline=None)
+@given(**CASES, present=st.integers(0, 79), extra=st.integers(0, 20))
+def test_neither_the_future_nor_an_unripe_label_moves_a_feature(
+    seed: int, delay: int, label_time: bool, present: int, extra: int
+) -> None:
+    """After ``present`` everything is another table, or nothing; labels not known by then are turned round."""
+    features, frame, other = made(OF, delay, label_time), table(80, seed), table(80 + extra, seed + 1)
+    expected = features_of(features, frame)[: present + 1]
+    now = frame["when"][present]
+    rows = frame[: present + 1].to_dicts()
+    for row in rows:
+        if tables.known_at(row, delay, label_time) > now or row["row"] == present:
+            row["fraud"] = 1 - row["fraud"]
+            row["told"] = None if row["told"] is None else max(row["told"], now + timedelta(days=1))
+    past = pl.DataFrame(rows, frame.schema)
+    assert features_of(features, past) == expected
+    changed = pl.concat([past, other.filter(pl.col("when") >= now)])
+    assert features_of(features, changed)[: present + 1] == expected
+
+
+def test_features_are_those_of_a_larger_number_of_keys() -> None:
+    """Keys beyond 16 bits are sorted otherwise."""
+    frame = table(3_000, 5)
+    many = frame.with_columns(card_id=pl.col("card_id") + (pl.col("row") * 97_001 % 70_000 % 900).cast(pl.String))
+    few = made(OF, 3, True)
+    numbered = many.with_columns(
+        card_id=pl.when(pl.col("card_id").is_not_null()).then(pl.col("card_id").hash() % 2_000_000_000)
+    )
+    assert features_of(few, numbered) == features_of(few, many)
+
+
+def test_columns_and_rows_without_a_past() -> None:
+    features = made(OF, 1, False)
+    assert features.categorical == ("country",)
+    assert features.numeric == ("amount", *features.computed)
+    assert features_of(features, table(0, 0)) == []
+    first = features_of(features, table(1, 1))[0]
+    assert (first["card_count_all"], first["card_amount_mean_all"], first["card_time_since_last"]) in (
+        (0.0, None, None),
+        (None, None, None),
+    )
+
+
+def config(**given: Any) -> dict[str, Any]:
+    return settings_of(HistoryFeaturesConfig(**given), given.pop("delay_days", 7))
+
+
+def test_a_definition_is_proposed_by_the_roles() -> None:
+    features = make(config(), schema(False))
+    assert isinstance(features, HistoryFeatures)
+    assert features.definition.keys == {"card": ("card_id",), "terminal": ("shop",)}
+    assert not any(a.window is None for a in features.definition.aggregates)  # what grows with the table drifts
+    assert {"card_count_7d", "terminal_label_rate_30d", "card_country_is_new"} <= set(features.computed)
+    assert make(features.settings, schema(False)).numeric == features.numeric  # as a bundle keeps it
+    without = make({**config(), "delay_days": 0}, schema(False))
+    assert not any("label" in name or "genuine" in name for name in without.numeric)
+    assert any("label" in name for name in make({**config(), "delay_days": 0}, schema(True)).numeric)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"windows": ["7 days"]}, "7 days is no window; write it as 30m, 1h, 7d, 2w or all"),
+        ({"windows": ["0d"]}, "0d is no window"),
+        ({"windows": ["7d", "1w"]}, "names a window twice"),
+        ({"windows": []}, "features.windows is empty"),
+        ({"keys": {"card": ["card"]}}, "features.keys.card names card, which data=t has not; did you mean card_id"),
+        ({"keys": {"card": []}}, "features.keys.card names no column"),
+        ({"keys": {"card": ["fraud"]}}, "fraud is the label"),
+        ({"of": {"amount": ["avg"]}}, "there is no aggregate avg; there are sum, mean"),
+        ({"of": {"label": ["rates"]}}, "there is no aggregate rates; did you mean rate"),
+        ({"of": {"country_": ["is_new"]}}, "country_, which data=t has not; did you mean country"),
+        ({"of": {"country": ["mean"]}}, "country holds no numbers"),
+        ({"of": {"count": [{"where": "amount is large"}]}}, "where: amount is large cannot be read"),
+        ({"of": {"count": [{"keys": ["shop"]}]}}, "there is no key shop"),
+        ({"of": {"amount": ["mean", "mean"]}}, "card_amount_mean_7d twice|twice"),
+        ({"of": {"count": [{"every": 1}]}}, "every is unknown; an entry has aggregate"),
+        ({"keys": {"card": "card_id"}}, "features.keys=.* must be lists by name"),
+        ({"keys": None}, "features.keys and features.of belong together"),
+        ({"decimals": 12}, "must lie in"),
+        ({"leave_out": ["no"]}, "features.leave_out names no"),
+    ],
+)
+def test_nonsense_is_refused_with_what_to_type(change: dict[str, Any], said: str) -> None:
+    given: dict[str, Any] = {"keys": {"card": ["card_id"]}, "windows": ["7d"], "of": {"count": []}, **change}
+    with pytest.raises(UserError, match=said):
+        make(config(**given), schema(False))
+
+
+@pytest.mark.usefixtures("hydra_conf")
+def test_a_definition_is_typed_on_the_command_line() -> None:
+    small = '{aggregate: rate, where: "amount < 220", keys: [pair], windows: [90d], name: small}'
+    of = f"{{count: [], label: [count, {small}]}}"
+    overrides = ["features=history", "features.keys={card: [card_id], pair: [card_id, shop]}", f"features.of={of}"]
+    composed = hydra.compose("train", ["paths.output_dir=out", *overrides, "features.windows=[1h,all]"])
+    typed = typed_config("train", composed)
+    names = make(settings_of(typed.features, typed.label_delay_days), schema(False)).computed
+    assert names == (
+        *("card_count_1h", "card_count_all", "pair_count_1h", "pair_count_all"),
+        *("card_label_count_1h", "card_label_count_all", "pair_label_count_1h", "pair_label_count_all"),
+        "pair_label_small_90d",
+    )
+
+
+def test_labels_without_a_delay_are_refused() -> None:
+    given = {**config(keys={"card": ["card_id"]}, of={"label": ["rate"]}), "delay_days": 0}
+    with pytest.raises(UserError, match=r"card_label_rate_1d rests on labels.*label_delay_days=7"):
+        make(given, schema(False))
+    assert make(given, schema(True))
+
+
+def test_what_sums_cannot_hold_is_refused() -> None:
+    frame = table(50, 0)
+    features = made(OF, 1, False)
+    for change, said in (
+        ({"amount": pl.lit(1e15)}, "column amount is 1e[+]15.*lower features.decimals"),
+        ({"amount": pl.lit(5e13)}, "too large for exact sums"),
+        ({"when": pl.col("when").reverse()}, "not sorted by when"),
+    ):
+        with pytest.raises(UserError, match=said):
+            features_of(features, frame.with_columns(**change))
