@@ -1,6 +1,7 @@
 """Columns that a table holds as float32: a record's value has to pass through it too, to be what the row's is."""
 
 from collections.abc import Mapping
+from operator import ne
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,19 +31,26 @@ def narrowed(record: Mapping[str, Any], lookups: Mapping[str, NDArray[Any]]) -> 
         UserError: a value is no number where the table has numbers, or beyond what the table can hold; the message
             names the column.
     """
-    made = {name: None if value != value else value for name, value in record.items()}
+    made = dict(record)
+    if any(map(ne, made.values(), made.values())):  # NaN alone is not what it is
+        made = {name: None if value != value else value for name, value in made.items()}
     names = [name for name in lookups[NARROW].tolist() if made.get(name) is not None]
+    values = [made[name] for name in names]
     try:
-        wide = np.array([made[name] for name in names], np.float64)
+        wide = np.array(values, np.float64)
     except (TypeError, ValueError, OverflowError):
-        wide = np.array([as_number(name, made[name]) for name in names], np.float64)
+        wide = np.array([as_number(*each) for each in zip(names, values, strict=True)], np.float64)
     with np.errstate(over="ignore"):
         narrow = wide.astype(np.float32).astype(np.float64)
     beyond = np.isinf(narrow) & np.isfinite(wide)
     if beyond.any():
         place = int(beyond.argmax())
         raise _beyond(names[place], wide[place])
-    made.update(zip(names, narrow.tolist(), strict=True))
+    if set(map(type, values)) <= {float}:  # whole numbers, as most are, stay what they are
+        for place in np.flatnonzero(narrow != wide).tolist():
+            made[names[place]] = float(narrow[place])
+    else:
+        made.update(zip(names, narrow.tolist(), strict=True))
     return made
 
 
