@@ -12,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from fraudlab.serving.dispatch import Dispatcher
+from fraudlab.serving.lifetime import give_back_memory
 
 _LOOK = 1.0  # seconds between two looks at the workers
 _LAST_REQUEST = 0.2  # seconds for a client that has connected to say what it wants
@@ -64,6 +65,7 @@ class Lifecycle:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Take the workers' connections and the signals while the app runs."""
+        give_back_memory()
         self._delay_signal()
         listening = await self._dispatcher.listen()
         watch = asyncio.create_task(self._watch())

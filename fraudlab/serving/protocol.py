@@ -54,7 +54,10 @@ class Protocol(HttpToolsProtocol):
     # The connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]
+        # Without uvicorn's, which asks the system for addresses that nothing here reads: a crowd connects often.
+        self.connections.add(self)
+        self.transport = transport  # type: ignore[assignment]
+        self.scheme = "http"
         self.transport.set_write_buffer_limits(_UNREAD)
         self.flow = Flow(self.transport, lambda: self.loop.call_soon(self._feed))
         self._wait_for_request()
