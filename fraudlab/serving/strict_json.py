@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-_UNUSUAL = (b"\\", b" :", b"\n:", b"\t:", b"\r:")
+_BLANKS = (b" :", b"\n:", b"\t:", b"\r:")
 
 
 class InvalidJSON(ValueError):
@@ -49,7 +49,9 @@ def _plainly_unique(body: bytes, items: Sequence[Any]) -> bool:
     for item in items:
         if type(item) is dict:
             keys += len(item)
-    return body.count(b'":') == keys and not any(mark in body for mark in _UNUSUAL)
+    if body.count(b'":') != keys or b"\\" in body:
+        return False
+    return body.count(b":") == keys or not any(blank in body for blank in _BLANKS)  # the one look instead of four
 
 
 def _explain(body: bytes) -> None:
