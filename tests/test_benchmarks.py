@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+from scipy import stats
+
 from benchmarks import records
 from tests.conftest import REPOSITORY
 
@@ -79,3 +82,19 @@ def test_history_features_are_those_of_polars_and_pandas(tmp_path: Path) -> None
     done = run("history", "--quick", "--rounds", "1", "--cases", "polars", "pandas", "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert {record["case"] for record in records.load(out)} == {"polars", "pandas"}
+
+
+def test_defaults_are_held_against_plain_scripts_and_fits_are_not_done_twice(tmp_path: Path) -> None:
+    out = tmp_path / "tables.json"
+    words = ("--tables", "small", "--models", "lightgbm", "logistic_regression", "--folder", str(tmp_path / "tables"))
+    for seeds in (("0",), ("0", "1")):
+        done = run("tables", *words, "--out", str(out), "--seeds", *seeds)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count('"side": "fraudlab"') == 2
+    lines = json.loads(out.read_text())
+    assert len(lines) == 6
+    ap = {(line["side"], line["model"], line["seed"]): line["test"] for line in lines}
+    difference = [ap["fraudlab", "lightgbm", seed] - ap["plain", "lightgbm", seed] for seed in (0, 1)]
+    interval = stats.ttest_1samp(difference, 0).confidence_interval()
+    printed = run("tables", "--report", "--out", str(out)).stdout
+    assert f"{np.mean(difference):+.3f} ± {(interval.high - interval.low) / 2:.3f}" in printed

@@ -1,0 +1,1 @@
+"""Tables that differ: fraudlab's defaults against plain scripts; ``python -m benchmarks.tables``."""
