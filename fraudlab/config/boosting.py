@@ -64,8 +64,10 @@ class CatBoostConfig(BoostingConfig):
     name: str = "catboost"
     max_depth: int = 6
     l2: float = 3.0
+    max_ctr_complexity: int = 1  # columns whose statistics it combines; a bundle can be made of 1 alone
 
     def __post_init__(self) -> None:
         super().__post_init__()
         within("model.max_depth", self.max_depth, 1, 16)
+        within("model.max_ctr_complexity", self.max_ctr_complexity, 1, 15)
         at_least("model.l2", self.l2, 0)

@@ -98,8 +98,32 @@ class Examples(NamedTuple):
     label: NDArray[np.int64]
 
 
+class Exported(Protocol):
+    """An estimator as plain arrays, which needs its library no more.
+
+    Attributes:
+        kind: what makes reasons of :meth:`arrays`, a key of ``KINDS`` in :mod:`fraudlab.bundle.reasons`.
+    """
+
+    kind: str
+
+    def write_onnx(self, path: Path) -> None:
+        """Write a model with the output ``score`` float32 [n].
+
+        Its inputs are ``categorical`` int64 [n, C] and ``numeric`` float32 [n, N], one of width 0 left out.
+        """
+        ...
+
+    def arrays(self, categorical: NDArray[np.int64], numeric: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """What reasons are made of; the rows are some of those that it has learnt from."""
+        ...
+
+
 class Estimator(Protocol):
     """A fitted model of another library.
+
+    It may have the ability ``exported(cardinalities, num_numeric) -> Exported``, found by its name; without it there is
+    no bundle of the model.
 
     Attributes:
         FILE: name of the file it is saved to.

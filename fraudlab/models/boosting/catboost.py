@@ -1,5 +1,7 @@
 """CatBoost."""
 
+import json
+import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.config import CatBoostConfig
+from fraudlab.errors import UserError
 from fraudlab.models.boosting.arrays import measure
+from fraudlab.models.boosting.trees import Node, Trees
 from fraudlab.models.contract import Examples, OnRound
 
 
@@ -45,6 +49,7 @@ class CatBoost:
             "bootstrap_type": "Bernoulli",
             "subsample": settings.subsample,
             "rsm": settings.colsample,
+            "max_ctr_complexity": settings.max_ctr_complexity,
             "thread_count": settings.threads or -1,
             "random_seed": seed,
             "allow_writing_files": False,
@@ -77,6 +82,80 @@ class CatBoost:
     @classmethod
     def load(cls, path: Path) -> "CatBoost":
         return cls(catboost.CatBoost().load_model(str(path), format="cbm"))
+
+    def exported(self, cardinalities: Sequence[int], num_numeric: int) -> Trees:
+        """Its trees; statistics of one category column become sets of ids, by what the model itself does with each id.
+
+        Raises:
+            UserError: it splits on statistics of several columns together.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.json"
+            self._booster.save_model(str(path), format="json")
+            dumped = json.loads(path.read_text(encoding="utf-8"))
+        ids = np.minimum(np.arange(max(cardinalities, default=1))[:, None], np.array(cardinalities, np.int64) - 1)
+        leaf = self._booster.calc_leaf_indexes(_pool(ids, np.zeros((len(ids), num_numeric), np.float32)))
+        column = _category_columns(dumped["features_info"])
+        scale, (base,) = dumped["scale_and_bias"]
+        trees = [
+            _nodes(tree, column, leaf[:, number].astype(np.int64), cardinalities, scale)
+            for number, tree in enumerate(dumped["oblivious_trees"])
+        ]
+        return Trees.of(trees, base, cardinalities, num_numeric)
+
+
+def _category_columns(info: dict[str, Any]) -> dict[int, int | None]:
+    """The column of each split of categories, by its ``split_index``; None where there are several.
+
+    Splits count on from the borders of numbers to single values of categories to the borders of statistics.
+    """
+    found: list[int | None] = [None] * sum(len(each["borders"] or ()) for each in info.get("float_features") or ())
+    for each in info.get("categorical_features") or ():
+        found += [each["feature_index"]] * len(each.get("values") or ())
+    for each in info.get("ctrs") or ():
+        of = {element.get("cat_feature_index") for element in each["elements"]}
+        found += [of.pop() if len(each["elements"]) == 1 else None] * len(each["borders"])
+    return dict(enumerate(found))
+
+
+def _nodes(
+    tree: dict[str, Any],
+    column: dict[int, int | None],
+    leaf: NDArray[np.int64],
+    cardinalities: Sequence[int],
+    scale: float,
+) -> list[Node]:
+    """The nodes of a dumped tree, level by level: one question a level, the last one first.
+
+    Args:
+        tree: as dumped; the questions are the bits of a leaf's number, from the lowest on.
+        column: of each ``split_index``, as :func:`_category_columns` has it.
+        leaf: [ids], which leaf rows of ids 0, 1, 2, ... reach.
+        cardinalities: of the columns.
+        scale: of all leaves.
+    """
+    cover = [np.array(tree["leaf_weights"], np.float64)]
+    splits = tree["splits"] or []
+    for _ in splits:
+        cover.insert(0, cover[0].reshape(-1, 2).sum(axis=1))
+    nodes: list[Node] = []
+    for level, number in enumerate(reversed(range(len(splits)))):
+        split = splits[number]
+        question: dict[str, Any]
+        if split["split_type"] == "FloatFeature":
+            first = split["float_feature_index"] + len(cardinalities)
+            question = {"column": first, "threshold": np.float32(split["border"])}
+        elif (of := column[split["split_index"]]) is None:
+            raise UserError(
+                "this CatBoost model splits on statistics of several columns together, which a bundle has not; train "
+                "with model.max_ctr_complexity=1"
+            )
+        else:
+            question = {"column": of, "right_ids": (leaf[: cardinalities[of]] >> number & 1).astype(bool)}
+        for weight in cover[level]:
+            left = 2 * len(nodes) + 1
+            nodes.append(Node(weight, left=left, right=left + 1, **question))
+    return nodes + [Node(*leaf) for leaf in zip(cover[-1], scale * np.array(tree["leaf_values"]), strict=True)]
 
 
 def _pool(

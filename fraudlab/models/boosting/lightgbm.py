@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from fraudlab.config import LightGBMConfig
 from fraudlab.models.boosting.arrays import joined, measure
+from fraudlab.models.boosting.trees import Node, Trees, at_most, below
 from fraudlab.models.contract import Examples, OnRound
+
+_ZERO = float(np.float32(1e-35))  # numbers up to it, of either sign, are 0 to LightGBM
 
 
 class LightGBM:
@@ -79,3 +82,34 @@ class LightGBM:
     @classmethod
     def load(cls, path: Path) -> "LightGBM":
         return cls(lightgbm.Booster(model_str=path.read_text(encoding="utf-8")))
+
+    def exported(self, cardinalities: Sequence[int], num_numeric: int) -> Trees:
+        dumped = self._booster.dump_model()
+        trees = [_nodes(tree["tree_structure"], cardinalities) for tree in dumped["tree_info"]]
+        return Trees.of(trees, 0.0, cardinalities, num_numeric)
+
+
+def _nodes(root: dict[str, Any], cardinalities: Sequence[int]) -> list[Node]:
+    """The nodes of a dumped tree. It compares in double precision, and ids that a split does not name go right."""
+    nodes: list[Node] = []
+    waiting = [root]
+    for found in waiting:  # grows as it goes: a child's number is its place in it
+        if "leaf_value" in found:
+            nodes.append(Node(found.get("leaf_count", 1), found["leaf_value"]))
+            continue
+        left, right = len(waiting), len(waiting) + 1
+        waiting += [found["left_child"], found["right_child"]]
+        node = Node(found["internal_count"], 0.0, found["split_feature"], left, right)
+        if found["decision_type"] == "==":
+            right_ids = np.ones(cardinalities[node.column], bool)
+            right_ids[[int(number) for number in found["threshold"].split("||")]] = False
+            nodes.append(node._replace(right_ids=right_ids))
+        else:
+            nodes.append(node._replace(threshold=_threshold(found["threshold"])))
+    return nodes
+
+
+def _threshold(threshold: float) -> np.float32:
+    if -_ZERO <= threshold < _ZERO:
+        return below(-_ZERO) if threshold < 0 else np.float32(_ZERO)
+    return at_most(threshold)

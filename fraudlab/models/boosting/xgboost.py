@@ -1,5 +1,7 @@
 """XGBoost."""
 
+import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from fraudlab.config import XGBoostConfig
 from fraudlab.models.boosting.arrays import joined, measure
+from fraudlab.models.boosting.trees import Node, Trees, below
 from fraudlab.models.contract import Examples, OnRound
 
 
@@ -73,6 +76,33 @@ class XGBoost:
     @classmethod
     def load(cls, path: Path) -> "XGBoost":
         return cls(xgboost.Booster(model_file=bytearray(path.read_bytes())))
+
+    def exported(self, cardinalities: Sequence[int], num_numeric: int) -> Trees:
+        learner = json.loads(self._booster.save_raw("json"))["learner"]
+        start = json.loads(learner["learner_model_param"]["base_score"])  # [0.1], before 3.1 0.1
+        probability = start[0] if isinstance(start, list) else start
+        trees = [_nodes(tree, cardinalities) for tree in learner["gradient_booster"]["model"]["trees"]]
+        return Trees.of(trees, math.log(probability / (1 - probability)), cardinalities, num_numeric)
+
+
+def _nodes(tree: dict[str, Any], cardinalities: Sequence[int]) -> list[Node]:
+    """The nodes of a saved tree. Numbers below the threshold go left, and ids that a split names right."""
+    sets = zip(tree["categories_nodes"], tree["categories_segments"], tree["categories_sizes"], strict=True)
+    named = {node: tree["categories"][start : start + size] for node, start, size in sets}
+    nodes: list[Node] = []
+    for number, left in enumerate(tree["left_children"]):
+        cover, condition = tree["sum_hessian"][number], tree["split_conditions"][number]
+        if left == -1:
+            nodes.append(Node(cover, condition))
+            continue
+        node = Node(cover, 0.0, tree["split_indices"][number], left, tree["right_children"][number])
+        if number in named:
+            right_ids = np.zeros(cardinalities[node.column], bool)
+            right_ids[[int(one) for one in named[number]]] = True
+            nodes.append(node._replace(right_ids=right_ids))
+        else:
+            nodes.append(node._replace(threshold=below(condition)))
+    return nodes
 
 
 def _matrix(

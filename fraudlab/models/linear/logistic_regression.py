@@ -12,6 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from fraudlab.config import LogisticRegressionConfig
 from fraudlab.models.contract import Examples, OnRound
+from fraudlab.models.linear.weights import Weights
 
 
 class LogisticModel:
@@ -73,3 +74,6 @@ class LogisticModel:
     @classmethod
     def load(cls, path: Path) -> "LogisticModel":
         return cls(load_file(path))
+
+    def exported(self, cardinalities: Sequence[int], num_numeric: int) -> Weights:
+        return Weights(**self._state)
