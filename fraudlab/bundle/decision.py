@@ -165,11 +165,11 @@ def _evidence(label: Array, probability: Array, fitted: Mapping[str, float], gro
     Chi-square of 2 degrees of freedom where they are calibrated and groups are independent (Rao, Scott 1984).
     """
     fraud = np.asarray(label) == 1
-    odds = _log_odds(np.asarray(probability, np.float64))
+    odds = log_odds(probability)
     inputs = np.stack([odds, np.ones_like(odds)])
     after = np.array([fitted["slope"], fitted["intercept"]]) @ inputs
     ratio = 2 * float((np.logaddexp(0, odds) - np.logaddexp(0, after) - fraud * (odds - after)).sum())
-    p = _sigmoid(after)
+    p = sigmoid(after)
     parts = inputs * (fraud - p)
     if group is not None:
         parts = np.stack([np.bincount(group, part) for part in parts])
@@ -182,16 +182,18 @@ def _calibrated(fitted: Mapping[str, float] | None, probability: Array) -> NDArr
     probability = np.asarray(probability, np.float64)
     if fitted is None:
         return probability
-    return _sigmoid(fitted["slope"] * _log_odds(probability) + fitted["intercept"])
+    return sigmoid(fitted["slope"] * log_odds(probability) + fitted["intercept"])
 
 
-def _log_odds(probability: NDArray[np.float64]) -> NDArray[np.float64]:
-    inside = np.clip(probability, _EDGE, 1 - _EDGE)
+def log_odds(probability: Array) -> NDArray[np.float64]:
+    """Log-odds of probabilities, those of 1e-7 and 1 - 1e-7 at most."""
+    inside = np.clip(np.asarray(probability, np.float64), _EDGE, 1 - _EDGE)
     odds: NDArray[np.float64] = np.log(inside / (1 - inside))
     return odds
 
 
-def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities of log-odds."""
     return 1 / (1 + np.exp(-np.clip(x, -700, 700)))
 
 
@@ -206,7 +208,7 @@ def _platt(label: Array, probability: Array) -> dict[str, float]:
     if not frauds or not genuine:
         raise UserError("calibration=platt needs frauds and genuine rows in the validation split; use calibration=none")
     target = np.where(fraud, (frauds + 1) / (frauds + 2), 1 / (genuine + 2))
-    odds = _log_odds(np.asarray(probability, np.float64))
+    odds = log_odds(probability)
     inputs = np.stack([odds, np.ones_like(odds)])
     weights = np.array([0.0, math.log((frauds + 1) / (genuine + 1))])
 
@@ -215,7 +217,7 @@ def _platt(label: Array, probability: Array) -> dict[str, float]:
         return float((np.logaddexp(0, z) - target * z).sum())
 
     for _ in range(_ROUNDS):
-        p = _sigmoid(weights @ inputs)
+        p = sigmoid(weights @ inputs)
         curvature = (inputs * (p * (1 - p))) @ inputs.T + 1e-9 * np.eye(2)
         step = np.linalg.solve(curvature, inputs @ (p - target))
         while np.abs(step).max() >= _STILL and loss(weights - step) > loss(weights):

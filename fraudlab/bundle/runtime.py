@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.bundle import formats, manifest
 from fraudlab.bundle.contract import ALWAYS, Refused, completed, computed, inputs, known_of, missing_needed, problem
-from fraudlab.bundle.decision import Decision
+from fraudlab.bundle.decision import Decision, log_odds, sigmoid
 from fraudlab.bundle.ort import onnxruntime
 from fraudlab.bundle.reading import InputReading
+from fraudlab.bundle.reasons import Columns, Reason, load_reasons
 from fraudlab.errors import UserError
 from fraudlab.features import registry
 from fraudlab.features.encoder import Arrays, TableEncoder
@@ -24,16 +25,9 @@ from fraudlab.schema import TableSchema
 
 GOLDEN_TOLERANCE = 1e-6
 _MOST_SINGLE = float(np.finfo(np.float32).max)
+_EXPLAINED = 8  # golden records whose reasons are checked
 _BLOCK = 128  # rows of one call: what the model computes of them stays in the processor's cache
 Record = Mapping[str, Any]
-
-
-class Reason(NamedTuple):
-    """A column that a score rests on: its value and its share of TabNet's attention, in [0, 1]."""
-
-    column: str
-    value: Any
-    share: float
 
 
 class Bundle:
@@ -49,6 +43,7 @@ class Bundle:
         never_missing: those of them that every training row had, as a record must.
         features, lookups: what turns a record into the encoder's columns.
         encoder: what turns those into arrays.
+        explains: whether the model says what a score rests on.
     """
 
     def __init__(self, folder: Path, facts: dict[str, Any], version: str, threads: int = 1) -> None:
@@ -93,7 +88,10 @@ class Bundle:
         wrong = [name for name, width in found.items() if isinstance(width, int) and width != widths.get(name)]
         if wrong or "score" not in [output.name for output in self._session.get_outputs()]:
             raise UserError(f"bundle {folder}: model.onnx is not the model of this encoder ({found}); export again")
-        self.has_masks = "importance" in [output.name for output in self._session.get_outputs()]
+        self._has_masks = "importance" in [output.name for output in self._session.get_outputs()]
+        self._columns = Columns(self.encoder, self.features.numeric)
+        self._contributions = load_reasons(folder, lambda rows: log_odds(self.probability(rows)))
+        self.explains = self._has_masks or self._contributions is not None
 
     def columns(self, record: Record) -> dict[str, Any]:
         """The columns that the encoder reads, of a raw record."""
@@ -167,9 +165,10 @@ class Bundle:
     def explain(self, records: Sequence[Record], k: int = 5, arrays: Arrays | None = None) -> list[list[Reason]]:
         """The ``k`` columns that each record's score rests on most, largest share first.
 
-        A share is that of TabNet's masks, each step's weighted by its decision (Arik and Pfister 2021, section 3), as
+        Trees, linear models and plain networks tell contributions to the log-odds (see :meth:`contributions`). TabNet
+        tells what it looked at: its masks, each step's weighted by its decision (Arik and Pfister 2021, section 3), as
         pytorch-tabnet's ``explain`` has them. A column's embedding and its indicator of missing values count as the
-        column. Columns that were not looked at are left out.
+        column. Columns that have no share are left out.
 
         Args:
             records: raw records.
@@ -177,25 +176,33 @@ class Bundle:
             arrays: what :meth:`encode` gave of them, where it is there.
 
         Raises:
-            UserError: the network does not explain its scores.
+            UserError: the bundle is of a version whose model does not explain its scores.
         """
-        if not self.has_masks:
-            raise UserError(f"bundle {self.path}: its model explains no score; export a network that does")
-        importance = self._run("importance", self.encode(records) if arrays is None else arrays)
+        if not self.explains:
+            raise UserError(f"bundle {self.path}: its model explains no score; export its run again")
+        arrays = self.encode(records) if arrays is None else arrays
+        if self._contributions is None:
+            weights = self._columns.summed(self._run("importance", arrays))
+        else:
+            weights = self.contributions(arrays)[1]
         columns = [self.columns(record) for record in records]
-        numeric = self.features.numeric
-        indicators = [name.removesuffix("_missing") for name in self.encoder.numeric_names[len(numeric) :]]
-        names = [*self.encoder.categorical, *numeric]
-        share = importance[:, : len(names)].astype(np.float64)
-        for i, name in enumerate(indicators):
-            share[:, len(self.encoder.categorical) + numeric.index(name)] += importance[:, len(names) + i]
-        total = share.sum(axis=1, keepdims=True)
-        share /= np.where(total > 0, total, 1.0)
-        top = np.argsort(-share, axis=1, kind="stable")[:, :k]
-        return [
-            [Reason(names[column], values.get(names[column]), float(row[column])) for column in best if row[column] > 0]
-            for values, row, best in zip(columns, share, top.tolist(), strict=True)
-        ]
+        return self._columns.reasons(weights, columns, k, signed=self._contributions is not None)
+
+    def contributions(self, arrays: Arrays) -> tuple[float, NDArray[np.float64]]:
+        """What each column adds to the log-odds of the calibrated score; above 0 speaks for fraud.
+
+        Returns:
+            The log-odds that they are added to, and ``[n, columns]``, the categorical columns, then the numeric ones.
+            Base and contributions of a row add up to the log-odds of its score.
+
+        Raises:
+            UserError: the model tells only what it looked at, or nothing.
+        """
+        if self._contributions is None:
+            raise UserError(f"bundle {self.path}: its model gives no contributions to the log-odds")
+        fitted = self.decision.calibration or {"slope": 1.0, "intercept": 0.0}
+        found = self._columns.summed(self._contributions(*arrays))
+        return fitted["slope"] * self._contributions.base + fitted["intercept"], fitted["slope"] * found
 
     @property
     def parity(self) -> dict[str, Any]:
@@ -218,10 +225,10 @@ class Bundle:
         return golden
 
     def check(self) -> None:
-        """Score the golden records.
+        """Score the golden records, and explain some.
 
         Raises:
-            UserError: a score is not the expected one, by more than 1e-6.
+            UserError: a score is not the expected one, by more than 1e-6, or its contributions do not add up to it.
         """
         golden = self.golden()
         expected = np.array([row["score"] for row in golden])
@@ -237,6 +244,15 @@ class Bundle:
                 f"bundle {self.path}: golden record {worst + 1} scores {difference[worst]:.2g} off what its export "
                 "wrote; this machine or these packages compute something else, do not serve it"
             )
+        if self._contributions is not None:
+            arrays = self.encode([row["record"] for row in golden[:_EXPLAINED]])
+            base, found = self.contributions(arrays)
+            apart = np.abs(sigmoid(base + found.sum(axis=1)) - expected[:_EXPLAINED]).max()
+            if not apart <= GOLDEN_TOLERANCE:
+                raise UserError(
+                    f"bundle {self.path}: its reasons add up to {apart:.2g} off the score; they are of another model, "
+                    "export again"
+                )
 
     def _run(self, output: str, arrays: Arrays) -> NDArray[np.float32]:
         given = {name: getattr(arrays, name) for name in self._inputs}

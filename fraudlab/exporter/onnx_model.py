@@ -18,12 +18,12 @@ from fraudlab.models.ensemble import Ensemble
 
 def write_onnx(
     network: nn.Module, num_categorical: int, num_numeric: int, path: Path, *, dtype: torch.dtype = torch.float64
-) -> None:
+) -> bool:
     """Write ``network`` as ONNX with any number of rows.
 
     Inputs ``categorical`` int64 [n, C] and ``numeric`` float32 [n, N], one of width 0 left out; outputs ``score``
     float32 [n] and, of a network whose exported form gives it, ``importance`` float32 [n, C + N] as its ``explain``
-    has it, averaged over an ensemble's members.
+    has it, averaged over an ensemble's members. Returns whether it does.
 
     Args:
         network: keeps the contract of :mod:`fraudlab.models.contract`; is left as it is.
@@ -50,6 +50,7 @@ def write_onnx(
     assert program is not None
     ClearMetadataAndDocStringPass()(program.model)  # it would tell the paths of this machine's files
     onnx.save(program.model_proto, path)
+    return scoring.gives_importance
 
 
 def quantize_int8(path: Path) -> None:

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
-from torch import nn
 
 from fraudlab.bundle import manifest
 from fraudlab.bundle.contract import computed, contract, inputs, raw_columns
 from fraudlab.bundle.decision import Decision
+from fraudlab.bundle.reasons import Columns
 from fraudlab.bundle.runtime import Bundle
-from fraudlab.config import DataPlaceConfig, ExportConfig
+from fraudlab.config import ExportConfig
 from fraudlab.data.batches import Batch
 from fraudlab.data.encoded import encode
 from fraudlab.data.prepared import PreparedTable
@@ -25,22 +24,20 @@ from fraudlab.data.splits.contract import RowSplit
 from fraudlab.errors import UserError
 from fraudlab.exporter import parity
 from fraudlab.exporter.golden import golden_rows, records_of, write_golden
-from fraudlab.exporter.onnx_model import quantize_int8, store_fp16, write_onnx
+from fraudlab.exporter.models import SAMPLE, Model, tested_model
 from fraudlab.exporter.reference import reference
 from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.features.registry import settings_of
 from fraudlab.files import replacing, write_json
-from fraudlab.models.registry import MODELS, models_that
 from fraudlab.runs.data import table_of
 from fraudlab.runs.folder import RunFolder
 from fraudlab.runs.predictions import groups_of
-from fraudlab.runs.provenance import git_commit, versions
+from fraudlab.runs.provenance import PACKAGES, git_commit, versions
 from fraudlab.runs.settings import load_config
-from fraudlab.training.scoring import load_network, score
 
 log = logging.getLogger(__name__)
 
-_PACKAGES = ("fraudlab", "torch", "onnx", "onnxruntime", "numpy", "polars", "safetensors")
+_PACKAGES = tuple({*PACKAGES, "onnx", "onnxruntime", "safetensors"})
 _OF_THE_FIRST = "validation rows and their scores by the model that was fitted before them, which scales otherwise"
 _NO_RECENT = (
     "the tested model has learnt from all but fewer than 1,000 of the rows before its test, so thresholds and "
@@ -65,12 +62,12 @@ def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
     """
     if out.exists() and not (out / manifest.NAME).is_file():
         raise UserError(f"out={out} is there already and no bundle; give another folder or remove it")
-    trained = _Trained.by(run, config.data, Path(config.paths.data_dir))
+    trained = _Trained.by(run, config)
     facts = _facts(config, trained)
     with replacing(out) as aside:
         records = _write_input(trained, aside)
         _write_decision(config, trained, aside)
-        _write_model(config, trained, aside / "model.onnx")
+        trained.model.write(aside, trained.sample, Columns(trained.encoder, trained.table.features.numeric))
         _prove(config, trained, records, Bundle(aside, {}, ""))
         manifest.write(aside, facts)
         parity.check_in_a_fresh_process(aside)
@@ -86,23 +83,15 @@ class _Trained:
     table: PreparedTable
     split: RowSplit
     encoder: TableEncoder
-    network: nn.Module  # in double precision
+    model: Model
 
     @classmethod
-    def by(cls, run: RunFolder, given: DataPlaceConfig, data_dir: Path) -> "_Trained":
+    def by(cls, run: RunFolder, asked: ExportConfig) -> "_Trained":
         config = load_config(run.config_path)
-        if MODELS[config.model.name].kind != "network":
-            able = models_that(lambda part: part.kind == "network")
-            raise UserError(f"model={config.model.name} has no bundle; export a run of {able}")
-        table = table_of(run, config, given, data_dir)
-        return cls(
-            run,
-            config,
-            table,
-            table.split(config.split, config.label_delay_days),
-            TableEncoder.load(run.final / "encoder"),
-            load_network(run.final / "checkpoints" / "best.ckpt").double(),
-        )
+        encoder = TableEncoder.load(run.final / "encoder")
+        model = tested_model(asked, run, config, encoder)
+        table = table_of(run, config, asked.data, Path(asked.paths.data_dir))
+        return cls(run, config, table, table.split(config.split, config.label_delay_days), encoder, model)
 
     @property
     def learnt(self) -> np.ndarray:
@@ -116,7 +105,13 @@ class _Trained:
             return None
         if self.run.predictions_path("recent").is_file():
             return self.run.predictions("recent")["score"].to_numpy()
-        return self.score(encode(self.table, self.split.recent, self.encoder))  # a run of an earlier version
+        return self.model.score(encode(self.table, self.split.recent, self.encoder))  # a run of an earlier version
+
+    @cached_property
+    def sample(self) -> Arrays:
+        """Encoded rows that the tested model has learnt from, spread evenly over them."""
+        rows = self.learnt[np.linspace(0, len(self.learnt) - 1, min(SAMPLE, len(self.learnt))).astype(np.int64)]
+        return self.encoder.transform(self.table.rows(rows, self.inputs))
 
     @property
     def inputs(self) -> list[str]:
@@ -151,10 +146,6 @@ class _Trained:
         known = _known(self.table.rows(self.split.train, names))
         least: Any = known.sum_horizontal().min()
         return {name for name in names if known[name].all()}, int(least or 0)
-
-    def score(self, batch: Batch) -> np.ndarray:
-        """The checkpoint's probabilities, as the run's own metrics were taken of."""
-        return score(self.network, batch, self.config.eval_batch_size)
 
 
 def _known(rows: pl.DataFrame) -> pl.DataFrame:
@@ -233,26 +224,16 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
     write_json(folder / "reference.json", reference(learnt, table.categorical, table.numeric, scores))
 
 
-def _write_model(config: ExportConfig, trained: _Trained, path: Path) -> None:
-    exact = config.precision == "fp64" and config.quantize == "none"
-    widths = len(trained.encoder.cardinalities), trained.encoder.num_numeric
-    write_onnx(trained.network, *widths, path, dtype=torch.float64 if exact else torch.float32)
-    if config.precision == "fp16":
-        store_fp16(path)
-    if config.quantize == "int8":
-        quantize_int8(path)
-
-
 def _prove(config: ExportConfig, trained: _Trained, records: list[dict[str, Any]], bundle: Bundle) -> None:
     """Hold the bundle against the checkpoint, then write ``parity.json`` and the golden records."""
     whole = config.precision != "fp16" and config.quantize == "none"  # weights as they were trained
     batch = encode(trained.table, trained.split.validation, trained.encoder)
-    theirs, label = trained.score(batch), batch.label.numpy()
+    theirs, label = trained.model.score(batch), batch.label.numpy()
     ours = bundle.probability(Arrays(batch.categorical.numpy(), batch.numeric.numpy()))
     encoded = bundle.encode(records)
     if not bundle.lookups:  # with them, a record stands after the table's last row
         parity.check_skew(encoded, trained.encoder.transform(trained.table.rows(trained.golden_rows, trained.inputs)))
-    of_records = trained.score(Batch.of(*encoded, np.zeros(len(records))))
+    of_records = trained.model.score(Batch.of(*encoded, np.zeros(len(records))))
     found = {
         "rows": len(label),
         "max_difference": parity.difference(ours, theirs, "validation", limited=whole),

@@ -194,7 +194,7 @@ class Generation:
             "schema": schema,
             "metrics": loaded.metrics,
             "decision": loaded.decision.to_dict(),
-            "explains": loaded.has_masks,
+            "explains": loaded.explains,
         }
         contract = Contract(
             schema, max_records=settings.max_records, refuse_unknown=settings.unknown_fields == "refuse"

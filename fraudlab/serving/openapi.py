@@ -120,8 +120,16 @@ _SCORED: dict[str, Any] = {
             "type": "array",
             "items": {
                 "type": "object",
-                "required": ["field", "value", "share"],
-                "properties": {"field": {"type": "string"}, "value": {}, "share": {"type": "number"}},
+                "required": ["field", "value", "share", "contribution"],
+                "properties": {
+                    "field": {"type": "string"},
+                    "value": {},
+                    "share": {"type": "number", "description": "of all that the score rests on"},
+                    "contribution": {
+                        "type": ["number", "null"],
+                        "description": "to the log-odds of the score, above 0 for fraud; null of a model without sign",
+                    },
+                },
             },
         },
     },

@@ -205,7 +205,13 @@ class FraudAPI(litserve.LitAPI):
                 reasons = self._bundle.explain(records[start:stop], explain, own)
                 for answer, why in zip(answers[start:stop], reasons, strict=True):
                     answer["reasons"] = [
-                        {"field": reason.column, "value": reason.value, "share": reason.share} for reason in why
+                        {
+                            "field": reason.column,
+                            "value": reason.value,
+                            "share": reason.share,
+                            "contribution": reason.contribution,
+                        }
+                        for reason in why
                     ]
             by_job.append(answers[start:stop])
             start = stop

@@ -13,7 +13,7 @@ from fraudlab.config.plumbing import plumbing
 from fraudlab.data.batches import Batch
 from fraudlab.errors import UserError
 from fraudlab.files import replacing, sha256_of, write_text
-from fraudlab.models.contract import Examples
+from fraudlab.models.contract import Estimator, Examples
 from fraudlab.models.registry import MODELS, estimator_class
 from fraudlab.training.trial import Pruned, should_prune
 
@@ -86,8 +86,8 @@ def fit(
     return len(curve) or fitted.rounds, fitted.rounds
 
 
-def score(name: str, rows: Batch, folder: Path) -> np.ndarray:
-    """Fraud probability of every row, float32 [rows], from what :func:`fit` left in ``folder``.
+def load(name: str, folder: Path) -> Estimator:
+    """What :func:`fit` left in ``folder``.
 
     Raises:
         UserError: the file is missing or broken.
@@ -100,7 +100,12 @@ def score(name: str, rows: Batch, folder: Path) -> np.ndarray:
     if sha256_of(path) != expected.read_text(encoding="utf-8"):
         # Not left to the libraries: some end the whole process on a broken file.
         raise UserError(f"{path} is not the file that was saved: it is broken or changed; copy it again or train again")
-    return model.load(path).score(rows.categorical.numpy(), rows.numeric.numpy())
+    return model.load(path)
+
+
+def score(name: str, rows: Batch, folder: Path) -> np.ndarray:
+    """Fraud probability of every row, float32 [rows], by what :func:`load` gives."""
+    return load(name, folder).score(rows.categorical.numpy(), rows.numeric.numpy())
 
 
 def _examples(batch: Batch) -> Examples:

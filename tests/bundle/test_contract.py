@@ -80,7 +80,7 @@ def test_what_every_training_row_had_is_required(bundle: Bundle) -> None:
     assert bundle.predict([record, {"amount": 12.5, "Kind": "A"}]).shape == (2,)
     for lacking in ("amount", "Kind"):
         for wrong in ({n: v for n, v in record.items() if n != lacking}, {**record, lacking: None}):
-            for call in (bundle.predict, bundle.explain) if bundle.has_masks else (bundle.predict,):
+            for call in (bundle.predict, bundle.explain) if bundle.explains else (bundle.predict,):
                 with pytest.raises(Refused, match=f"record 1 field {lacking}: required"):
                     call([record, wrong])
     with pytest.raises(Refused, match="required"):

@@ -1,0 +1,100 @@
+"""A run of boosted trees or of a linear model has a bundle as a network's run has, through the same commands."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save
+
+from fraudlab import bundle as bundles
+from fraudlab.bundle import Bundle
+from fraudlab.config import ExportConfig
+from fraudlab.errors import UserError
+from fraudlab.exporter.writer import export
+from fraudlab.runs.folder import RunFolder
+from tests.bundle.test_bundle import _signed_again
+from tests.conftest import SMALL, Command
+
+QUICK = ("model.n_estimators=20", "report=false", "logger=none")
+
+
+@pytest.fixture(scope="module")
+def folder(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of ``model=lightgbm`` on rows with 49 categorical columns, and its bundle."""
+    folder = tmp_path_factory.mktemp("trees")
+    data = ("data=ieee_cis_simulated", "data.rows=2000", "trainer.enable_progress_bar=false")
+    done = command("train", *data, "model=lightgbm", *QUICK, f"hydra.run.dir={folder}/run")
+    assert done.returncode == 0, done.stderr
+    done = command("export", f"run={folder}/run", f"out={folder}/bundle", "calibration=platt")
+    assert done.returncode == 0, done.stderr
+    assert "lightgbm, fp64, quantize=none" in done.stdout
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(folder: Path) -> Bundle:
+    return bundles.load(folder / "bundle")
+
+
+def test_its_parity_is_of_the_whole_validation(folder: Path, bundle: Bundle) -> None:
+    assert bundle.parity["rows"] == len(pl.read_parquet(folder / "run" / "predictions" / "val.parquet"))
+    assert bundle.parity["max_difference"] < 1e-6
+    assert bundle.parity["records_max_difference"] < 1e-6
+
+
+def test_reasons_add_up_to_the_calibrated_score(bundle: Bundle) -> None:
+    records = [row["record"] for row in bundle.golden()]
+    base, each = bundle.contributions(bundle.encode(records))
+    score = bundle.predict(records)
+    assert np.abs(1 / (1 + np.exp(-(base + each.sum(axis=1)))) - score).max() < 1e-6
+    for record, reasons, added in zip(records, bundle.explain(records, k=1000), each, strict=True):
+        assert math.fsum(reason.share for reason in reasons) == pytest.approx(1)
+        assert [reason.share for reason in reasons] == sorted((reason.share for reason in reasons), reverse=True)
+        assert math.fsum(reason.contribution or 0 for reason in reasons) == pytest.approx(added.sum(), abs=1e-9)
+        columns = bundle.columns(record)
+        assert all(reason.value == columns[reason.column] for reason in reasons)
+    assert bundle.explain([]) == []
+
+
+def test_a_file_is_scored_as_its_records(command: Command, folder: Path, bundle: Bundle, tmp_path: Path) -> None:
+    records = [row["record"] for row in bundle.golden()]
+    pl.DataFrame(records, infer_schema_length=None).write_parquet(tmp_path / "in.parquet")
+    done = command("predict", f"bundle={folder}/bundle", f"input={tmp_path}/in.parquet", f"output={tmp_path}/o.parquet")
+    assert done.returncode == 0, done.stderr
+    found = pl.read_parquet(tmp_path / "o.parquet")["score"].to_numpy()
+    assert np.abs(found - bundle.predict(records)).max() < 1e-6
+
+
+@pytest.mark.parametrize("option", [{"precision": "fp32"}, {"quantize": "int8"}])
+def test_what_is_for_networks_is_refused(option: dict[str, str], folder: Path) -> None:
+    with pytest.raises(UserError, match="precision and quantize are for model=tabnet or model=mlp"):
+        export(ExportConfig(run=str(folder / "run"), **option), RunFolder(folder / "run"), folder / "other")
+    assert not (folder / "other").exists()
+
+
+def test_reasons_of_another_model_are_refused(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder / "bundle", tmp_path / "bundle"))
+    with safe_open(copy / "reasons.safetensors", "np") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    (copy / "reasons.safetensors").write_bytes(save({**arrays, "value": arrays["value"] * 2}, {"kind": "trees"}))
+    _signed_again(copy)
+    with pytest.raises(UserError, match="they are of another model"):
+        bundles.load(copy).check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["xgboost", "catboost", "logistic_regression"])
+def test_the_others_too(model: str, command: Command, small_data: Path, tmp_path: Path) -> None:
+    trees = () if model == "logistic_regression" else QUICK[:1]
+    place = f"hydra.run.dir={tmp_path}/run"
+    done = command("train", *SMALL, f"model={model}", *trees, *QUICK[1:], "split.train_days=7", place)
+    assert done.returncode == 0, done.stderr
+    done = command("export", f"run={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+    parity = json.loads((tmp_path / "run" / "bundle" / "parity.json").read_text())
+    assert parity["max_difference"] < 1e-6
