@@ -66,7 +66,8 @@ class Generation:
         self._failed_starts: Any = multiprocessing.Value("q", 0, lock=False)  # told to the process that answers HTTP
         self._retired: Any = multiprocessing.Value("b", 0, lock=False)
         self.number = number
-        self._folder = folder
+        self._before = folder / f"counts{number - 1}.json" if number else None
+        self._counts = folder / f"counts{number}.json"
         line = folder / f"line{number}"
         line.unlink(missing_ok=True)  # of a generation that could not start
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -171,6 +172,10 @@ class Generation:
         """:meth:`stop`, where a successor answers on the same sockets."""
         self._retired.value = 1
         self.stop()
+        if self._before is not None:
+            self._before.unlink(missing_ok=True)
+        if not self._counts.is_file():  # killed before it could say: the successor need not wait
+            self._counts.write_text("{}")
 
     def stop(self) -> None:
         """End its processes, once all that was accepted is answered."""
@@ -184,8 +189,7 @@ class Generation:
     def _assemble(self, loaded: bundle.Bundle, keys: Keys) -> Callable[..., Reader]:
         """Put the app around LitServe's, and give what makes a connection's protocol."""
         settings = self._settings
-        before, after = (self._folder / f"counts{number}.json" for number in (self.number - 1, self.number))
-        telemetry = Telemetry(loaded.version, before if self.number else None, after)
+        telemetry = Telemetry(loaded.version, self._before, self._counts)
         schema = served(loaded.schema, loaded.features, history=settings.history is not None)
         info = {
             "fraudlab_version": __version__,
