@@ -1,9 +1,9 @@
 """``python -m benchmarks.budgets``: alerts on the test week per budget, and what calibration does to its log loss.
 
 Each run is the command a user would type; finished ones (outputs/budgets/<model>/seed<n>) are kept. Thresholds and
-calibration of a network are those of its exported bundle; a model without a bundle gets them from its run folder. A
-budget of at least 5 alerts per 1,000 must hold within 15 %, a smaller one within 15 % and the binomial 95 % band, and a
-calibrated log loss must not exceed the uncalibrated one; else the exit status is 1.
+calibration are those of the exported bundle. A budget of at least 5 alerts per 1,000 must hold within 15 %, a smaller
+one within 15 % and the binomial 95 % band, and a calibrated log loss must not exceed the uncalibrated one; else the exit
+status is 1.
 """
 
 import argparse
@@ -41,13 +41,13 @@ def main() -> None:
             if not (run / "metrics.json").is_file():
                 quiet = ("report=false", "logger=none", "trainer.enable_progress_bar=false", f"hydra.run.dir={run}")
                 _fraudlab("train", "experiment=handbook_book", f"model={model}", f"seed={seed}", *given.set, *quiet)
-            found.append({"model": model, "seed": seed, **measured(run, model)})
+            found.append({"model": model, "seed": seed, **measured(run)})
             print(_line(found[-1]), flush=True)
     write_json(given.out / "budgets.json", found)
     sys.exit(any(line["missed"] for line in found))
 
 
-def measured(run: Path, model: str) -> dict[str, object]:
+def measured(run: Path) -> dict[str, object]:
     """Alerts per 1,000 for each budget and log losses on the test of a run, and what is beyond its bound."""
     val, test, recent = (RunFolder(run).predictions(part) for part in ("val", "test", "recent"))
     label, score = test["label"].to_numpy(), test["score"].to_numpy()
@@ -58,11 +58,10 @@ def measured(run: Path, model: str) -> dict[str, object]:
         decision = Decision.from_scores(*chosen_on, medium=budget, high=budget, calibrate=True)
         alerts[budget] = 1000 * float((decision.calibrate(score) >= decision.thresholds["high"]).mean())
     decision = Decision.from_scores(*chosen_on, medium=50, high=10, calibrate=True)
-    if model in ("tabnet", "mlp"):
-        if not (run / "bundle" / "manifest.json").is_file():
-            _fraudlab("export", f"run={run}", "calibration=platt", "medium_per_1000=50", "high_per_1000=10")
-        exported = Decision.from_dict(json.loads((run / "bundle" / "decision.json").read_text()))
-        assert exported == decision, "the bundle decides otherwise than its run's predictions say"
+    if not (run / "bundle" / "manifest.json").is_file():
+        _fraudlab("export", f"run={run}", "calibration=platt", "medium_per_1000=50", "high_per_1000=10")
+    exported = Decision.from_dict(json.loads((run / "bundle" / "decision.json").read_text()))
+    assert exported == decision, "the bundle decides otherwise than its run's predictions say"
     losses = log_loss(label, score), log_loss(label, decision.calibrate(score))
     missed = [budget for budget in BUDGETS if abs(alerts[budget] - budget) > _allowed(budget, len(test))]
     return {
