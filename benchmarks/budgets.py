@@ -2,8 +2,8 @@
 
 Each run is the command a user would type; finished ones (outputs/budgets/<model>/seed<n>) are kept. Thresholds and
 calibration are those of the exported bundle. A budget of at least 5 alerts per 1,000 must hold within 15 %, a smaller
-one within 15 % and the binomial 95 % band, and a calibrated log loss must not exceed the uncalibrated one; else the exit
-status is 1.
+one within 15 % and the binomial 95 % band, and a calibrated log loss must not exceed the uncalibrated one; else the
+exit status is 1.
 """
 
 import argparse
