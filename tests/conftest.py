@@ -11,9 +11,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import Commands
+
 REPOSITORY = Path(__file__).parents[1]
 
-STARTS_PROCESSES = {"command", "exported", "small_data", "postgresql", "subprocess", "multiprocessing", "Server"}
+STARTS_PROCESSES = {
+    "command",
+    "commands",
+    "exported",
+    "small_data",
+    "postgresql",
+    "subprocess",
+    "multiprocessing",
+    "Server",
+}
 """Fixtures that start a process, and names in a test module of what does."""
 
 # A simulated table small enough for tests: three weeks, a week of training, and frauds in every part.
@@ -31,11 +42,17 @@ SMALL = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that start processes: by a fixture that does, or in a module that imports what does."""
+    """Mark the tests that start processes: by a fixture that does, or in a module that imports what does.
+
+    Files of such tests come first: they take long, and several workers end together where what is left is short.
+    """
+    long = set()
     for item in items:
         names = set(vars(getattr(item, "module", None)) or ())
         if STARTS_PROCESSES & {*getattr(item, "fixturenames", ()), *names}:
             item.add_marker(pytest.mark.process)
+            long.add(item.path)
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session")
@@ -67,21 +84,28 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """Processes that have the imports of most commands behind them."""
+    made = Commands(tmp_path_factory.mktemp("printed"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def command(commands: Commands, tmp_path_factory: pytest.TempPathFactory) -> Command:
     """Run ``python -m fraudlab.<name>`` with overrides, as a user does, with one data cache for all tests."""
     cache = tmp_path_factory.mktemp("cache")
 
     def run(
         name: str, *overrides: str, cwd: Path | None = None, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", f"fraudlab.{name}", *overrides, f"paths.data_dir={cache}"],
-            cwd=cwd or cache,
-            env={**os.environ, "WANDB_MODE": "offline", **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        words = ["-m", f"fraudlab.{name}", *overrides, f"paths.data_dir={cache}"]
+        folder, variables = cwd or cache, {**os.environ, "WANDB_MODE": "offline", **(env or {})}
+        if any(variable.startswith("PYTHON") for variable in env or ()):  # Python reads them when it starts
+            return subprocess.run(
+                [sys.executable, *words], cwd=folder, env=variables, capture_output=True, text=True, timeout=300
+            )
+        return commands.run(words, folder, variables)
 
     return run
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -15,21 +16,25 @@ import pytest
 import torch
 
 from tests.conftest import REPOSITORY, SMALL, Command
+from tests.support.commands import Commands
 from tests.support.resumed import KILLED, assert_same, compared, differences
 
 SETTINGS = (*SMALL, "batch_size=256", "callbacks.last_checkpoint.every_n_steps=2", "report=false")
 
 
-def start(data: Path, *overrides: str, batches: int = 0, command: tuple[str, ...] = (), **env: str):
-    """A training that gets a signal at its batch number ``batches``."""
-    return subprocess.run(
-        [sys.executable, *command, KILLED, *overrides, f"paths.data_dir={data}"],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "BATCHES": str(batches), "OMP_NUM_THREADS": "1", **env},
-        cwd=data,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+Start = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def start(commands: Commands) -> Start:
+    """Runs a training that gets a signal at its batch number ``batches``."""
+
+    def run(data: Path, *overrides: str, batches: int = 0, command: tuple[str, ...] = (), **env: str):
+        words = [*command, KILLED, *overrides, f"paths.data_dir={data}"]
+        own = {"PYTHONPATH": str(REPOSITORY), "BATCHES": str(batches), "OMP_NUM_THREADS": "1"}
+        return commands.run(words, data, {**os.environ, **own, **env})
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +43,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def never_killed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def never_killed(start: Start, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "whole"
     done = start(data, *SETTINGS, f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr
@@ -46,7 +51,9 @@ def never_killed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_killed_again_and_again_ends_the_same(data: Path, never_killed: Path, tmp_path: Path) -> None:
+def test_a_run_killed_again_and_again_ends_the_same(
+    start: Start, data: Path, never_killed: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     # In the first epoch; in a validation; in the fit of the tested model.
     assert start(data, *SETTINGS, f"hydra.run.dir={folder}", batches=8).returncode == -9
@@ -67,7 +74,9 @@ def test_a_run_killed_again_and_again_ends_the_same(data: Path, never_killed: Pa
     assert "has ended" in done.stdout
 
 
-def test_sigterm_saves_and_a_broken_checkpoint_is_passed_over(data: Path, never_killed: Path, tmp_path: Path) -> None:
+def test_sigterm_saves_and_a_broken_checkpoint_is_passed_over(
+    start: Start, data: Path, never_killed: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     done = start(data, *SETTINGS, f"hydra.run.dir={folder}", batches=17, SIGNAL="SIGTERM")
     assert done.returncode == 143, done.stderr
@@ -82,7 +91,7 @@ def test_sigterm_saves_and_a_broken_checkpoint_is_passed_over(data: Path, never_
     assert_same(never_killed, moved)
 
 
-def test_ctrl_c_ends_a_multirun_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_multirun_and_says_how_to_go_on(start: Start, data: Path, tmp_path: Path) -> None:
     sweep = ("-m", "seed=0,1", f"hydra.sweep.dir={tmp_path}")
     done = start(data, *sweep, *SETTINGS, batches=17, SIGNAL="SIGINT")
     assert done.returncode == 130, done.stderr
@@ -111,7 +120,7 @@ def test_ctrl_c_in_a_fit_of_trees_is_one_message(data: Path, tmp_path: Path) -> 
     assert "Traceback" not in said
 
 
-def test_a_killed_pretraining_ends_the_same(data: Path, tmp_path: Path) -> None:
+def test_a_killed_pretraining_ends_the_same(start: Start, data: Path, tmp_path: Path) -> None:
     settings = (*SETTINGS[:-1], "logger=none")
     for folder, batches in ((tmp_path / "whole", 0), (tmp_path / "killed", 17)):
         done = start(data, *settings, f"hydra.run.dir={folder}", batches=batches, DOOR="pretrain")
@@ -127,7 +136,7 @@ def test_a_killed_pretraining_ends_the_same(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def two_processes(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def two_processes(start: Start, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Started by Lightning."""
     folder = tmp_path_factory.mktemp("runs") / "two"
     done = start(data, *SETTINGS, "trainer=ddp_sim", f"hydra.run.dir={folder}")
@@ -137,14 +146,16 @@ def two_processes(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_how_rows_are_shuffled_is_the_first_process_choice(data: Path, two_processes: Path, tmp_path: Path) -> None:
+def test_how_rows_are_shuffled_is_the_first_process_choice(
+    start: Start, data: Path, two_processes: Path, tmp_path: Path
+) -> None:
     """Where the second process has no memory free, it would shuffle blocks by itself."""
     done = start(data, *SETTINGS, "trainer=ddp_sim", f"hydra.run.dir={tmp_path}/run", FULL="1")
     assert done.returncode == 0, done.stderr
     assert_same(two_processes, tmp_path / "run")
 
 
-def test_a_fit_ends_where_its_other_process_is_killed(data: Path, tmp_path: Path) -> None:
+def test_a_fit_ends_where_its_other_process_is_killed(start: Start, data: Path, tmp_path: Path) -> None:
     done = start(data, *SETTINGS, "trainer=ddp_sim", f"hydra.run.dir={tmp_path}/run", batches=17, ONLY="1")
     # Lightning looks after its processes every five seconds, and kills a first one that has not ended by then.
     assert done.returncode in (1, -9)
@@ -152,7 +163,7 @@ def test_a_fit_ends_where_its_other_process_is_killed(data: Path, tmp_path: Path
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
-def test_two_processes_killed_end_the_same(data: Path, two_processes: Path, tmp_path: Path) -> None:
+def test_two_processes_killed_end_the_same(start: Start, data: Path, two_processes: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert start(data, *SETTINGS, "trainer=ddp_sim", f"hydra.run.dir={folder}", batches=17).returncode == -9
     # SIGTERM reaches the first process only, as from a scheduler; the other one ends with it.
@@ -163,7 +174,7 @@ def test_two_processes_killed_end_the_same(data: Path, two_processes: Path, tmp_
     assert_same(two_processes, folder)
 
 
-def test_torchrun_trains_as_lightning_does(data: Path, two_processes: Path, tmp_path: Path) -> None:
+def test_torchrun_trains_as_lightning_does(start: Start, data: Path, two_processes: Path, tmp_path: Path) -> None:
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     run = (*SETTINGS, "trainer=ddp_sim")
     done = start(data, *run, f"hydra.run.dir={tmp_path}/run", command=torchrun)
@@ -195,7 +206,7 @@ def test_slurm_trains_as_lightning_does(data: Path, two_processes: Path, tmp_pat
     assert_same(two_processes, tmp_path / "run")
 
 
-def test_a_run_goes_on_where_its_data_are_made_again(exported: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_run_goes_on_where_its_data_are_made_again(start: Start, exported: tuple[Path, Path], tmp_path: Path) -> None:
     """Simulated files in another folder, written later, are the same data; killed before its metrics were written."""
     folder = tmp_path / "run"
     shutil.copytree(exported[0], folder)
