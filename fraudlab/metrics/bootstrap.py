@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudlab.metrics.ranking import Ranking
+from fraudlab.metrics.ranking import Ranking, average_precision_of
 
 Array = NDArray[Any]
 
@@ -41,9 +41,8 @@ class Resampled:
         total = frauds.sum()
         genuine = alerts[-1] - total
         with np.errstate(invalid="ignore"):
-            precision = caught / np.maximum(through, 1)
             ranked_lower = genuine - (before - (caught - frauds)) - (through - before - frauds) / 2
-            return float(frauds @ ranked_lower / (total * genuine)), float(frauds @ precision / total)
+            return float(frauds @ ranked_lower / (total * genuine)), average_precision_of(frauds, through)
 
 
 def paired(

@@ -61,7 +61,7 @@ class Ranking:
 
     def average_precision(self) -> float:
         """See :func:`average_precision`."""
-        return float(_share(np.dot(np.diff(self.caught), self.caught[1:] / self.alerts[1:]), self.frauds))
+        return average_precision_of(np.diff(self.caught), self.alerts[1:])
 
     def recall_at_fpr(self, fpr: float) -> float:
         """See :func:`recall_at_fpr`."""
@@ -107,6 +107,18 @@ def average_precision(label: Array, score: Array) -> float:
     Equal to scikit-learn's ``average_precision_score``, except that it is NaN (there: 0) where there is no fraud.
     """
     return Ranking(label, score).average_precision()
+
+
+def average_precision_of(frauds: Array, alerts: Array) -> float:
+    """Average precision of tie groups in falling order of score.
+
+    Args:
+        frauds: in each group, ``[G]``; groups without any may be left out.
+        alerts: rows through each group, those of groups left out too, ``[G]``.
+    """
+    caught = np.cumsum(frauds)
+    total = caught[-1] if len(caught) else 0
+    return float(_share(np.dot(frauds, caught / np.maximum(alerts, 1)), total))
 
 
 def recall_at_fpr(label: Array, score: Array, fpr: float) -> float:

@@ -10,6 +10,7 @@ import polars as pl
 
 from fraudlab.errors import UserError
 from fraudlab.files import write_text
+from fraudlab.metrics.operating_points import operating_point, threshold_for_budget
 from fraudlab.metrics.ranking import Ranking
 from fraudlab.metrics.registry import headings
 from fraudlab.reporting.plots import ScoredSplit, draw_plots
@@ -108,29 +109,15 @@ def _operating_points(splits: Mapping[str, ScoredSplit], recent: np.ndarray | No
 
     ``recent``: the tested model's scores of such rows; None to take the validation's.
     """
-    measured_on = splits.get("test") or splits["val"]
+    measured_on = (splits.get("test") or splits["val"]).ranking
     chosen_on = (splits.get("val") or splits["test"]).ranking
     if recent is not None:
         chosen_on = Ranking(np.zeros(len(recent)), recent)
     points = []
     for budget in _ALERTS_PER_1000:
-        within = np.searchsorted(chosen_on.alerts, budget * chosen_on.rows / 1000, side="right") - 1
-        if within == 0:
-            continue  # the first tie group alone is larger than the budget
-        threshold = float(chosen_on.threshold[within - 1])
-        flagged = measured_on.score >= threshold
-        alerts, caught = int(flagged.sum()), int((flagged & measured_on.label).sum())
-        frauds, rows = measured_on.ranking.frauds, measured_on.ranking.rows
-        points.append(
-            {
-                "budget": budget,
-                "threshold": threshold,
-                "alerts_per_1000": 1000 * alerts / rows,
-                "precision": caught / alerts if alerts else None,
-                "recall": caught / frauds if frauds else None,
-                "false_positive_rate": (alerts - caught) / (rows - frauds) if rows > frauds else None,
-            }
-        )
+        threshold = threshold_for_budget(chosen_on, budget)
+        if threshold <= chosen_on.threshold[0]:  # else the first tie group alone is larger than the budget
+            points.append({"budget": budget, **operating_point(measured_on, threshold)})
     return points
 
 

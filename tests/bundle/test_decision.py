@@ -27,6 +27,14 @@ def test_levels_keep_their_budget() -> None:
     assert Decision.from_dict(decision.to_dict()) == decision
 
 
+def test_a_budget_of_whole_alerts_is_used_up() -> None:
+    """Of 3,000 rows, 9 of 1,000 are 27, though 9 / 1000 * 3000 is a little less in floating point."""
+    score = np.arange(3000) / 3000
+    decision = Decision.from_scores(score > 0.9, score, medium=18, high=9)
+    assert (decision.levels(score) == "high").sum() == 27
+    assert (decision.levels(score) != "low").sum() == 54
+
+
 def test_operating_points_are_those_of_scikit_learn() -> None:
     label, probability = scored()
     points = Decision.from_scores(label, probability, medium=50, high=10).operating_points
