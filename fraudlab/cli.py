@@ -2,7 +2,7 @@
 
 import argparse
 import os
-import re
+import select
 import shlex
 import signal
 import sys
@@ -39,9 +39,6 @@ def command(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
                 _job(name, main, composed, full_error)
 
             schemas.register()
-            if any(word.startswith("resume=") for word in sys.argv):
-                # Which data a run has, its folder says, and Hydra would look for these keys among other data's.
-                sys.argv[1:] = [re.sub(r"^data\.(path|raw_dir)=", r"moved.\1=", word) for word in sys.argv[1:]]
             with _interrupted(name), _one_message(name, full_error):
                 if {"--help", "-h"} & set(sys.argv):
                     print(help_page(name, _typed()[1]))
@@ -60,7 +57,7 @@ def _job(name: str, main: Callable[[Any], None], composed: DictConfig, full_erro
         os.environ.pop("HYDRA_FULL_ERROR", None)
     with _interrupted(name), _one_message(name, full_error) if alone else nullcontext():
         config = schemas.typed(name, composed)
-        if getattr(getattr(config, "data", None), "name", None) and not getattr(config, "resume", None):
+        if hasattr(config, "data") and not getattr(config, "resume", None):
             from fraudlab.data.sources.registry import look  # loads Polars, which --help does without
 
             look(config.data, Path(config.paths.data_dir))
@@ -88,14 +85,17 @@ def _interrupted(name: str) -> Iterator[None]:
 
 @contextmanager
 def _one_message(name: str, full_error: bool) -> Iterator[None]:
-    """End the process with one message on a mistake of the user's or a failing disk."""
+    """End the process with one message on a mistake of the user's or a failing disk, with none where nobody reads."""
     try:
         yield
+        sys.stdout.flush()
     except REFUSALS as error:  # first: one of Hydra's is an OSError
         if full_error:
             raise
         fail(explain(error, name, *_typed()))
     except (UserError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _reader_has_gone():
+            raise SystemExit(128 + signal.SIGPIPE) from None
         if full_error:
             raise
         fail(_describe(error))
@@ -103,6 +103,16 @@ def _one_message(name: str, full_error: bool) -> Iterator[None]:
         if full_error or "Config group override" not in str(error):  # how Hydra refuses model=null
             raise
         fail(f"{error}; to leave a layer out, choose its option none (experiment=none, logger=none)")
+
+
+def _reader_has_gone() -> bool:
+    """Whether nobody reads standard output any more, as before ``| head -1``; then what is left of it is dropped."""
+    asked = select.poll()
+    asked.register(sys.stdout, 0)  # errors are told unasked
+    if not any(events & select.POLLERR for _, events in asked.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _typed() -> tuple[list[str], str | None]:

@@ -1,6 +1,9 @@
 """Commands answer mistakes with one message, status 1 and no traceback."""
 
 import dataclasses
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import hydra
@@ -15,7 +18,7 @@ from fraudlab import config
 from fraudlab.config.composition import _keys, compose, explain
 from fraudlab.config.renamed import RENAMED
 from fraudlab.errors import UserError
-from tests.conftest import Command
+from tests.conftest import REPOSITORY, Command
 
 
 @pytest.mark.parametrize(
@@ -63,6 +66,13 @@ def test_help_shows_groups_and_examples(command: Command, name: str) -> None:
     if name == "train":
         assert "model: catboost, lightgbm, logistic_regression, mlp, tabnet, xgboost" in done.stdout
         assert done.stdout.count("python -m fraudlab.train ") >= 4
+
+
+def test_nothing_is_said_where_the_reader_has_gone() -> None:
+    """As with ``--help | head -1``; this reader goes before anything is printed."""
+    typed = f"{sys.executable} -m fraudlab.prepare --help | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", typed], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_an_unwritable_run_folder_is_one_message(command: Command, tmp_path) -> None:

@@ -174,7 +174,7 @@ def typed(command: str, composed: Any) -> Any:
     load_plugins(plain.get("plugins") or ())
     settings = OmegaConf.structured(COMMANDS[command])
     for group, options in SCHEMAS.items():
-        if plain.get(group) and OmegaConf.get_type(settings, group) is not DataPlaceConfig:
+        if plain.get(group):
             name = plain[group].get("name")
             if name not in options:
                 raise UserError(unknown(group, name, options))

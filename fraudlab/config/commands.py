@@ -51,7 +51,7 @@ class FitConfig:
     keep_on_device: str = "auto"  # auto | always | never: arrays live on the accelerator
     published: str | None = None  # whose published metrics stand beside ours
     resume: str | None = None  # folder of a run that was killed; it goes on with its own settings
-    moved: DataPlaceConfig = field(default_factory=DataPlaceConfig)  # with resume=, what data.path= and raw_dir= mean
+    moved: DataPlaceConfig = field(default_factory=DataPlaceConfig)  # with resume=: where its raw data lie now
     tried: str | None = None  # what else was tried when this recipe was chosen; goes into the run folder
 
     def __post_init__(self) -> None:
@@ -110,7 +110,7 @@ class EvaluateConfig:
     """``python -m fraudlab.evaluate``."""
 
     run: str = MISSING
-    data: DataPlaceConfig = field(default_factory=DataPlaceConfig)
+    moved: DataPlaceConfig = field(default_factory=DataPlaceConfig)  # where the run's raw data lie now
     paths: PathsConfig = field(default_factory=PathsConfig)
     plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
 

@@ -242,9 +242,13 @@ def _keys_meant(
                     known = [*_keys(OmegaConf.to_container(hydra.compose(command)))]
                 refused += more
         groups = GlobalHydra.instance().config_loader().list_groups("")
+    of_a_run = "resume" not in known or any(_key(override) == "resume" for override in overrides)
     for key in refused:
+        place = key.replace("data.", "moved.", 1)
         if key in RENAMED:
             yield f"{key} is called {RENAMED[key]} now."
+        elif place in known and of_a_run:
+            yield f"Where the data of a run lie now, {place}= says."
         elif key not in known and not key.startswith("hydra."):
             yield from _nearest(key, [*known, *groups], f"{key} is no setting. ")
 

@@ -12,7 +12,7 @@ class ExportConfig:
     """``python -m fraudlab.export``."""
 
     run: str = MISSING
-    data: DataPlaceConfig = field(default_factory=DataPlaceConfig)
+    moved: DataPlaceConfig = field(default_factory=DataPlaceConfig)  # where the run's raw data lie now
     out: str | None = None  # folder of the bundle; null: bundle/ in the run folder
     precision: str = "fp64"  # the model computes in; fp32 is smaller, less exact; fp16: its weights in half precision
     quantize: str = "none"  # int8: weights and inputs of matrix products in 8 bits, the rest as fp32

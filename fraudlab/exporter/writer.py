@@ -90,7 +90,7 @@ class _Trained:
         config = load_config(run.config_path)
         encoder = TableEncoder.load(run.final / "encoder")
         model = tested_model(asked, run, config, encoder)
-        table = table_of(run, config, asked.data, Path(asked.paths.data_dir))
+        table = table_of(run, config, asked.moved, Path(asked.paths.data_dir))
         return cls(run, config, table, table.split(config.split, config.label_delay_days), encoder, model)
 
     @property

@@ -37,7 +37,7 @@ def located(run: RunFolder, data: Any, given: DataPlaceConfig) -> Any:
         where: str | None = getattr(given, key)
         if where is not None and not hasattr(data, key):
             raise UserError(
-                f"data.{key}={where}: the run in {run.path} has data={data.name}, which has no such setting"
+                f"moved.{key}={where}: the run in {run.path} has data={data.name}, which has no such setting"
             )
         if where is not None:
             return replace(data, **{key: where})
@@ -71,7 +71,7 @@ def table_of(run: RunFolder, config: FitConfig, given: DataPlaceConfig, data_dir
             return table
         raise UserError(
             f"data={config.data.name} is not what {run.path} was trained on (fingerprint {facts['data_fingerprint']}, "
-            f"now {table.data_fingerprint}); name the run's own data with data.path= or data.raw_dir=, or train again"
+            f"now {table.data_fingerprint}); name the run's own data with moved.path= or moved.raw_dir=, or train again"
         )
     return table
 

@@ -45,7 +45,11 @@ def settings(config: Config, command: str, given: Sequence[str]) -> tuple[RunFol
     """
     run = RunFolder.begun(Path(str(config.resume)))
     if other := [override for override in given if not override.lstrip("+").startswith(ALLOWED)]:
-        raise UserError(f"a resumed run keeps its own settings: leave out {' '.join(other)}, or resume= for a new run")
+        place = any(override.startswith(("data.path=", "data.raw_dir=")) for override in other)
+        said = "; where its data lie now, moved.path= or moved.raw_dir= says" if place else ""
+        raise UserError(
+            f"a resumed run keeps its own settings: leave out {' '.join(other)}, or resume= for a new run{said}"
+        )
     own = load_config(run.config_path, command)
     trainer = dict(own.trainer)
     for override in given:

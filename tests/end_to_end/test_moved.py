@@ -44,11 +44,13 @@ def test_moved_data_are_named_and_held_against_the_run(command: Command, trained
         lost = command(*words, cwd=tmp_path)
         assert lost.returncode == 1
         assert "/gone/t.csv" in lost.stderr
-        changed = command(*words, "data.path=other.csv", cwd=tmp_path)
+        changed = command(*words, "moved.path=other.csv", cwd=tmp_path)
         assert changed.returncode == 1
         assert facts["data_fingerprint"] in changed.stderr
-        absent = command(*words, "data.raw_dir=raw", cwd=tmp_path)
+        old = command(*words, "data.path=here.csv", cwd=tmp_path)
+        assert "Where the data of a run lie now, moved.path= says." in old.stderr
+        absent = command(*words, "moved.raw_dir=raw", cwd=tmp_path)
         assert "has data=table, which has no such setting" in absent.stderr
-        done = command(*words, "data.path=here.csv", cwd=tmp_path)
+        done = command(*words, "moved.path=here.csv", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "killed" / "run" / "metrics.json").is_file()
