@@ -18,8 +18,8 @@ def main(config: SweepConfig) -> None:
     from fraudlab.tuning.wandb import wandb_sweep
 
     definition = load_definition(config)
+    base = check(definition)
     if config.wandb:
-        check(definition)
         print(wandb_sweep(definition, config_dir()), end="")
         return
     if find_spec("optuna") is None:
@@ -31,13 +31,11 @@ def main(config: SweepConfig) -> None:
     from fraudlab.tuning.storage import hidden, open_storage
     from fraudlab.tuning.study import on_stale
 
-    base = check(definition)
     folder = Path(config.paths.output_dir)
     address = definition.storage or f"sqlite:///{folder / 'study.db'}"
     sweep = Sweep(definition, config, base, open_storage(address, config.grace, on_stale(config.retries)), config_dir())
-    # Once, before all trials need it.
-    prepared = prepared_table(base.data, base.features, base.label_delay_days, Path(base.paths.data_dir))
-    simulated = prepared.schema.simulated
+    table = prepared_table(base.data, base.features, base.label_delay_days, Path(base.paths.data_dir))  # once, for all
+    simulated = table.schema.simulated
     print(f"study {definition.name} in {hidden(address)}; runs and results in {folder}")
     try:
         with Stop().on_signals() as stop:

@@ -24,7 +24,7 @@ from fraudlab.errors import UserError
 from fraudlab.tuning.process import METRICS, Ended, TrialProcess, values_of
 from fraudlab.tuning.space import Space
 from fraudlab.tuning.stop import Stop, Stopped
-from fraudlab.tuning.storage import ERRORS, first_line, patiently
+from fraudlab.tuning.storage import ERRORS, first_heartbeat, first_line, patiently
 from fraudlab.tuning.study import (
     OWNER,
     THERE_BEFORE,
@@ -247,6 +247,7 @@ class _Worker:
                 self._study.tell(trial.number, values_of(folder, self._stage.metrics), skip_if_finished=True)
 
     def _objective(self, trial: Trial) -> list[float]:
+        patiently(lambda: first_heartbeat(self._study, trial))  # before the name: a named trial is stale without one
         patiently(lambda: trial.set_user_attr(OWNER, self._shared.me))
         drawn = {} if self._stage.space is None else self._stage.space.draw(trial)
         if why := surplus(self._study, trial.number, self._stage.budget, redraw=self._redraws < _REDRAWS):

@@ -88,6 +88,12 @@ class _Storage(RDBStorage):
             log.warning("a heartbeat was not stored: %s", first_line(error))
 
 
+def first_heartbeat(study: optuna.Study, trial: optuna.Trial) -> None:
+    """Record a heartbeat of a trial now: Optuna's thread may not have come to it when the process dies."""
+    storage: Any = study._storage
+    storage.record_heartbeat(trial._trial_id)
+
+
 def _open(url: str, heartbeats: dict[str, Any]) -> RDBStorage:
     if url.startswith("sqlite:"):
         return _sqlite(url, heartbeats)

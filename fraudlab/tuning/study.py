@@ -9,7 +9,8 @@ noticed by its heartbeat and queued again (``RDBStorage(heartbeat_interval=, hea
   run at that moment come on top. Here a fresh trial with as many before it as the budget has is *surplus*.
 - No point twice. Two processes may queue one start at once, and a sampler may draw a point again; the later trial is
   surplus. A surplus trial fails before it starts and does not count, as a study cannot forget a trial.
-- A trial whose process died before its first heartbeat. Optuna never takes it for stale.
+- A trial whose process died before its first heartbeat. Optuna never takes it for stale. A process names itself in its
+  trial once it has recorded a heartbeat; a trial that nobody names for long is failed here.
 - A trial that was stopped with its search is queued again at no cost: Optuna's callback counts every retry.
 """
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,10 @@ from fraudlab.tuning.process import Ended
 from fraudlab.tuning.search import Stage, run_trials
 from fraudlab.tuning.stop import Stop, Stopped
 from fraudlab.tuning.study import OWNER, counted, retry
+from tests.conftest import REPOSITORY
 from tests.support import standin
+
+PYTHON = sys.executable
 
 
 @pytest.fixture
@@ -96,6 +100,39 @@ kill -9 $$
     assert failed.user_attrs["reason"] == "killed by SIGKILL, 3 times"
     assert failed.params == standin.study(url).trials[0].params
     assert finished.value == 0.5
+
+
+DIES = """
+import os, signal, sys
+from pathlib import Path
+from optuna.storages._heartbeat import HeartbeatThread
+HeartbeatThread.start = HeartbeatThread.join = lambda self: None  # it gets no turn before the end
+from fraudlab.tuning.search import run_trials
+from fraudlab.tuning.stop import Stop
+from tests.support import standin
+stage = standin.stage(Path(sys.argv[2]), 1, overrides=lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+run_trials(stage, lambda: standin.study(sys.argv[1]), jobs=1, stop=Stop(), on_end=lambda *_: None)
+"""
+
+
+def test_what_a_process_took_that_died_at_once_another_runs(url: str, tmp_path: Path) -> None:
+    """It had named itself, and Optuna's thread had not recorded a heartbeat yet."""
+    words = [PYTHON, "-c", DIES, url, str(tmp_path / "killed")]
+    died = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    (left,) = standin.study(url).trials
+    assert (left.state, OWNER in left.user_attrs) == (TrialState.RUNNING, True)
+    ends: list[str] = []
+    run_trials(
+        standin.stage(tmp_path, 1, grace=1),
+        lambda: standin.study(url, grace=1),
+        jobs=1,
+        stop=Stop(),
+        on_end=lambda _, ended: ends.append(ended.how),
+    )
+    assert ends == ["finished"]
+    (finished,) = counted(standin.study(url))
+    assert finished.params == left.params
 
 
 def test_a_search_under_nohup_outlives_its_terminal() -> None:
