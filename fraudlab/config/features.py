@@ -35,6 +35,11 @@ class FeaturesConfig:
     name: str = MISSING
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
 
+    @property
+    def not_in_use(self) -> str | None:
+        """Why metrics with these features cannot be had in use, and what to train instead; None where they can."""
+        return None
+
 
 @dataclass
 class HandbookFeaturesConfig(FeaturesConfig):
@@ -66,6 +71,15 @@ class IEEECISFeaturesConfig(FeaturesConfig):
     def __post_init__(self) -> None:
         one_of("features.scope", self.scope, ("point_in_time", "transductive"))
         one_of("features.v_columns", self.v_columns, ("published", "all"))
+
+    @property
+    def not_in_use(self) -> str | None:
+        if self.scope == "point_in_time":
+            return None
+        return (
+            "features.scope=transductive: the model learnt from aggregates over rows after the one judged, which "
+            "cannot be had in use; its metrics do not hold there. Train with features.scope=point_in_time to serve"
+        )
 
 
 @dataclass

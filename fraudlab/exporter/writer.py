@@ -44,10 +44,6 @@ _NO_RECENT = (
     "calibration are of the model that was fitted before the validation, and this one may make more or fewer alerts "
     "than budgeted. Train with label_delay_days above 0 and more rows, or with refit=false"
 )
-_TRANSDUCTIVE = (
-    "features.scope=transductive: the model learnt from aggregates over rows after the one judged, which cannot be had "
-    "in use; its metrics do not hold there. Train with features.scope=point_in_time to serve"
-)
 
 
 def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
@@ -143,7 +139,7 @@ class _Trained:
     @cached_property
     def _learnt_from(self) -> tuple[set[str], int]:
         names = inputs(self.table.schema, self.table.features)
-        known = _known(self.table.rows(self.split.train, names))
+        known = _known(self.table.rows(self.learnt, names))
         least: Any = known.sum_horizontal().min()
         return {name for name in names if known[name].all()}, int(least or 0)
 
@@ -159,7 +155,7 @@ def _known(rows: pl.DataFrame) -> pl.DataFrame:
 def _facts(config: ExportConfig, trained: _Trained) -> dict[str, Any]:
     """What the manifest says besides its list of files."""
     provenance = trained.run.provenance()
-    warned = [_TRANSDUCTIVE] if getattr(trained.config.features, "scope", None) == "transductive" else []
+    warned = [why] if (why := trained.config.features.not_in_use) else []
     if trained.run.fitted_twice and not len(trained.split.recent):
         warned.append(_NO_RECENT)
     for warning in warned:
