@@ -17,7 +17,7 @@ def main(config: ServeConfig) -> None:
     bundle = config.bundle or newest_bundle()
     typed = [override.split("=")[0].removeprefix("serving.") for override in overrides("serving")]
     serving = with_environment(config.serving, os.environ, typed)
-    given = json.dumps({"bundle": bundle, "serving": asdict(serving)})
+    given = json.dumps({"bundle": bundle, "serving": asdict(serving), "plugins": config.plugins})
     # The same process from here on, so that signals reach the server, and without Hydra, so that it stays small.
     os.execv(sys.executable, [sys.executable, "-m", "fraudlab.serving", given])  # noqa: S606
 

@@ -1,6 +1,7 @@
 """Parts from outside: the examples train, are measured and scored, and no file brings a module in by itself."""
 
-import subprocess
+import json
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from fraudlab import config
+from fraudlab.api import load_bundle
 from fraudlab.config import plugins, registry
 from fraudlab.config.plumbing import check_plumbing, plumbing
 from fraudlab.data.sources.registry import SOURCES
@@ -22,11 +24,17 @@ from fraudlab.models.registry import MODELS, make_network, register_network
 from fraudlab.runs.settings import load_config
 from fraudlab.training.losses.registry import LOSSES
 from tests.conftest import REPOSITORY, Command
+from tests.support.server import Server
+from tests.support.sweeping import written
 
 EXAMPLES = REPOSITORY / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("my_*.py"))
 OPTIONS = sorted(EXAMPLES.glob("conf/*/*.yaml"))
 ALL = f"plugins=[{','.join(NAMES)}]"
+LAYERS = [
+    *("--config-dir", "conf", "experiment=none", *(f"{path.parent.name}={path.stem}" for path in OPTIONS)),
+    *("trainer.max_epochs=2", "trainer.enable_progress_bar=false", "batch_size=128", "scheduler=constant", ALL),
+]
 
 
 @pytest.fixture
@@ -72,14 +80,17 @@ def test_an_option_of_a_plugin_is_typed_once_the_plugin_is_named(option: Path, e
         check_plumbing(option.parent.name, chosen)
 
 
-def test_the_examples_train_are_measured_and_exported(command: Command, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    groups = [f"{path.parent.name}={path.stem}" for path in OPTIONS]
-    quick = ["trainer.max_epochs=2", "trainer.enable_progress_bar=false", "batch_size=128", "scheduler=constant"]
-    layers = ["--config-dir", "conf", "experiment=none", *groups, *quick, f"hydra.run.dir={run}"]
-    done = command("train", *layers, ALL, cwd=EXAMPLES)
+@pytest.fixture(scope="module")
+def run(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of all examples at once."""
+    folder = tmp_path_factory.mktemp("plugins") / "run"
+    done = command("train", *LAYERS, f"hydra.run.dir={folder}", cwd=EXAMPLES)
     assert done.returncode == 0, done.stderr
     assert "top genuine" in done.stdout
+    return folder
+
+
+def test_the_examples_are_recorded_and_measured_again(command: Command, run: Path, tmp_path: Path) -> None:
     recorded = yaml.safe_load((run / "config.yaml").read_text())
     assert recorded["plugins"] == NAMES
     assert len((run / "epochs.csv").read_text().splitlines()) == 2
@@ -89,14 +100,49 @@ def test_the_examples_train_are_measured_and_exported(command: Command, tmp_path
     done = command("evaluate", f"run={run}", ALL, f"hydra.run.dir={tmp_path}/evaluated", cwd=EXAMPLES)
     assert done.returncode == 0, done.stderr
     assert "the same metrics" in done.stdout
-    done = command(
-        "export", f"run={run}", ALL, f"out={tmp_path}/bundle", f"hydra.run.dir={tmp_path}/export", cwd=EXAMPLES
-    )
+
+
+def test_the_examples_are_resumed_searched_compared_and_selected(command: Command, run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "killed")
+    (tmp_path / "killed/metrics.json").unlink()
+    shutil.rmtree(tmp_path / "killed/predictions")
+    sweep = written(tmp_path, fixed=[*LAYERS[2:-1], "logger=none"], space={"model.dropout": {"float": [0.0, 0.5]}},
+                    trials=1, jobs=1)  # fmt: skip
+    trial = tmp_path / "sweep/trials/0"
+    compared = f"runs=[{run},{tmp_path}/killed,{trial}]"
+    of_select = [layer for layer in LAYERS if layer.startswith(("--", "conf", "data=", "features=", "split="))]
+    for words in (
+        ("train", f"resume={tmp_path}/killed"),
+        ("sweep", "--config-dir", "conf", f"sweep={sweep}", f"hydra.run.dir={tmp_path}/sweep"),
+        ("compare", compared, "part=val", "resamples=100", f"hydra.run.dir={tmp_path}/compared"),
+        ("select", *of_select, "days=10", f"hydra.run.dir={tmp_path}/selected"),
+    ):
+        done = command(*words, ALL, cwd=EXAMPLES)
+        assert done.returncode == 0, (words[0], done.stdout + done.stderr)
+    metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (run, tmp_path / "killed", trial)]
+    assert metrics[0]["test"] == metrics[1]["test"]
+    assert metrics[0]["val"].keys() == metrics[2]["val"].keys()
+    assert (tmp_path / "compared/compare.html").is_file()
+
+
+def test_a_bundle_of_a_plugins_features_is_served_where_the_plugin_is_named(
+    command: Command, run: Path, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "bundle"
+    done = command("export", f"run={run}", ALL, f"out={bundle}", f"hydra.run.dir={tmp_path}/export", cwd=EXAMPLES)
     assert done.returncode == 0, done.stderr
-    load = f"import fraudlab.bundle; fraudlab.bundle.load({str(tmp_path / 'bundle')!r})"
-    alone = subprocess.run([sys.executable, "-c", load], cwd=EXAMPLES, capture_output=True, text=True, check=False)
-    assert alone.returncode != 0
-    assert "features=my_features is not known" in alone.stderr
+    missing = "was made with plugins.*add plugins=\\[my_features\\]"
+    with pytest.raises(UserError, match=missing):
+        load_bundle(bundle)
+    folder = {"PYTHONPATH": f"{REPOSITORY}:{EXAMPLES}"}
+    with pytest.raises(AssertionError, match=missing):
+        Server(bundle, tmp_path, env=folder)
+    golden = [json.loads(line) for line in (bundle / "golden.jsonl").read_text().splitlines()][:20]
+    with Server(bundle, tmp_path, "plugins=[my_features]", env=folder) as server:
+        found = server.predict([one["record"] for one in golden])
+    assert found.status == 200
+    scores = [one["score"] for one in found.said["predictions"]]
+    assert scores == pytest.approx([one["score"] for one in golden], abs=1e-6)
 
 
 def test_a_run_folder_causes_no_import(examples: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from fraudlab.bundle.decision import Decision, log_odds, sigmoid
 from fraudlab.bundle.ort import onnxruntime
 from fraudlab.bundle.reading import InputReading
 from fraudlab.bundle.reasons import Columns, Reason, load_reasons
+from fraudlab.config.plugins import require
 from fraudlab.errors import UserError
 from fraudlab.features import registry
 from fraudlab.features.encoder import Arrays, TableEncoder
@@ -52,6 +53,7 @@ class Bundle:
         self.manifest = facts
         self.encoder = TableEncoder.load(folder)
         with self._content("features.json") as features:
+            require(features.get("plugins", ()), f"the bundle {folder}")
             table = TableSchema.from_dict(features["schema"])
             self.features = registry.make(features["settings"], table)
         self.inputs = inputs(table, self.features)

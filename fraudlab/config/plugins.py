@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from fraudlab.errors import UserError
 
 _LOADED: dict[str, None] = {}
+_LOADING: list[str] = []  # the plugin that is being imported last
 
 
 def load_plugins(named: Iterable[str]) -> None:
@@ -24,6 +25,7 @@ def load_plugins(named: Iterable[str]) -> None:
     for name in named:
         if name in _LOADED:
             continue
+        _LOADING.append(name)
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -35,6 +37,8 @@ def load_plugins(named: Iterable[str]) -> None:
             raise UserError(f"plugins=[{name}] needs the package {error.name}; install it") from error
         except Exception as error:  # it is the user's code, which may raise what it likes
             raise UserError(f"plugins=[{name}] cannot be imported: {type(error).__name__}: {error}") from error
+        finally:
+            _LOADING.pop()
         _LOADED[name] = None
 
 
@@ -48,6 +52,11 @@ def _load_installed() -> None:
                 f"the plugin {point.value} of an installed package cannot be imported: {type(error).__name__}: {error}"
             ) from error
         _LOADED[point.value.partition(":")[0]] = None
+
+
+def loading() -> str | None:
+    """Name of the plugin that is being imported because it was named; None where none is."""
+    return _LOADING[-1] if _LOADING else None
 
 
 def loaded() -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Generic, TypeVar
 
+from fraudlab.config.plugins import loading
 from fraudlab.errors import UserError
 
 Part = TypeVar("Part")
@@ -22,6 +23,7 @@ class Registry(Generic[Part]):
         self.group = group
         self._built_in = dict(built_in)
         self._added: dict[str, Part] = {}
+        self._plugins: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[str]:
         """The names, those of fraudlab first."""
@@ -61,6 +63,12 @@ class Registry(Generic[Part]):
         options: dict[str, type] = attribute(f"fraudlab.config.{self.group}:OPTIONS")
         options[name] = settings
         self._added[name] = part
+        if (plugin := loading()) is not None:
+            self._plugins[name] = plugin
+
+    def plugins(self, name: str) -> list[str]:
+        """What to name in ``plugins=[...]`` for the part of that name: the module that registered it, if one did."""
+        return [self._plugins[name]] if name in self._plugins else []
 
 
 def unknown(group: str, name: Any, known: Iterator[str] | Any) -> str:

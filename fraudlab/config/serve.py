@@ -75,4 +75,5 @@ class ServeConfig:
 
     bundle: str | None = None  # folder or gs:// address; null: the newest under outputs/
     serving: ServingConfig = field(default_factory=ServingConfig)
+    plugins: list[str] = field(default_factory=list)  # modules of your own that register feature sets
     paths: PathsConfig = field(default_factory=PathsConfig)

@@ -27,7 +27,7 @@ from fraudlab.exporter.golden import golden_rows, records_of, write_golden
 from fraudlab.exporter.models import SAMPLE, Model, tested_model
 from fraudlab.exporter.reference import reference
 from fraudlab.features.encoder import Arrays, TableEncoder
-from fraudlab.features.registry import settings_of
+from fraudlab.features.registry import FEATURES, settings_of
 from fraudlab.files import replacing, write_json
 from fraudlab.runs.data import table_of
 from fraudlab.runs.folder import RunFolder
@@ -184,7 +184,8 @@ def _write_input(trained: _Trained, folder: Path) -> list[dict[str, Any]]:
     settings = getattr(features, "settings", settings)  # with what was proposed, which a later version may do otherwise
     schema = contract(table.schema, features, records, trained.never_missing, trained.least_known)
     write_json(folder / "schema.json", schema)
-    write_json(folder / "features.json", {"settings": settings, "schema": table.schema.to_dict()})
+    made = {"settings": settings, "schema": table.schema.to_dict(), "plugins": FEATURES.plugins(settings["name"])}
+    write_json(folder / "features.json", made)
     _save_lookups(folder / "look_ups", features.lookups(table.source))
     return records
 

@@ -11,7 +11,7 @@ def main() -> None:
 
     given = json.loads(sys.argv[1])
     try:
-        run(given["bundle"], ServingConfig(**given["serving"]))
+        run(given["bundle"], ServingConfig(**given["serving"]), given["plugins"])
     except (UserError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
 

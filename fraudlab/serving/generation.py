@@ -19,6 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from fraudlab import __version__, bundle
 from fraudlab.bundle.contract import served
+from fraudlab.config import plugins
 from fraudlab.config.serve import ServingConfig
 from fraudlab.errors import UserError
 from fraudlab.serving import openapi, recording
@@ -74,7 +75,7 @@ class Generation:
         self._listener.bind(str(line))
         self._listener.listen()
         self._server = litserve.LitServer(
-            FraudAPI(str(loaded.path), loaded.version, settings.history, line),
+            FraudAPI(str(loaded.path), loaded.version, settings.history, line, plugins.loaded()),
             accelerator="cpu",
             workers_per_device=settings.workers,
             timeout=False,  # deadlines are kept where requests wait

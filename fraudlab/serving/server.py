@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait
@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 
+from fraudlab.config.plugins import load_plugins
 from fraudlab.config.serve import ServingConfig
 from fraudlab.errors import UserError
 from fraudlab.serving import logs
@@ -47,15 +48,21 @@ class _Asked:
             signal.signal(number, take)
 
 
-def run(path: str, settings: ServingConfig) -> None:
+def run(path: str, settings: ServingConfig, plugins: Sequence[str] = ()) -> None:
     """Serve the bundle at ``path`` until SIGTERM, SIGINT or SIGQUIT; returns once all that was accepted is answered.
 
+    Args:
+        path: of the bundle.
+        settings: of the server.
+        plugins: modules to import for the bundle's features, here and in each worker.
+
     Raises:
-        UserError: address, bundle, key or history cannot be used, the bundle does not give its golden scores, or a
-            process without which there is no server has ended.
+        UserError: plugin, address, bundle, key or history cannot be used, the bundle does not give its golden scores,
+            or a process without which there is no server has ended.
     """
     _allow_files(settings.max_connections + settings.probe_connections)
     logs.configure()
+    load_plugins(plugins)
     asked = _Asked()
     asked.listen()
     sockets = bind(settings.host, settings.port)

@@ -16,6 +16,7 @@ import orjson
 from litserve.loops import LitLoop
 
 from fraudlab.bundle.contract import Refused, problem
+from fraudlab.config.plugins import load_plugins
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
 from fraudlab.features.handbook import HandbookFeatures
@@ -96,13 +97,15 @@ class FraudAPI(litserve.LitAPI):
         version: that the server answers under; what has taken the bundle's place since then is not served.
         history: store of the past, where records do not carry theirs.
         line: address of the Unix socket that the batches come from.
+        plugins: modules to import before the bundle is loaded.
     """
 
-    def __init__(self, bundle: str, version: str, history: str | None, line: Path) -> None:
+    def __init__(self, bundle: str, version: str, history: str | None, line: Path, plugins: Sequence[str] = ()) -> None:
         super().__init__(api_path="/predict", loop=_LineLoop(line))
         self._path = bundle
         self._version = version
         self._history_path = history
+        self._plugins = plugins
 
     def setup(self, device: str) -> None:
         from fraudlab import bundle
@@ -110,6 +113,7 @@ class FraudAPI(litserve.LitAPI):
         if (parent := multiprocessing.parent_process()) is not None and parent.pid is not None:
             end_with_parent(parent.pid)
         logs.configure()
+        load_plugins(self._plugins)
         self._bundle: Bundle = bundle.load(self._path)
         if self._bundle.version != self._version:
             raise UserError(
