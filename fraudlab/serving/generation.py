@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +177,8 @@ class Generation:
         if self._before is not None:
             self._before.unlink(missing_ok=True)
         if not self._counts.is_file():  # killed before it could say: the successor need not wait
-            self._counts.write_text("{}")
+            with suppress(OSError):
+                self._counts.write_text("{}")
 
     def stop(self) -> None:
         """End its processes, once all that was accepted is answered."""

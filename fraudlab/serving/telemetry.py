@@ -3,6 +3,7 @@
 A reload starts another such process. It counts on from a file that the one before writes from then on until it ends.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ _SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.25
 _RECORDS = (1, 2, 4, 8, 16, 32, 64, 128)
 STAGES = ("check", "wait", "encode", "model", "total")
 _COUNTS = ("counter", "histogram")
+_log = logging.getLogger(__name__)
 
 
 class Telemetry:
@@ -114,11 +116,14 @@ class Telemetry:
         return generate_latest(self)
 
     def hand_over(self) -> None:
-        """Write the counts as they are now for the process that takes this one's place."""
+        """Write the counts as they are now for the process that takes this one's place; a full disk is told."""
         counts = {metric.name: metric.samples for metric in self.collect() if metric.type in _COUNTS}
         aside = self._after.with_suffix(".partial")
-        aside.write_bytes(orjson.dumps({name: [each[:3] for each in samples] for name, samples in counts.items()}))
-        aside.replace(self._after)
+        try:
+            aside.write_bytes(orjson.dumps({name: [each[:3] for each in samples] for name, samples in counts.items()}))
+            aside.replace(self._after)
+        except OSError as error:
+            _log.error("the counts cannot be handed over to the next process: %s", error)
 
     def collect(self) -> Iterator[Metric]:
         """What this process has counted, and those whose place it has taken."""

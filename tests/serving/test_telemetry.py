@@ -42,6 +42,7 @@ def test_each_process_counts_on_from_the_one_before(tmp_path: Path) -> None:
         assert 'version="v0"' not in one.page().decode() or number == 0
         one.hand_over()
         before = after
+    Telemetry("v", None, tmp_path / "no folder" / "0.json").hand_over()  # which nothing may end by
     # What the former one still answers, while its successor answers too, counts for both.
     former, successor = Telemetry("v", None, files[0]), Telemetry("v", files[0], files[1])
     files[0].unlink()
