@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -20,10 +21,13 @@ _FRAUDS = 10
 
 def warn_of(table: PreparedTable, split: RowSplit) -> None:
     """Say what makes metrics of this split too good; for tables of ``data=table`` alone."""
-    if table.schema.reading is None:
-        return
-    for said in (*_copies(table, split), *_tell_alone(table, split)):
+    for said in too_good(table, split):
         log.warning(said)
+
+
+def too_good(table: PreparedTable, split: RowSplit) -> Iterator[str]:
+    """What :func:`warn_of` says."""
+    return chain(_copies(table, split), _tell_alone(table, split)) if table.schema.reading is not None else iter(())
 
 
 def _copies(table: PreparedTable, split: RowSplit) -> Iterator[str]:

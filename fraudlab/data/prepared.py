@@ -188,13 +188,18 @@ def prepared_table(data: Any, features: FeaturesConfig, label_delay_days: int, d
     Raises:
         UserError: no column is left to learn from.
     """
-    source = load_source(data, data_dir)
+    return prepared_source(load_source(data, data_dir), features, label_delay_days, data_dir)
+
+
+def prepared_source(source: Source, features: FeaturesConfig, label_delay_days: int, data_dir: Path) -> PreparedTable:
+    """:func:`prepared_table` of a source that is there."""
     settings = registry.settings_of(features, label_delay_days)
     made = registry.make(settings, source.schema)
     if not (made.categorical or made.numeric):
         roles = ", ".join(f"{column.name} ({column.role})" for column in source.schema.columns)
         raise UserError(
-            f"data={data.name} features={features.name}: no column is left to learn from. The table has {roles}; "
+            f"data={source.schema.name} features={features.name}: no column is left to learn from. The table has "
+            f"{roles}; "
             "add columns of numbers or text, or leave fewer out (features.leave_out, data.carried)"
         )
     return prepare(source, made, settings, data_dir)

@@ -2,8 +2,8 @@
 
 One module a step, in the order of reading: ``files`` (which files, of what kind), ``dialect`` and ``text`` (how text
 is laid out), ``scan`` (files to one table of raw columns), ``kinds`` (the types of columns of text), ``derive``,
-``roles``, ``labels``, ``times``, ``columns`` and ``source``, which puts them together. Files to be scored go through
-the first three and the bundle's own types.
+``roles``, ``labels``, ``times``, ``columns``, ``checks`` and ``source``, which puts them together. Files that are
+scored go through the first three and the bundle's own types.
 """
 
 from pathlib import Path

@@ -115,14 +115,18 @@ def _encoding(file: Path, head: bytes) -> str:
     return "utf-8"
 
 
-def not_utf8(file: Path, around: bytes, position: int) -> UserError:
+class NotUTF8(UserError):
+    """A file of text is in another encoding than UTF-8."""
+
+
+def not_utf8(file: Path, around: bytes, position: int) -> NotUTF8:
     """The refusal of a file that is not UTF-8, with what its bytes would be in Windows' encoding."""
     word = re.search(rb"[^\s,;|\"]*$", around[:position])
     rest = re.match(rb"[^\s,;|\"]*", around[position:])
     assert word is not None
     assert rest is not None
     seen = (word.group() + rest.group())[:40].decode("cp1252", "replace")
-    return UserError(
+    return NotUTF8(
         f"{file} is not UTF-8; data.encoding=cp1252 (Windows, Western Europe) would read {seen!r}: give that, or the "
         "encoding that it was written in"
     )

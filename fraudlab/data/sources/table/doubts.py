@@ -1,24 +1,13 @@
 """What a table is read as without a doubt of the program's own, and a user may mean otherwise."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import polars as pl
 
+from fraudlab.data.sources.table.names import is_after, is_code, is_measure
 from fraudlab.schema import Role
 
-# What is filled in once a fraud is known, by the names that people give it.
-_AFTER = re.compile(
-    r"fraud|flagged|charge_?back|dispute|refund|recover|investigat|confirmed|review|resolution|outcome|decision|"
-    r"blocked|charge_?off|written_?off|reported|verdict|closed",
-    re.IGNORECASE,
-)
-_CODE = re.compile(
-    r"(^|_|\b)(zip|postal|postcode|mcc|bin|code|id|uid|user|customer|client|merchant|terminal|store|shop|branch|card|"
-    r"account|acct|phone|device|ip|bank|city|state|region|product|category|type)s?(_|\b|$)|(Id|ID|Code|Num|No|Nr)$|cc_num",
-    re.IGNORECASE,
-)
 _LONG = 10**12  # identifiers, not amounts
 _LOST = 10**6
 _EARLIEST, _LATEST = pl.datetime(1971, 1, 1), pl.datetime(2100, 1, 1)
@@ -56,6 +45,7 @@ def _facts(frame: pl.LazyFrame, whole: Collection[str], long: Collection[str]) -
     parts = []
     for name in whole:
         value = pl.col(name)
+        parts.append(((value.min() >= 0) & (value.max() <= 1)).alias(f"{name}\0flag"))
         parts.append(((value.n_unique() <= 20) & (value.min() >= 10) & (pl.len() >= 100)).alias(f"{name}\0few"))
         parts.append((value.min() >= _LONG).alias(f"{name}\0long"))
     for name in long:
@@ -67,13 +57,15 @@ def _facts(frame: pl.LazyFrame, whole: Collection[str], long: Collection[str]) -
 
 
 def _of_names(inputs: Collection[str], whole: Collection[str], facts: Mapping[str, Any]) -> Iterator[str]:
-    if after := [name for name in inputs if _AFTER.search(name)]:
+    if after := [name for name in inputs if is_after(name)]:
         names = ", ".join(after)
         yield (
             f"columns {names} have names of what is known only after a fraud: data.carried=[{names}] takes them out "
             f"of the inputs, a role such as data.numeric=[{after[0]}] says that they are known before"
         )
-    codes = [n for n in whole if n not in after and (_CODE.search(n) or facts[f"{n}\0few"] or facts[f"{n}\0long"])]
+    by_name = [name for name in whole if is_code(name) and not facts[f"{name}\0flag"]]
+    by_values = [n for n in whole if (facts[f"{n}\0few"] and not is_measure(n)) or facts[f"{n}\0long"]]
+    codes = [name for name in whole if name not in after and name in (*by_name, *by_values)]
     if codes:
         names = ", ".join(codes)
         yield (

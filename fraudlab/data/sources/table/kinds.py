@@ -16,6 +16,7 @@ MOST_ODD = 0.01
 
 _MOST_WORDS = 100  # different ones among those
 _SAMPLE = 5_000
+_THIRDS = r"^[+-]?\d{1,3}\.\d{3}$"
 _BOOLEANS = ("true", "false", "True", "False", "TRUE", "FALSE")
 
 
@@ -114,6 +115,7 @@ class Kinds:
         text = {name: pl.col(f"{name}\0text") for name in names}
         cleaned = self._frame.select(clean(pl.col(name), self._words).alias(f"{name}\0text") for name in names)
         parsed = cleaned.with_columns(self._spelling.number(text[name]).alias(f"{name}\0number") for name in names)
+        plain = self._spelling == Spelling()  # whole numbers that have a point are counted below
         facts = self._row(
             parsed,
             {
@@ -122,30 +124,37 @@ class Kinds:
                     "numbers": pl.col(f"{name}\0number").count(),
                     "large": (pl.col(f"{name}\0number").abs() >= 2**53).sum(),
                     "points": text[name].str.contains(self._spelling.decimal, literal=True).sum(),
-                    "zeros": text[name].str.starts_with("0").sum(),
+                    "zeros": (text[name].str.starts_with("0") & ~text[name].str.starts_with("0.")).sum(),
+                    "zero": (text[name] == "0").sum(),
                     "na": text[name].is_in(NA_WORDS).sum(),
                     "booleans": text[name].is_in(_BOOLEANS).sum(),
-                    "whole": self._spelling.integer(text[name]).count(),
+                    "whole": (text[name].cast(pl.Int64, strict=False) if plain else self._spelling.integer(text[name]))
+                    .count(),
                 }
                 for name in names
             },
-        )
-        zeros = {name: text[name].str.contains(r"^0\d+$") for name in names if facts[name]["zeros"]}
-        more = self._row(
-            cleaned,
-            {
-                name: {
-                    "zeros": zeros[name].sum() if name in zeros else pl.lit(0),
-                    "zero": text[name].filter(zeros[name]).first() if name in zeros else pl.lit(None, pl.String),
-                    "thirds": text[name].str.contains(r"^[+-]?\d{1,3}\.\d{3}$").sum()
-                    if facts[name]["points"]
-                    else pl.lit(0),
-                }
-                for name in names
-                if facts[name]["numbers"] and (name in zeros or facts[name]["points"])
-            },
-        )
+        )  # fmt: skip
+        numbers = [name for name in names if facts[name]["numbers"]]
+        asked: dict[str, dict[str, pl.Expr]] = {name: {} for name in numbers}
+        for name in numbers:
+            if facts[name]["zeros"] > facts[name]["zero"]:
+                zeros = text[name].str.contains(r"^0\d+$")
+                asked[name] |= {"zeros": zeros.sum(), "zero": text[name].filter(zeros).first()}
+            if facts[name]["points"] and plain:
+                asked[name]["whole"] = self._spelling.integer(text[name]).count()
+        for name in self._with_thirds([name for name in numbers if facts[name]["points"] > 1 and plain]):
+            asked[name]["thirds"] = text[name].str.contains(_THIRDS).sum()
+        exact = ("categorical", "id", "card", "terminal")
+        asked = {n: each for n, each in asked.items() if {*each} - {"whole"} or (each and self._roles.get(n) in exact)}
+        more = self._row(cleaned, asked)
         return {name: {**facts[name], "zeros": 0, "thirds": 0, **more.get(name, {})} for name in names}
+
+    def _with_thirds(self, names: Collection[str]) -> list[str]:
+        """Those of whose fractions the first rows leave it open that every one has three digits."""
+        cells = {name: clean(pl.col(name), self._words) for name in names}
+        pointed = self._head.select(cell.filter(cell.str.contains(".", literal=True)).str.contains(_THIRDS).all()
+                                    .alias(name) for name, cell in cells.items())  # fmt: skip
+        return [name for name in names if pointed[name].item()]
 
     def _row(self, frame: pl.LazyFrame, asked: Mapping[str, Mapping[str, pl.Expr]]) -> dict[str, dict[str, Any]]:
         parts = [pl.struct(value.alias(key) for key, value in each.items()).alias(name) for name, each in asked.items()]

@@ -72,8 +72,8 @@ def no_column(key: str, name: str, have: Iterable[str]) -> str:
 
 def settle(
     frame: pl.LazyFrame, fixed: Mapping[str, Role], config: TableConfig, unnamed: Collection[str]
-) -> tuple[dict[str, Role], list[str]]:
-    """The role of every column that is kept, in table order, and what to say of those that are no inputs.
+) -> tuple[dict[str, Role], dict[str, str]]:
+    """The role of every column that is kept, in table order, and why those are no inputs that are none by themselves.
 
     Args:
         frame: the table, with derived columns.
@@ -85,7 +85,7 @@ def settle(
     makes = {name for name in config.derive if fixed.get(name) in ("label", "label_time", "time", "amount", "id")}
     sources = read_by(config.derive, makes) - makes
     roles: dict[str, Role] = {}
-    left_out: dict[str, list[str]] = {}
+    left_out: dict[str, str] = {}
     own = [name for name in types if name not in fixed and name not in config.ignored]
     facts = _facts(frame, own)
     head = frame.select(name for name in own if is_text(types[name])).head(_SAMPLE).collect()
@@ -101,8 +101,16 @@ def settle(
         if role is not None:
             roles[name] = role
         if why is not None:
-            left_out.setdefault(why, []).append(name)
-    return roles, [f"no inputs: {', '.join(names)} ({why})" for why, names in left_out.items()]
+            left_out[name] = why
+    return roles, left_out
+
+
+def no_inputs(why: Mapping[str, str]) -> list[str]:
+    """What to say of columns that are no inputs: those of one reason together."""
+    together: dict[str, list[str]] = {}
+    for name, reason in why.items():
+        together.setdefault(reason, []).append(name)
+    return [f"no inputs: {', '.join(names)} ({reason})" for reason, names in together.items()]
 
 
 def _by_values(

@@ -13,6 +13,7 @@ from polars.exceptions import InvalidOperationError, PolarsError
 from fraudlab.config import TableConfig
 from fraudlab.data.sources.contract import Source, contents_of, fingerprint_of
 from fraudlab.data.sources.table import derive, labels, roles, times
+from fraudlab.data.sources.table.checks import check
 from fraudlab.data.sources.table.columns import BEYOND_INT64, value_of
 from fraudlab.data.sources.table.dialect import Layout
 from fraudlab.data.sources.table.doubts import doubts
@@ -33,7 +34,26 @@ VERSION = 3  # of the reading: raised with any change that gives other data from
 _told: set[str] = set()
 
 
+@dataclass(frozen=True)
+class Read:
+    """A table that was read, what to say of its reading, and why columns have the roles that nobody gave them."""
+
+    source: Source
+    notes: list[str]
+    why: dict[str, str]
+
+
 def load(config: TableConfig, cache_dir: Path) -> Source:
+    """:func:`read`; what is to be said is logged once."""
+    found = read(config, cache_dir)
+    if found.source.fingerprint not in _told:
+        _told.add(found.source.fingerprint)
+        for note in found.notes:
+            log.warning(note)
+    return found.source
+
+
+def read(config: TableConfig, cache_dir: Path) -> Read:
     """The table at ``data.path``, in order and kept as Parquet in ``cache_dir``.
 
     All columns are read once here, to learn their types and which of them have missing values. Columns without a role
@@ -59,23 +79,20 @@ def load(config: TableConfig, cache_dir: Path) -> Source:
             built = _Table.of(config, files, cache_dir, Path(scratch))
             make_once(path, lambda frame: built.frame.sink_parquet(frame, compression="lz4"))
         contents = contents_of(found.path for found in files)
-        facts = {"schema": built.schema.to_dict(), "notes": built.notes, "files": contents}
+        facts = {"schema": built.schema.to_dict(), "notes": built.notes, "why": built.why, "files": contents}
         aside.write_text(json.dumps(facts), encoding="utf-8")
 
     make_once(about, write)
     known = json.loads(about.read_text(encoding="utf-8"))
-    if fingerprint not in _told:
-        _told.add(fingerprint)
-        for note in known["notes"]:
-            log.warning(note)
     partitions = [found.partition for found in files]
     made_of = {**asdict(config), "path": None, "files": known["files"], "partitions": partitions, "version": VERSION}
-    return Source(
+    source = Source(
         pl.scan_parquet(path, glob=False),
         TableSchema.from_dict(known["schema"]),
         fingerprint,
         data_fingerprint=fingerprint_of(made_of),
     )
+    return Read(source, known["notes"], known.get("why", {}))
 
 
 def files_of(config: TableConfig, cache_dir: Path) -> list[Found]:
@@ -94,7 +111,7 @@ def check_head(config: TableConfig, files: Sequence[Found], cache_dir: Path) -> 
         UserError: a setting names a column that the table has not, or files are not of one table.
     """
     layout = layout_of(config)
-    headers = [(found.path, header(found, layout, _named(config), cache_dir)) for found in files]
+    headers = [(found.path, header(found, layout, named(config), cache_dir)) for found in files]
     have = dict.fromkeys(name for _, names in headers for name in names)
     if patterns := [name for name in have if name == "*" or (name[:1] == "^" and name[-1:] == "$")]:
         raise UserError(
@@ -106,11 +123,11 @@ def check_head(config: TableConfig, files: Sequence[Found], cache_dir: Path) -> 
     require(headers, [name for name in fixed if name in have], "data.path")
 
 
-def _named(config: TableConfig) -> set[str]:
+def named(config: TableConfig) -> set[str]:
     """The columns that the settings name."""
     one = (config.label, config.label_time, config.id, config.time, config.card, config.terminal, config.amount)
     return {
-        *(name for name in one if name is not None),
+        *(name for name in one if name),
         *config.categorical,
         *config.numeric,
         *config.carried,
@@ -133,6 +150,7 @@ class _Table:
     frame: pl.LazyFrame
     schema: TableSchema
     notes: list[str]
+    why: dict[str, str]
 
     @classmethod
     def of(cls, config: TableConfig, files: Sequence[Found], cache_dir: Path, scratch: Path) -> "_Table":
@@ -143,7 +161,7 @@ class _Table:
 
 
 def _made(config: TableConfig, files: Sequence[Found], cache_dir: Path, scratch: Path) -> _Table:
-    raw = scan(files, layout_of(config), _named(config), cache_dir)
+    raw = scan(files, layout_of(config), named(config), cache_dir)
     frame = raw.frame
     fixed = roles.given(config, [*frame.collect_schema(), *config.derive, *([ROW_ID] if config.id is None else [])])
     columns, notes = _raw_columns(raw, fixed, config)
@@ -151,8 +169,8 @@ def _made(config: TableConfig, files: Sequence[Found], cache_dir: Path, scratch:
     if config.id is None:
         frame = frame.with_row_index(ROW_ID).with_columns(pl.col(ROW_ID).cast(pl.Int64))
     if raw.untyped:  # text is parsed once, for all the looks that follow
-        frame.sink_parquet(scratch / "typed.parquet", compression="lz4")
-        frame = pl.scan_parquet(scratch / "typed.parquet", glob=False)
+        frame.sink_ipc(scratch / "typed.arrow")
+        frame = pl.scan_ipc(scratch / "typed.arrow", glob=False)
     try:
         return _settled(frame, fixed, columns, raw, config, notes)
     except InvalidOperationError as error:
@@ -176,8 +194,8 @@ def _settled(
     replaced = {c.name: _kept_as(c.name) for c in columns if c.name in config.derive and c.name != config.label}
     held = read.with_columns(pl.col(name).alias(copy) for name, copy in replaced.items())
     frame = derive.where(derive.derived(held, config.derive), config.where)
-    kept, said = roles.settle(frame.drop(replaced.values()), fixed, config, raw.unnamed)
-    notes += said
+    kept, why = roles.settle(frame.drop(replaced.values()), fixed, config, raw.unnamed)
+    notes += roles.no_inputs(why)
     text = labels.words(config.label, frame.collect_schema()[config.label], config.missing_values)
     label, said = labels.settle(
         frame, config.label, text, config.fraud_values, config.genuine_values, config.unlabelled
@@ -202,7 +220,7 @@ def _settled(
             known = pl.col(config.label_time).is_not_null()
             values[config.label] = pl.when(known).then(values[config.label]).otherwise(0).cast(pl.Int8)
     as_read = _as_read(columns, kept, types, config)
-    nulls = _check(frame, kept, values, config)
+    nulls = check(frame, kept, values, config)
     dates = config.time is not None and not frame.select(values[config.time]).collect_schema().dtypes()[0].is_numeric()
     notes += doubts(frame, kept, fixed, (config.time, values[config.time]) if config.time and dates else None)
     roles_of: dict[str, Role] = {**kept, **dict.fromkeys(as_read.values(), "carried")}
@@ -235,7 +253,7 @@ def _settled(
         asdict(time),
         asdict(layout_of(config)),
     )
-    return _Table(made, TableSchema(config.name, table, reading=reading), notes)
+    return _Table(made, TableSchema(config.name, table, reading=reading), notes, why)
 
 
 def _without_copies(
@@ -295,51 +313,3 @@ def _typed(frame: pl.LazyFrame, columns: Sequence[Column], config: TableConfig) 
 
 def _is_plain(dtype: pl.DataType) -> bool:
     return is_text(dtype) or dtype.is_numeric() or dtype == pl.Boolean
-
-
-def _check(
-    frame: pl.LazyFrame, kept: Mapping[str, Role], values: Mapping[str, pl.Expr], config: TableConfig
-) -> dict[str, int]:
-    """Refuse what cannot be trained on; gives the number of missing values of each column, in one pass."""
-    id_ = config.id or ROW_ID
-    text = [name for name, dtype in frame.collect_schema().items() if is_text(dtype)]
-    parsed = [name for name in kept if name in text and kept[name] in ("time", "label_time", "numeric", "amount")]
-    unread = (pl.col(name).filter(pl.col(name).is_not_null() & values[name].is_null()).first() for name in parsed)
-    types = frame.select(value.alias(name) for name, value in values.items()).collect_schema()
-    finite = [name for name in kept if kept[name] in ("time", "amount") and types[name].is_float()]
-    infinite = (pl.when(values[name].is_infinite().any()).then(pl.lit(name)) for name in finite)
-    facts = frame.select(
-        rows=pl.len(),
-        missing=pl.struct(value.null_count().alias(name) for name, value in values.items()),
-        unread=pl.struct(pl.lit(0), *(first.cast(pl.String) for first in unread)),
-        doubled=pl.col(id_).filter(pl.col(id_).is_duplicated()).first(),
-        infinite=pl.coalesce(*infinite, pl.lit(None, pl.String)),
-    ).collect(engine="streaming").row(0, named=True)  # fmt: skip
-    if not facts["rows"]:
-        raise UserError(f"data.path={config.path} has no rows")
-    for name, value in facts["unread"].items():
-        if name in parsed and value is not None:
-            raise UserError(
-                f"data.{kept[name]}={name}: {value!r} is no time in the form of the others"
-                if kept[name] in ("time", "label_time")
-                else f"column {name} is {kept[name]} but holds {value!r}, which is no number; if that means missing, "
-                "add it to data.missing_values, else give the column another role"
-            )
-    if (name := facts["infinite"]) is not None:
-        raise UserError(
-            f"data.{kept[name]}={name} holds infinite values; correct or drop these rows, or derive a column that "
-            "has none with data.derive"
-        )
-    missing: dict[str, int] = facts["missing"]
-    for key, required in (("id", id_), ("time", config.time)):
-        if required is not None and missing[required]:
-            raise UserError(
-                f"data.{key}={required} is missing in {missing[required]} rows; fill it in, or leave these rows out: "
-                f'data.where="{required} IS NOT NULL"'
-            )
-    if facts["doubled"] is not None:
-        raise UserError(
-            f"data.id={id_}: {facts['doubled']} stands in several rows; name a column that is unique, or none "
-            "(data.id=null numbers the rows)"
-        )
-    return missing

@@ -37,14 +37,14 @@ def scan(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame, lis
     _check_encoding(file, dialect)
     frame = _scan(file, dialect.names, dialect.separator, dialect.quote, dialect.skip)
     try:
-        return frame, _checked(file, frame, dialect)
+        return _checked(file, frame, dialect)
     except pl.exceptions.PolarsError:
         _diagnose(file, dialect)
     return _of_copy(file, dialect, scratch)  # what Python reads and Polars does not: 3" in the middle of a text
 
 
 def _scan(file: Path, names: tuple[str, ...], separator: str, quote: str | None, skip: int) -> pl.LazyFrame:
-    frame = pl.scan_csv(
+    return pl.scan_csv(
         file,
         has_header=False,
         schema=dict.fromkeys(names, pl.String),
@@ -53,7 +53,6 @@ def _scan(file: Path, names: tuple[str, ...], separator: str, quote: str | None,
         skip_lines=skip,
         glob=False,
     )
-    return frame.filter(pl.any_horizontal((pl.all() != "").fill_null(False)))
 
 
 def _of_copy(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame, list[str]]:
@@ -69,16 +68,17 @@ def _of_copy(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame,
     make_once(copy, write)
     as_written = replace(dialect, encoding="utf-8", separator=",", quote='"', skip=0)
     frame = _scan(copy, as_written.names, ",", '"', 0)
-    return frame, _checked(copy, frame, as_written)
+    return _checked(copy, frame, as_written)
 
 
-def _checked(file: Path, frame: pl.LazyFrame, dialect: Dialect) -> list[str]:
-    """Read all of it once: what Polars takes without a word and a user should know."""
+def _checked(file: Path, frame: pl.LazyFrame, dialect: Dialect) -> tuple[pl.LazyFrame, list[str]]:
+    """The rows that have a value, and what Polars takes without a word and a user should know: all is read once."""
     names = dialect.names
     unnamed = dialect.unnamed
+    known = pl.any_horizontal((pl.all() != "").fill_null(False))
     facts = frame.select(
-        pl.len().alias("\0rows"),
-        ((pl.col(names[-1]).is_null()).sum() if len(names) > 1 else pl.lit(0)).alias("\0short"),
+        (~known).sum().alias("\0blank"),
+        ((pl.col(names[-1]).is_null() & known).sum() if len(names) > 1 else pl.lit(0)).alias("\0short"),
         pl.any_horizontal(pl.all().str.contains("\n", literal=True)).any().alias("\0lines"),
         *((pl.col(name) != "").any() for name in unnamed),
     ).collect(engine="streaming")
@@ -89,7 +89,7 @@ def _checked(file: Path, frame: pl.LazyFrame, dialect: Dialect) -> list[str]:
     notes = []
     if facts["\0short"].item() and (short := _short_lines(file, dialect)):
         notes.append(f"{short} lines have fewer fields than the {len(names)} columns; what they lack is missing")
-    return notes
+    return frame.filter(known) if facts["\0blank"].item() else frame, notes
 
 
 def _short_lines(file: Path, dialect: Dialect) -> int:

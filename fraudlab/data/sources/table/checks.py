@@ -1,0 +1,66 @@
+"""What a table must hold to be trained on."""
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from fraudlab.config import TableConfig
+from fraudlab.data.sources.table.roles import ROW_ID
+from fraudlab.errors import UserError
+from fraudlab.features.values import is_text
+from fraudlab.schema import Role
+
+
+def check(
+    frame: pl.LazyFrame, kept: Mapping[str, Role], values: Mapping[str, pl.Expr], config: TableConfig
+) -> dict[str, int]:
+    """Refuse what cannot be trained on; gives the number of missing values of each column, in one pass.
+
+    Args:
+        frame: the table.
+        kept: the role of each column.
+        values: what :func:`.columns.value_of` gives for each.
+        config: the settings.
+    """
+    id_ = config.id or ROW_ID
+    text = [name for name, dtype in frame.collect_schema().items() if is_text(dtype)]
+    parsed = [name for name in kept if name in text and kept[name] in ("time", "label_time", "numeric", "amount")]
+    unread = (pl.col(name).filter(pl.col(name).is_not_null() & values[name].is_null()).first() for name in parsed)
+    types = frame.select(value.alias(name) for name, value in values.items()).collect_schema()
+    finite = [name for name in kept if kept[name] in ("time", "amount") and types[name].is_float()]
+    infinite = (pl.when(values[name].is_infinite().any()).then(pl.lit(name)) for name in finite)
+    facts = frame.select(
+        rows=pl.len(),
+        missing=pl.struct(value.null_count().alias(name) for name, value in values.items()),
+        unread=pl.struct(pl.lit(0), *(first.cast(pl.String) for first in unread)),
+        doubled=pl.col(id_).filter(pl.col(id_).is_duplicated()).first(),
+        infinite=pl.coalesce(*infinite, pl.lit(None, pl.String)),
+    ).collect(engine="streaming").row(0, named=True)  # fmt: skip
+    if not facts["rows"]:
+        raise UserError(f"data.path={config.path} has no rows")
+    for name, value in facts["unread"].items():
+        if name in parsed and value is not None:
+            raise UserError(
+                f"data.{kept[name]}={name}: {value!r} is no time in the form of the others"
+                if kept[name] in ("time", "label_time")
+                else f"column {name} is {kept[name]} but holds {value!r}, which is no number; if that means missing, "
+                "add it to data.missing_values, else give the column another role"
+            )
+    if (name := facts["infinite"]) is not None:
+        raise UserError(
+            f"data.{kept[name]}={name} holds infinite values; correct or drop these rows, or derive a column that "
+            "has none with data.derive"
+        )
+    missing: dict[str, int] = facts["missing"]
+    for key, required in (("id", id_), ("time", config.time)):
+        if required is not None and missing[required]:
+            raise UserError(
+                f"data.{key}={required} is missing in {missing[required]} rows; fill it in, or leave these rows out: "
+                f'data.where="{required} IS NOT NULL"'
+            )
+    if facts["doubled"] is not None:
+        raise UserError(
+            f"data.id={id_}: {facts['doubled']} stands in several rows; name a column that is unique, or none "
+            "(data.id=null numbers the rows)"
+        )
+    return missing

@@ -1,0 +1,69 @@
+"""What the names of columns say, in the words that people use for them."""
+
+import re
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+
+# What is filled in once a fraud is known.
+_AFTER = re.compile(
+    r"fraud|flagged|charge_?back|dispute|refund|recover|investigat|confirmed|review|resolution|outcome|decision|"
+    r"blocked|charge_?off|written_?off|reported|verdict|closed",
+    re.IGNORECASE,
+)
+_CODES = {
+    *("zip", "zipcode", "postal", "postcode", "postalcode", "mcc", "bin", "code", "id", "uid", "addr", "ip"),
+    *("user", "customer", "client", "card", "account", "acct", "device", "phone"),
+    *("merchant", "terminal", "store", "shop", "branch", "bank", "city", "state", "region"),
+    *("product", "category", "type"),
+}
+_NUMBERS = {"no", "nr", "number"}  # at the end of a name
+_NUMBERED = {"cc", "card", "account", "acct", "trans", "transaction", "policy", "phone", "invoice", "order"}
+MEASURES = {
+    *(
+        "count",
+        "cnt",
+        "age",
+        "days",
+        "months",
+        "years",
+        "hours",
+        "minutes",
+        "seconds",
+        "velocity",
+        "distance",
+        "length",
+    ),
+    *("lat", "lon", "long", "latitude", "longitude", "pop", "population", "limit", "score", "balance", "similarity"),
+    *("avg", "mean", "median", "std", "max", "min", "sum", "ratio", "rate", "share", "pct", "percent", "distinct"),
+    *("amount", "amt", "since"),
+}
+"""Words of names of what is counted or measured."""
+
+
+def words(name: str) -> tuple[str, ...]:
+    """The words of a name, in lower case.
+
+    >>> words("nameOrig"), words("TX_DATETIME"), words("card1")
+    (('name', 'orig'), ('tx', 'datetime'), ('card', '1'))
+    """
+    return tuple(word.lower() for word in _WORD.findall(name))
+
+
+def is_after(name: str) -> bool:
+    """Whether a name is one of what is known only after a fraud."""
+    return _AFTER.search(name) is not None
+
+
+def is_measure(name: str) -> bool:
+    """Whether a name is one of what is counted or measured."""
+    return bool(MEASURES & set(words(name)))
+
+
+def is_code(name: str) -> bool:
+    """Whether whole numbers of this name are told apart, not measured."""
+    parts = [part.removesuffix("s") if part.removesuffix("s") in _CODES else part for part in words(name)]
+    if is_measure(name):
+        return False
+    if len(parts) > 1 and parts[-1] == "num" and parts[-2] in _NUMBERED:
+        return True
+    return bool(_CODES & set(parts)) or (bool(parts) and parts[-1] in _NUMBERS)
