@@ -23,8 +23,8 @@ from fraudlab.config.overrides import literal, to_type
 from fraudlab.errors import UserError
 
 
-def command(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
-    """Make ``main(config)`` the command ``python -m fraudlab.<name>``.
+def command(name: str, *, looks: bool = True) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
+    """Make ``main(config)`` the command ``python -m fraudlab.<name>``; if it ``looks``, its table is read before.
 
     ``main`` gets the typed config. A mistake of the user's, in the config or in ``main``, ends the command with one
     message on standard error and status 1; ``HYDRA_FULL_ERROR=1`` shows the traceback instead.
@@ -36,7 +36,7 @@ def command(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise, so that the message is ours to write
 
             def task(composed: DictConfig) -> None:
-                _job(name, main, composed, full_error)
+                _job(name, main, composed, full_error, looks)
 
             schemas.register()
             with _interrupted(name), _one_message(name, full_error):
@@ -50,14 +50,14 @@ def command(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
     return decorate
 
 
-def _job(name: str, main: Callable[[Any], None], composed: DictConfig, full_error: bool) -> None:
+def _job(name: str, main: Callable[[Any], None], composed: DictConfig, full_error: bool, looks: bool) -> None:
     """Call ``main``; in a multirun this may be a process of its own, and Hydra hands its error to the first one."""
     alone = HydraConfig.get().mode == RunMode.RUN
     if alone and not full_error:
         os.environ.pop("HYDRA_FULL_ERROR", None)
     with _interrupted(name), _one_message(name, full_error) if alone else nullcontext():
         config = schemas.typed(name, composed)
-        if hasattr(config, "data") and not getattr(config, "resume", None):
+        if looks and hasattr(config, "data") and not getattr(config, "resume", None):
             from fraudlab.data.sources.registry import look  # loads Polars, which --help does without
 
             look(config.data, Path(config.paths.data_dir))

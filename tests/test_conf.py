@@ -68,6 +68,7 @@ def test_every_option_composes_types_and_builds(group: str, option: str) -> None
 @pytest.mark.parametrize("command", sorted(config.COMMANDS))
 def test_every_command_composes(command: str) -> None:
     overrides = {
+        "describe": ["data.path=x.csv"],
         "evaluate": ["run=x"],
         "simulate": ["out=x"],
         "compare": ["runs=[x,y]"],

@@ -21,25 +21,30 @@ def block(kind: str, part: str) -> str:
 
 @pytest.fixture(scope="module")
 def own_data(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The README's claims: its YAML, its command, on a table it describes."""
+    """The README's claims: described and trained on as it says."""
     folder = tmp_path_factory.mktemp("own")
     draw = np.random.default_rng(0)
-    lines = ["claim,year,month,paid,kind,outcome"]
+    lines = ["claim,filed,paid,kind,recovered,outcome"]
     for claim in range(600):
         fraud = draw.random() < 0.2
         kind, paid = draw.choice(["car", "van", "?"]), draw.gamma(2, 100) + 300 * fraud
         outcome = "fraudulent" if fraud else "genuine"
-        lines.append(f"{claim},{2000 + claim // 120},{1 + claim // 10 % 12:02d},{paid:.2f},{kind},{outcome}")
+        recovered = draw.gamma(2, 20) if fraud else 0.0
+        lines.append(f"{claim},{1 + claim % 28}.{1 + claim // 50}.2024,{paid:.2f},{kind},{recovered:.2f},{outcome}")
     (folder / "claims.csv").write_text("\n".join(lines) + "\n")
-    (folder / "my" / "experiment").mkdir(parents=True)
-    (folder / "my" / "experiment" / "claims.yaml").write_text(block("yaml", "claims.csv"))
-    words = block("sh", "--config-dir").strip().removeprefix("python -m fraudlab.train ").split()
-    done = command("train", *words, "batch_size=64", "hydra.run.dir=run", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    for line in block("sh", "fraudlab.describe").strip().splitlines():
+        name, *words = line.partition(" #")[0].removeprefix("python -m fraudlab.").split()
+        quick = [] if name == "describe" else ["trainer.max_epochs=5", "hydra.run.dir=run"]
+        done = command(name, *words, *quick, cwd=folder)
+        assert done.returncode == 0, done.stderr
     return folder / "run"
 
 
 def test_own_data_train(own_data: Path) -> None:
+    written = (own_data.parent / "my" / "experiment" / "claims.yaml").read_text(encoding="utf-8")
+    shown = block("yaml", "claims.csv")
+    keys = [line.split("#")[0].rstrip() for line in shown.splitlines() if "(" not in line]
+    assert set(keys) <= {line.split("#")[0].rstrip() for line in written.splitlines()}
     report = (own_data / "report.html").read_text(encoding="utf-8")
     assert "imulated data" not in report
 

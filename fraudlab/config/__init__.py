@@ -16,6 +16,7 @@ from fraudlab.config import data, features, loss, model, split
 from fraudlab.config.boosting import CatBoostConfig, LightGBMConfig, XGBoostConfig
 from fraudlab.config.commands import (
     DataPlaceConfig,
+    DescribeConfig,
     EvaluateConfig,
     FitConfig,
     PrepareConfig,
@@ -76,6 +77,7 @@ __all__ = [
     "CompareConfig",
     "CrossEntropyConfig",
     "DataPlaceConfig",
+    "DescribeConfig",
     "EncoderConfig",
     "EvaluateConfig",
     "ExportConfig",
@@ -126,6 +128,7 @@ COMMANDS: dict[str, type] = {
     "train": TrainConfig,
     "pretrain": PretrainConfig,
     "prepare": PrepareConfig,
+    "describe": DescribeConfig,
     "evaluate": EvaluateConfig,
     "simulate": SimulateConfig,
     "compare": CompareConfig,

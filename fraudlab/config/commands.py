@@ -106,6 +106,17 @@ class PrepareConfig:
 
 
 @dataclass
+class DescribeConfig:
+    """``python -m fraudlab.describe``."""
+
+    data: Any = MISSING
+    name: str | None = None  # of the experiment that is written; null: as the table's file
+    out: str = "my"  # folder, which --config-dir is to name then
+    replace: bool = False  # whether an experiment of that name is written anew
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+@dataclass
 class EvaluateConfig:
     """``python -m fraudlab.evaluate``."""
 

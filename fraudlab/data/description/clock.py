@@ -1,0 +1,171 @@
+"""Which column is the time of a transaction, how it is read, and what else tells of it."""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from fraudlab.data.sources.table import times
+from fraudlab.data.sources.table.names import is_after, words
+from fraudlab.data.sources.table.times import ISO, TimeFormat
+from fraudlab.errors import UserError
+from fraudlab.features.values import is_text
+
+_NUMBERS = {"time", "datetime", "timestamp", "ts", "dt", "step", "epoch", "unix", "unixtime", "date"}
+_NAMES = {"time", "datetime", "timestamp", "ts", "dt", "date", "when", "at", "moment"}
+_EVENT = {
+    *("transaction", "trans", "tx", "txn", "trx", "event", "purchase", "order", "payment", "booking", "auth", "step"),
+    *("operation", "posted", "filed", "incident", "accident", "claim", "created"),
+}
+_OTHER = {
+    *("birth", "dob", "born", "expiry", "expires", "expiration", "exp", "issued", "opened", "open", "signup", "bind"),
+    *("registered", "registration", "since", "last", "first", "previous", "prev", "joined", "valid", "delivery"),
+    *("updated", "update", "end", "policy", "card", "account", "between"),
+}
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_LEAST_DAYS = 28  # that numbers of an unknown unit span
+_SAMPLE = 500
+_GAPS = 0.01  # share of rows without a time, which are left out
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time's column, how it is read, what makes it of others if it is not in the table, whether it has ``gaps``."""
+
+    column: str
+    form: TimeFormat
+    why: str
+    derive: Mapping[str, str] = field(default_factory=dict)
+    gaps: bool = False
+
+
+def find(sample: pl.DataFrame, taken: Collection[str]) -> Clock | None:
+    """The time of a transaction; None where no column tells it.
+
+    Args:
+        sample: rows in types, in the order of the files.
+        taken: columns that are something else.
+
+    Raises:
+        UserError: its values can be read in several ways; the message has the settings to choose from.
+    """
+    ranks = {name: rank for name in sample.columns if name not in taken and (rank := _rank(sample[name], name)) > 0}
+    for name in sorted(ranks, key=lambda name: -ranks[name]):
+        if (gaps := sample[name].null_count()) > _GAPS * len(sample):
+            continue
+        form = of(sample.drop_nulls(name), name, TimeFormat())
+        return Clock(name, form, "by its name and values", gaps=gaps > 0)
+    return next(_of_parts(sample, taken), None)
+
+
+def moments(sample: pl.DataFrame) -> list[str]:
+    """The columns that hold a date and time, or a date, whatever they tell of."""
+    return [name for name in sample.columns if _is_temporal(sample[name])]
+
+
+def of(sample: pl.DataFrame, name: str, given: TimeFormat) -> TimeFormat:
+    """How a column is read as the time.
+
+    Raises:
+        UserError: its text is no time, or one that can be read in several ways.
+    """
+    frame, values = sample.lazy(), sample[name]
+    try:
+        return times.settle(frame, name, given)[0]
+    except UserError:
+        if is_text(values.dtype):
+            formats = [form for form in (f for f, _ in times.fitting(_distinct(values))) if _is_sorted(values, form)]
+            if len(formats) == 1:  # of several ways to read it, the one in which the rows are in order
+                return TimeFormat(formats[0], zone=given.zone)
+            raise
+        if not values.dtype.is_numeric() or given.unit is not None:
+            raise
+    return TimeFormat(unit=_unit(values, name), zone=given.zone)
+
+
+def _rank(values: pl.Series, name: str) -> float:
+    parts = set(words(name))
+    if _OTHER & parts or is_after(name) or values.n_unique() < 2:
+        return 0.0
+    named = bool(_NAMES & parts) + 2 * bool(_EVENT & parts)
+    if values.dtype.is_numeric():
+        if not _NUMBERS & parts or values.min() < 0:  # type: ignore[operator]
+            return 0.0
+        return 3.0 + named + 2 * values.is_sorted()
+    if not _is_temporal(values):
+        return 0.0
+    clock = values.dtype != pl.Date and (not is_text(values.dtype) or bool(values.head(100).str.contains(":").any()))
+    return 6.0 + named + 2 * clock
+
+
+def _is_temporal(values: pl.Series) -> bool:
+    if values.dtype in (pl.Date, pl.Datetime):
+        return True
+    if not is_text(values.dtype):
+        return False
+    some = _distinct(values)
+    return times.is_time(some.head(20)) and times.is_time(some)
+
+
+def _distinct(values: pl.Series) -> pl.Series:
+    return values.drop_nulls().cast(pl.String).head(4 * _SAMPLE).unique(maintain_order=True).head(_SAMPLE)
+
+
+def _is_sorted(values: pl.Series, form: str) -> bool:
+    read = values.to_frame("text").select(TimeFormat(form).values(pl.col("text"), pl.String)).to_series()
+    return read.null_count() == 0 and read.is_sorted()
+
+
+def _unit(values: pl.Series, name: str) -> str:
+    """Of numbers that count from a day that nobody knows: the smallest unit in which they span a month."""
+    parts = set(words(name))
+    for unit in ("seconds", "minutes", "hours", "days", "weeks"):
+        if {unit, unit[:-1]} & parts:
+            return unit
+    least, most = values.min(), values.max()
+    assert isinstance(least, int | float)
+    assert isinstance(most, int | float)
+    if "date" in parts and 30_000 < least <= most < 60_000:
+        return "excel"
+    days = {"hours": 1 / 24, "days": 1.0}
+    return next((unit for unit, length in days.items() if (most - least) * length >= _LEAST_DAYS), "weeks")
+
+
+def _of_parts(sample: pl.DataFrame, taken: Collection[str]) -> Iterator[Clock]:
+    """A time made of a year, a month and whatever else of it stands in columns of its own."""
+    own = {words(name): name for name in sample.columns if name not in taken}
+    year, month, day = (own.get((part,)) for part in ("year", "month", "day"))
+    made = "when" if "when" not in sample.columns else "moment"
+    if month is not None and year is None and sample[month].dtype.is_integer():
+        expression = f"{_quoted(month)} * 2592000"
+        yield Clock(made, TimeFormat(unit="seconds"), f"{month}, months of 30 days", {made: expression})
+        return
+    if year is None or month is None:
+        return
+    time = next((n for p, n in own.items() if p == ("time",) and is_text(sample[n].dtype)), None)
+    parts, form = [_quoted(year), "'-'", _quoted(month), "'-'"], "%Y-%b" if is_text(sample[month].dtype) else "%Y-%m"
+    numbered = day is not None and sample[day].dtype.is_integer()
+    parts.append(_quoted(str(day)) if numbered else "'1'")
+    form += "-%d"
+    if time is not None and sample[time].str.contains(r"^\d\d?:\d\d$").all():
+        parts += ["' '", _quoted(time)]
+        form += " %H:%M"
+    expression = f"STRPTIME({' || '.join(parts)}, '{form}')"  # missing where a part is, as CONCAT is not
+    try:
+        read = sample.lazy().select(pl.sql_expr(expression).alias(made)).collect()[made]
+    except pl.exceptions.PolarsError:
+        return
+    if read.null_count() <= _GAPS * len(read) and read.n_unique() > 1:
+        of = ", ".join(name for name in (year, month, day if numbered else None, time) if name is not None)
+        why = f"of {of}" if numbered else f"of {of}, the first of the month"
+        yield Clock(made, TimeFormat(), why, {made: expression}, read.null_count() > 0)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def setting(form: TimeFormat) -> dict[str, str]:
+    """The settings of ``data`` that say how the time is read."""
+    said = {"time_format": form.format if form.format != ISO else None, "time_unit": form.unit, "time_zone": form.zone}
+    return {key: value for key, value in said.items() if value is not None}

@@ -1,0 +1,296 @@
+"""From the address of a table to settings that train on it, and what is to be known of the table."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+
+from fraudlab.config import ColumnsFeaturesConfig, RandomConfig, TableConfig, TimeFractionConfig
+from fraudlab.data.checks import too_good
+from fraudlab.data.description import clock, facts, label, roles, sample
+from fraudlab.data.description.facts import ColumnFacts, Maturity
+from fraudlab.data.prepared import PreparedTable, prepared_source
+from fraudlab.data.sources.table import derive, dialect, labels, source
+from fraudlab.data.sources.table import roles as roles_of_table
+from fraudlab.data.sources.table.dialect import NotUTF8
+from fraudlab.data.sources.table.files import Found, head
+from fraudlab.data.sources.table.scan import Raw, scan
+from fraudlab.data.sources.table.times import TimeFormat
+from fraudlab.errors import UserError
+from fraudlab.features.values import NA_WORDS, is_text
+
+ALL_ROWS = 200_000
+"""The largest table of which all rows are read."""
+
+_ENCODING = "cp1252"  # of what is not UTF-8, unless the settings say otherwise
+_DELAYS = (7, 3, 1, 0)  # days after which a label may be known
+_DELAYS_A_SPAN = 8
+_WORDS_OF_THEIR_OWN = ("None", "none", "nil", "-", "missing")  # that are a kind like another among words
+_LEAST_KNOWN = 0.5  # share of rows that say when their label became known
+_STEPS = 50  # of an epoch
+_BATCHES = (32, 64, 128, 256, 512, 1024)
+
+
+@dataclass(frozen=True)
+class Description:
+    """A table, the settings that train on it, and why they are so.
+
+    Attributes:
+        config: settings of ``data=table``, all that is not as by default to be written.
+        why: of a setting (``time``) or a column, what speaks for it.
+        split: ``time_fraction`` or ``random``.
+        label_delay_days: after how many days labels are taken to be known.
+        batch_size: for a table so small that the usual one would make few steps; None: the usual one.
+        words: rows of each word of the label.
+        rows, frauds: of the table that is trained on.
+        looked_at: how many of them all but rows, frauds and words rest on, evenly spread.
+        repeated: those of them that repeat others in all but their id.
+        span: the first and the last moment.
+        columns: what is known of each.
+        maturity: whether the last labels are known.
+        doubts: what to look at, each with the line that settles it.
+    """
+
+    config: TableConfig
+    why: Mapping[str, str]
+    split: str
+    label_delay_days: int
+    batch_size: int | None
+    words: Mapping[str, int]
+    rows: int
+    frauds: int
+    looked_at: int
+    repeated: int
+    span: tuple[Any, Any] | None
+    columns: Sequence[ColumnFacts]
+    maturity: Maturity | None
+    doubts: Sequence[str]
+
+
+def describe(config: TableConfig, cache_dir: Path) -> Description:
+    """Describe the table of ``config``; what it says already stays as it is, ``label=""`` is to be found.
+
+    A table of more than :data:`ALL_ROWS` rows is read as a sample; rows, words of the label, the uniqueness of ids and
+    missing times are counted on all rows all the same.
+
+    Raises:
+        UserError: the table cannot be read, or nothing tells what a setting must be; the message has it.
+    """
+    why: dict[str, str] = {}
+    files, raw, config = _laid_out(config, cache_dir, why)
+    rows = sample.take(raw, files)
+    if not config.label:
+        config = replace(config, label=label.column(rows.text))
+        why["label"] = "guessed by its name and words"
+    elif config.label not in (*rows.text.columns, *config.derive):
+        source.check_head(config, files, cache_dir)  # refuses it, with the name that may be meant
+    rows = sample.typed(rows, config.label, source.spelling_of(config), config.missing_values, config.separator == ";")
+    config = replace(config, **{f.name: getattr(rows.spelling, f.name) for f in fields(rows.spelling)})
+    given = source.named(config) | set(config.derive)
+    config, typed = _marked(config, rows.typed, why)
+    typed = derive.derived(typed.lazy(), config.derive).collect()
+    time = _clock(typed, config, given)
+    words, counts = _counts(raw, config, typed, time)
+    config, said = _labelled(config, words)
+    why.update(said)
+    config, said = _roles(config, rows, typed, time, given, counts)
+    why.update(said)
+    if counts["rows"] <= ALL_ROWS or any(found.partition for found in files):
+        return _looked_at(config, config, cache_dir, words, why)
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".described_", dir=cache_dir) as scratch:
+        return _looked_at(config, sample.written(rows, config, Path(scratch)), Path(scratch), words, why)
+
+
+def _looked_at(
+    config: TableConfig, look: TableConfig, place: Path, words: Mapping[str | None, int], why: dict[str, str]
+) -> Description:
+    """The description of ``config`` by a reading of ``look``, its table or a sample of it, kept in ``place``."""
+    read = source.read(look, place)
+    table = prepared_source(read.source, ColumnsFeaturesConfig(), 0, place)
+    moments = table.column(table.schema.time)
+    split, delay, doubts = _split(table, moments)
+    columns, repeated = facts.measure(read.source)
+    rows, frauds = looked = len(table.label), int(table.label.sum())
+    if look is not config:
+        rows, frauds = label.counted(words, config.fraud_values, config.genuine_values, config.unlabelled)
+    notes = [note for note in read.notes if note not in roles_of_table.no_inputs(read.why)]
+    for key in ("label", "time", "label_time"):  # what is said of a setting stands beside it
+        start = f"data.{key}={getattr(config, key)}"
+        own = [note for note in notes if note.startswith(start)]
+        notes = [note for note in notes if note not in own]
+        if own and key != "label":
+            why[key] = "; ".join(note.removeprefix(start).lstrip(" :,") for note in own)
+    return Description(
+        config=config,
+        why={**read.why, **why},
+        split=split,
+        label_delay_days=delay,
+        batch_size=_batch_size(rows),
+        words={word: count for word, count in words.items() if word is not None},
+        rows=rows,
+        frauds=frauds,
+        looked_at=looked[0],
+        repeated=repeated,
+        span=None if moments is None else (moments[0], moments[-1]),
+        columns=columns,
+        maturity=facts.maturity(table.label, moments),
+        doubts=[*notes, *doubts],
+    )
+
+
+def _laid_out(config: TableConfig, cache_dir: Path, why: dict[str, str]) -> tuple[list[Found], Raw, TableConfig]:
+    """The files, their rows as they stand in them, and the settings with how text is laid out."""
+    files = source.files_of(config, cache_dir)
+    try:
+        raw = scan(files, source.layout_of(config), source.named(config), cache_dir)
+    except NotUTF8 as error:
+        if config.encoding is not None:
+            raise
+        config, why["encoding"] = replace(config, encoding=_ENCODING), f"guessed; {error}"
+        raw = scan(files, source.layout_of(config), source.named(config), cache_dir)
+    if [found.kind for found in files] == ["text"] and config.separator is None:
+        file = files[0].path
+        found = dialect.find(file, head(file), source.layout_of(config), source.named(config))
+        config = replace(config, separator=found.separator, header=None if found.header else False)
+    return files, raw, config
+
+
+def _marked(config: TableConfig, typed: pl.DataFrame, why: dict[str, str]) -> tuple[TableConfig, pl.DataFrame]:
+    """The settings with the words for a missing value that columns of words hold, and the rows without them."""
+    text = [name for name, dtype in typed.schema.items() if is_text(dtype) and name != config.label]
+    marks = [word for word in NA_WORDS if word not in _WORDS_OF_THEIR_OWN]
+    if config.missing_values or not text:
+        return config, typed
+    here = typed.select(pl.col(text).cast(pl.String)).unpivot().filter(pl.col("value").is_in(marks))
+    if not len(here):
+        return config, typed
+    words, names = (here[key].unique(maintain_order=True).to_list() for key in ("value", "variable"))
+    why["missing_values"] = f"in {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
+    known = (pl.when(~pl.col(name).cast(pl.String).is_in(words)).then(pl.col(name)).alias(name) for name in names)
+    return replace(config, missing_values=words), typed.with_columns(known)
+
+
+def _clock(typed: pl.DataFrame, config: TableConfig, given: set[str]) -> clock.Clock | None:
+    form = TimeFormat(config.time_format, config.time_unit, config.time_zone)
+    if config.time is None:
+        return clock.find(typed, given)
+    if config.time in typed.columns:
+        found = clock.of(typed, config.time, form)
+        return clock.Clock(config.time, found, "given")
+    return None
+
+
+def _counts(
+    raw: Raw, config: TableConfig, typed: pl.DataFrame, time: clock.Clock | None
+) -> tuple[dict[str | None, int], dict[str, Any]]:
+    """Rows of each word of the label, and what has to be known of whole columns, in one pass over few of them."""
+    frame = raw.frame
+    types = frame.collect_schema()
+    wanted = sorted(roles.candidates([name for name in types if name != config.label]))
+    asked = {f"different {name}": pl.col(name).approx_n_unique() for name in wanted}
+    sampled = [name for name in wanted if typed[name].n_unique() == len(typed)]
+    asked |= {f"unique {n}": (pl.col(n).n_unique() == pl.len()) & (pl.col(n).null_count() == 0) for n in sampled}
+    if time is not None and time.column in types:
+        asked["no time"] = pl.col(time.column).null_count()
+    if config.label in types:
+        word = labels.words(config.label, types[config.label], config.missing_values).alias("word")
+        asked["words"] = word.value_counts(sort=True, name="rows").implode()
+    found = frame.select(pl.len().alias("rows"), *(each.alias(key) for key, each in asked.items()))
+    counts = found.collect(engine="streaming").row(0, named=True)
+    return {each["word"]: each["rows"] for each in counts.pop("words", [])}, counts
+
+
+def _labelled(config: TableConfig, words: Mapping[str | None, int]) -> tuple[TableConfig, dict[str, str]]:
+    """The settings with what the words of the label mean, where they do not say it."""
+    if config.fraud_values or not words:
+        return config, {}
+    missing = words.get(None, 0)
+    found = label.meaning(config.label, {word: n for word, n in words.items() if word is not None}, missing)
+    unlabelled = found.unlabelled if config.unlabelled == "refuse" else config.unlabelled
+    made = replace(
+        config,
+        fraud_values=list(found.fraud_values),
+        genuine_values=list(found.genuine_values) if found.fraud_values else config.genuine_values,
+        unlabelled=unlabelled,
+    )
+    return made, {"fraud_values": "; ".join(found.guessed)} if found.guessed else {}
+
+
+def _roles(
+    config: TableConfig,
+    rows: sample.Sample,
+    typed: pl.DataFrame,
+    time: clock.Clock | None,
+    given: set[str],
+    counts: Mapping[str, Any],
+) -> tuple[TableConfig, dict[str, str]]:
+    """The settings with the roles of columns, where they do not say them, and why."""
+    settings: dict[str, Any] = {}
+    why: dict[str, str] = {}
+    taken = given | {config.label}
+    plain = typed.select(name for name in typed.columns if typed.schema[name] not in (pl.List, pl.Struct, pl.Time))
+    if time is not None:
+        taken.add(time.column)
+        why[time.column] = time.why
+        settings |= {"time": time.column, "derive": {**config.derive, **time.derive}, **clock.setting(time.form)}
+        taken |= derive.read_by(time.derive, time.derive)
+        if counts.get("no time") or time.gaps:
+            settings["where"] = config.where or f'"{time.column}" IS NOT NULL'
+            why["where"] = f"{counts.get('no time') or 'some'} rows have no time"
+    known = config.label_time
+    for name in [] if known is not None or time is None else clock.moments(plain):
+        if name not in taken and label.is_known_at(name) and plain[name].null_count() < _LEAST_KNOWN * len(plain):
+            settings["label_time"] = name
+            why[name] = "when the label became known, by its name"
+            taken.add(name)
+            break
+    different = {key.removeprefix("different "): n for key, n in counts.items() if key.startswith("different ")}
+    unique = {key.removeprefix("unique ") for key, is_so in counts.items() if key.startswith("unique ") and is_so}
+    found = roles.find(plain, taken | set(rows.unread), different, counts["rows"], unique)
+    why |= found.why
+    for role, name in found.one.items():
+        if getattr(config, role) is None:
+            settings[role] = name
+    carried = [*config.carried, *found.many["carried"], *(name for name in rows.unread if name not in taken)]
+    why |= dict.fromkeys(rows.unread, "numbers in another spelling than the others")
+    if time is not None and not time.derive:
+        moments = typed.select(time.form.values(pl.col(time.column), typed.schema[time.column])).to_series()
+        for name in roles.copies_of_time(plain, moments, taken | found.named | set(rows.unread)):
+            carried.append(name)
+            why[name] = "rises with the time: what a model learns of it never comes again"
+    made = replace(
+        config,
+        categorical=[*config.categorical, *found.many["categorical"]],
+        numeric=[*config.numeric, *found.many["numeric"]],
+        carried=carried,
+        **settings,
+    )
+    return made, why
+
+
+def _split(table: PreparedTable, time: pl.Series | None) -> tuple[str, int, list[str]]:
+    """The split that the table allows, in how many days its labels may be known, and what it shows."""
+    refused: UserError | None = None
+    if time is not None and len(time):
+        length = time[-1] - time[0]
+        days = length.total_seconds() / 86_400 if time.dtype.is_temporal() else length / 86_400
+        for delay in (delay for delay in _DELAYS if delay * _DELAYS_A_SPAN <= days or not delay):
+            try:
+                split = table.split(TimeFractionConfig(), delay)
+            except UserError as error:
+                refused = error
+            else:
+                return "time_fraction", delay, list(too_good(table, split))
+    split = table.split(RandomConfig(), 0)
+    said = [f"no split in time: {refused}"] if refused is not None else []
+    return "random", _DELAYS[0], [*said, *too_good(table, split)]
+
+
+def _batch_size(rows: int) -> int | None:
+    """A batch of which an epoch has some steps."""
+    fitting = [size for size in _BATCHES if size * _STEPS <= rows]
+    return None if rows > 2 * _BATCHES[-1] * _STEPS else (fitting or _BATCHES)[-1 if fitting else 0]

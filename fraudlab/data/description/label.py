@@ -1,0 +1,146 @@
+"""Which column is the label, and which of its words mean fraud, where the settings do not say."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from fraudlab.data.sources.table import labels
+from fraudlab.data.sources.table.names import is_after, words
+from fraudlab.errors import UserError
+from fraudlab.features.values import is_text
+
+_NAMES = ("isfraud", "fraud", "fraudulent", "isfraudulent", "class", "label", "target", "y", "outcome", "status")
+_NOT_A_LABEL = {
+    *("flagged", "scenario", "score", "count", "type", "time", "date", "id", "probability", "rate", "rule", "amount"),
+    *("device", "reason", "prediction", "predicted", "weight", "channel", "number", "code", "days"),
+}
+_FRAUD = re.compile(
+    r"1|true|t|yes|y|illicit|bad|charge_?back|scam|stolen|suspicious|anomal\w*|malicious|positive|lost|default\w*|"
+    r"(?!non|not|no\b|no[_ -]).*fraud.*",
+    re.IGNORECASE,
+)
+_GENUINE = re.compile(
+    r"0|false|f|no|n|genuine|legit\w*|licit|good|ok|okay|normal|(non|not|no)[ _-]?fraud\w*|valid|paid|approved|clean|"
+    r"negative|benign|accepted|settled|-1",
+    re.IGNORECASE,
+)
+_UNKNOWN = re.compile(
+    r"unknown|pending|n/?a|nan|none|null|\?|-|open|undecided|unlabel\w*|(in|under)[ _-]?review|missing", re.IGNORECASE
+)
+_MOST_WORDS = 20
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label's column and words; ``guessed`` says what was not given, and from what it follows."""
+
+    column: str
+    fraud_values: tuple[str, ...] = ()
+    genuine_values: tuple[str, ...] = ()
+    unlabelled: str = "refuse"
+    guessed: tuple[str, ...] = ()
+
+
+def column(sample: pl.DataFrame) -> str:
+    """The column whose name and words are those of a label.
+
+    Args:
+        sample: rows as they stand in the files.
+
+    Raises:
+        UserError: none has such a name.
+    """
+    named = {name: rank for name in sample.columns if (rank := _by_name(name))}
+    few = _few(sample, named)
+    ranks = {name: named[name] + _by_words(name, values) for name, values in few.items()}
+    if ranks and max(ranks.values()) > 0:
+        return max(ranks, key=lambda name: ranks[name])
+    two = [name for name, values in _few(sample, sample.columns).items() if len(values) == 2]
+    hint = f"; of two values are: {', '.join(two[:20])}" if two else ""
+    raise UserError(f"no column has the name of a label; say which one it is: data.label=<column>{hint}")
+
+
+def _few(sample: pl.DataFrame, names: Iterable[str]) -> dict[str, list[str]]:
+    """The words of columns that have few."""
+    types = sample.schema
+    plain = [n for n in names if is_text(types[n]) or types[n].is_numeric() or types[n] == pl.Boolean]
+    text = sample.select(labels.words(name, types[name], ()).alias(name) for name in plain)
+    words_of = {name: text[name].drop_nulls().unique().to_list() for name in plain}
+    return {name: values for name, values in words_of.items() if len(values) <= _MOST_WORDS}
+
+
+def _by_name(name: str) -> float:
+    parts = words(name)
+    if not parts or _NOT_A_LABEL & set(parts):
+        return 0.0
+    plain = "".join(part for part in parts if part not in ("tx", "is", "has", "potential"))
+    by_list = 5.0 - _NAMES.index(plain) / 10 if plain in _NAMES else 0.0
+    return max(by_list, 6.0 if "fraud" in plain else 0.0)
+
+
+def _by_words(name: str, values: Sequence[str]) -> float:
+    told = [value for value in values if _FRAUD.fullmatch(value) or _GENUINE.fullmatch(value)]
+    as_label = len(told) == len(values) or (bool(told) and len(values) <= 3) or set(values) <= {"1", "2", "unknown"}
+    return 2.0 if as_label else -4.0 if words(name)[-1] in ("y", "outcome", "status") else 0.0
+
+
+def is_known_at(name: str) -> bool:
+    """Whether a date of this name says when a label became known."""
+    return is_after(name) or "label" in words(name)
+
+
+def meaning(name: str, counts: Mapping[str, int], missing: int) -> Label:
+    """What the words of a label mean.
+
+    Args:
+        name: the column.
+        counts: rows of each word.
+        missing: rows without one.
+
+    Raises:
+        UserError: no word tells which of them mean fraud.
+    """
+    guessed: list[str] = []
+    known = [word for word in counts if not _UNKNOWN.fullmatch(word)]
+    left = missing + sum(counts[word] for word in counts if word not in known)
+    plain = {word.lower() for word in known} <= {"0", "1"} or {word.lower() for word in known} <= {"false", "true"}
+    fraud = [] if plain else [word for word in known if _FRAUD.fullmatch(word)]
+    genuine = [] if plain else [word for word in known if _GENUINE.fullmatch(word)]
+    if not plain:
+        if set(known) == {"1", "2"} or (len(known) == 2 and not (fraud and genuine)):
+            rare, common = sorted(known, key=lambda word: (counts[word], word))
+            if not (genuine == [rare] or fraud == [common]) or set(known) == {"1", "2"}:
+                fraud, genuine = [rare], [common]
+                guessed.append(f"{rare} is taken for fraud, as the rarer of two words")
+            else:
+                fraud, genuine = [common], [rare]
+        elif genuine and not fraud and len(known) - len(genuine) == 1:
+            fraud = [word for word in known if word not in genuine]
+        if not fraud:
+            shown = ", ".join(f"{word} ({counts[word]:,})" for word in list(counts)[:20])
+            raise UserError(f"data.label={name} holds: {shown}; say which values are fraud: data.fraud_values=[…]")
+        if others := [word for word in known if word not in fraud and word not in genuine]:
+            left += sum(counts[word] for word in others)
+            guessed.append(f"{', '.join(others[:10])}: neither fraud nor genuine by these words, left out")
+        guessed = guessed or [f"by their words: {', '.join(fraud)} are fraud"]
+    elif len(known) < len(counts):
+        genuine = [word for word in known if word.lower() in ("0", "false")]
+        fraud = [word for word in known if word.lower() in ("1", "true")]
+    unlabelled = "leave_out" if left else "refuse"
+    return Label(name, tuple(fraud), tuple(genuine), unlabelled, tuple(guessed))
+
+
+def counted(
+    words: Mapping[str | None, int], fraud: Sequence[str], genuine: Sequence[str], unlabelled: str
+) -> tuple[int, int]:
+    """Rows and frauds that are left of a table, by the rows of each word of its label and what the settings say."""
+    frauds = sum(n for word, n in words.items() if word is not None and (word in fraud or _is_yes(word, fraud)))
+    if not fraud or not genuine or unlabelled == "genuine":
+        return sum(n for word, n in words.items() if word is not None or unlabelled == "genuine"), frauds
+    return frauds + sum(words.get(word, 0) for word in genuine), frauds
+
+
+def _is_yes(word: str, fraud: Sequence[str]) -> bool:
+    return not fraud and word.lower() in ("1", "true")

@@ -1,0 +1,124 @@
+"""Rows from all over a table, as they stand in its files and in types, and how its numbers are written."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from fraudlab.config import TableConfig
+from fraudlab.data.sources.table.files import Found, head
+from fraudlab.data.sources.table.kinds import MOST_ODD, Kinds, spellings
+from fraudlab.data.sources.table.scan import Raw
+from fraudlab.features.values import NA_WORDS, RawColumns, Spelling, clean, is_text
+from fraudlab.schema import Role
+
+MOST_ROWS = 100_000
+"""Rows of a sample, about."""
+_MOST_TYPED = 20_000
+_COMPRESSION = 6  # bytes of a table for one of its compressed file
+_VALUES = 2_000  # of a column, different ones
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Every so manieth row of a table.
+
+    Attributes:
+        raw: the whole table.
+        text: the rows as they stand in the files.
+        typed: fewer of them, in types; none until :func:`typed` has been called.
+        spelling: how numbers are written.
+        unread: columns that look like numbers in another spelling.
+    """
+
+    raw: Raw
+    text: pl.DataFrame
+    typed: pl.DataFrame = field(default_factory=pl.DataFrame)
+    spelling: Spelling = field(default_factory=Spelling)
+    unread: tuple[str, ...] = ()
+
+
+def take(raw: Raw, files: Sequence[Found]) -> Sample:
+    """About :data:`MOST_ROWS` rows, evenly spread; all of a small table."""
+    every = max(1, _rows(raw, files) // MOST_ROWS)
+    rows = raw.frame
+    if every > 1:
+        rows = rows.with_row_index("\0row").filter(pl.col("\0row") % every == 0).drop("\0row")
+    return Sample(raw, rows.collect(engine="streaming"))
+
+
+def _rows(raw: Raw, files: Sequence[Found]) -> int:
+    """About how many rows there are."""
+    if not any(found.kind == "text" for found in files):
+        return int(raw.frame.select(pl.len()).collect().item())
+    rows = 0.0
+    for found in files:
+        start, size = head(found.path), found.path.stat().st_size
+        packed = _COMPRESSION if found.path.suffix.lower() in (".gz", ".zst", ".zip") else 1
+        rows += packed * size / max(1, len(start)) * start.count(b"\n")
+    return int(rows)
+
+
+def typed(sample: Sample, label: str, given: Spelling, missing_values: Collection[str], semicolons: bool) -> Sample:
+    """The sample with its rows in types, by a spelling that reads most of its columns of numbers.
+
+    Args:
+        sample: rows.
+        label: the column that stays as it is.
+        given: what the settings say of the spelling.
+        missing_values: words for a missing value.
+        semicolons: whether they separate columns, as they do where commas are decimal.
+    """
+    text = sample.text.gather_every(max(1, len(sample.text) // _MOST_TYPED))
+    untyped = [name for name in text.columns if name in sample.raw.untyped and name != label]
+    spelling, unread = (given, ()) if given != Spelling() else _spelling(text.select(untyped), semicolons)
+    roles: dict[str, Role] = {label: "label", **dict.fromkeys(unread, "carried")}
+    kinds = Kinds(text.lazy(), sample.raw.untyped, roles, missing_values, spelling)
+    columns = [c for c in kinds.columns() if _is_plain(text.schema[c.name]) and c.name != label]
+    rows = RawColumns(columns, spelling).of_rows(text)
+    return replace(sample, typed=rows, spelling=spelling, unread=tuple(unread))
+
+
+def written(sample: Sample, config: TableConfig, folder: Path) -> TableConfig:
+    """The rows as a file in ``folder``, and the settings that read it as ``config`` reads the whole table."""
+    if not sample.raw.untyped:
+        sample.text.write_parquet(folder / "rows.parquet")
+        return replace(config, path=str(folder / "rows.parquet"), query=None)
+    sample.text.write_csv(folder / "rows.csv")
+    layout: dict[str, Any] = {"separator": ",", "quote": '"', "encoding": None, "header": True, "columns": []}
+    return replace(config, path=str(folder / "rows.csv"), query=None, **layout)
+
+
+def _is_plain(dtype: pl.DataType) -> bool:
+    return is_text(dtype) or dtype.is_numeric() or dtype == pl.Boolean
+
+
+def _spelling(text: pl.DataFrame, semicolons: bool) -> tuple[Spelling, tuple[str, ...]]:
+    """The spelling that reads most columns, and the columns of numbers that it does not read."""
+    found: dict[str, list[Spelling]] = {}
+    plain: dict[str, pl.DataFrame] = {}
+    for name in text.columns:
+        values = text.select(clean(pl.col(name), NA_WORDS).drop_nulls().unique().head(_VALUES).alias("value"))
+        if not len(values) or not values["value"].str.contains(r"\d").any():
+            continue
+        plain[name] = values
+        if not _reads(Spelling(), values) and (made := spellings(values["value"].to_list())):
+            found[name] = made
+    if not found:
+        return Spelling(), ()
+    every = [spelling for made in found.values() for spelling in made]
+    flags = {key: any(getattr(s, key) for s in every) for key in ("currency", "percent", "brackets")}
+    pairs = dict.fromkeys([(".", ""), *((s.decimal, s.thousands) for s in every)])
+    first = "," if semicolons else "."  # which of two that read as much is meant
+    best = max(
+        (Spelling(decimal, thousands, **flags) for decimal, thousands in pairs),
+        key=lambda spelling: (sum(_reads(spelling, values) for values in plain.values()), spelling.decimal == first),
+    )
+    return best, tuple(name for name in found if not _reads(best, plain[name]))
+
+
+def _reads(spelling: Spelling, values: pl.DataFrame) -> bool:
+    read = values.select(spelling.number(pl.col("value")).null_count()).item()
+    return bool(read <= MOST_ODD * len(values))

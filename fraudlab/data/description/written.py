@@ -1,0 +1,161 @@
+"""A description as YAML that trains: an experiment with every setting that was found, and why."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+
+import yaml
+
+from fraudlab.config import TableConfig
+from fraudlab.data.description.describe import Description
+from fraudlab.data.description.facts import ColumnFacts, by_role
+
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
+_ENDINGS = re.compile(
+    r"(\.(csv|tsv|tab|psv|txt|data|dat|jsonl?|ndjson|parquet|pq|arrow|feather|ipc|xls[xbm]?|ods|gz|zip|zst))+$", re.I
+)
+_WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n", "nan", "inf", "infinity"}
+_ROLES = ("id", "time", "label_time", "card", "terminal", "amount")
+_WIDTH = 110
+
+
+def name_of(path: str) -> str:
+    """A name for the experiment of the table at ``path``: that of its file or folder.
+
+    >>> name_of("exports/2024/My claims.csv.gz"), name_of("s3://bucket/tx/**/*.parquet")
+    ('My_claims', 'tx')
+    """
+    parts = [part for part in re.split(r"[/\\\\]", path.partition("?")[0]) if part and "*" not in part]
+    stem = _ENDINGS.sub("", parts[-1]) if parts else ""
+    return re.sub(r"\W+", "_", stem).strip("_") or "table"
+
+
+def experiment(found: Description, use: str) -> str:
+    """The text of an experiment's YAML.
+
+    Args:
+        found: the description.
+        use: the command that trains with it.
+    """
+    return "\n".join([*_head(found, use), *_settings(found), *_columns(found), *_history(found)]) + "\n"
+
+
+def _head(found: Description, use: str) -> Iterator[str]:
+    yield "# @package _global_"
+    yield "# Written by python -m fraudlab.describe: look at it, change what is not so, then"
+    yield f"#   {use}"
+    span = "" if found.span is None else f", {_moment(found.span[0])} to {_moment(found.span[1])}"
+    copies = f", {found.repeated:,} repeat others" if found.repeated else ""
+    looked = f" Below, {found.looked_at:,} rows were looked at, evenly spread." if found.looked_at < found.rows else ""
+    yield f"# {found.rows:,} rows{span}, {found.frauds:,} frauds ({found.frauds / found.rows:.3%}){copies}.{looked}"
+    if found.maturity is not None:
+        late = found.maturity
+        yield from _wrapped(
+            f"LOOK: of the last {late.days:.3g} days {late.last:.3%} are frauds, before {late.before:.3%}: labels may "
+            "not all be known yet. data.where leaves those days out, label_delay_days says how long labels take."
+        )
+    for doubt in found.doubts:
+        yield from _wrapped(f"LOOK: {doubt}")
+    yield "defaults:"
+    yield "  - override /data: table"
+    yield "  - override /features: columns"
+    split = "the last rows are the test" if found.split == "time_fraction" else "rows at random, since no time is known"
+    yield f"  - override /split: {found.split} # {split}"
+    yield f"label_delay_days: {found.label_delay_days} # a label is known so many days after its row"
+    if found.batch_size is not None:
+        yield f"batch_size: {found.batch_size} # so that an epoch of so few rows has some steps"
+
+
+def _settings(found: Description) -> Iterator[str]:
+    yield "data:"
+    default = TableConfig(path="", label="")
+    for each in fields(TableConfig):
+        value = getattr(found.config, each.name)
+        if each.name == "name" or (value == getattr(default, each.name) and each.name not in ("path", "label")):
+            continue
+        column = value if isinstance(value, str) and each.name in _ROLES else ""
+        why = "; ".join(dict.fromkeys(found.why[key] for key in (column, each.name) if key in found.why))
+        if each.name == "label":
+            words = ", ".join(f"{word} ({rows:,})" for word, rows in list(found.words.items())[:10])
+            why = "; ".join(filter(None, [words, why]))
+        comment = f" # {_one_line(why)}" if why else ""
+        if isinstance(value, dict):
+            yield f"  {each.name}:{comment}"
+            yield from (f"    {_text(key)}: {_text(inner)}" for key, inner in value.items())
+        elif isinstance(value, list) and each.name in ("categorical", "numeric", "carried", "ignored"):
+            yield f"  {each.name}:"
+            yield from (f"    - {_text(name)}" + _why(found, name) for name in value)
+        else:
+            yield f"  {each.name}: {_value(value)}{comment}"
+
+
+def _why(found: Description, name: str) -> str:
+    return f" # {_one_line(found.why[name])}" if name in found.why else ""
+
+
+def _columns(found: Description) -> Iterator[str]:
+    """What each column is taken for; those with a setting above are that by it."""
+    yield "# What the columns are. A name added to categorical, numeric, carried or ignored above changes it."
+    width = min(30, max(len(facts.column.name) for facts in found.columns))
+    for role, columns in by_role(found.columns).items():
+        yield f"# {role}{' (kept, no input)' if role == 'carried' else ''}:"
+        yield from (f"#   {facts.column.name:{width}} {_facts(facts)}{_reason(found, facts)}" for facts in columns)
+
+
+def _facts(facts: ColumnFacts) -> str:
+    missing = f", {facts.missing:.1%} missing" if facts.missing else ""
+    return _one_line(f"{facts.column.type}, {facts.different:,} different{missing}; {facts.examples}")
+
+
+def _reason(found: Description, facts: ColumnFacts) -> str:
+    why = found.why.get(facts.column.name)
+    return f" ({_one_line(why)})" if why and facts.column.role == "carried" else ""
+
+
+def _history(found: Description) -> Iterator[str]:
+    """The columns whose past may tell: who and where, how much, when."""
+    roles = by_role(found.columns)
+    keys = [facts.column.name for role in ("card", "terminal") for facts in roles.get(role, [])]
+    keys += [facts.column.name for facts in roles.get("categorical", []) if facts.different >= 100]
+    if not keys or found.config.time is None:
+        return
+    yield f"# For features of the past: keys {', '.join(keys)}; time {found.config.time}"
+    amounts = [f.column.name for role in ("amount", "numeric") for f in roles.get(role, [])][:3]
+    kinds = [f.column.name for f in roles.get("categorical", []) if f.different < 100][:5]
+    if amounts or kinds:
+        yield f"#   of {', '.join([*amounts, *kinds])}"
+
+
+def _wrapped(text: str) -> Iterator[str]:
+    """A comment of several lines."""
+    line = "#"
+    for word in _one_line(text).split(" "):
+        if len(line) + len(word) >= _WIDTH:
+            yield line
+            line = "#  "
+        line += f" {word}"
+    yield line
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+def _moment(value: object) -> str:
+    return f"day {value / 86_400:.1f}" if isinstance(value, int | float) else str(value)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_text(each) for each in value)}]"
+    if isinstance(value, str):
+        return _text(value)
+    return "null" if value is None else str(value).lower()
+
+
+def _text(value: str) -> str:
+    """A string as YAML: quoted wherever it could be taken for something else; no interpolation."""
+    if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    escaped = re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    return yaml.safe_dump(escaped, default_style='"' if "\n" in value or "\t" in value else "'", width=10**6).strip()

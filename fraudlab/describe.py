@@ -1,0 +1,31 @@
+"""``python -m fraudlab.describe data.path=<file> [data.label=<column>]``: a table as YAML that trains, and a page."""
+
+from pathlib import Path
+
+from fraudlab.cli import command
+from fraudlab.config import DescribeConfig
+from fraudlab.config.overrides import literal, to_type
+
+
+@command("describe", looks=False)
+def main(config: DescribeConfig) -> None:
+    from fraudlab.data.description.describe import describe
+    from fraudlab.data.description.written import experiment, name_of
+    from fraudlab.errors import UserError
+    from fraudlab.files import write_text
+    from fraudlab.reporting.description import description_table, write_description_page
+
+    name = config.name or name_of(config.data.path)
+    file, page = (Path(config.out) / "experiment" / f"{name}.yaml", Path(config.out) / f"{name}.html")
+    if file.exists() and not config.replace:
+        raise UserError(f"{file} exists; replace=true writes it anew, name=<another> beside it")
+    found = describe(config.data, Path(config.paths.data_dir))
+    use = to_type("train", "--config-dir", config.out, literal("experiment", name))
+    write_text(file, experiment(found, use))
+    write_description_page(page, found, use)
+    print(description_table(found))
+    print(f"\nsettings   {file}\npage       {page}\nuse        {use}")
+
+
+if __name__ == "__main__":
+    main()
