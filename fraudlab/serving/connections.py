@@ -18,12 +18,17 @@ class Flow(FlowControl):
 
     def __init__(self, transport: asyncio.Transport, then: Callable[[], object]) -> None:
         super().__init__(transport)
-        self._then = then
+        self._then: Callable[[], object] | None = then
 
     def resume_reading(self) -> None:
         if self.read_paused:
             self.read_paused = False
-            self._then()
+            if self._then is not None:
+                self._then()
+
+    def end(self) -> None:
+        """Let go of the connection, which is gone: else each would wait for the collector of cycles."""
+        self._then = None
 
 
 class Connection(Protocol):

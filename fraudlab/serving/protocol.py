@@ -35,6 +35,8 @@ class Protocol(HttpToolsProtocol):
         uvicorn: what uvicorn gives its protocol.
     """
 
+    flow: Flow
+
     def __init__(self, connections: Connections, **uvicorn: Any) -> None:
         super().__init__(**uvicorn)
         self._shared = connections
@@ -81,6 +83,7 @@ class Protocol(HttpToolsProtocol):
         self._shared.silent_probes.pop(self, None)
         if self._unread is not None:
             self._unread.cancel()
+        self.flow.end()
 
     def pause_writing(self) -> None:
         super().pause_writing()
