@@ -18,9 +18,17 @@ from tests.conftest import REPOSITORY
 
 PACKAGE = REPOSITORY / "fraudlab"
 FAMILIES: dict[str, Registry] = {registry.group: registry for registry in (SOURCES, FEATURES, SPLITS, MODELS, LOSSES)}
-OF_MODELS = {type_.__name__ for type_ in config.SCHEMAS["model"].values()} | {"TabNet", "MLP"}
+OF_MODELS = {type_.__name__ for type_ in config.SCHEMAS["model"].values()} | {"TabNet", "MLP", "TabM"}
 # Where a model may be named: in its folder, in the table of models, in the dataclasses that its YAML has.
-HOMES = ("models/tabnet/", "models/mlp/", "models/boosting/", "models/linear/", "models/registry.py", "config/")
+HOMES = (
+    "models/tabnet/",
+    "models/mlp/",
+    "models/tabm/",
+    "models/boosting/",
+    "models/linear/",
+    "models/registry.py",
+    "config/",
+)
 PROVENANCE = "runs/provenance.py"  # names packages whose versions a run records
 
 

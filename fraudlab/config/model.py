@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from fraudlab.config.boosting import CatBoostConfig, LightGBMConfig, XGBoostConfig
-from fraudlab.config.checks import at_least, one_of, within
+from fraudlab.config.checks import above, at_least, one_of, within
 from fraudlab.config.linear import LogisticRegressionConfig
 from fraudlab.errors import UserError
 
@@ -49,7 +49,25 @@ class TabNetConfig:
 
 
 @dataclass
-class MLPConfig:
+class NumericEmbeddingConfig:
+    """How a network that is no TabNet takes numeric columns (Gorishniy et al. 2022, arXiv:2203.05556)."""
+
+    embedding: str = "none"
+    numeric_dim: int = 8  # numbers that stand for a number, unless embedding=none
+    bins: int = 16  # of embedding=piecewise_linear
+    frequencies: int = 16  # of embedding=periodic
+    frequency_scale: float = 0.1  # of embedding=periodic
+
+    def check_embedding(self) -> None:
+        one_of("model.embedding", self.embedding, ("none", "piecewise_linear", "periodic"))
+        at_least("model.numeric_dim", self.numeric_dim, 1)
+        at_least("model.bins", self.bins, 2)
+        at_least("model.frequencies", self.frequencies, 1)
+        above("model.frequency_scale", self.frequency_scale, 0.0)
+
+
+@dataclass
+class MLPConfig(NumericEmbeddingConfig):
     """``model=mlp``: a plain multi-layer perceptron."""
 
     name: str = "mlp"
@@ -65,11 +83,36 @@ class MLPConfig:
         for width in self.hidden:
             at_least("model.hidden", width, 1)
         within("model.dropout", self.dropout, 0.0, 0.99)
+        self.check_embedding()
+
+
+@dataclass
+class TabMConfig(NumericEmbeddingConfig):
+    """``model=tabm`` (Gorishniy et al. 2025, arXiv:2410.24210): perceptrons that share a trunk."""
+
+    name: str = "tabm"
+    variant: str = "mini"
+    k: int = 32
+    hidden: list[int] = field(default_factory=lambda: [256, 256, 256])
+    dropout: float = 0.1
+    embedding_dim: int = 4
+    compile: bool = False  # train through torch.compile: a minute of compiling first
+
+    def __post_init__(self) -> None:
+        one_of("model.variant", self.variant, ("mini", "full"))
+        for key in ("k", "embedding_dim"):
+            at_least(f"model.{key}", getattr(self, key), 1)
+        at_least("the number of model.hidden's widths", len(self.hidden), 1)
+        for width in self.hidden:
+            at_least("model.hidden", width, 1)
+        within("model.dropout", self.dropout, 0.0, 0.99)
+        self.check_embedding()
 
 
 OPTIONS: dict[str, type] = {
     "tabnet": TabNetConfig,
     "mlp": MLPConfig,
+    "tabm": TabMConfig,
     "logistic_regression": LogisticRegressionConfig,
     "lightgbm": LightGBMConfig,
     "xgboost": XGBoostConfig,

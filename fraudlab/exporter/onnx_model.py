@@ -106,9 +106,9 @@ class _Scoring(nn.Module):
 
 
 def _probability(logits: list[Tensor]) -> Tensor:
-    """As :func:`fraudlab.training.scoring.fraud_probability` has it, [B] of each member's [B, 2]."""
-    each = torch.stack([torch.softmax(one, dim=-1)[:, 1] for one in logits])
-    return each.mean(dim=0).float()
+    """As :func:`fraudlab.training.scoring.fraud_probability` has it, [B] of each member's [B, 2] or [B, M, 2]."""
+    each = torch.stack([torch.softmax(one, dim=-1)[..., 1] for one in logits])
+    return each.mean(dim=(0, 2) if each.ndim == 3 else 0).float()
 
 
 def _exported(member: nn.Module) -> nn.Module:

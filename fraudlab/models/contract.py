@@ -75,10 +75,13 @@ class Network(Protocol):
 
     It may have abilities, which are found by their names:
 
+    - ``prepare(categorical, numeric)``: called once before a fit with all its training rows, in the same dtypes. What
+      the network takes from them it holds as buffers, so that checkpoints and exports have it.
     - ``explain(categorical, numeric) -> (importance [B, C + N], masks)``: what each score rests on.
     - ``exported() -> Module``: a copy that is arranged for ONNX, in evaluation, and called alike. Where the copy's
       attribute ``gives_importance`` is true it gives ``(logits [B, K], importance [B, C + N])``, else a
       :class:`NetworkOutput`. Without the ability the network itself is exported.
+    - ``kept(members: Sequence[int]) -> Module``: of a network with M members, a copy with those of these numbers alone.
     - ``pretraining(**settings) -> Module``: what pretrains the network, as
       :mod:`fraudlab.models.reconstruction` has it. The weights under ``head.`` are left to the training.
     """

@@ -20,6 +20,12 @@ class Ensemble(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(make() for _ in range(members))
 
+    def prepare(self, categorical: Tensor, numeric: Tensor) -> None:
+        """Let each member that takes anything from training rows do so."""
+        for member in self.members:
+            if hasattr(member, "prepare"):
+                member.prepare(categorical, numeric)  # type: ignore[operator]
+
     def forward(self, categorical: Tensor, numeric: Tensor) -> NetworkOutput:
         """Logits [B, members, K] and the mean of the members' penalties."""
         outputs = [member(categorical, numeric) for member in self.members]

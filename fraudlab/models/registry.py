@@ -15,6 +15,7 @@ MODELS: Registry[ModelPart] = Registry(
     {
         "tabnet": "fraudlab.models.tabnet:PART",
         "mlp": "fraudlab.models.mlp:PART",
+        "tabm": "fraudlab.models.tabm:PART",
         "logistic_regression": "fraudlab.models.linear:LOGISTIC_REGRESSION",
         "lightgbm": "fraudlab.models.boosting:LIGHTGBM",
         "xgboost": "fraudlab.models.boosting:XGBOOST",

@@ -100,6 +100,8 @@ def fit(
         return _ended(Fit(time.perf_counter() - started, done, best, len(train)), folder)
     rebuild = _rebuild(config.model, encoder)
     network = make_network(rebuild)
+    if hasattr(network, "prepare"):
+        network.prepare(batches[0].categorical, batches[0].numeric)  # type: ignore[operator]
     if pretrained:
         pretrained.start(network)
     if getattr(config.model, "compile", False):

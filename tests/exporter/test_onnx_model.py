@@ -16,6 +16,7 @@ from fraudlab.data.batches import Batch
 from fraudlab.exporter.onnx_model import write_onnx
 from fraudlab.models.ensemble import Ensemble
 from fraudlab.models.mlp.network import MLP
+from fraudlab.models.tabm.network import TabM
 from fraudlab.models.tabnet import TabNet
 from fraudlab.models.tabnet.export_masks import MASKS
 from fraudlab.models.tabnet.interop import to_reference
@@ -36,6 +37,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "uneven embeddings": lambda: TabNet(CARDINALITIES, NARROW, embedding_dim=[1, 5, 3], **SMALL),
     "ensemble": lambda: Ensemble(lambda: TabNet(CARDINALITIES, NARROW, **SMALL), 2),
     "mlp": lambda: MLP(CARDINALITIES, WIDE, hidden=(32, 16), batch_norm=True),
+    "tabm": lambda: TabM(CARDINALITIES, WIDE, k=4, hidden=(16, 8)),
+    "full tabm, periodic": lambda: TabM(CARDINALITIES, NARROW, variant="full", k=2, hidden=(64,), embedding="periodic"),
+    "mlp, piecewise linear": lambda: MLP(CARDINALITIES, NARROW, hidden=(16,), embedding="piecewise_linear"),
     "ensemble of mlp": lambda: Ensemble(lambda: MLP(CARDINALITIES, NARROW, hidden=(16,)), 3),
 }
 
@@ -55,13 +59,17 @@ def _widths(network: nn.Module) -> tuple[list[int], int]:
     if isinstance(network, TabNet):
         return network.cardinalities, network.num_numeric
     ids = [each.num_embeddings for each in network.embeddings]
-    return ids, network.layers[0].in_features - sum(each.embedding_dim for each in network.embeddings)
+    width = network.layers[0].weight.shape[1] - sum(each.embedding_dim for each in network.embeddings)
+    return ids, width // network.numeric_embedding.width
 
 
 def trained(make: Callable[[], nn.Module]) -> nn.Module:
     """A network whose batch norms have seen rows, its weights moved a few steps."""
     torch.manual_seed(0)
     network = make().train()
+    if hasattr(network, "prepare"):
+        first = rows(network, 500, 7)
+        network.prepare(first.categorical, first.numeric)
     optimizer = torch.optim.Adam(network.parameters(), 0.02)
     for step in range(6):
         batch = rows(network, 256, step)

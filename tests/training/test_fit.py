@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import numpy as np
+import polars as pl
 import pytest
 
 from fraudlab import config
@@ -13,6 +14,7 @@ from fraudlab.data.datamodule import FraudDataModule
 from fraudlab.errors import UserError
 from fraudlab.training.checks import check_settings
 from fraudlab.training.fit import fit, pretrain
+from fraudlab.training.scoring import load_network
 from tests.support.fits import TRAIN, VALIDATION, settings, table
 from tests.support.learners import learner
 
@@ -39,6 +41,17 @@ def test_a_schedule_that_looks_at_a_validation_needs_one_in_each_fit(tmp_path: P
         check_settings(settings("train", tmp_path, *plateau))
     for no_second_fit in ("refit=false", "test=false"):
         check_settings(settings("train", tmp_path, *plateau, no_second_fit))
+
+
+def test_the_pieces_of_an_embedding_are_of_training_rows(tmp_path: Path) -> None:
+    made = settings("train", tmp_path, "model=mlp", "model.embedding=piecewise_linear", "model.bins=4")
+    rows = table(made, tmp_path)
+    fit(made, rows, TRAIN, VALIDATION, tmp_path / "fit")
+    embedding = load_network(tmp_path / "fit" / "checkpoints" / "best.ckpt").numeric_embedding
+    for column, name in enumerate(("number", "other")):
+        number = pl.read_csv(tmp_path / "t.csv")[name].to_numpy()[TRAIN]
+        edges = np.quantile((number - number.mean()) / number.std(), np.linspace(0, 1, 5))
+        assert np.allclose(-embedding.offset[column] / embedding.slope[column], edges[:-1], atol=1e-4)
 
 
 class Seen(L.Callback):

@@ -1,11 +1,13 @@
 """A multi-layer perceptron over embedded categories and numeric columns."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fraudlab.models.contract import NetworkOutput
+from fraudlab.models.numbers import numeric_embedding
 
 
 class MLP(nn.Module):
@@ -19,6 +21,8 @@ class MLP(nn.Module):
         hidden: widths of the hidden layers.
         dropout: share of hidden units dropped in training, in [0, 1).
         batch_norm: normalise each hidden layer over the batch before its ReLU.
+        embedding: of numeric columns: ``none``, ``piecewise_linear`` or ``periodic``.
+        numeric_dim, bins, frequencies, frequency_scale: of that embedding, see :mod:`fraudlab.models.numbers`.
     """
 
     def __init__(
@@ -31,10 +35,13 @@ class MLP(nn.Module):
         hidden: Sequence[int] = (500, 500),
         dropout: float = 0.2,
         batch_norm: bool = False,
+        embedding: str = "none",
+        **of_embedding: Any,
     ) -> None:
         super().__init__()
         self.embeddings = nn.ModuleList(nn.Embedding(ids, embedding_dim) for ids in cardinalities)
-        width = embedding_dim * len(cardinalities) + num_numeric
+        self.numeric_embedding = numeric_embedding(embedding, num_numeric, **of_embedding)
+        width = embedding_dim * len(cardinalities) + self.numeric_embedding.width * num_numeric
         layers: list[nn.Module] = []
         for next_width in hidden:
             norm = [nn.BatchNorm1d(next_width)] if batch_norm else []
@@ -42,7 +49,13 @@ class MLP(nn.Module):
             width = next_width
         self.layers = nn.Sequential(*layers, nn.Linear(width, num_classes))
 
+    def prepare(self, categorical: Tensor, numeric: Tensor) -> None:
+        """Take from training rows what the numeric embedding needs of them."""
+        self.numeric_embedding.prepare(numeric)
+
     def forward(self, categorical: Tensor, numeric: Tensor) -> NetworkOutput:
         """Logits [B, num_classes] of rows ``categorical`` int64 [B, C] and ``numeric`` float32 [B, N]."""
         embedded = [embedding(categorical[:, column]) for column, embedding in enumerate(self.embeddings)]
-        return NetworkOutput(self.layers(torch.cat([*embedded, numeric], dim=1)), numeric.new_zeros(()))
+        return NetworkOutput(
+            self.layers(torch.cat([*embedded, self.numeric_embedding(numeric)], dim=1)), numeric.new_zeros(())
+        )

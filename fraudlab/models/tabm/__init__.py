@@ -1,0 +1,5 @@
+"""TabM (Gorishniy et al. 2025, arXiv:2410.24210): k perceptrons that share a trunk, trained at once."""
+
+from fraudlab.models.contract import ModelPart
+
+PART = ModelPart("network", "fraudlab.models.tabm.network:TabM")
