@@ -10,17 +10,23 @@ from fraudlab.config import HistoryConfig
 def main(config: HistoryConfig) -> None:
     import polars as pl
 
+    from fraudlab import bundle as bundles
     from fraudlab.errors import UserError
+    from fraudlab.features.live import live
     from fraudlab.serving import history_file
 
+    features = None
     try:
         there = Path(config.transactions).is_file()  # a name with brackets is a name before it is a pattern
         transactions = pl.read_parquet(config.transactions, glob=not there)
+        if config.bundle is not None:
+            bundle = bundles.load(config.bundle)
+            features = live(bundle.features, f"bundle {bundle.path}")
+            transactions = bundle.reading.of_table(transactions.lazy()).collect()
     except pl.exceptions.PolarsError as error:
         raise UserError(f"cannot read {config.transactions} as Parquet: {error}") from error
     out = Path(config.out)
-    rows = history_file.build(out, transactions)
-    labelled = len(transactions) - transactions["TX_FRAUD"].null_count() if "TX_FRAUD" in transactions.columns else 0
+    rows, labelled = history_file.build(out, transactions, features)
     print(f"rows       {rows:,}")
     print(f"labels     {labelled:,}")
     print(f"written    {out} ({out.stat().st_size / 2**20:,.0f} MiB)")

@@ -8,12 +8,11 @@ from fraudlab.config import LabelsConfig
 
 @command("labels")
 def main(config: LabelsConfig) -> None:
-    from fraudlab.features.handbook import HandbookFeatures
     from fraudlab.serving import labels
     from fraudlab.serving.history import History
 
     rows = labels.checked(labels.read(Path(config.file)), config.source)
-    history = History.open(config.to, HandbookFeatures())  # labels are the same for any of the handbook's features
+    history = History.open(config.to)
     told = history.tell(rows, skip_unknown=config.unknown == "skip")
     history.close()
     print(f"labels     {len(rows):,}")

@@ -7,7 +7,6 @@ from typing import Any
 
 from fraudlab.errors import UserError
 from fraudlab.features.contract import Features
-from fraudlab.features.handbook import MOST_AMOUNT
 from fraudlab.schema import Column, TableSchema
 
 _ROLES = ("id", "time", "card", "amount", "categorical", "numeric")
@@ -150,9 +149,10 @@ def served(schema: Mapping[str, Any], features: Features, *, history: bool) -> d
     """The contract of a server's clients: that of the bundle, with ``why`` a field is required, and its ``form``.
 
     With a history the features of the past are looked up, so a record need not carry them, and its raw fields must be
-    such as the history takes: an id, a time without a zone, an amount in whole cents.
+    such as the history takes, which the features say.
     """
     past = set(computed(features))
+    live = getattr(features, "live_fields", {})
     fields = []
     for field in schema["fields"]:
         field = {"why": ALWAYS if field["never_missing"] else None, "form": None, **field}
@@ -162,26 +162,9 @@ def served(schema: Mapping[str, Any], features: Features, *, history: bool) -> d
             elif field["required"]:
                 field["why"] = _OF_THE_PAST
         elif history:
-            field |= HISTORY_FIELDS.get(field["name"], {})
+            field |= live.get(field["name"], {})
         fields.append(field)
     return {**schema, "fields": fields}
-
-
-_INTEGER = {"type": "integer", "required": True, "nullable": False, "why": "the history needs it"}
-HISTORY_FIELDS: dict[str, dict[str, Any]] = {
-    "TRANSACTION_ID": {**_INTEGER, "role": "id"},
-    "TX_DATETIME": {"type": "datetime", "required": True, "nullable": False, "form": "without a zone"},
-    "CUSTOMER_ID": _INTEGER,
-    "TERMINAL_ID": _INTEGER,
-    "TX_AMOUNT": {
-        "required": True,
-        "nullable": False,
-        "form": "whole cents",
-        "minimum": -MOST_AMOUNT,
-        "maximum": MOST_AMOUNT,
-    },
-}
-"""What the history's raw fields must be, over what the bundle says of them."""
 
 
 def known_of(record: Mapping[str, Any], names: Iterable[str]) -> Iterator[str]:

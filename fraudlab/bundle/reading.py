@@ -70,6 +70,23 @@ class InputReading:
             rows = self.derived(rows)
         return rows
 
+    def of_table(self, rows: "pl.LazyFrame") -> "pl.LazyFrame":
+        """:meth:`of_rows` with the times as the table has them: in microseconds, or a number of seconds."""
+        import polars as pl
+
+        from fraudlab.data.sources.table.times import TimeFormat
+
+        rows = self.of_rows(rows)
+        types = rows.collect_schema()
+        read = {
+            "time": TimeFormat(**self._reading.time),
+            "label_time": TimeFormat(zone=self._reading.time.get("zone")),
+        }
+        times = {
+            n: read[role] for n, role in self._roles.items() if role in read and n in types and n not in self._made
+        }
+        return rows.with_columns(form.values(pl.col(name), types[name]).alias(name) for name, form in times.items())
+
     @cached_property
     def _expressions(self) -> dict[str, str]:
         """The expressions of ``data.derive`` that scores rest on, those that they read among them."""

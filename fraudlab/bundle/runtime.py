@@ -97,9 +97,9 @@ class Bundle:
 
     def columns(self, record: Record) -> dict[str, Any]:
         """The columns that the encoder reads, of a raw record."""
-        return self.features.of_record(self._typed(record), self.lookups)
+        return self.features.of_record(self.typed(record), self.lookups)
 
-    def _typed(self, record: Record) -> dict[str, Any]:
+    def typed(self, record: Record) -> dict[str, Any]:
         """The record in the types of its table, so that it is what a row would be; None for what stands for missing.
 
         JSON has one kind of number: 7.0 is an integer too, and 7 is a real number.
@@ -136,7 +136,7 @@ class Bundle:
 
     def _encoded(self, position: int, record: Record) -> Arrays:
         try:
-            typed = self._typed(record)
+            typed = self.typed(record)
             self._check(position, typed)
             return self.encoder.encode(self.features.of_record(typed, self.lookups))
         except Refused:

@@ -10,7 +10,8 @@ from fraudlab.config.commands import PathsConfig
 class HistoryConfig:
     """``python -m fraudlab.history``."""
 
-    transactions: str = MISSING  # Parquet file with the handbook's raw columns
+    transactions: str = MISSING  # Parquet file of the table's own columns
+    bundle: str | None = None  # whose features the history is for; null: features=handbook
     out: str = MISSING  # SQLite file to make
     paths: PathsConfig = field(default_factory=PathsConfig)
 

@@ -8,11 +8,13 @@ rows a running sum has passed.
 
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fraudlab.errors import UserError
+from fraudlab.features import handbook_records
+from fraudlab.features.live import Event, Layout, PastOf
 from fraudlab.features.windows import Array, KnownLabels, Newest, TimedGroups, Windows
 from fraudlab.schema import TableSchema
 
@@ -23,7 +25,6 @@ WINDOWS = (1, 7, 30)  # days
 FRAUD_WINDOWS = (14, 30)
 DAY = 86_400_000_000  # microseconds
 _HOUR = DAY // 24
-MOST_AMOUNT = 1e9
 
 BOOK = (
     "TX_AMOUNT",
@@ -43,14 +44,6 @@ EXTENDED = (
 )
 
 
-class Past(NamedTuple):
-    """A customer's or a terminal's transactions by time, then id, each ``[N]`` int64; the last is the present one."""
-
-    time: Array  # microseconds since 1970
-    cents: Array
-    fraud: Array  # 0 or 1; 0 where not known
-
-
 class HandbookFeatures:
     """``features=handbook``: the book's 15 features or, ``extended``, 23.
 
@@ -65,7 +58,7 @@ class HandbookFeatures:
         computed: those that a record may carry already computed.
     """
 
-    needs = ("TX_DATETIME", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT", "TX_FRAUD")
+    needs = handbook_records.NEEDS
     categorical: tuple[str, ...] = ()
 
     def __init__(self, delay_days: int = 7, extended: bool = False, label_time: str | None = None) -> None:
@@ -94,8 +87,8 @@ class HandbookFeatures:
         import polars as pl
 
         table = frame.collect()
-        check(table)
-        time, cents, fraud = in_numbers(table)
+        handbook_records.check(table)
+        time, cents, fraud = handbook_records.in_numbers(table)
         customer, terminal = table["CUSTOMER_ID"].to_numpy(), table["TERMINAL_ID"].to_numpy()
         windows = TimedGroups(customer, time)
         labels: tuple[Windows | KnownLabels, ...] = windows, TimedGroups(terminal, time)
@@ -117,25 +110,58 @@ class HandbookFeatures:
         """The features that the frame has not."""
         yield self.apply(frame).select(self.computed).collect()
 
-    def of_past(self, amount: float, customer: Past, terminal: Past) -> dict[str, float]:
-        """The features of the present transaction, as :meth:`apply` gives them, from what went before it.
+    @property
+    def layout(self) -> Layout:
+        """What a store keeps of each transaction.
 
-        Args:
-            amount: of the present transaction, as the raw data have it.
-            customer: what the customer did in the last 30 days and ``delay_days``, at least.
-            terminal: what happened at the terminal in that time, at least.
+        Raises:
+            UserError: labels are counted from when each became known, which a store of these features does not.
+        """
+        if self.label_time is not None:
+            raise UserError(
+                f"the bundle's features count labels from {self.label_time} on, and serving.history counts them "
+                "after label_delay_days; train without data.label_time, or send the features with each record"
+            )
+        return handbook_records.LAYOUT
+
+    @property
+    def live_fields(self) -> Mapping[str, Mapping[str, Any]]:
+        return handbook_records.FIELDS
+
+    @property
+    def delay(self) -> int:
+        return self.delay_days * DAY
+
+    @property
+    def reach(self) -> int:
+        return (self.delay_days + max(WINDOWS)) * DAY
+
+    def event(self, record: Mapping[str, Any]) -> Event:
+        """See :func:`.handbook_records.event`."""
+        return handbook_records.event(record)
+
+    def events(self, rows: "pl.DataFrame") -> "pl.DataFrame":
+        """See :func:`.handbook_records.events`."""
+        return handbook_records.events(rows)
+
+    def of_past(self, present: Event, past: PastOf, known: tuple[int, int] = (0, 0)) -> dict[str, float]:
+        """The features of the present transaction, as :meth:`apply` gives them, from what went before it.
 
         Raises:
             UserError: amounts are too large for ``extended``.
         """
+        last = (present.time, 0, 0, *present.numbers)
+        customer, terminal = (
+            handbook_records.Past(time, cents, fraud)
+            for time, _, fraud, cents in (np.array([*past(key), last], np.int64).T for key in range(2))
+        )
         columns = {
-            "TX_AMOUNT": np.array([amount]),
             **self._of_clock(customer.time[-1:]),
             **self._of_customer(Newest(customer.time), customer.cents),
             **self._frauds_of_customer(Newest(customer.time), customer.fraud),
             **self._of_terminal(Newest(terminal.time), terminal.fraud),
         }
-        return {name: float(columns[name][0]) for name in self.numeric}
+        return {name: float(columns[name][0]) for name in self.computed}
 
     def lookups(self, frame: "pl.LazyFrame") -> dict[str, Array]:
         """None: what a card and a terminal did lately changes with every transaction, so no fitted table holds it."""
@@ -220,52 +246,6 @@ def _std(windows: Windows, cents: Array, total: Array) -> Array:
     spread = (squares[stop] - squares[start]) - (total[stop] - total[start]) ** 2.0 / count
     std = np.sqrt(np.maximum(spread, 0.0) / np.maximum(count - 1, 1)) / 100.0
     return np.where(count > 1, std, 0.0)
-
-
-def in_numbers(table: "pl.DataFrame") -> Past:
-    """Time, cents and label of a checked table's rows."""
-    return Past(
-        table["TX_DATETIME"].dt.epoch("us").to_numpy(),
-        np.rint(table["TX_AMOUNT"].to_numpy().astype(np.float64) * 100).astype(np.int64),
-        table["TX_FRAUD"].to_numpy().astype(np.int64),
-    )
-
-
-def in_cents(amount: float) -> int | None:
-    """One amount in cents, or None where :func:`check` would refuse it."""
-    return round(float(amount) * 100) if abs(amount) <= MOST_AMOUNT and _in_whole_cents(np.array(amount)) else None
-
-
-def check(table: "pl.DataFrame") -> None:
-    """Refuse what the sums below would silently get wrong."""
-    import polars as pl
-
-    for name in HandbookFeatures.needs:
-        if empty := table[name].null_count():
-            raise UserError(f"column {name} has no value in {empty} rows; fill them or leave the rows out")
-    for name in ("CUSTOMER_ID", "TERMINAL_ID"):
-        if not table[name].dtype.is_integer():
-            raise UserError(f"column {name} is {table[name].dtype}; number the ids with integers")
-    if not np.isin(table["TX_FRAUD"].to_numpy(), (0, 1)).all():
-        raise UserError("column TX_FRAUD holds other values than 0 and 1; write 1 for fraud and 0 for the rest")
-    if not isinstance(table["TX_DATETIME"].dtype, pl.Datetime):
-        raise UserError(f"column TX_DATETIME is {table['TX_DATETIME'].dtype}; make it a date and time")
-    if not table["TX_DATETIME"].is_sorted():
-        raise UserError("rows are not sorted by TX_DATETIME; sort them by TX_DATETIME, TRANSACTION_ID")
-    amount = table["TX_AMOUNT"].cast(pl.Float64).to_numpy()
-    wrong = ~_in_whole_cents(amount)
-    if wrong.any():
-        raise UserError(
-            f"TX_AMOUNT holds {table['TX_AMOUNT'][int(wrong.argmax())]}, which is not in whole cents or beyond "
-            f"{MOST_AMOUNT:g}; round amounts to 2 decimals and leave out rows without one"
-        )
-
-
-def _in_whole_cents(amount: Array) -> Array:
-    cents = amount * 100
-    # Amounts of float32 columns miss whole cents by some 1e-7 of their value; NaN and infinity fail here too.
-    with np.errstate(invalid="ignore"):
-        return (np.abs(cents - np.rint(cents)) <= 0.1) & (np.abs(cents) <= 100 * MOST_AMOUNT)
 
 
 def make(settings: Mapping[str, Any], schema: TableSchema) -> HandbookFeatures:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from fraudlab.bundle.contract import Names, Refused, problem
-from fraudlab.features.handbook import MOST_AMOUNT, in_cents
+from fraudlab.features.handbook_records import MOST_AMOUNT, in_cents
 from fraudlab.serving import strict_json
 
 _NULL = type(None)

@@ -1,8 +1,9 @@
-"""The past of customers and terminals in one SQLite file: a raw transaction's handbook features, as the batch has them.
+"""The past of every key in one SQLite file: features of a raw transaction, as the batch has them.
 
 A transaction sees what stands before it by time, then id, whatever the order of arrival: a row that arrives late
 counts from then on, and features asked for twice are the same. A label counts ``delay_days`` after its transaction and
-not before, however early it is told; a transaction whose label nobody told counts as genuine.
+not before, however early it is told (with ``data.label_time``: when it was said); a transaction whose label nobody told
+counts as genuine from the delay on.
 
 Any number of processes may read while another writes (SQLite's write-ahead log); two that write wait for each other.
 What is done within :meth:`History.transaction`, and :meth:`History.tell`, is one SQLite transaction, so a crash leaves
@@ -12,35 +13,33 @@ it done or not done.
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from dataclasses import asdict
 from pathlib import Path
 from time import time_ns
 from typing import Any, NamedTuple, Self
 
-import numpy as np
-
 from fraudlab.bundle.contract import Refused, problem
 from fraudlab.errors import UserError
-from fraudlab.features.handbook import DAY, WINDOWS, HandbookFeatures, Past, in_cents
-from fraudlab.serving.history_file import connect
+from fraudlab.features.live import Layout, Live, WrongField
+from fraudlab.serving.history_file import columns_of, connect, layout_of
 from fraudlab.serving.labels import Label
 
+DAY = 86_400_000_000  # microseconds
 _LATE = 30 * DAY  # so much later than others a transaction may come: what its windows need is kept until then
 _NOTHING = object()
 _AT_ONCE = 10  # transactions that are forgotten with each that is added
-_BEFORE = """
-    SELECT time, cents, coalesce(fraud, 0) FROM transactions
-    WHERE {who} = ? AND time > ? AND (time, id) < (?, ?) ORDER BY time, id
-"""
 _REMEMBER = """
     INSERT INTO requests VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET id = CASE WHEN id = excluded.id THEN id END
 """
-_NEWEST_LABEL = """
-    UPDATE transactions SET fraud =
-        (SELECT fraud FROM labels WHERE labels.id = transactions.id ORDER BY event_time DESC, fraud DESC LIMIT 1)
-    WHERE id = ?
+_NEWEST_LABEL = "SELECT event_time, fraud FROM labels WHERE id = ? ORDER BY event_time DESC, fraud DESC LIMIT 1"
+_KNOWN = "SELECT time, known, coalesce(fraud, 0) FROM transactions WHERE id = ?"
+_COUNT = """
+    INSERT INTO days VALUES (?1, ?2, ?3)
+    ON CONFLICT DO UPDATE SET labels = labels + excluded.labels, frauds = frauds + excluded.frauds
 """
+_LAST = b"\xff"  # SQLite sorts it behind every id
+Id = int | str
 
 
 class Told(NamedTuple):
@@ -50,28 +49,8 @@ class Told(NamedTuple):
     unknown: int
 
 
-class WrongField(UserError):
-    """A transaction that the store does not take.
-
-    Attributes:
-        field: which of its fields is at fault.
-    """
-
-    def __init__(self, field: str, says: str) -> None:
-        super().__init__(f"{field} {says}")
-        self.field = field
-
-
 class _Unknown(UserError):
     pass
-
-
-class _Transaction(NamedTuple):
-    id: int
-    time: int
-    customer: int
-    terminal: int
-    cents: int
 
 
 class History:
@@ -79,50 +58,75 @@ class History:
 
     Args:
         connection: of :func:`.history_file.connect`.
-        features: which features to give, with which label delay.
+        features: which features to give, with which label delay; None: labels alone can be told.
     """
 
-    def __init__(self, connection: sqlite3.Connection, features: HandbookFeatures) -> None:
+    def __init__(self, connection: sqlite3.Connection, features: Live | None) -> None:
         self._connection = connection
         self._features = features
-        self._reach = (features.delay_days + max(WINDOWS)) * DAY
+        self._reach = None if features is None else features.reach
+        self.layout = layout_of(connection)
+        names = columns_of(self.layout)
+        own = ["time", f"coalesce(known, time + {0 if features is None else features.delay})", "coalesce(fraud, 0)"]
+        selected = ", ".join([*own, *(name for name in names if not name.startswith("key"))])
+        self._before = [
+            f"SELECT {selected} FROM transactions WHERE key_{position} = ? AND time > ? AND (time, id) < (?, ?) "  # noqa: S608
+            "ORDER BY time, id"
+            for position in range(len(self.layout.keys))
+        ]
+        self._event = ", ".join(["id", "time", *names])
 
     @classmethod
-    def open(cls, path: str | Path, features: HandbookFeatures) -> Self:
+    def open(cls, path: str | Path, features: Live | None = None) -> Self:
         """The store at ``path`` with the features of a bundle.
 
         Raises:
-            UserError: there is no such file, or it is none of ``python -m fraudlab.history``; or the features count
-                labels from when each became known, which a history has not.
+            UserError: there is no such file, or it is none of ``python -m fraudlab.history``, or it was made for other
+                features.
         """
-        if features.label_time is not None:
+        wanted = None if features is None else features.layout
+        store = cls(connect(Path(path)), features)
+        if wanted is not None and store.layout != wanted:
+            apart = _differences(store.layout, wanted)
             raise UserError(
-                f"the bundle's features count labels from {features.label_time} on, and serving.history counts them "
-                "after label_delay_days; train without data.label_time, or send the features with each record"
+                f"{path} keeps other columns than the bundle's features need ({apart}); make one with "
+                "python -m fraudlab.history bundle=<bundle> transactions=<Parquet file> out=<file>"
             )
-        return cls(connect(Path(path)), features)
+        return store
 
-    def features(self, record: Mapping[str, Any]) -> dict[str, float]:
+    def features(self, record: Mapping[str, Any]) -> Mapping[str, float | None]:
         """The features by name of a transaction that need not be in the store yet.
 
         Args:
-            record: the fields ``RAW``; ids are integers (15.0 is one), the time a naive ``datetime`` or ISO 8601 text,
-                the amount in whole cents (up to 1e9). Other fields are not read.
+            record: what the features' ``event`` takes.
 
         Raises:
-            WrongField: a field is missing or not of that kind, or the transaction is so old that its past is forgotten.
+            WrongField: a field is missing or not of its kind, or the transaction is so old that its past is forgotten.
         """
-        new = _transaction(record)
+        assert self._features is not None
+        new = self._features.event(record)
         (forgotten,) = self._connection.execute("SELECT time FROM forgotten").fetchone()
-        if forgotten is not None and new.time - self._reach < forgotten:
+        if forgotten is not None and (self._reach is None or new.time - self._reach < forgotten):
             raise WrongField(
-                "TX_DATETIME",
-                f"is {record['TX_DATETIME']}, too long before the newest transactions: the history has forgotten what "
-                "its features rest on",
+                self.layout.time,
+                f"is {record[self.layout.time]}, too long before the newest transactions: the history has forgotten "
+                "what its features rest on",
             )
-        return self._features.of_past(
-            float(record["TX_AMOUNT"]), self._past("customer", new), self._past("terminal", new)
-        )
+        since = -(2**63) if self._reach is None else new.time - self._reach
+        end = (since, new.time, _LAST if new.id is None else new.id)
+
+        def past(key: int) -> list[tuple[Any, ...]]:
+            return self._connection.execute(self._before[key], (new.keys[key], *end)).fetchall()
+
+        return self._features.of_past(new, past, self._known_by(new.time))
+
+    def _known_by(self, time: int) -> tuple[int, int]:
+        """How many labels were known when the day of ``time`` began, and how many of them were frauds."""
+        if self.layout.delay is None:
+            return 0, 0
+        query = "SELECT coalesce(sum(labels), 0), coalesce(sum(frauds), 0) FROM days WHERE day < ?"
+        labels, frauds = self._connection.execute(query, (time // DAY,)).fetchone()
+        return labels, frauds
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -152,13 +156,22 @@ class History:
         Raises:
             WrongField: a field is missing or not of its kind, or another transaction has this id.
         """
-        new = _transaction(record)
-        insert = "INSERT INTO transactions VALUES (?, ?, ?, ?, ?, NULL) ON CONFLICT DO NOTHING"
-        if not self._connection.execute(insert, new).rowcount:
-            there = "SELECT id, time, customer, terminal, cents FROM transactions WHERE id = ?"
-            if self._connection.execute(there, (new.id,)).fetchone() != new:
+        assert self._features is not None
+        new = self._features.event(record)
+        if new.id is None:
+            new = new._replace(
+                id=self._connection.execute("SELECT coalesce(max(id), -1) + 1 FROM transactions").fetchone()[0]
+            )
+        row = (new.id, new.time, *new.keys, *new.numbers, *new.categories)
+        marks = ", ".join("?" * len(row))
+        insert = f"INSERT INTO transactions ({self._event}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
+        if self._connection.execute(insert, row).rowcount:
+            self._count(new.time, None, 0, 1)
+        else:
+            there = f"SELECT {self._event} FROM transactions WHERE id = ?"  # noqa: S608
+            if self._connection.execute(there, (new.id,)).fetchone() != row:
                 says = f"{new.id} stands for another transaction already; give each its own id"
-                raise WrongField("TRANSACTION_ID", says)
+                raise WrongField(self.layout.id, says)
         if request_id is not None:
             self._connection.execute(_REMEMBER, (request_id, position, new.id))
         self._forget()
@@ -206,24 +219,55 @@ class History:
                     return False
                 raise UserError(f"{label.source} said otherwise at the same event_time; give a later one")
         self._connection.execute("INSERT INTO labels VALUES (?, ?, ?, ?)", (number, time, label.source, fraud))
-        self._connection.execute(_NEWEST_LABEL, (number,))
+        self._settle(number)
         return True
 
-    def _id(self, label: Label) -> int:
+    def _settle(self, number: Id) -> None:
+        """Make the transaction's label what was said of it last."""
+        event_time, fraud = self._connection.execute(_NEWEST_LABEL, (number,)).fetchone()
+        time, before, was = self._connection.execute(_KNOWN, (number,)).fetchone()
+        known = max(event_time, time) if self.layout.label_times and fraud is not None else None
+        update = "UPDATE transactions SET known = ?, fraud = ? WHERE id = ?"
+        self._connection.execute(update, (known, fraud, number))
+        self._count(time, before, was, -1)
+        self._count(time, known, fraud or 0, 1)
+
+    def _count(self, time: int, known: int | None, fraud: int, sign: int) -> None:
+        """Count a label on the day on which it becomes known, or, with -1, no longer."""
+        if self.layout.delay is not None:
+            day = (time + self.layout.delay if known is None else known) // DAY
+            self._connection.execute(_COUNT, (day, sign, sign * fraud))
+
+    def _id(self, label: Label) -> Id:
         """The transaction that a label is about."""
-        number, which = label.id, f"transaction {label.id}"
-        if number is None:
+        number: Id | None = label.id
+        which = f"transaction {label.id}"
+        if number is not None:
+            number = self._own(number)
+        else:
             which = f"position {label.position} of request {label.request_id}"
             query = "SELECT id FROM requests WHERE request_id = ? AND position = ?"
             found = self._connection.execute(query, (label.request_id, label.position)).fetchone() or (-1,)
             if found[0] is None:
                 raise UserError(f"several transactions stood at {which}; name the one by its id")
             number = found[0]
+            assert number is not None
         if not self._connection.execute("SELECT 1 FROM transactions WHERE id = ?", (number,)).fetchone():
             raise _Unknown(f"no {which} in the history: it never came, or is forgotten, older than any window")
-        return int(number)
+        return number
+
+    def _own(self, number: Id) -> Id:
+        """An id in the type of this store's: a file of labels does not tell which that is."""
+        if self.layout.text_ids:
+            return str(number)
+        try:
+            return int(number)
+        except ValueError:
+            raise UserError(f"id {number!r} is no integer, as this history's are") from None
 
     def _forget(self) -> None:
+        if self._reach is None:
+            return
         (newest,) = self._connection.execute("SELECT max(time) FROM transactions").fetchone()
         tomorrow = time_ns() // 1000 + DAY  # one transaction dated far ahead must not wipe out the past
         old = "SELECT id, time FROM transactions WHERE time <= ? ORDER BY time LIMIT ?"
@@ -237,39 +281,7 @@ class History:
     def close(self) -> None:
         self._connection.close()
 
-    def _past(self, who: str, new: _Transaction) -> Past:
-        query = (getattr(new, who), new.time - self._reach, new.time, new.id)
-        rows = self._connection.execute(_BEFORE.format(who=who), query).fetchall()
-        return Past(*np.array([*rows, (new.time, new.cents, 0)], dtype=np.int64).T)
 
-
-def _transaction(record: Mapping[str, Any]) -> _Transaction:
-    amount = record.get("TX_AMOUNT")
-    cents = None if isinstance(amount, bool) or not isinstance(amount, int | float) else in_cents(amount)
-    if cents is None:
-        raise WrongField("TX_AMOUNT", f"is {amount!r}; give an amount in whole cents up to 1e9")
-    return _Transaction(
-        _integer(record, "TRANSACTION_ID"),
-        _microseconds(record.get("TX_DATETIME")),
-        _integer(record, "CUSTOMER_ID"),
-        _integer(record, "TERMINAL_ID"),
-        cents,
-    )
-
-
-def _integer(record: Mapping[str, Any], name: str) -> int:
-    value = record.get(name)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # JSON knows one kind of number
-    if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
-        raise WrongField(name, f"is {value!r}; give an integer of 64 bits")
-    return value
-
-
-def _microseconds(value: Any) -> int:
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-        return (moment - datetime(1970, 1, 1)) // timedelta(microseconds=1)
-    except (ValueError, TypeError):
-        says = f"is {value!r}; give a date and time without a zone, 2018-07-25T14:30:00"
-        raise WrongField("TX_DATETIME", says) from None
+def _differences(there: Layout, wanted: Layout) -> str:
+    ours, theirs = asdict(there), asdict(wanted)
+    return ", ".join(f"{name}: {ours[name]}, not {theirs[name]}" for name in ours if ours[name] != theirs[name])

@@ -1,33 +1,26 @@
 """The file of a history: an SQLite database with transactions, their labels and the requests that they came in."""
 
+import json
 import os
 import sqlite3
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fraudlab.errors import UserError
-from fraudlab.features.handbook import check, in_numbers
+from fraudlab.features.handbook_records import LAYOUT
+from fraudlab.features.live import Layout, Live
 from fraudlab.files import replacing
 
 if TYPE_CHECKING:
     import polars as pl
 
-RAW = ("TRANSACTION_ID", "TX_DATETIME", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT")
-_FORMAT = 2
+_FORMAT = 3
 _WAIT = 5.0  # seconds for another writer
-_TRANSACTIONS = """
-    CREATE TABLE transactions (
-        id INTEGER PRIMARY KEY,
-        time INTEGER NOT NULL,  -- microseconds since 1970
-        customer INTEGER NOT NULL,
-        terminal INTEGER NOT NULL,
-        cents INTEGER NOT NULL,
-        fraud INTEGER  -- what the labels say now; NULL: not told
-    );
-"""
-_SINCE_FORMAT_2 = (
+_DAY = 86_400_000_000  # microseconds
+_BESIDE = (
     """CREATE TABLE labels (
-        id INTEGER NOT NULL,
+        id NOT NULL,
         event_time INTEGER NOT NULL,  -- microseconds since 1970, UTC
         source TEXT NOT NULL,
         fraud INTEGER,  -- NULL: takes back what was said before
@@ -36,17 +29,25 @@ _SINCE_FORMAT_2 = (
     """CREATE TABLE requests (
         request_id TEXT NOT NULL,
         position INTEGER NOT NULL,
-        id INTEGER,  -- NULL: a client gave several transactions this request id
+        id,  -- NULL: a client gave several transactions this request id
         PRIMARY KEY (request_id, position)
     ) WITHOUT ROWID""",
     "CREATE TABLE forgotten (time INTEGER)",  # transactions up to that time may be gone; one row
     "INSERT INTO forgotten VALUES (NULL)",
     "CREATE INDEX by_time ON transactions (time)",
     "CREATE INDEX requests_by_id ON requests (id)",
-    f"PRAGMA user_version = {_FORMAT}",
 )
-# SQLite ends each entry with the id: rows come out by time, then id.
-_INDEXES = tuple(f"CREATE INDEX by_{who} ON transactions ({who}, time)" for who in ("customer", "terminal"))
+_SINCE_FORMAT_3 = (
+    # How many labels become known on a day, and how many of them are frauds.
+    "CREATE TABLE days (day INTEGER PRIMARY KEY, labels INTEGER NOT NULL, frauds INTEGER NOT NULL)",
+    "CREATE TABLE layout (plain TEXT NOT NULL)",
+)
+
+
+def columns_of(layout: Layout) -> list[str]:
+    """Names of the columns of transactions that hold a row's keys, numbers and categories."""
+    kinds = {"key": layout.keys, "number": layout.numbers, "category": layout.categories}
+    return [f"{kind}_{position}" for kind, of_kind in kinds.items() for position in range(len(of_kind))]
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -69,7 +70,7 @@ def connect(path: Path) -> sqlite3.Connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path} cannot be read as a history ({error}); {make}") from error
-    if version == 1:
+    if version in (1, 2):
         _upgrade(connection)
     elif version != _FORMAT:
         raise UserError(f"{path} is no history of format {_FORMAT}; {make}")
@@ -77,56 +78,92 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def build(path: Path, transactions: "pl.DataFrame") -> int:
-    """Write a new store with the rows of ``transactions`` and give their number.
+def layout_of(connection: sqlite3.Connection) -> Layout:
+    """What the store keeps of each transaction."""
+    return Layout.from_dict(json.loads(connection.execute("SELECT plain FROM layout").fetchone()[0]))
+
+
+def build(path: Path, transactions: "pl.DataFrame", features: Live | None = None) -> tuple[int, int]:
+    """Write a new store with the rows of ``transactions``; gives the number of rows, and of those with a label.
 
     Args:
         path: a file that does not exist.
-        transactions: the columns ``RAW`` and, where labels are known, ``TX_FRAUD``; sorted by time. A missing label is
-            one not told.
+        transactions: what ``features.events`` takes.
+        features: of a bundle; None: the handbook's.
 
     Raises:
         UserError: ``path`` exists, a column is missing, or values are not of their kind.
     """
-    import polars as pl
     from tqdm import tqdm
 
+    from fraudlab.features.handbook import HandbookFeatures
+
+    given: Live = features or HandbookFeatures()
     for there in (path, path.with_name(f"{path.name}-wal")):  # a log left over would be played into the new file
         if there.exists():
             raise UserError(f"{there} exists; choose another file, or delete it when no server has it open")
-    missing = [name for name in RAW if name not in transactions.columns]
-    if missing:
-        raise UserError(f"the transactions have no column {', '.join(missing)}; give the handbook's raw columns")
-    labels = transactions["TX_FRAUD"] if "TX_FRAUD" in transactions.columns else pl.lit(None, pl.Int8)
-    transactions = transactions.with_columns(TX_FRAUD=labels)
-    known = transactions.with_columns(pl.col("TX_FRAUD").fill_null(0))
-    check(known)
-    ids = transactions["TRANSACTION_ID"]
-    if not ids.dtype.is_integer() or ids.null_count() or ids.n_unique() < len(ids):
-        raise UserError("TRANSACTION_ID must give each transaction an integer of its own")
-    time, cents, _ = in_numbers(known)
-    rows = pl.DataFrame(
-        [ids, pl.Series(time), transactions["CUSTOMER_ID"], transactions["TERMINAL_ID"], pl.Series(cents)]
-    ).with_columns(transactions["TX_FRAUD"].cast(pl.Int8))
+    layout, rows = given.layout, given.events(transactions)
+    names = columns_of(layout)
+    kinds = {"number": "INTEGER NOT NULL", "category": "TEXT", "key": ""}  # a key is an integer or a text
+    typed = ", ".join(f"{name} {kinds[name.partition('_')[0]]}" for name in names)
+    rows = rows.select("id", "time", *names, "known", "fraud")
     with replacing(path) as aside:
         os.close(os.open(aside, os.O_CREAT | os.O_EXCL, 0o600))  # it holds who bought where: for its owner alone
         connection = sqlite3.connect(aside, isolation_level=None)
-        connection.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {_TRANSACTIONS}")
+        connection.executescript(
+            f"""
+            PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
+            CREATE TABLE transactions (
+                id {"TEXT" if layout.text_ids else "INTEGER"} PRIMARY KEY NOT NULL,
+                time INTEGER NOT NULL,  -- microseconds since 1970, or since the table's clock began
+                {typed},
+                known INTEGER,  -- when the label was said; NULL: it is known the label's delay after the row
+                fraud INTEGER  -- what the labels say now; NULL: not told
+            ) {"WITHOUT ROWID" if layout.text_ids else ""};
+            """
+        )
         connection.execute("BEGIN")
         progress = tqdm(rows.iter_rows(), total=len(rows), unit="row", desc="history", disable=None)
-        connection.executemany("INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?)", progress)
+        marks = ", ".join("?" * rows.width)
+        connection.executemany(f"INSERT INTO transactions VALUES ({marks})", progress)  # noqa: S608
         connection.execute("COMMIT")
-        for statement in (*_INDEXES, *_SINCE_FORMAT_2):
+        others = ["id", "known", "fraud", *(name for name in names if not name.startswith("key"))]
+        for position in range(len(layout.keys)):  # all that features read, so that a look-up reads the index alone
+            indexed = ", ".join([f"key_{position}", "time", *others])
+            connection.execute(f"CREATE INDEX by_key_{position} ON transactions ({indexed})")
+        for statement in (*_BESIDE, *_SINCE_FORMAT_3):
             connection.execute(statement)
+        _finish(connection, layout)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.close()
-    return len(rows)
+    return len(rows), len(rows) - rows["fraud"].null_count()
+
+
+def _finish(connection: sqlite3.Connection, layout: Layout) -> None:
+    connection.execute("INSERT INTO layout VALUES (?)", (json.dumps(asdict(layout)),))
+    if layout.delay is not None:
+        day = f"(known - ((known % {_DAY}) + {_DAY}) % {_DAY}) / {_DAY}"  # rounded down
+        known = "SELECT coalesce(known, time + ?) AS known, coalesce(fraud, 0) AS fraud FROM transactions"
+        connection.execute(
+            f"INSERT INTO days SELECT {day}, count(*), sum(fraud) FROM ({known}) GROUP BY 1",  # noqa: S608
+            (layout.delay,),
+        )
+    connection.execute(f"PRAGMA user_version = {_FORMAT}")
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:
-    """Make a store of format 1 one of format 2, unless another process has just done so."""
+    """Make a store of format 1 or 2 one of today's, unless another process has just done so."""
     connection.execute("BEGIN IMMEDIATE")
-    if connection.execute("PRAGMA user_version").fetchone() == (1,):
-        for statement in _SINCE_FORMAT_2:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 1:
+        for statement in _BESIDE:
             connection.execute(statement)
+    if version in (1, 2):
+        renamed = {"customer": "key_0", "terminal": "key_1", "cents": "number_0"}
+        for old, new in renamed.items():
+            connection.execute(f"ALTER TABLE transactions RENAME COLUMN {old} TO {new}")
+        connection.execute("ALTER TABLE transactions ADD COLUMN known INTEGER")
+        for statement in _SINCE_FORMAT_3:
+            connection.execute(statement)
+        _finish(connection, LAYOUT)
     connection.execute("COMMIT")

@@ -23,7 +23,7 @@ class Label:
     """What somebody says of one transaction.
 
     Attributes:
-        id: of the transaction; None where ``request_id`` and ``position`` name it.
+        id: of the transaction, an integer or a text; None where ``request_id`` and ``position`` name it.
         request_id: of the answer in which it was scored.
         position: in the list of that request, from 0.
         fraud: whether it was fraud; None to take back what was said before.
@@ -31,7 +31,7 @@ class Label:
         event_time: when it was said, microseconds since 1970 in UTC; None: now.
     """
 
-    id: int | None
+    id: int | str | None
     request_id: str | None
     position: int | None
     fraud: bool | None
@@ -66,7 +66,7 @@ def _of_cell(name: str, value: Any) -> Any:
     text = value.strip().lower() if isinstance(value, str) else ""
     if name in ("fraud", "reversal") and text in _TRUTHS:
         return _TRUTHS[text]
-    if name in ("id", "position") and re.fullmatch(r"[+-]?[0-9]{1,20}(\.0*)?", text):
+    if name in ("id", "position") and re.fullmatch(r"[+-]?(0|[1-9][0-9]{0,19})(\.0*)?", text):
         return int(text.partition(".")[0])
     return value
 
@@ -106,8 +106,9 @@ def _wrong(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "id" in row:
         if "request_id" in row or "position" in row:
             yield "id", "name the transaction by id, or by request_id and position, not by both"
-        if not _is_integer(row["id"]) or not -_MOST <= row["id"] < _MOST:
-            yield "id", "must be an integer of 64 bits"
+        text = isinstance(row["id"], str) and 0 < len(row["id"]) <= 64
+        if not text and (not _is_integer(row["id"]) or not -_MOST <= row["id"] < _MOST):
+            yield "id", "must be an integer of 64 bits, or a text of 1 to 64 characters"
     elif not {"request_id", "position"} <= row.keys():
         yield "id", "required: name the transaction by id, or by request_id and position"
     else:
@@ -132,7 +133,7 @@ def _wrong(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _label(row: Mapping[str, Any], source: str) -> Label:
     return Label(
-        int(row["id"]) if "id" in row else None,
+        row.get("id") if isinstance(row.get("id"), str) else int(row["id"]) if "id" in row else None,
         row.get("request_id"),
         int(row["position"]) if "position" in row else None,
         None if row.get("reversal") else bool(row["fraud"]),

@@ -148,7 +148,13 @@ _LIST: dict[str, Any] = {
 _LABEL: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "id": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1, "description": "of the transaction"},
+        "id": {
+            "anyOf": [
+                {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
+                {"type": "string", "minLength": 1, "maxLength": 64},
+            ],
+            "description": "of the transaction",
+        },
         "request_id": {"type": "string", "pattern": "^[\\w.-]{1,64}$", "description": "of the answer, in place of id"},
         "position": {"type": "integer", "minimum": 0, "description": "in the list of that request, from 0"},
         "fraud": {"anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]},

@@ -19,10 +19,10 @@ from fraudlab.bundle.contract import Refused, problem
 from fraudlab.config.plugins import load_plugins
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
-from fraudlab.features.handbook import HandbookFeatures
+from fraudlab.features.live import WrongField, live
 from fraudlab.serving import logs
 from fraudlab.serving.dispatch import LENGTH, connect, jobs_of
-from fraudlab.serving.history import History, WrongField
+from fraudlab.serving.history import History
 from fraudlab.serving.labels import checked
 from fraudlab.serving.lifetime import end_with_parent
 
@@ -57,11 +57,9 @@ def open_history(path: str, bundle: "Bundle") -> History:
     """The store at ``path`` with the features of ``bundle``.
 
     Raises:
-        UserError: it cannot be read, or the bundle has other features than the handbook's.
+        UserError: it cannot be read, or the bundle's features have no past that a store keeps.
     """
-    if not isinstance(bundle.features, HandbookFeatures):
-        raise UserError(f"serving.history is for features=handbook, which bundle {bundle.path} has not")
-    return History.open(path, bundle.features)
+    return History.open(path, live(bundle.features, f"bundle {bundle.path}"))
 
 
 def _part(came: BinaryIO) -> bytes | None:
@@ -179,8 +177,9 @@ class FraudAPI(litserve.LitAPI):
         made: list[Mapping[str, Any]] = []
         for position, record in enumerate(job.records):
             try:
-                features = history.features(record)
-                history.add(record, job.asked["request_id"], position)
+                typed = self._bundle.typed(record)
+                features = history.features(typed)
+                history.add(typed, job.asked["request_id"], position)
             except WrongField as error:
                 raise Refused([problem(position, error.field, str(error))]) from error
             made.append({**record, **{name: value for name, value in features.items() if record.get(name) is None}})

@@ -85,10 +85,9 @@ def from_its_past(features: HistoryFeatures, frame: pl.DataFrame, present: int, 
     delay = features.definition.delay // 86_400_000_000
     events = [features.event(row) for row in rows]
     us = [(known_at(row, delay, label_time) - datetime(1970, 1, 1)) // timedelta(microseconds=1) for row in rows]
-    names = list(features.definition.keys)
 
-    def past(name: str, text: str) -> list[tuple[Any, ...]]:
-        own = (i for i in range(present) if events[i].keys[names.index(name)] == text)
+    def past(key: int) -> list[tuple[Any, ...]]:
+        own = (i for i in range(present) if events[i].keys[key] == events[present].keys[key])
         return [(events[i].time, us[i], rows[i]["fraud"], *events[i].numbers, *events[i].categories) for i in own]
 
     day = events[present].time // 86_400_000_000 * 86_400_000_000

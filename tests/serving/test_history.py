@@ -15,7 +15,6 @@ from fraudlab.bundle.contract import Refused
 from fraudlab.errors import UserError
 from fraudlab.features.handbook import HandbookFeatures
 from fraudlab.serving.history import History
-from fraudlab.serving.history_file import build
 from tests.support.histories import DAY, EXTENDED, RECORD, batch, empty, label, simulated
 
 
@@ -191,12 +190,21 @@ def test_a_date_far_ahead_does_not_wipe_out_the_past(tmp_path: Path) -> None:
 
 def test_a_store_of_the_first_format_is_taken_over(tmp_path: Path, transactions: pl.DataFrame) -> None:
     path = tmp_path / "history.sqlite"
-    build(path, transactions[:-1])
     connection = sqlite3.connect(path)
-    for name in ("labels", "requests", "forgotten"):
-        connection.execute(f"DROP TABLE {name}")
-    connection.executescript("DROP INDEX by_time; PRAGMA user_version = 1")
+    connection.executescript(
+        """CREATE TABLE transactions (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, customer INTEGER NOT NULL,
+           terminal INTEGER NOT NULL, cents INTEGER NOT NULL, fraud INTEGER); PRAGMA user_version = 1;
+           CREATE INDEX by_customer ON transactions (customer, time);
+           CREATE INDEX by_terminal ON transactions (terminal, time)"""
+    )
+    rows = transactions[:-1].select(
+        "TRANSACTION_ID", pl.col("TX_DATETIME").dt.epoch("us"), "CUSTOMER_ID", "TERMINAL_ID",
+        (pl.col("TX_AMOUNT") * 100).round().cast(pl.Int64), pl.col("TX_FRAUD").cast(pl.Int64),
+    )  # fmt: skip
+    connection.executemany("INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?)", rows.iter_rows())
+    connection.commit()
     connection.close()
+    path.chmod(0o600)
     for _ in range(2):
         store = History.open(path, EXTENDED)
     assert store.features(transactions[-1].to_dicts()[0]) == batch(EXTENDED, transactions)[-1]

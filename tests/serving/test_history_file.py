@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from fraudlab.errors import UserError
+from fraudlab.features.handbook_records import RAW
 from fraudlab.serving.history import History
-from fraudlab.serving.history_file import RAW, build
+from fraudlab.serving.history_file import build
 from tests.conftest import Command
 from tests.support.histories import EXTENDED, RECORD, batch, empty, simulated
 

@@ -15,8 +15,8 @@ from fraudlab.bundle import Bundle
 from fraudlab.config import HandbookConfig
 from fraudlab.data.sources.handbook import simulate
 from fraudlab.features.handbook import HandbookFeatures
+from fraudlab.features.handbook_records import RAW
 from fraudlab.serving.history import History
-from fraudlab.serving.history_file import RAW
 from fraudlab.serving.labels import Label
 from tests.conftest import Command
 from tests.support.server import Server

@@ -33,7 +33,7 @@ def label(transaction: int, fraud: int, event_time: int | None = None, source: s
 
 
 def batch(features: HandbookFeatures, table: pl.DataFrame) -> list[dict[str, float]]:
-    return features.apply(table.lazy()).collect().select(pl.col(features.numeric).cast(pl.Float64)).to_dicts()
+    return features.apply(table.lazy()).collect().select(pl.col(features.computed).cast(pl.Float64)).to_dicts()
 
 
 def simulated() -> pl.DataFrame:

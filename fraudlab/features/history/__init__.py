@@ -10,18 +10,21 @@ One definition is evaluated by the same integer arithmetic for a whole table (:m
 row with its past (:meth:`HistoryFeatures.of_past`), so both give the same values, bit for bit.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fraudlab.errors import UserError
 from fraudlab.features.contract import Lookups
 from fraudlab.features.history import rows as _rows
-from fraudlab.features.history.aggregates import ByKey, Rows, of_clock, plan
+from fraudlab.features.history.aggregates import ByKey, of_clock, plan
 from fraudlab.features.history.definition import Aggregate, define
 from fraudlab.features.history.proposal import proposal
-from fraudlab.features.history.rows import Earlier, Event
-from fraudlab.features.history.streams import Floats, Integers
+from fraudlab.features.history.rows import TimeReading
+from fraudlab.features.history.streams import Floats, Integers, Rows
+from fraudlab.features.live import Event, Layout, PastOf, WrongField
 from fraudlab.features.narrow import NARROW, narrow_columns, narrowed, narrowed_rows
 from fraudlab.features.threads import in_threads
 from fraudlab.schema import TableSchema
@@ -29,8 +32,11 @@ from fraudlab.schema import TableSchema
 if TYPE_CHECKING:
     import polars as pl
 
-PastOf = Callable[[str, str], Earlier]
-"""The rows of a key before the present one, of the key's name and its text form."""
+_UNITS = {
+    **{"seconds": 1e6, "minutes": 6e7, "hours": 3.6e9, "days": 8.64e10, "weeks": 6.048e11},
+    **{"epoch_seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0},
+}
+"""Microseconds that a number of each ``data.time_unit`` counts; others are read of tables alone."""
 
 
 class HistoryFeatures:
@@ -58,8 +64,11 @@ class HistoryFeatures:
         made_of = (*keys, *self.definition.numbers, *self.definition.categories)
         self.needs = tuple(dict.fromkeys((self.definition.time, *made_of)))
         self._plans = {key: plan(self.definition.of(key)) for key in self.definition.keys}
+        self._reads_labels = self.definition.reads_labels
         self._label, self._label_time = schema.label, schema.label_time
-        self._zone = None if schema.reading is None else schema.reading.time.get("zone")
+        self._schema = schema
+        time = {} if schema.reading is None else schema.reading.time
+        self._time = TimeReading(time.get("zone"), _UNITS.get(time.get("unit") or "seconds"))
 
     def parts(self, frame: "pl.LazyFrame") -> "Iterator[pl.DataFrame]":
         """The aggregates of all rows, key by key.
@@ -84,34 +93,112 @@ class HistoryFeatures:
                 ordered = {a.name: made[a.name] for a in self.definition.of(key)}
                 yield pl.DataFrame(ordered).fill_nan(None)
 
+    @cached_property
+    def layout(self) -> Layout:
+        """What a store keeps of each row.
+
+        Raises:
+            UserError: labels are known at times that count from no known day, which nobody can tell a store.
+        """
+        types = {column.name: column.type for column in self._schema.columns}
+        if self._reads_labels and self._label_time and types[self.definition.time] != "datetime":
+            raise UserError(
+                f"data.label_time={self._label_time} counts from no known day, so serving.history cannot say when a "
+                "label was told; train with data.time in dates, or send the features with each record"
+            )
+        return Layout(
+            self._schema.id or "",
+            self._schema.id is not None and types[self._schema.id] == "string",
+            self.definition.time,
+            tuple(self.definition.keys.values()),
+            self.definition.numbers,
+            self.definition.categories,
+            self.definition.decimals,
+            self.definition.delay if self._reads_labels else None,
+            self._label_time is not None and self._reads_labels,
+        )
+
     @property
-    def _reads_labels(self) -> bool:
-        return self.definition.reads_labels
+    def live_fields(self) -> Mapping[str, Mapping[str, Any]]:
+        why = {"required": True, "nullable": False, "why": "the history needs it"}
+        return {self.definition.time: why, **({self._schema.id: why} if self._own_ids and self._schema.id else {})}
+
+    @cached_property
+    def _own_ids(self) -> bool:
+        """Whether rows come with an id; else it is the number of the row."""
+        reading = self._schema.reading
+        return (
+            reading is None or any(c.name == self._schema.id for c in reading.raw) or self._schema.id in reading.derive
+        )
+
+    @cached_property
+    def reach(self) -> int | None:
+        return self.definition.reach
+
+    @property
+    def delay(self) -> int:
+        return self.definition.delay
 
     def event(self, record: Mapping[str, Any]) -> Event:
-        """A record as a history keeps it; see :func:`.rows.event`."""
-        return _rows.event(self.definition, record, self._zone)
+        """A record as a store keeps it; see :func:`.rows.event`."""
+        return _rows.event(self.definition, record, self._id(record), self._time)
+
+    def _id(self, record: Mapping[str, Any]) -> int | str | None:
+        name = self._schema.id or ""
+        value = record.get(name)
+        if value is None and not self._own_ids:
+            return None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # JSON knows one kind of number
+        if self.layout.text_ids:
+            if value is None or not 0 < len(str(value)) <= 64:
+                raise WrongField(name, f"is {value!r}; give a text of 1 to 64 characters")
+            return str(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
+            raise WrongField(name, f"is {value!r}; give an integer of 64 bits")
+        return value
+
+    def events(self, rows: "pl.DataFrame") -> "pl.DataFrame":
+        """Rows of a table as a store keeps them; see :meth:`fraudlab.features.live.Live.events`.
+
+        A missing label is one not told, and so is a missing column of labels.
+        """
+        import polars as pl
+
+        if missing := [name for name in self.needs if name not in rows.columns]:
+            raise UserError(f"the transactions have no column {', '.join(missing)}; give the table's own columns")
+        layout = self.layout
+        if layout.id in rows.columns:
+            ids = rows[layout.id].cast(pl.String if layout.text_ids else pl.Int64)
+            if ids.null_count() or ids.n_unique() < len(ids):
+                raise UserError(f"{layout.id} must give each transaction an id of its own")
+        else:
+            ids = pl.Series(np.arange(len(rows)))
+        none = pl.Series([None], dtype=pl.Int64).new_from_index(0, len(rows))
+        fraud = rows[self._label] if self._label in rows.columns else none
+        if fraud.dtype == pl.String or not fraud.drop_nulls().is_in([0, 1]).all():
+            raise UserError(f"column {self._label} holds other values than 0 and 1; write 1 for fraud, 0 for the rest")
+        known = none
+        if layout.label_times and self._label_time in rows.columns:
+            column = rows[self._label_time]
+            late = np.maximum(_rows.moments(column), _rows.moments(rows[self.definition.time]))
+            known = pl.Series(late).set(column.is_null(), None)
+        made = {"id": ids, **_rows.kept(self.definition, rows), "known": known, "fraud": fraud.cast(pl.Int8)}
+        return pl.DataFrame(made)
 
     def of_past(self, present: Event, past: PastOf, known: tuple[int, int]) -> dict[str, float | None]:
-        """The aggregates of one row, as :meth:`parts` gives them, from what stands before it.
-
-        Args:
-            present: of :meth:`event`.
-            past: gives the rows before it of each key.
-            known: number of rows of any key whose label was known when the day of the row began, and of frauds among
-                them.
+        """The aggregates of one row, as :meth:`parts` gives them; see :meth:`fraudlab.features.live.Live.of_past`.
 
         Raises:
             UserError: numbers are too large for exact sums.
         """
         now = np.array([present.time])
         found = {a.name: of_clock(a.what, now) for a in self.definition.of("")}
-        for key, text in zip(self.definition.keys, present.keys, strict=True):
-            aggregates = self.definition.of(key)
-            if text is None or not aggregates:
-                found |= {a.name: np.array([np.nan]) for a in aggregates}
+        for position, key in enumerate(self.definition.keys):
+            if present.keys[position] is None or not self._plans[key]:
+                found |= {a.name: np.array([np.nan]) for a in self.definition.of(key)}
                 continue
-            rows = _rows.one_row(self.definition, present, past(key, text), known)
+            rows = _rows.one_row(self.definition, present, past(position), known)
             for by_key, windows in self._by_stream(rows, np.zeros(len(rows.time), np.int64), key):
                 for some in windows:
                     found |= by_key.features(some)

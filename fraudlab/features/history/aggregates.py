@@ -4,8 +4,7 @@ Numbers are integers (of 10^-decimals) until the last step, so a feature depends
 last bit, and not on where a running sum began: one record with its past has the value that the whole table gives it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import cached_property
 
 import numpy as np
@@ -13,68 +12,20 @@ from numpy.typing import NDArray
 
 from fraudlab.errors import UserError
 from fraudlab.features.history.definition import Aggregate, Condition
-from fraudlab.features.history.streams import Floats, Integers, Past, Stream, cumulated, different, extremes
+from fraudlab.features.history.streams import (
+    DAY,
+    Floats,
+    Integers,
+    Past,
+    Rows,
+    Stream,
+    cumulated,
+    different,
+    extremes,
+)
+from fraudlab.features.live import MISSING
 
-MISSING = np.iinfo(np.int64).min
-DAY = 86_400_000_000  # microseconds
 _LOW = 20  # bits: a number is high * 2^20 + low, so that sums of squares fit 64 bits
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows in order of time, then id, and those of them whose features are asked for.
-
-    Attributes:
-        time: ``[N]`` microseconds, not falling.
-        asked: ``[Q]`` rows, rising.
-        numbers: ``[N]`` of each column, in units of 10^-decimals; ``MISSING``.
-        categories: ``[N]`` of each column, a number from 0 for each value; -1: missing.
-        scale: 10^decimals.
-        known: ``[N]`` microseconds, when each label is known, not before its row's time.
-        fraud: ``[N]`` 0 or 1.
-        share: ``[Q]`` of frauds among all rows whose label was known when the day of each asked row began.
-        prior: weight of that share in a rate, in rows.
-    """
-
-    time: Integers
-    asked: Integers
-    numbers: Mapping[str, Integers]
-    categories: Mapping[str, Integers]
-    scale: float
-    known: Integers
-    fraud: Integers
-    share: Floats
-    prior: float
-
-    @cached_property
-    def all_rows(self) -> Stream:
-        return Stream.of_rows(self.time, self.asked)
-
-    @cached_property
-    def labels(self) -> Stream:
-        return Stream.of_labels(self.known, self.time, self.asked)
-
-    def stream(self, of_labels: bool, where: Condition | None) -> Stream:
-        """The events that aggregates of that kind rest on."""
-        stream = self.labels if of_labels else self.all_rows
-        return stream if where is None else stream.only(self._meet(where), self.time, self.asked)
-
-    def _meet(self, where: Condition) -> NDArray[np.bool_]:
-        """``[N]``: rows that meet a condition; a missing number meets none."""
-        number = self.numbers[where.column]
-        compare = _COMPARE[where.operator]
-        met: NDArray[np.bool_] = compare(number / self.scale, where.limit) & (number != MISSING)
-        return met
-
-
-_COMPARE = {
-    "<": np.less,
-    "<=": np.less_equal,
-    ">": np.greater,
-    ">=": np.greater_equal,
-    "==": np.equal,
-    "!=": np.not_equal,
-}
 
 
 Plan = dict[tuple[bool, Condition | None], dict[int | None, list[Aggregate]]]

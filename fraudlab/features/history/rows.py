@@ -1,9 +1,10 @@
 """Rows of a table, and one row with its past, in the numbers that aggregates are made of."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 
 from fraudlab.errors import UserError
 from fraudlab.features.categories import word
-from fraudlab.features.history.aggregates import DAY, MISSING, Rows
 from fraudlab.features.history.definition import Definition
-from fraudlab.features.history.streams import Integers
+from fraudlab.features.history.streams import DAY, Integers, Rows
+from fraudlab.features.live import MISSING, Earlier, Event, WrongField
 from fraudlab.features.numbers import as_number, as_numbers
 
 if TYPE_CHECKING:  # a record is read without it
@@ -24,62 +25,59 @@ _SEPARATOR = "\x1f"
 _START = datetime(1970, 1, 1)
 
 
-class Event(NamedTuple):
-    """One row as a history keeps it.
+@dataclass(frozen=True)
+class TimeReading:
+    """How the time of one record is read, as that of the table was.
 
     Attributes:
-        time: microseconds.
-        keys: the text form of each key; None where one of its columns is missing.
-        numbers: of each column of numbers, in units of 10^-decimals; ``MISSING``.
-        categories: the text form of each category; None: missing.
+        zone: of times without one, where the table's times are in UTC.
+        unit: microseconds that a number counts, of whole ones; None: numbers are no times here.
     """
 
-    time: int
-    keys: tuple[str | None, ...]
-    numbers: tuple[int, ...]
-    categories: tuple[str | None, ...]
+    zone: str | None = None
+    unit: float | None = 1e6
+
+    def moment(self, name: str, value: Any) -> int:
+        """Microseconds of one value, as :func:`moments` has those of a column.
+
+        Raises:
+            WrongField: it is no time.
+        """
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if number and self.unit is not None:
+            return round(value * self.unit)
+        try:
+            given = datetime.fromisoformat(value) if isinstance(value, str) else value
+            if type(given) is date:
+                given = datetime(given.year, given.month, given.day)
+            if given.tzinfo is None and self.zone is not None:
+                given = given.replace(tzinfo=ZoneInfo(self.zone))
+            naive = given if given.tzinfo is None else given.astimezone(UTC).replace(tzinfo=None)
+            return (naive - _START) // timedelta(microseconds=1)
+        except (ValueError, TypeError, AttributeError):
+            says = f"is {value!r}; give a date and time, 2018-07-25T14:30:00"
+            raise WrongField(name, says if self.unit is None else f"{says}, or a number") from None
 
 
-Earlier = Iterable[tuple[Any, ...]]
-"""Rows of one key before the present one, by time, then id: ``(time, known, fraud, *numbers, *categories)`` each.
-
-``known`` says in microseconds when the label is known, not before ``time``; ``fraud`` is 0 or 1."""
-
-
-def event(definition: Definition, record: Mapping[str, Any], zone: str | None = None) -> Event:
-    """A record as an event.
+def event(definition: Definition, record: Mapping[str, Any], id_: int | str | None, reading: TimeReading) -> Event:
+    """A record as a store keeps it.
 
     Args:
         definition: of the features.
-        record: a row's columns; the time is a ``datetime``, ISO 8601 text or a number of seconds.
-        zone: of times without one, where the table's times are in UTC.
+        record: a row's columns; the time is a ``datetime``, ISO 8601 text or a number.
+        id_: of the row.
+        reading: how times are read.
 
     Raises:
-        UserError: the time is missing or none, or a number is none; the message begins with the column.
+        WrongField: the time is missing or none, or a number is none.
     """
     return Event(
-        moment(definition.time, record.get(definition.time), zone),
+        id_,
+        reading.moment(definition.time, record.get(definition.time)),
         tuple(_key(record, columns) for columns in definition.keys.values()),
         tuple(_unit(name, record.get(name), definition.decimals) for name in definition.numbers),
         tuple(word(record.get(name)) for name in definition.categories),
     )
-
-
-def moment(name: str, value: Any, zone: str | None = None) -> int:
-    """Microseconds of one value of the time, as :func:`moments` has those of a column."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return round(value * 1_000_000)
-    try:
-        given = datetime.fromisoformat(value) if isinstance(value, str) else value
-        if type(given) is date:
-            given = datetime(given.year, given.month, given.day)
-        if given.tzinfo is None and zone is not None:
-            given = given.replace(tzinfo=ZoneInfo(zone))
-        naive = given if given.tzinfo is None else given.astimezone(UTC).replace(tzinfo=None)
-        return (naive - _START) // timedelta(microseconds=1)
-    except (ValueError, TypeError, AttributeError):
-        says = "a date and time, 2018-07-25T14:30:00, or a number of seconds"
-        raise UserError(f"{name} is {value!r}; give {says}") from None
 
 
 def _key(record: Mapping[str, Any], columns: Sequence[str]) -> str | None:
@@ -88,21 +86,21 @@ def _key(record: Mapping[str, Any], columns: Sequence[str]) -> str | None:
 
 
 def _unit(name: str, value: Any, decimals: int) -> int:
-    number = as_number(name, value)
+    try:
+        number = as_number(name, value)
+    except UserError:
+        raise WrongField(name, f"is {value!r}; give a number, or leave it out if missing") from None
     if not math.isfinite(number):
         return MISSING
     whole = float(np.rint(number * 10.0**decimals))
     if abs(whole) > _MOST:
-        raise _beyond(name, number, decimals)
+        raise WrongField(name, _beyond(number, decimals))
     return int(whole)
 
 
-def _beyond(name: str, number: float, decimals: int) -> UserError:
+def _beyond(number: float, decimals: int) -> str:
     most = _MOST / 10.0**decimals
-    return UserError(
-        f"{name} is {number:g}, beyond the {most:.3g} that sums with features.decimals={decimals} hold; "
-        "lower features.decimals"
-    )
+    return f"is {number:g}, beyond the {most:.3g} of features.decimals={decimals}; lower features.decimals"
 
 
 def one_row(definition: Definition, present: Event, earlier: Earlier, known: tuple[int, int]) -> Rows:
@@ -201,7 +199,7 @@ def _units(column: "pl.Series", decimals: int) -> Integers:
     known = np.isfinite(number)
     scaled = np.rint(np.where(known, number, 0.0) * 10.0**decimals)
     if len(scaled) and np.abs(scaled).max() > _MOST:
-        raise _beyond(f"column {column.name}", float(number[np.abs(scaled).argmax()]), decimals)
+        raise WrongField(f"column {column.name}", _beyond(float(number[np.abs(scaled).argmax()]), decimals))
     return np.where(known, scaled.astype(np.int64), MISSING)
 
 
@@ -231,3 +229,24 @@ def _group(frame: "pl.DataFrame", columns: Sequence[str]) -> Integers:
         values = np.unique(both[known])
         group = np.where(known, np.searchsorted(values, both), -1)
     return group
+
+
+def kept(definition: Definition, rows: "pl.DataFrame") -> "dict[str, pl.Series | Integers]":
+    """The columns of :meth:`.live.Live.events` that :func:`event` makes of each row."""
+    made: dict[str, pl.Series | Integers] = {"time": moments(rows[definition.time])}
+    for position, columns in enumerate(definition.keys.values()):
+        text = [words(rows[name]) for name in columns]
+        key = text[0]
+        for other in text[1:]:
+            key = key + _SEPARATOR + other
+        made[f"key_{position}"] = key
+    made |= {f"number_{i}": _units(rows[n], definition.decimals) for i, n in enumerate(definition.numbers)}
+    return made | {f"category_{i}": words(rows[n]) for i, n in enumerate(definition.categories)}
+
+
+def words(column: "pl.Series") -> "pl.Series":
+    """The text form of each value."""
+    import polars as pl
+
+    values = column.unique().to_list()
+    return column.replace_strict(values, [word(value) for value in values], return_dtype=pl.String).cast(pl.String)

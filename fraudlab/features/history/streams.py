@@ -3,13 +3,21 @@
 Positions and windows are counted in integers, and the same code serves all rows of a table and one row with its past.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudlab.features.history.definition import Condition
+from fraudlab.features.live import MISSING
+
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+
+DAY = 86_400_000_000  # microseconds
 
 
 class Stream:
@@ -58,6 +66,63 @@ class Stream:
         """Every row's label, when it is ``known``, ``[N]``; labels of one moment in order of rows."""
         row = np.argsort(known, kind="stable")
         return Stream(row, known[row], time, asked)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows in order of time, then id, and those of them whose features are asked for.
+
+    Attributes:
+        time: ``[N]`` microseconds, not falling.
+        asked: ``[Q]`` rows, rising.
+        numbers: ``[N]`` of each column, in units of 10^-decimals; ``MISSING``.
+        categories: ``[N]`` of each column, a number from 0 for each value; -1: missing.
+        scale: 10^decimals.
+        known: ``[N]`` microseconds, when each label is known, not before its row's time.
+        fraud: ``[N]`` 0 or 1.
+        share: ``[Q]`` of frauds among all rows whose label was known when the day of each asked row began.
+        prior: weight of that share in a rate, in rows.
+    """
+
+    time: Integers
+    asked: Integers
+    numbers: Mapping[str, Integers]
+    categories: Mapping[str, Integers]
+    scale: float
+    known: Integers
+    fraud: Integers
+    share: Floats
+    prior: float
+
+    @cached_property
+    def all_rows(self) -> Stream:
+        return Stream.of_rows(self.time, self.asked)
+
+    @cached_property
+    def labels(self) -> Stream:
+        return Stream.of_labels(self.known, self.time, self.asked)
+
+    def stream(self, of_labels: bool, where: Condition | None) -> Stream:
+        """The events that aggregates of that kind rest on."""
+        stream = self.labels if of_labels else self.all_rows
+        return stream if where is None else stream.only(self._meet(where), self.time, self.asked)
+
+    def _meet(self, where: Condition) -> NDArray[np.bool_]:
+        """``[N]``: rows that meet a condition; a missing number meets none."""
+        number = self.numbers[where.column]
+        compare = _COMPARE[where.operator]
+        met: NDArray[np.bool_] = compare(number / self.scale, where.limit) & (number != MISSING)
+        return met
+
+
+_COMPARE = {
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+    "==": np.equal,
+    "!=": np.not_equal,
+}
 
 
 class Past:
