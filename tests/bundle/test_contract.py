@@ -87,6 +87,29 @@ def test_what_every_training_row_had_is_required(bundle: Bundle) -> None:
         bundle.predict([{}])
 
 
+def test_without_a_second_fit_the_rows_before_validation_decide(command: Command, tmp_path: Path) -> None:
+    """Half of the validation rows lack ``number`` and ``word``, which all rows had that the model learnt from."""
+    rows = 500
+    lacking = [350 <= row < 425 and row % 2 == 0 for row in range(rows)]
+    amounts = [row * 37 % 101 for row in range(rows)]
+    table = {
+        "day": [86_400 * row for row in range(rows)],
+        "amount": amounts,
+        "number": [None if lacks else float(row % 7) for row, lacks in enumerate(lacking)],
+        "word": [None if lacks else "ab"[row % 2] for row, lacks in enumerate(lacking)],
+        "y": [int(amount > 80) for amount in amounts],
+    }
+    pl.DataFrame(table).write_csv(tmp_path / "t.csv")
+    of = ("experiment=none", "data=table", f"data.path={tmp_path}/t.csv", "data.label=y", "data.time=day")
+    how = ("data.time_unit=seconds", "features=columns", "split=time_fraction", "label_delay_days=0", "refit=false")
+    quick = ("model=logistic_regression", "report=false", "logger=none")
+    done = command("train", *of, *how, *quick, f"hydra.run.dir={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+    done = command("export", f"run={tmp_path}/run", f"out={tmp_path}/bundle")
+    assert done.returncode == 0, done.stderr
+    assert {"amount", "number", "word"} <= set(bundles.load(tmp_path / "bundle").never_missing)
+
+
 RENAMES: list[tuple[dict[str, str], str]] = [
     ({"Balance": "balance", "Kind": "kind"}, r"balance \(did you mean Balance\?\).*kind \(did you mean Kind\?\)"),
     ({"Balance": "Balanc"}, r"Balanc \(did you mean Balance\?\)"),

@@ -14,6 +14,8 @@ import yaml
 
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow  # a pipeline of four stages, run several times
+
 STAGES = ["prepare", "train", "evaluate", "export"]
 
 

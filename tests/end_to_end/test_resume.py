@@ -146,6 +146,13 @@ def two_processes(start: Start, data: Path, tmp_path_factory: pytest.TempPathFac
     return folder
 
 
+def test_two_processes_train_as_one_does(never_killed: Path, two_processes: Path) -> None:
+    one, two = (json.loads((run / "metrics.json").read_text()) for run in (never_killed, two_processes))
+    assert two["val"]["rows"] == one["val"]["rows"]
+    # Each rank keeps running statistics of its own half of a batch, so metrics are near, not equal.
+    assert two["test"]["roc_auc"] == pytest.approx(one["test"]["roc_auc"], abs=0.1)
+
+
 def test_how_rows_are_shuffled_is_the_first_process_choice(
     start: Start, data: Path, two_processes: Path, tmp_path: Path
 ) -> None:

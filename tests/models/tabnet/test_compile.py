@@ -25,7 +25,7 @@ def gradients(network: nn.Module, rows: int) -> list[torch.Tensor]:
     return [output.logits.detach(), *(p.grad.clone() for p in network.parameters())]
 
 
-@pytest.mark.parametrize("mask_type", ["sparsemax", "entmax"])
+@pytest.mark.parametrize("mask_type", ["sparsemax", pytest.param("entmax", marks=pytest.mark.slow)])
 def test_no_graph_break_and_the_same_function(mask_type: str) -> None:
     torch.manual_seed(0)
     torch.compiler.reset()
