@@ -1,5 +1,7 @@
 """TabNet's encoder: decision steps that each look at a few columns, chosen row by row (figure 4a of the paper)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -59,6 +61,12 @@ class Encoder(nn.Module):
             return encode(self, x, prior)
         decisions, masks = self.steps(x, prior)
         return decisions, mean_entropy(masks, self.epsilon)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Of copies and pickles: without the compiled encoder's layout and workspace, which are made again."""
+        state: dict[str, Any] = super().__getstate__()
+        state.pop("_native_layout", None)
+        return state
 
     def steps(self, x: Tensor, prior: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Decisions [S, B, n_d] and masks [S, B, G]."""

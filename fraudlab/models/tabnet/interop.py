@@ -1,24 +1,20 @@
-"""Weights from and to pytorch-tabnet: its networks, and the files of its ``TabNetClassifier``."""
+"""Weights from and to the networks of pytorch-tabnet."""
 
-import io
-import json
-import pickle
-import zipfile
-import zlib
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import torch
 from pytorch_tabnet import tab_network  # not tab_model, nor utils: both import pandas
 from torch import Tensor, nn
 
 from fraudlab.errors import UserError
-from fraudlab.files import replacing
 from fraudlab.models.tabnet.grouping import Grouping, group_matrix
 from fraudlab.models.tabnet.network import TabNetNetwork
+from fraudlab.models.tabnet.pretraining import TabNetPretraining
 
-# The init_params of a file that shape its network, by the name that tab_network.TabNet has for them too.
+Reference: TypeAlias = tab_network.TabNet | tab_network.TabNetPretraining
+Ours: TypeAlias = TabNetNetwork | TabNetPretraining
+# What shapes a network of either, by the name that both have for it.
 SETTINGS = ("n_d", "n_a", "n_steps", "gamma", "n_independent", "n_shared", "epsilon", "momentum", "mask_type")
 
 
@@ -38,7 +34,7 @@ def from_reference(
     Raises:
         ValueError: ``reference`` has several tasks, or groups that overlap or share out a mask's entry unevenly.
     """
-    _refuse_tasks(reference.tabnet.output_dim)
+    refuse_tasks(reference.tabnet.output_dim)
     layout = _Layout(reference)
     encoder = reference.tabnet.encoder
     network = make(
@@ -60,181 +56,140 @@ def from_reference(
         sparsity=sparsity,
     )
     network.to(encoder.initial_bn.weight)
-    with torch.no_grad():
-        if network.embedding is not None:
-            network.embedding.weight.zero_()  # what is never read is the same each time
-        for ours, theirs in pairs(network, reference):
-            ours.copy_(theirs)
+    copy_from_reference(network, reference)
     return network.train(reference.training)
 
 
-def to_reference(network: TabNetNetwork) -> tab_network.TabNet:
-    """The same network as pytorch-tabnet has it: categorical columns first, in the mode, dtype and device of ours.
+def to_reference(network: Ours, positions: Sequence[int] | None = None) -> Reference:
+    """The same network as pytorch-tabnet has it, in the mode, dtype and device of ours.
 
     Its trainer subtracts the weighted negative entropy; the weight, ``network.sparsity``, is no part of its network.
+
+    Args:
+        network: ours; of a pretraining the decoder comes too.
+        positions: where the categorical columns stand among its inputs, ascending; None for the first ones.
     """
-    encoder = network.encoder
-    categorical = len(network.cardinalities)
-    weight = network.head.weight
     with torch.random.fork_rng(devices=[]):  # to write a file while training does not change the training
-        reference = tab_network.TabNet(
-            categorical + network.num_numeric,
-            len(weight),
-            virtual_batch_size=encoder.virtual_batch_size,
-            cat_idxs=list(range(categorical)),
-            cat_dims=network.cardinalities,
-            cat_emb_dim=network.embedding_dims,
-            group_attention_matrix=group_matrix(categorical + network.num_numeric, network.feature_groups),
-            **{name: getattr(encoder, name) for name in SETTINGS},
-        ).to(weight)
+        reference = drawn_reference(network, positions)
+    weight = _tabnet(network).head.weight
+    reference.to(weight)
     # The reference keeps its group matrix as a plain attribute, which `to` does not move.
     matrix = reference.embedder.embedding_group_matrix.to(weight)
-    reference.embedder.embedding_group_matrix = reference.tabnet.encoder.group_attention_matrix = matrix
+    reference.embedder.embedding_group_matrix = _encoder(reference).group_attention_matrix = matrix
     with torch.no_grad():
-        # With columns and groups in our order already, `theirs` are views into the reference.
-        for ours, theirs in pairs(network, reference):
-            theirs.copy_(ours)
+        for ours, theirs, at in _pairs(network, reference):
+            theirs[at] = ours
     return reference.train(network.training)
 
 
-def load_pytorch_tabnet(path: str | Path, make: type[TabNetNetwork]) -> TabNetNetwork:
-    """The network of a file that ``TabNetClassifier.save_model`` wrote, in evaluation mode, on the CPU.
+def drawn_reference(network: Ours, positions: Sequence[int] | None = None) -> Reference:
+    """A network of pytorch-tabnet with the columns and settings of ours, whose weights it draws; float32, on the CPU.
 
-    Its columns are those of :func:`from_reference`, its logits in the order of the classifier's classes. The file does
-    not say the ``virtual_batch_size``; 128 is the one with which ``load_model`` goes on. No code in the file is run.
+    Arguments are those of :func:`to_reference`.
+    """
+    tabnet = _tabnet(network)
+    positions = range(len(tabnet.cardinalities)) if positions is None else positions
+    inputs = len(tabnet.cardinalities) + tabnet.num_numeric
+    order = [*positions, *(column for column in range(inputs) if column not in set(positions))]
+    settings = {name: getattr(tabnet.encoder, name) for name in SETTINGS} | {
+        "virtual_batch_size": tabnet.encoder.virtual_batch_size,
+        "cat_idxs": list(positions),
+        "cat_dims": tabnet.cardinalities,
+        "cat_emb_dim": tabnet.embedding_dims,
+        "group_attention_matrix": group_matrix(inputs, [[order[c] for c in group] for group in tabnet.feature_groups]),
+    }
+    if not isinstance(network, TabNetPretraining):
+        return tab_network.TabNet(inputs, len(tabnet.head.weight), **settings)
+    return tab_network.TabNetPretraining(
+        inputs,
+        pretraining_ratio=network.pretraining_ratio,
+        n_shared_decoder=len(network.decoder.shared),
+        n_indep_decoder=network.decoder.n_independent,
+        **settings,
+    )
 
-    Args:
-        path: with or without its ``.zip``.
 
-    Args:
-        path: of the file.
-        make: class of the network.
+@torch.no_grad()
+def copy_from_reference(network: Ours, reference: Reference) -> None:
+    """Give ``network`` the weights and running statistics of ``reference``, which has the same columns and settings.
 
     Raises:
-        UserError: there is no such file, it is damaged or holds something else, or its network has several tasks.
+        ValueError: ``reference`` has groups that overlap or share out a mask's entry unevenly.
     """
-    path = _zip(path, found=True)
-    settings, state = _parts(path)
-    try:
-        init = settings["init_params"]
-        inputs, outputs, cardinalities = init["input_dim"], init["output_dim"], init.get("cat_dims", [])
-        _refuse_tasks(outputs)
-        dims = init.get("cat_emb_dim", 1)
-        reference = tab_network.TabNet(
-            inputs,
-            outputs,
-            # Of categorical columns out of order the file has the columns' order, but cardinalities and widths sorted.
-            cat_idxs=sorted(init.get("cat_idxs", [])),
-            cat_dims=cardinalities,
-            cat_emb_dim=[dims] * len(cardinalities) if isinstance(dims, int) else dims,
-            group_attention_matrix=group_matrix(inputs, init.get("grouped_features", [])),
-            **{name: init[name] for name in SETTINGS if name in init},
-        )
-        sparsity = float(init.get("lambda_sparse", 1e-3))
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    # What a parameter of a wrong type or size does in the reference is its own affair.
-    except Exception as error:
-        raise UserError(
-            f"{path}: its model_params.json does not describe a TabNet of pytorch-tabnet 4.1 "
-            f"({type(error).__name__}: {error})"
-        ) from error
-    try:
-        reference.load_state_dict(state)
-    except (RuntimeError, TypeError) as error:
-        raise UserError(
-            f"{path}: its network.pt does not fit its model_params.json; it may be of another version of "
-            f"pytorch-tabnet than 4.1 ({error})"
-        ) from error
-    try:
-        return from_reference(reference.eval(), sparsity, make=make)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from error
+    if (embedding := _tabnet(network).embedding) is not None:
+        embedding.weight.zero_()  # what is never read is the same each time
+    for ours, theirs, at in _pairs(network, reference):
+        ours.copy_(theirs[at])
 
 
-def save_pytorch_tabnet(network: TabNetNetwork, path: str | Path) -> Path:
-    """Write ``network`` in one step to a file that ``TabNetClassifier().load_model`` reads, and return its path.
-
-    Its columns are the categorical ones, then the numeric; its classes 0, 1, ... The ``virtual_batch_size`` is not in
-    the file, and pytorch-tabnet reads its weights as float32.
-
-    Args:
-        network: its mode does not matter.
-        path: ``.zip`` is appended where it is lacking, as ``save_model`` does.
-    """
-    path = _zip(path)
-    categorical = len(network.cardinalities)
-    encoder, classes = network.encoder, len(network.head.weight)
-    parameters = {
-        "init_params": {
-            **{name: getattr(encoder, name) for name in SETTINGS},
-            "input_dim": categorical + network.num_numeric,
-            "output_dim": classes,
-            "cat_idxs": list(range(categorical)),
-            "cat_dims": network.cardinalities,
-            "cat_emb_dim": network.embedding_dims,
-            "grouped_features": network.feature_groups,
-            "lambda_sparse": network.sparsity,
-        },
-        "class_attrs": {"preds_mapper": {str(label): label for label in range(classes)}},
-    }
-    state = io.BytesIO()
-    torch.save(to_reference(network).state_dict(), state)
-    with replacing(path) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr("model_params.json", json.dumps(parameters))
-        file.writestr("network.pt", state.getvalue())
-    return path
+Index = list[int] | slice | tuple[list[int] | slice, ...]
+Pair = tuple[Tensor, Tensor, Index]
 
 
-def pairs(network: TabNetNetwork, reference: tab_network.TabNet) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each parameter and running statistic of ours beside the reference's, in our order of columns and groups.
+def _tabnet(network: Ours) -> TabNetNetwork:
+    return network.network if isinstance(network, TabNetPretraining) else network
+
+
+def _encoder(reference: Reference) -> Any:
+    return reference.tabnet.encoder if isinstance(reference, tab_network.TabNet) else reference.encoder
+
+
+def _pairs(network: Ours, reference: Reference) -> Iterator[Pair]:
+    """Each parameter and running statistic of ours, the reference's, and where in that ours stands.
 
     The reference shares one linear layer between its transformers, which comes once, as does ours. Of its two
-    ``initial_bn`` only the encoder's is used and comes. Ours are views into ``network``; the reference's are views
-    where its order is ours, else copies.
+    ``initial_bn`` only the encoder's is used and comes. Ours are views into ``network``, in our order of columns and
+    groups; of a pretraining, the head is left out.
     """
-    layout = _Layout(reference)
-    columns, groups = _index(layout.encoded_columns), _index(layout.group_order(network.encoder.grouping))
-    encoder: Any = network.encoder  # mypy does not know what its lists of modules hold
-    theirs = reference.tabnet.encoder
+    tabnet = _tabnet(network)
+    layout, theirs = _Layout(reference), _encoder(reference)
+    columns, groups = _index(layout.encoded_columns), _index(layout.group_order(tabnet.encoder.grouping))
     for column, embedding in enumerate(layout.embeddings):
-        assert network.embedding is not None
-        start = int(network.embedding.offset[column])
-        rows = network.embedding.weight[start : start + embedding.num_embeddings, : embedding.embedding_dim]
-        yield rows, embedding.weight
-    yield from _norms(network.input_norm, theirs.initial_bn, columns)
+        assert tabnet.embedding is not None
+        start = int(tabnet.embedding.offset[column])
+        rows = tabnet.embedding.weight[start : start + embedding.num_embeddings, : embedding.embedding_dim]
+        yield rows, embedding.weight, slice(None)
+    yield from _norms(tabnet.input_norm, theirs.initial_bn, columns)
     transformers = [theirs.initial_splitter, *theirs.feat_transformers]
-    for number, (ours, block) in enumerate(zip(encoder.feature_transformers, transformers, strict=True)):
-        shared = list(block.shared.glu_layers) if encoder.n_shared else []
-        own = list(block.specifics.glu_layers) if encoder.n_independent else []
-        for layer, (linear, gated) in enumerate(zip([*encoder.shared, *ours.linears], [*shared, *own], strict=True)):
+    yield from _transformers(tabnet.encoder, transformers, columns)
+    for attend, attention in zip(tabnet.encoder.attentive_transformers, theirs.att_transformers, strict=True):
+        yield attend.linear.weight, attention.fc.weight, groups  # type: ignore[misc, union-attr]
+        yield from _norms(attend.norm, attention.bn.bn, groups)  # type: ignore[arg-type]
+    if isinstance(network, TabNetPretraining):
+        decoder = reference.decoder
+        yield from _transformers(network.decoder, decoder.feat_transformers)
+        yield network.decoder.linear.weight, decoder.reconstruction_layer.weight, columns
+    else:
+        yield tabnet.head.weight, reference.tabnet.final_mapping.weight, slice(None)
+
+
+def _transformers(ours: Any, theirs: Iterable[Any], columns: Index = slice(None)) -> Iterator[Pair]:
+    """Those of an encoder or a decoder; ``columns`` are the inputs of their first linear layer."""
+    for number, (transformer, block) in enumerate(zip(ours.feature_transformers, theirs, strict=True)):
+        # Where there is no layer of a kind, the reference has an identity.
+        shared, own = (list(getattr(part, "glu_layers", [])) for part in (block.shared, block.specifics))
+        linears = [*ours.shared, *transformer.linears]
+        for layer, (linear, gated) in enumerate(zip(linears, [*shared, *own], strict=True)):
             if number == 0 or layer >= len(shared):
-                yield linear.weight, gated.fc.weight[:, columns if layer == 0 else slice(None)]
-        for norm, gated in zip(ours.norms, [*shared, *own], strict=True):
+                yield linear.weight, gated.fc.weight, (slice(None), columns) if layer == 0 else slice(None)  # type: ignore[misc]
+        for norm, gated in zip(transformer.norms, [*shared, *own], strict=True):
             yield from _norms(norm, gated.bn.bn)
-    for attend, attention in zip(encoder.attentive_transformers, theirs.att_transformers, strict=True):
-        yield attend.linear.weight, attention.fc.weight[groups]
-        yield from _norms(attend.norm, attention.bn.bn, groups)
-    yield network.head.weight, reference.tabnet.final_mapping.weight
-
-
-Index = list[int] | slice
 
 
 def _index(order: list[int]) -> Index:
-    """``order`` to index with; a slice, which gives views, where it leaves all in place."""
+    """``order`` to index with; a slice where it leaves all in place."""
     return slice(None) if order == list(range(len(order))) else order
 
 
-def _norms(ours: nn.Module, theirs: nn.Module, order: Index = slice(None)) -> Iterator[tuple[Tensor, Tensor]]:
+def _norms(ours: nn.Module, theirs: nn.Module, order: Index = slice(None)) -> Iterator[Pair]:
     for name in ("weight", "bias", "running_mean", "running_var"):
-        yield getattr(ours, name), getattr(theirs, name)[order]
+        yield getattr(ours, name), getattr(theirs, name), order
 
 
 class _Layout:
     """How the reference's inputs, embedded columns and groups stand to ours."""
 
-    def __init__(self, reference: tab_network.TabNet) -> None:
+    def __init__(self, reference: Reference) -> None:
         embedder = reference.embedder
         self.embeddings: list[nn.Embedding] = [] if embedder.skip_embedding else list(embedder.embeddings)
         # The embeddings follow the columns' positions, whatever the order of cat_idxs.
@@ -269,37 +224,11 @@ class _Layout:
         return order
 
 
-def _refuse_tasks(outputs: int | list[int]) -> None:
+def refuse_tasks(outputs: int | list[int]) -> None:
+    """Refuse a network of several tasks.
+
+    Raises:
+        UserError: it has several.
+    """
     if isinstance(outputs, list):
         raise UserError(f"a network of {len(outputs)} tasks cannot become a TabNet, which has one")
-
-
-def _zip(path: str | Path, found: bool = False) -> Path:
-    """``path`` with ``.zip``; where it is to be ``found``, as it stands if it is there."""
-    path = Path(path)
-    if path.suffix == ".zip" or (found and path.is_file()):
-        return path
-    return path.with_name(f"{path.name}.zip")
-
-
-def _parts(path: Path) -> tuple[Any, Any]:
-    """A file's model_params.json and network.pt."""
-    try:
-        with zipfile.ZipFile(path) as file:
-            settings = json.loads(file.read("model_params.json"))
-            state = file.read("network.pt")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except KeyError as error:
-        raise UserError(f"{path} is no model of pytorch-tabnet: {error.args[0]}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise UserError(f"{path} is damaged, or no zip file ({error})") from error
-    except ValueError as error:
-        raise UserError(f"{path}: its model_params.json is not JSON ({error})") from error
-    try:
-        return settings, torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{path}: its network.pt holds other things than tensors, which are not loaded") from error
-    # Damaged bytes make the unpickler raise nearly anything.
-    except Exception as error:
-        raise UserError(f"{path}: its network.pt is damaged ({error})") from error

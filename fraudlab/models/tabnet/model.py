@@ -32,17 +32,17 @@ class TabNet(TabNetNetwork):
         Raises:
             ValueError: the file cannot be read as such, or the network is one that this class cannot be.
         """
-        from fraudlab.models.tabnet import interop
+        from fraudlab.models.tabnet.archive import load_pytorch_tabnet
+        from fraudlab.models.tabnet.interop import from_reference
 
-        if isinstance(source, str | Path):
-            network = interop.load_pytorch_tabnet(source, cls)
-        else:
-            network = interop.from_reference(source, make=cls)
+        network = (
+            load_pytorch_tabnet(source, cls) if isinstance(source, str | Path) else from_reference(source, make=cls)
+        )
         assert isinstance(network, cls)
         return network
 
     def to_pytorch_tabnet(self, path: str | Path) -> Path:
         """Write a file that ``TabNetClassifier().load_model`` reads, ``.zip`` appended if lacking; returns its path."""
-        from fraudlab.models.tabnet import interop
+        from fraudlab.models.tabnet.archive import save_pytorch_tabnet
 
-        return interop.save_pytorch_tabnet(self, path)
+        return save_pytorch_tabnet(self, path)

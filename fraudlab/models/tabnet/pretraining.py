@@ -31,6 +31,7 @@ class Decoder(nn.Module):
         momentum: float,
     ) -> None:
         super().__init__()
+        self.n_independent = n_independent
         self.shared = nn.ModuleList(gated_linear(width, width) for _ in range(n_shared))
         self.feature_transformers = nn.ModuleList(
             FeatureTransformer(width, width, n_shared, n_independent, virtual_batch_size, momentum)
