@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from scipy import stats
 
 from benchmarks import records
@@ -98,3 +99,13 @@ def test_defaults_are_held_against_plain_scripts_and_fits_are_not_done_twice(tmp
     interval = stats.ttest_1samp(difference, 0).confidence_interval()
     printed = run("tables", "--report", "--out", str(out)).stdout
     assert f"{np.mean(difference):+.3f} ± {(interval.high - interval.low) / 2:.3f}" in printed
+
+
+def test_a_script_for_pytorch_tabnet_runs_with_either_import(tmp_path: Path) -> None:
+    done = run("drop_in", "--quick", "--threads", "1", "--out", str(tmp_path / "out.json"))
+    assert done.returncode == 0, done.stderr
+    (record,) = records.load(tmp_path / "out.json")
+    (line,) = record["lines"]
+    assert line["ratio"] > 0
+    # Two epochs of one seed: the same weights and batches, so nearly the same scores.
+    assert line["ours"]["auc"] == pytest.approx(line["theirs"]["auc"], abs=0.02)

@@ -28,6 +28,7 @@ HOMES = (
     "models/linear/",
     "models/registry.py",
     "config/",
+    "sklearn/",  # whose estimators are of one model by their names
 )
 PROVENANCE = "runs/provenance.py"  # names packages whose versions a run records
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn import metrics
 
 from fraudlab.errors import UserError
+from fraudlab.metrics.ranking import roc_auc
 
 Array = NDArray[Any]
 
@@ -34,7 +35,7 @@ class Metric(NamedTuple):
 def _auc(y: Array, score: Array) -> float:
     if score.shape[1] != 2:
         raise ValueError("it is of two classes; use accuracy, balanced_accuracy or logloss")
-    return metrics.roc_auc_score(y, score[:, 1])
+    return roc_auc(y, score[:, 1])  # as scikit-learn's, faster
 
 
 METRICS = {

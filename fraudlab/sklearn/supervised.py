@@ -92,9 +92,9 @@ class SupervisedTabNet(TabNetEstimator):
         metrics = metrics_of(eval_metric, self._default_metric())
         drawn = self._row_weights(weights, label)
         options = Options(max_epochs, patience, batch_size, drop_last, list(callbacks or ()), drawn)
-        if hasattr(augmentations, "_set_seed"):
-            augmentations._set_seed()
         with self._randomness(warm):
+            if hasattr(augmentations, "_set_seed"):
+                augmentations._set_seed()
             if not warm:
                 self._start(layout, classes, virtual_batch_size, source)
             if source is not None:
@@ -126,14 +126,16 @@ class SupervisedTabNet(TabNetEstimator):
 
     def _loss(self, rows: Rows, label: Tensor, loss_fn: Loss | None, augmentations: Any) -> Callable[[Tensor], Tensor]:
         """What is minimised over the rows of given numbers."""
-        network, layout, device = self._network, self._layout, label.device
+        network, device = self._network, label.device
         of_output = loss_fn or self._default_loss()
+        order = torch.tensor(self._layout.order, device=device)
+        categorical, numeric = order.split([len(self._layout.categorical), len(self._layout.numeric)])
 
         def augmented(part: Rows, y: Tensor) -> tuple[Rows, Tensor]:
-            table = part.numeric.new_empty(len(y), layout.inputs)
-            table[:, layout.order] = torch.cat([part.categorical.float(), part.numeric], dim=1)
-            table, changed = augmentations(table, y.float())
-            return Rows(table[:, layout.categorical].long(), table[:, layout.numeric]), changed.to(y.dtype)
+            columns = torch.cat([part.categorical.float(), part.numeric], dim=1)
+            table, changed = augmentations(torch.empty_like(columns).index_copy_(1, order, columns), y.float())
+            ids = table.index_select(1, categorical).long()
+            return Rows(ids, table.index_select(1, numeric)), changed.to(y.dtype)
 
         def loss(index: Tensor) -> Tensor:
             index = index.to(device)
