@@ -25,7 +25,7 @@ class RunFolder:
 
     @classmethod
     def start(cls, path: Path, config_yaml: str) -> "RunFolder":
-        """Begin a run in ``path``, also where one failed before its fit began.
+        """Begin a run in ``path``, also where one ended before its fit had anything to go on with.
 
         Raises:
             UserError: another run lies there already, or what a fit left and would take for its own.
@@ -33,9 +33,16 @@ class RunFolder:
         run = cls(path)
         if rank() > 0:  # the first process of a distributed run has begun it
             return run
-        if any((path / name).exists() for name in ("metrics.json", "fit.json", "checkpoints", "selection")):
+        if run.metrics_path.exists():
             raise UserError(
                 f"{path} holds a run already; give this one another folder (hydra.run.dir=...) or remove that one"
+            )
+        fits = (run.final, run.selection)
+        if any((fit / "fit.json").exists() or any((fit / "checkpoints").glob("*")) for fit in fits):
+            go_on = to_type("train", literal("resume", path))
+            raise UserError(
+                f"{path} holds a run that did not finish; {go_on} goes on with it, hydra.run.dir=... gives this one "
+                "another folder"
             )
         write_text(run.config_path, config_yaml)
         return run

@@ -45,11 +45,21 @@ def test_a_run_is_found_when_finished_and_not_begun_again(tmp_path: Path) -> Non
         RunFolder.find(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("left", ["fit.json", "checkpoints", "selection"])
+@pytest.mark.parametrize(
+    "left", ["fit.json", "checkpoints/last.ckpt", "selection/fit.json", "selection/checkpoints/best.ckpt"]
+)
 def test_what_another_fit_left_is_not_taken_over(tmp_path: Path, left: str) -> None:
-    (tmp_path / left).mkdir()
-    with pytest.raises(UserError, match="holds a run already"):
+    (tmp_path / left).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / left).write_text("{}")
+    with pytest.raises(UserError, match=r"did not finish; .*resume=.* goes on with it, hydra.run.dir="):
         RunFolder.start(tmp_path, "a: 1\n")
+
+
+def test_a_folder_in_which_a_fit_left_nothing_to_go_on_with_is_taken_again(tmp_path: Path) -> None:
+    for left in ("encoder", "selection/encoder", "checkpoints"):
+        (tmp_path / left).mkdir(parents=True)
+    (tmp_path / "run.json").write_text("{}")
+    assert RunFolder.start(tmp_path, "a: 1\n").config_path.read_text() == "a: 1\n"
 
 
 def test_other_processes_of_a_run_join_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

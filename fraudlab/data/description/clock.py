@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from fraudlab.data.sources.table import times
+from fraudlab.data.sources.table import derive, times
 from fraudlab.data.sources.table.names import is_after, words
 from fraudlab.data.sources.table.times import ISO, TimeFormat
 from fraudlab.errors import UserError
@@ -25,6 +25,7 @@ _OTHER = {
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _LEAST_DAYS = 28  # that numbers of an unknown unit span
 _SAMPLE = 500
+_A_DAY = {"seconds": 86_400, "minutes": 1_440, "hours": 24, "epoch_seconds": 86_400, "milliseconds": 86_400_000}
 _GAPS = 0.01  # share of rows without a time, which are left out
 
 
@@ -159,6 +160,43 @@ def _of_parts(sample: pl.DataFrame, taken: Collection[str]) -> Iterator[Clock]:
         of = ", ".join(name for name in (year, month, day if numbered else None, time) if name is not None)
         why = f"of {of}" if numbered else f"of {of}, the first of the month"
         yield Clock(made, TimeFormat(), why, {made: expression}, read.null_count() > 0)
+
+
+def parts(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:
+    """SQL for the hour and the weekday of the time, where it tells them and the table has no such columns.
+
+    Args:
+        sample: rows in types.
+        clock: the time.
+    """
+    names = {name.lower() for name in sample.columns}
+    made = _hour_and_weekday(sample, clock) if not names & {"hour", "weekday"} else {}
+    found = {}
+    for name, expression in made.items():
+        try:
+            values = derive.derived(sample.lazy(), {**clock.derive, name: expression}).select(name).collect()[name]
+        except (UserError, pl.exceptions.PolarsError):
+            continue
+        if values.n_unique() > 1 and values.null_count() <= _GAPS * len(values):
+            found[name] = expression
+    return found
+
+
+def _hour_and_weekday(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:
+    column, dtype = _quoted(clock.column), sample.schema.get(clock.column, pl.Datetime())
+    if dtype.is_numeric():
+        day = _A_DAY.get(clock.form.unit or "seconds")
+        return {} if day is None else {"hour": f"{column} % {day}" + ("" if day == 24 else f" / {day / 24}")}
+    moment = column
+    if is_text(dtype):
+        text = sample[clock.column].drop_nulls().cast(pl.String)
+        form = clock.form.format
+        if form in (None, ISO):
+            form = next((form for form, shape in times.USUAL.items() if text.str.contains(shape).all()), None)
+        if form is None:
+            return {}
+        moment = f"STRPTIME({column}, '{form}')"
+    return {"hour": f"EXTRACT(hour FROM {moment})", "weekday": f"EXTRACT(isodow FROM {moment})"}
 
 
 def _quoted(name: str) -> str:

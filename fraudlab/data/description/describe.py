@@ -20,6 +20,7 @@ from fraudlab.data.sources.table.files import Found, head
 from fraudlab.data.sources.table.scan import Raw, scan
 from fraudlab.data.sources.table.times import TimeFormat
 from fraudlab.errors import UserError
+from fraudlab.features.history.proposal import proposal
 from fraudlab.features.values import NA_WORDS, is_text
 
 ALL_ROWS = 200_000
@@ -51,6 +52,7 @@ class Description:
         span: the first and the last moment.
         columns: what is known of each.
         maturity: whether the last labels are known.
+        history: what ``features=history`` would make of the card's and the terminal's past; None where none is known.
         doubts: what to look at, each with the line that settles it.
     """
 
@@ -67,6 +69,7 @@ class Description:
     span: tuple[Any, Any] | None
     columns: Sequence[ColumnFacts]
     maturity: Maturity | None
+    history: Mapping[str, Any] | None
     doubts: Sequence[str]
 
 
@@ -114,6 +117,7 @@ def _looked_at(
     moments = table.column(table.schema.time)
     split, delay, doubts = _split(table, moments)
     columns, repeated = facts.measure(read.source)
+    schema = read.source.schema
     rows, frauds = looked = len(table.label), int(table.label.sum())
     if look is not config:
         rows, frauds = label.counted(words, config.fraud_values, config.genuine_values, config.unlabelled)
@@ -138,6 +142,7 @@ def _looked_at(
         span=None if moments is None else (moments[0], moments[-1]),
         columns=columns,
         maturity=facts.maturity(table.label, moments),
+        history=proposal(schema, delay) if schema.time and (schema.card or schema.terminal) else None,
         doubts=[*notes, *doubts],
     )
 
@@ -236,7 +241,10 @@ def _roles(
     if time is not None:
         taken.add(time.column)
         why[time.column] = time.why
-        settings |= {"time": time.column, "derive": {**config.derive, **time.derive}, **clock.setting(time.form)}
+        of_time = {**time.derive, **clock.parts(typed, time)}
+        if of_time:
+            why["derive"] = f"{', '.join(of_time)}, of the time"
+        settings |= {"time": time.column, "derive": {**config.derive, **of_time}, **clock.setting(time.form)}
         taken |= derive.read_by(time.derive, time.derive)
         if counts.get("no time") or time.gaps:
             settings["where"] = config.where or f'"{time.column}" IS NOT NULL'

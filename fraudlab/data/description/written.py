@@ -17,6 +17,7 @@ _ENDINGS = re.compile(
 _WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n", "nan", "inf", "infinity"}
 _ROLES = ("id", "time", "label_time", "card", "terminal", "amount")
 _WIDTH = 110
+_LEAST_KEYS = 100  # words of a column whose past is worth a look
 
 
 def name_of(path: str) -> str:
@@ -113,17 +114,14 @@ def _reason(found: Description, facts: ColumnFacts) -> str:
 
 
 def _history(found: Description) -> Iterator[str]:
-    """The columns whose past may tell: who and where, how much, when."""
-    roles = by_role(found.columns)
-    keys = [facts.column.name for role in ("card", "terminal") for facts in roles.get(role, [])]
-    keys += [facts.column.name for facts in roles.get("categorical", []) if facts.different >= 100]
-    if not keys or found.config.time is None:
-        return
-    yield f"# For features of the past: keys {', '.join(keys)}; time {found.config.time}"
-    amounts = [f.column.name for role in ("amount", "numeric") for f in roles.get(role, [])][:3]
-    kinds = [f.column.name for f in roles.get("categorical", []) if f.different < 100][:5]
-    if amounts or kinds:
-        yield f"#   of {', '.join([*amounts, *kinds])}"
+    """What may be learnt of the past besides: by a definition that follows from the roles, and its further keys."""
+    if found.history is not None:
+        yield "# The past of card and terminal, too: add features=history to the command. What it is then:"
+        plain = yaml.safe_dump({"features": dict(found.history)}, sort_keys=False, default_flow_style=None, width=100)
+        yield from (f"#   {line}" for line in plain.splitlines())
+    further = [f.column.name for f in by_role(found.columns).get("categorical", []) if f.different >= _LEAST_KEYS]
+    if further and found.config.time is not None:
+        yield f"# Columns with many words, whose past may tell, too: {', '.join(further)}"
 
 
 def _wrapped(text: str) -> Iterator[str]:

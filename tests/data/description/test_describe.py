@@ -9,13 +9,14 @@ import polars as pl
 import pytest
 
 from fraudlab import config
-from fraudlab.config import ColumnsFeaturesConfig, TableConfig, composition
+from fraudlab.config import ColumnsFeaturesConfig, HistoryFeaturesConfig, TableConfig, composition
 from fraudlab.data.description import describe as describing
 from fraudlab.data.description.describe import Description, describe
 from fraudlab.data.description.label import meaning
 from fraudlab.data.description.written import experiment, name_of
 from fraudlab.data.prepared import prepared_table
 from fraudlab.errors import UserError
+from fraudlab.features.history.proposal import proposal
 from tests.conftest import Command
 from tests.data.description.layouts import LAYOUTS
 
@@ -135,6 +136,7 @@ def test_how_a_table_is_written_is_found(tmp_path: Path) -> None:
         path=str(tmp_path / "claims.csv"), label="Outcome", fraud_values=["fraudulent"], genuine_values=["genuine"],
         time="Filed", time_format="%d.%m.%Y", label_time="Reported", amount="Paid", decimal=",", thousands=".",
         currency=True, encoding="cp1252", separator=";", missing_values=["?"],
+        derive={"weekday": "EXTRACT(isodow FROM STRPTIME(\"Filed\", '%d.%m.%Y'))"},
     )  # fmt: skip
     assert "would read '€'" in found.why["encoding"]
     assert composed(found, tmp_path).data == found.config
@@ -165,6 +167,19 @@ def test_a_large_table_is_described_by_a_sample(tmp_path: Path, monkeypatch: pyt
     assert not list((tmp_path / ".cache").glob(".described*"))
 
 
+def test_the_hour_and_the_past_are_offered(found: dict) -> None:
+    folder, description, _ = found["sparkov"]
+    assert {"hour", "weekday"} <= {name for name, role in roles(description).items() if role == "numeric"}
+    when = pl.col("trans_date_trans_time")
+    read = prepared_table(description.config, ColumnsFeaturesConfig(), 7, folder / ".cache").source
+    hours = read.select(pl.col("hour") == when.dt.hour(), pl.col("weekday") == when.dt.weekday()).collect()
+    assert hours.select(pl.all().all()).row(0) == (True, True)
+    assert "add features=history to the command" in experiment(description, "train")
+    table = prepared_table(description.config, HistoryFeaturesConfig(), 7, folder / ".cache")
+    assert description.history == proposal(table.schema, 7)
+    assert len(table.numeric) > len([role for role in roles(description).values() if role in ("numeric", "amount")])
+
+
 def test_what_is_given_stays(tmp_path: Path) -> None:
     claims(3).with_row_index("Claim").write_csv(tmp_path / "t.csv")
     given = {"label": "Outcome", "fraud_values": ["genuine"], "genuine_values": ["fraudulent"], "carried": ["City"]}
@@ -192,7 +207,7 @@ def test_the_command_writes_settings_and_a_page(command: Command, tmp_path: Path
     assert "use        python -m fraudlab.train --config-dir my experiment=claims" in done.stdout
     assert "Outcome (guessed by its name and words): genuine" in done.stdout
     page = (tmp_path / "my" / "claims.html").read_text(encoding="utf-8")
-    assert page.count("<svg") == page.count("<figure") == 5
+    assert page.count("<svg") == page.count("<figure") == 6
     written = tmp_path / "my" / "experiment" / "claims.yaml"
     written.write_text(written.read_text().replace("label_delay_days: 7", "label_delay_days: 9"))
     again = command("describe", "data.path=claims.csv", cwd=tmp_path)

@@ -26,7 +26,7 @@ def doubts(
     """
     types = frame.collect_schema()
     inputs = [name for name, role in kept.items() if role in ("numeric", "categorical") and name not in fixed]
-    whole = [name for name in inputs if types[name].is_integer()]
+    whole = [n for n in inputs if types[n].is_integer() or (types[n].is_float() and is_code(n))]
     ids = [name for name, role in kept.items() if role in ("id", "card", "terminal")]
     long = [n for n in kept if (types[n].is_numeric() and n in inputs) or (n in ids and types[n] != pl.Boolean)]
     facts = _facts(frame, whole, long)
@@ -45,7 +45,8 @@ def _facts(frame: pl.LazyFrame, whole: Collection[str], long: Collection[str]) -
     parts = []
     for name in whole:
         value = pl.col(name)
-        parts.append(((value.min() >= 0) & (value.max() <= 1)).alias(f"{name}\0flag"))
+        flag, fraction = (value.min() >= 0) & (value.max() <= 1), (value != value.floor()).any()
+        parts.append((flag | fraction).alias(f"{name}\0flag"))
         parts.append(((value.n_unique() <= 20) & (value.min() >= 10) & (pl.len() >= 100)).alias(f"{name}\0few"))
         parts.append((value.min() >= _LONG).alias(f"{name}\0long"))
     for name in long:

@@ -19,12 +19,14 @@ _ISO = re.compile(
     r"^(\d{4})(?:[-/.](\d{1,2})[-/.](\d{1,2})|(\d\d)(\d\d))"
     r"(?:[ T]+(\d{1,2}):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?)?\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?$"
 )
-_USUAL = {
+USUAL = {
     "%Y-%m-%d %H:%M:%S": r"^\d{4}-\d\d-\d\d \d\d:\d\d:[0-5]\d$",
     "%Y-%m-%dT%H:%M:%S": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d$",
     "%Y-%m-%dT%H:%M:%SZ": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\dZ$",
     "%Y-%m-%d": r"^\d{4}-\d\d-\d\d$",
 }
+"""Forms of ISO that one call reads, each with the shape of its values."""
+
 _DATES = (
     *("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%m.%d.%Y", "%d-%m-%Y", "%m-%d-%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%y"),
     *("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d %Y", "%b %d, %Y", "%B %d, %Y", "%d%b%Y", "%b-%d-%Y"),
@@ -92,12 +94,12 @@ class TimeFormat:
     def _iso_values(self, text: pl.Series) -> pl.Series:
         """The form of the first value at once; what has another by a regular expression, 50 times as slow."""
         first = text.drop_nulls().head(1).to_list()
-        form = next((form for form, shape in _USUAL.items() if first and re.match(shape, first[0])), None)
+        form = next((form for form, shape in USUAL.items() if first and re.match(shape, first[0])), None)
         if form is None:
             return text.to_frame("text").select(self._iso_of_any(pl.col("text"))).to_series()
         read = text.str.to_datetime(form, time_unit="us", strict=False).to_frame("read")
         found = read.to_series() if form.endswith("Z") else read.select(self._in_utc(pl.col("read"), False)).to_series()
-        other = ~text.str.contains(_USUAL[form]).fill_null(True)
+        other = ~text.str.contains(USUAL[form]).fill_null(True)
         if not other.any():
             return found
         rest = text.filter(other).to_frame("text").select(self._iso_of_any(pl.col("text"))).to_series()
