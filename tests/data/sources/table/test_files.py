@@ -1,6 +1,7 @@
 """Which files an address names: folders, partitions, globs, addresses elsewhere."""
 
 import functools
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -84,6 +85,64 @@ def test_a_folder_that_fsspec_knows(tmp_path: Path) -> None:
         assert frame.select("a", "month", "fraud").rows() == [(1, 1, 0), (2, 2, 1)]
     with pytest.raises(UserError, match="memory://bucket/none .*check the address"):
         load("memory://bucket/none", cache=tmp_path)
+
+
+@pytest.fixture
+def gs(monkeypatch: pytest.MonkeyPatch) -> Iterator[fsspec.AbstractFileSystem]:
+    """A bucket ``tables`` of an emulated Google Cloud Storage."""
+    from gcp_storage_emulator.server import create_server
+
+    # gcsfs would ask for a bucket's kind in a way that the emulator does not answer.
+    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    import gcsfs
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = create_server("127.0.0.1", port, in_memory=True, default_bucket="tables")
+    server.start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+    gcsfs.GCSFileSystem.clear_instance_cache()
+    yield gcsfs.GCSFileSystem()
+    gcsfs.GCSFileSystem.clear_instance_cache()
+    server.stop()
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[fsspec.AbstractFileSystem]:
+    """A bucket ``tables`` of a server that speaks as S3 does."""
+    s3fs, moto = pytest.importorskip("s3fs"), pytest.importorskip("moto.server")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    files = s3fs.S3FileSystem()
+    files.mkdir("tables")
+    yield files
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()
+
+
+@pytest.mark.parametrize("kind", ["gs", "s3"])
+def test_a_bucket(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    files = request.getfixturevalue(kind)
+    files.pipe("tables/tx/month=1/a.csv", b"a,fraud\n1,0\n")
+    files.pipe("tables/tx/month=2/b.csv", b"a,fraud\n2,1\n")
+    for address in (f"{kind}://tables/tx", f"{kind}://tables/tx/**/*.csv"):
+        frame = load(address, cache=tmp_path).frame.collect()
+        assert frame.select("a", "month", "fraud").rows() == [(1, 1, 0), (2, 2, 1)]
+    files.pipe("tables/tx/month=2/b.csv", b"a,fraud\n3,1\n")
+    files.invalidate_cache()
+    assert load(f"{kind}://tables/tx/month=2/b.csv", cache=tmp_path).frame.collect()["a"].to_list() == [3]
+    with pytest.raises(UserError, match=f"data.path={kind}://tables/none .*check the address"):
+        load(f"{kind}://tables/none", cache=tmp_path)
 
 
 def test_the_rows_of_a_file_are_the_same_wherever_it_lies(tmp_path: Path) -> None:
