@@ -35,7 +35,7 @@ printf 'JobID|State|NodeList\\n7_0|RUNNING|localhost\\n7_1|RUNNING|localhost\\n'
     ("launcher", "settings"),
     [
         ("joblib", ["data.radius=10.001", "hydra.launcher.n_jobs=2"]),
-        ("submitit_local", ["data.radius=10.002"]),
+        pytest.param("submitit_local", ["data.radius=10.002"], marks=pytest.mark.slow),  # SLURM's comes by it, too
         ("submitit_slurm", ["data.radius=10.003"]),
     ],
 )

@@ -7,22 +7,19 @@ import pytest
 
 from fraudlab.training.trial import PRUNED
 from fraudlab.tuning.process import OUTPUT, Ended, TrialProcess, values_of
-from tests.conftest import SMALL, Command
+from tests.conftest import SMALL
 
 DATA = [item for item in SMALL if item.startswith(("data.", "split."))]
 
 
 @pytest.fixture(scope="module")
-def trial(command: Command, tmp_path_factory: pytest.TempPathFactory):
+def trial(small_data: Path):
     """Start a trial on a small table that is made once."""
-    cache = tmp_path_factory.mktemp("trials")
-    done = command("prepare", *(item for item in DATA if item.startswith("data.")), f"paths.data_dir={cache}")
-    assert done.returncode == 0, done.stderr
 
     def start(folder: Path, *overrides: str) -> TrialProcess:
         folder.mkdir()
         quiet = ("test=false", "report=false", "logger=none", "trainer.enable_progress_bar=false")
-        return TrialProcess([*DATA, *quiet, *overrides, f"paths.data_dir={cache}"], folder, threads=1)
+        return TrialProcess([*DATA, *quiet, *overrides, f"paths.data_dir={small_data}"], folder, threads=1)
 
     return start
 
@@ -44,6 +41,7 @@ def test_boosting_ends_where_it_is_pruned(trial, tmp_path: Path, model: str) -> 
     assert values_of(tmp_path / "run", ["val.average_precision"]) is None
 
 
+@pytest.mark.slow
 def test_a_trial_on_two_processes_ends_on_both(trial, tmp_path: Path) -> None:
     small = ("model=mlp", "model.hidden=[16]", "trainer=ddp_sim", "trainer.max_epochs=5", "batch_size=512")
     process = trial(tmp_path / "run", *small)
