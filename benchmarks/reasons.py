@@ -57,7 +57,7 @@ def main() -> None:
 
 def ways(bundle: Bundle, run: RunFolder, train: Arrays) -> dict[str, Explain]:
     """Of each way a function from rows to contributions [n, columns]."""
-    columns = Columns(bundle.encoder, bundle.features.numeric)
+    columns = Columns(bundle.encoder)
 
     def of_model(rows: Arrays) -> np.ndarray:
         return log_odds(bundle.probability(rows))
@@ -110,7 +110,7 @@ def gradients(network: torch.nn.Module, rows: Arrays, typical: Arrays) -> np.nda
 def deletion(bundle: Bundle, rows: Arrays, train: Arrays, contributions: np.ndarray) -> np.ndarray:
     """Mean fall of the log-odds [DELETED] once the strongest one, two, ... columns are those of training rows."""
     draw = np.random.default_rng(1)
-    columns = Columns(bundle.encoder, bundle.features.numeric)
+    columns = Columns(bundle.encoder)
     order = np.argsort(-contributions, axis=1, kind="stable")
     whole = log_odds(bundle.probability(rows))
     width = rows.categorical.shape[1]

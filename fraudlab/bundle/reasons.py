@@ -85,17 +85,17 @@ def load_reasons(folder: Path, log_odds: LogOdds) -> Contributions | None:
 
 
 class Columns:
-    """The columns that reasons name: those that features give, each with its indicator of missing values.
+    """The columns that reasons name: those that are encoded, each with its indicator of missing values.
 
     Attributes:
         names: categorical, then numeric ones.
     """
 
-    def __init__(self, encoder: TableEncoder, numeric: Sequence[str]) -> None:
-        self.names = [*encoder.categorical, *numeric]
-        first = len(encoder.categorical)
-        indicators = [name.removesuffix("_missing") for name in encoder.numeric_names[len(numeric) :]]
-        self.of_encoded = np.array([*range(len(self.names)), *(first + numeric.index(name) for name in indicators)])
+    def __init__(self, encoder: TableEncoder) -> None:
+        self.names = [*encoder.categorical, *encoder.numeric]
+        first, plain = len(encoder.categorical), len(encoder.numeric)
+        missing = [name.removesuffix("_missing") for name in encoder.numeric_names[plain:]]
+        self.of_encoded = np.array([*range(first + plain), *(first + encoder.numeric.index(name) for name in missing)])
 
     def summed(self, encoded: NDArray[Any]) -> NDArray[np.float64]:
         """Of what encoded columns have [n, C + N] what these have, float64 [n, columns]."""

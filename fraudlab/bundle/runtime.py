@@ -26,7 +26,7 @@ from fraudlab.schema import TableSchema
 
 GOLDEN_TOLERANCE = 1e-6
 _MOST_SINGLE = float(np.finfo(np.float32).max)
-_EXPLAINED = 8  # golden records whose reasons are checked
+_EXPLAINED = 2  # golden records whose reasons are checked
 _BLOCK = 128  # rows of one call: what the model computes of them stays in the processor's cache
 Record = Mapping[str, Any]
 
@@ -56,7 +56,8 @@ class Bundle:
             require(features.get("plugins", ()), f"the bundle {folder}")
             table = TableSchema.from_dict(features["schema"])
             self.features = registry.make(features["settings"], table)
-        self.inputs = inputs(table, self.features)
+        read = {*self.encoder.categorical, *self.encoder.numeric}  # fewer than the features where columns were pruned
+        self.inputs = [name for name in inputs(table, self.features) if name in read]
         with self._content("schema.json") as schema:
             numbers = self.encoder.never_missing.intersection(self.inputs)
             self.schema: dict[str, Any] = completed(schema, numbers)
@@ -91,7 +92,7 @@ class Bundle:
         if wrong or "score" not in [output.name for output in self._session.get_outputs()]:
             raise UserError(f"bundle {folder}: model.onnx is not the model of this encoder ({found}); export again")
         self._has_masks = "importance" in [output.name for output in self._session.get_outputs()]
-        self._columns = Columns(self.encoder, self.features.numeric)
+        self._columns = Columns(self.encoder)
         self._contributions = load_reasons(folder, lambda rows: log_odds(self.probability(rows)))
         self.explains = self._has_masks or self._contributions is not None
 

@@ -1,6 +1,7 @@
 """What an export prints at its end: operating points, parity and size of a bundle."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from fraudlab.bundle.runtime import Bundle
 
@@ -25,10 +26,24 @@ def summary(bundle: Bundle) -> str:
         f"parity       {parity['max_difference']:.1e} at most in probability, "
         f"{parity['rows']:,} validation rows; {parity['records_max_difference']:.1e} on {parity['records']} records",
         f"size         {sum(sizes.values()):,} bytes, {sizes['model.onnx']:,} of them the model",
+        *_smaller(parity.get("smaller")),
         f"version      {bundle.version}",
         *(f"warning      {warning}" for warning in facts["warnings"]),
     ]
     return "\n".join(lines)
+
+
+def _smaller(found: Mapping[str, Any] | None) -> list[str]:
+    """What was left out of the model, and what it came to."""
+    if found is None:
+        return []
+    lines = ["", "             columns  members        bytes  ms a row  average precision on validation"]
+    for name in ("before", "after"):
+        it = found[name]
+        cells = f"{it['columns']:7}  {it['members']:7}  {it['model_bytes']:11,}  {it['milliseconds']:8.3f}"
+        lines.append(f"{name:13}{cells}  {it['average_precision']:.4f}")
+    left_out = ", ".join(found["left_out"]) or "no column"
+    return [*lines, f"left out     {left_out}", ""]
 
 
 def _row(point: Mapping[str, float | None], level: Mapping[float, str]) -> str:

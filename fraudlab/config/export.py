@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from fraudlab.config.checks import MISSING, one_of, within
+from fraudlab.config.checks import MISSING, at_least, one_of, within
 from fraudlab.config.commands import DataPlaceConfig, PathsConfig
 from fraudlab.errors import UserError
 
@@ -16,6 +16,8 @@ class ExportConfig:
     out: str | None = None  # folder of the bundle; null: bundle/ in the run folder
     precision: str = "fp64"  # the model computes in; fp32 is smaller, less exact; fp16: its weights in half precision
     quantize: str = "none"  # int8: weights and inputs of matrix products in 8 bits, the rest as fp32
+    prune_columns: bool = False  # leave out the columns that no tree splits on, or no mask of TabNet looks at
+    members: int | None = None  # of an ensemble, how many are kept: those that are best together on validation
     calibration: str = "none"  # platt: scores become probabilities of fraud, by the labels of the validation
     medium_per_1000: float = 50.0  # alerts per 1,000 transactions from risk level medium on
     high_per_1000: float = 10.0  # and of level high alone
@@ -28,6 +30,8 @@ class ExportConfig:
         one_of("calibration", self.calibration, ("none", "platt"))
         within("medium_per_1000", self.medium_per_1000, 0.0, 1000.0)
         within("high_per_1000", self.high_per_1000, 0.0, 1000.0)
+        if self.members is not None:
+            at_least("members", self.members, 1)
         if self.high_per_1000 > self.medium_per_1000:
             raise UserError(
                 f"high_per_1000={self.high_per_1000} must not exceed medium_per_1000={self.medium_per_1000}, "

@@ -1,31 +1,43 @@
 """A run's tested model, be it a network or an estimator, as export uses it: its scores, its files in a bundle."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from fraudlab.bundle.reasons import Columns, save_reasons
 from fraudlab.bundle.replaced import reference_rows
 from fraudlab.config import ExportConfig
-from fraudlab.data.batches import Batch
+from fraudlab.data.batches import Batch, Batches
 from fraudlab.errors import UserError
 from fraudlab.exporter.onnx_model import quantize_int8, store_fp16, write_onnx
 from fraudlab.features.encoder import Arrays, TableEncoder
+from fraudlab.metrics.ranking import average_precision
 from fraudlab.models.contract import Estimator, Exported
+from fraudlab.models.ensemble import Ensemble
 from fraudlab.models.registry import MODELS, models_that
 from fraudlab.runs.folder import RunFolder
 from fraudlab.training import fit_baseline
 from fraudlab.training.scoring import load_network, score
 
 SAMPLE = 10_000  # training rows that reasons are counted from
-_REPLACED = 8  # of them, those that a network's columns are replaced by: docs/reasons.md
+_SCORED = 512  # rows that a network scores for the reasons of one, about: docs/reasons.md
 
 
 class Model(Protocol):
-    """A tested model."""
+    """A tested model.
+
+    Attributes:
+        members: networks that it is made of.
+        prunes_exactly: whether :meth:`without` leaves its scores as they are.
+    """
+
+    members: int
+    prunes_exactly: bool
 
     def score(self, rows: Batch) -> np.ndarray:
         """Fraud probability float32 [rows], as the run's own metrics were taken of."""
@@ -38,6 +50,26 @@ class Model(Protocol):
             folder: of the bundle.
             sample: encoded training rows.
             columns: what reasons name.
+        """
+        ...
+
+    def unused(self, rows: Batch) -> NDArray[np.bool_]:
+        """Encoded columns that it looks at in none of the rows, bool [C + N].
+
+        Raises:
+            UserError: it looks at all of them always.
+        """
+        ...
+
+    def without(self, dropped: NDArray[np.bool_], sample: Arrays) -> "Model":
+        """The model without such columns."""
+        ...
+
+    def with_members(self, count: int, rows: Batch) -> "Model":
+        """The model with those ``count`` members that have the best average precision on the rows together.
+
+        Raises:
+            UserError: it has not more than ``count``.
         """
         ...
 
@@ -61,9 +93,17 @@ def tested_model(config: ExportConfig, run: RunFolder, trained: Any, encoder: Ta
     return _Fitted(estimator, estimator.exported(encoder.cardinalities, encoder.num_numeric))
 
 
+def _looks_at_all() -> UserError:
+    return UserError("prune_columns=true is for boosted trees and for networks with masks; leave it out for this model")
+
+
 class _Network:
+    prunes_exactly = False
+
     def __init__(self, network: nn.Module, batch_size: int, config: ExportConfig) -> None:
         self._network, self._batch_size, self._config = network, batch_size, config
+        self._each: Sequence[Any] = list(network.members) if isinstance(network, Ensemble) else [network]
+        self.members = len(self._each)
 
     def score(self, rows: Batch) -> np.ndarray:
         return score(self._network, rows, self._batch_size)
@@ -78,10 +118,45 @@ class _Network:
         if self._config.quantize == "int8":
             quantize_int8(path)
         if not explains:
-            save_reasons(folder, "replaced", {**reference_rows(*sample, _REPLACED), "column": columns.of_encoded})
+            count = max(2, _SCORED // (2 * len(columns.names) + 2))
+            save_reasons(folder, "replaced", {**reference_rows(*sample, count), "column": columns.of_encoded})
+
+    def unused(self, rows: Batch) -> NDArray[np.bool_]:
+        if not all(hasattr(member, "without") for member in self._each):
+            raise _looks_at_all()
+        batches = list(Batches(rows, self._batch_size))
+        found = [
+            member.explain(batch.categorical, batch.numeric.double())[0].amax(dim=0)
+            for member in self._each
+            for batch in batches
+        ]
+        return (torch.stack(found).amax(dim=0) <= 0).numpy()  # type: ignore[no-any-return]
+
+    def without(self, dropped: NDArray[np.bool_], sample: Arrays) -> Model:
+        rows = torch.from_numpy(sample.categorical), torch.from_numpy(sample.numeric).double()
+        return self._of([member.without(torch.from_numpy(dropped), *rows) for member in self._each])
+
+    def with_members(self, count: int, rows: Batch) -> Model:
+        if count >= self.members:
+            raise UserError(f"members={count}: the model has {self.members}; give a smaller number, or leave it out")
+        scores = [score(member, rows, self._batch_size) for member in self._each]
+        label, chosen = rows.label.numpy(), list[int]()
+        while len(chosen) < count:  # greedily: the one that helps most
+            left = [i for i in range(self.members) if i not in chosen]
+            chosen.append(
+                max(left, key=lambda i: average_precision(label, np.mean([scores[j] for j in [*chosen, i]], axis=0)))
+            )
+        return self._of([self._each[i] for i in sorted(chosen)])
+
+    def _of(self, members: Sequence[Any]) -> "_Network":
+        network = Ensemble(iter(members).__next__, len(members)) if len(members) > 1 else members[0]
+        return _Network(network.eval(), self._batch_size, self._config)
 
 
 class _Fitted:
+    members = 1
+    prunes_exactly = True
+
     def __init__(self, estimator: Estimator, exported: Exported) -> None:
         self._estimator, self._exported = estimator, exported
 
@@ -91,3 +166,14 @@ class _Fitted:
     def write(self, folder: Path, sample: Arrays, columns: Columns) -> None:
         self._exported.write_onnx(folder / "model.onnx")
         save_reasons(folder, self._exported.kind, self._exported.arrays(*sample))
+
+    def unused(self, rows: Batch) -> NDArray[np.bool_]:
+        if not hasattr(self._exported, "unused"):
+            raise _looks_at_all()
+        return self._exported.unused()  # type: ignore[no-any-return]
+
+    def without(self, dropped: NDArray[np.bool_], sample: Arrays) -> Model:
+        return _Fitted(self._estimator, self._exported.without(dropped))  # type: ignore[attr-defined]
+
+    def with_members(self, count: int, rows: Batch) -> Model:
+        raise UserError(f"members={count} is for networks trained with model.members; leave it out for this model")

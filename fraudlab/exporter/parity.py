@@ -54,7 +54,7 @@ def precision(bundle: np.ndarray, checkpoint: np.ndarray, label: np.ndarray, *, 
     if limited and not fall <= MOST_LOSS:
         raise UserError(
             f"average precision on validation falls by {fall:.4f} (at most {MOST_LOSS}); "
-            "export with quantize=none precision=fp64"
+            "export with quantize=none precision=fp64, without members= and prune_columns="
         )
     return {name: None if math.isnan(value) else value for name, value in found.items()}
 

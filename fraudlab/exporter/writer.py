@@ -26,6 +26,7 @@ from fraudlab.exporter import parity
 from fraudlab.exporter.golden import golden_rows, records_of, write_golden
 from fraudlab.exporter.models import SAMPLE, Model, tested_model
 from fraudlab.exporter.reference import reference
+from fraudlab.exporter.smaller import Served, arrays_of, measured, served
 from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.features.registry import FEATURES, settings_of
 from fraudlab.files import replacing, write_json
@@ -63,7 +64,8 @@ def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
     with replacing(out) as aside:
         records = _write_input(trained, aside)
         _write_decision(config, trained, aside)
-        trained.model.write(aside, trained.sample, Columns(trained.encoder, trained.table.features.numeric))
+        served = trained.served
+        served.model.write(aside, served.select(trained.sample), Columns(served.encoder))
         _prove(config, trained, records, Bundle(aside, {}, ""))
         manifest.write(aside, facts)
         parity.check_in_a_fresh_process(aside)
@@ -80,6 +82,7 @@ class _Trained:
     split: RowSplit
     encoder: TableEncoder
     model: Model
+    asked: ExportConfig
 
     @classmethod
     def by(cls, run: RunFolder, asked: ExportConfig) -> "_Trained":
@@ -87,7 +90,22 @@ class _Trained:
         encoder = TableEncoder.load(run.final / "encoder")
         model = tested_model(asked, run, config, encoder)
         table = table_of(run, config, asked.moved, Path(asked.paths.data_dir))
-        return cls(run, config, table, table.split(config.split, config.label_delay_days), encoder, model)
+        split = table.split(config.split, config.label_delay_days)
+        return cls(run, config, table, split, encoder, model, asked)
+
+    @cached_property
+    def validation(self) -> Batch:
+        """The encoded validation split."""
+        return encode(self.table, self.split.validation, self.encoder)
+
+    @cached_property
+    def served(self) -> Served:
+        """What the bundle holds of the tested model."""
+        return served(self.asked, self.model, self.encoder, self.validation, self.sample)
+
+    def served_score(self, rows: Batch) -> np.ndarray:
+        """Fraud probability of rows by what the bundle holds."""
+        return self.served.model.score(Batch.of(*self.served.select(arrays_of(rows)), rows.label.numpy()))
 
     @property
     def learnt(self) -> np.ndarray:
@@ -99,6 +117,8 @@ class _Trained:
         """The tested model's scores of rows that it has not learnt from; None where validation's are, or none are."""
         if not self.run.fitted_twice or not len(self.split.recent):
             return None
+        if not self.served.exact:
+            return self.served_score(encode(self.table, self.split.recent, self.encoder))
         if self.run.predictions_path("recent").is_file():
             return self.run.predictions("recent")["score"].to_numpy()
         return self.model.score(encode(self.table, self.split.recent, self.encoder))  # a run of an earlier version
@@ -138,7 +158,8 @@ class _Trained:
 
     @cached_property
     def _learnt_from(self) -> tuple[set[str], int]:
-        names = inputs(self.table.schema, self.table.features)
+        read = {*self.served.encoder.categorical, *self.served.encoder.numeric}
+        names = [name for name in inputs(self.table.schema, self.table.features) if name in read]
         known = _known(self.table.rows(self.learnt, names))
         least: Any = known.sum_horizontal().min()
         return {name for name in names if known[name].all()}, int(least or 0)
@@ -179,7 +200,7 @@ def _write_input(trained: _Trained, folder: Path) -> list[dict[str, Any]]:
     names = [column.name for column in raw_columns(table.schema, features)] + computed(features)
     as_read = table.schema.reading.as_read if table.schema.reading else {}
     records = records_of(table, trained.golden_rows, names, as_read)
-    trained.encoder.save(folder)
+    trained.served.encoder.save(folder)
     settings = settings_of(trained.config.features, trained.config.label_delay_days)
     settings = getattr(features, "settings", settings)  # with what was proposed, which a later version may do otherwise
     schema = contract(table.schema, features, records, trained.never_missing, trained.least_known)
@@ -200,7 +221,10 @@ def _save_lookups(folder: Path, lookups: Mapping[str, np.ndarray]) -> None:
 def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> None:
     """Write how scores are read, what they rest on and how good they are."""
     validation: pl.DataFrame = trained.run.predictions("val")
-    probability, recent = validation["score"].to_numpy(), trained.recent
+    recent = trained.recent
+    probability = validation["score"].to_numpy()
+    if not trained.served.exact and not trained.run.fitted_twice:
+        probability = trained.served_score(trained.validation)
     by, group = groups_of(validation, None)
     decision = Decision.from_scores(
         validation["label"].to_numpy(),
@@ -223,14 +247,16 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
 
 def _prove(config: ExportConfig, trained: _Trained, records: list[dict[str, Any]], bundle: Bundle) -> None:
     """Hold the bundle against the checkpoint, then write ``parity.json`` and the golden records."""
-    whole = config.precision != "fp16" and config.quantize == "none"  # weights as they were trained
-    batch = encode(trained.table, trained.split.validation, trained.encoder)
-    theirs, label = trained.model.score(batch), batch.label.numpy()
-    ours = bundle.probability(Arrays(batch.categorical.numpy(), batch.numeric.numpy()))
+    served = trained.served
+    whole = config.precision != "fp16" and config.quantize == "none" and served.exact  # all that was trained
+    label, rows = trained.validation.label.numpy(), served.select(arrays_of(trained.validation))
+    theirs, ours = trained.model.score(trained.validation), bundle.probability(rows)
     encoded = bundle.encode(records)
     if not bundle.lookups:  # with them, a record stands after the table's last row
-        parity.check_skew(encoded, trained.encoder.transform(trained.table.rows(trained.golden_rows, trained.inputs)))
-    of_records = trained.model.score(Batch.of(*encoded, np.zeros(len(records))))
+        parity.check_skew(encoded, served.encoder.transform(trained.table.rows(trained.golden_rows, trained.inputs)))
+    in_full = [trained.encoder.encode(bundle.columns(record)) for record in records]
+    categorical, numeric = (np.concatenate(part) for part in zip(*in_full, strict=True))
+    of_records = trained.model.score(Batch.of(categorical, numeric, np.zeros(len(records))))
     found = {
         "rows": len(label),
         "max_difference": parity.difference(ours, theirs, "validation", limited=whole),
@@ -241,5 +267,10 @@ def _prove(config: ExportConfig, trained: _Trained, records: list[dict[str, Any]
             bundle.probability(encoded), of_records, "raw records", limited=whole
         ),
     }
+    if config.prune_columns or config.members is not None:
+        before = trained.model, trained.encoder, arrays_of(trained.validation), label, trained.sample
+        after = served.model, served.encoder, rows, label, served.select(trained.sample)
+        left_out = [name for name in Columns(trained.encoder).names if name not in Columns(served.encoder).names]
+        found["smaller"] = {"left_out": left_out, "before": measured(*before), "after": measured(*after)}
     write_json(bundle.path / "parity.json", found)
     write_golden(bundle.path / "golden.jsonl", records, bundle.score(encoded))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save
 
 from fraudlab.errors import UserError
 from fraudlab.features.categories import FIRST, Categories, vocabulary
-from fraudlab.features.numbers import Curves, as_number, as_numbers, log1p, normal_quantiles
+from fraudlab.features.numbers import Curves, as_number, as_numbers, log1p, scale_of
 from fraudlab.features.threads import in_threads
 from fraudlab.files import replacing
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:  # a record is encoded without it
 
 FORMAT = 1
 _SCALINGS = ("standard", "quantile_normal", "none")
-_MOST = 1e140  # sums of squares of larger numbers overflow
 _LARGEST = float(np.finfo(np.float32).max)
+_CURVE = ("knots", "targets")  # of a column's quantiles in the state
 _BLOCK = 32  # columns that a thread takes at once
 _ROWS = 16_384  # rows that a thread encodes at once
 
@@ -72,6 +72,7 @@ class TableEncoder:
 
     Attributes:
         categorical: names of the categorical columns, C of them.
+        numeric: names of the numeric columns.
         numeric_names: names of the numeric outputs: the numeric columns, then the indicators ``<column>_missing``.
         cardinalities: number of ids of each categorical column.
     """
@@ -88,9 +89,9 @@ class TableEncoder:
         self.cardinalities = [FIRST + len(words) for words in vocabularies.values()]
         self.numeric_names = [*numeric, *(f"{name}_missing" for name in indicators)]
         self._settings = settings
-        self._numeric = tuple(numeric)
+        self.numeric = tuple(numeric)
         self._indicators = tuple(indicators)
-        self._indicator_columns = [self._numeric.index(name) for name in indicators]
+        self._indicator_columns = [self.numeric.index(name) for name in indicators]
         self._vocabularies = vocabularies
         self._categories = {name: Categories(words) for name, words in vocabularies.items()}
         self._state = state
@@ -107,7 +108,7 @@ class TableEncoder:
     @property
     def never_missing(self) -> frozenset[str]:
         """Numeric columns of which the fit saw no missing value."""
-        return frozenset(self._numeric).difference(self._indicators)
+        return frozenset(self.numeric).difference(self._indicators)
 
     @classmethod
     def fit(
@@ -141,13 +142,23 @@ class TableEncoder:
         _require(frame, [*categorical, *numeric])
         settings = _Settings(scaling, clip, log1p, min_count)
         words = _of_columns(partial(vocabulary, min_count=min_count), frame, categorical)
-        scales = list(_of_columns(partial(_fitted, scaling=scaling, log1p_first=log1p), frame, numeric))
+        scales = list(_of_columns(partial(scale_of, scaling=scaling, log1p_first=log1p), frame, numeric))
         state = {"mean": np.array([scale.mean for scale in scales]), "scale": np.array([s.scale for s in scales])}
         if scaling == "quantile_normal":
             for i, scale in enumerate(scales):
                 state[f"knots.{i}"], state[f"targets.{i}"] = scale.knots, scale.targets
         indicators = [name for name, scale in zip(numeric, scales, strict=True) if scale.missing]
         return cls(settings, dict(zip(categorical, words, strict=True)), numeric, indicators, state)
+
+    def without(self, names: Collection[str]) -> "TableEncoder":
+        """An encoder of the other columns, which it encodes alike."""
+        kept = [i for i, name in enumerate(self.numeric) if name not in names]
+        state = {name: self._state[name][kept] for name in ("mean", "scale")}
+        if self._settings.scaling == "quantile_normal":
+            state |= {f"{part}.{i}": self._state[f"{part}.{j}"] for part in _CURVE for i, j in enumerate(kept)}
+        vocabularies = {name: words for name, words in self._vocabularies.items() if name not in names}
+        indicators = [name for name in self._indicators if name not in names]
+        return TableEncoder(self._settings, vocabularies, [self.numeric[i] for i in kept], indicators, state)
 
     def transform(self, frame: "pl.DataFrame", into: Arrays | None = None) -> Arrays:
         """The arrays of a frame's rows.
@@ -159,7 +170,7 @@ class TableEncoder:
         Raises:
             UserError: a column is missing or holds something else where numbers belong.
         """
-        _require(frame, [*self.categorical, *self._numeric])
+        _require(frame, [*self.categorical, *self.numeric])
         made = into or Arrays(
             np.empty((len(frame), len(self.categorical)), np.int64),
             np.empty((len(frame), self.num_numeric), np.float32),
@@ -190,9 +201,9 @@ class TableEncoder:
                 ids[i] = text[name].to_numpy()
             else:
                 ids[i] = self._categories[name].of_column(frame[name])
-        known = frame.select(self._numeric).with_columns(selectors.float().fill_null(math.nan))
-        indicator = dict(zip(self._indicator_columns, range(len(self._numeric), self.num_numeric), strict=True))
-        for i, name in enumerate(self._numeric):
+        known = frame.select(self.numeric).with_columns(selectors.float().fill_null(math.nan))
+        indicator = dict(zip(self._indicator_columns, range(len(self.numeric), self.num_numeric), strict=True))
+        for i, name in enumerate(self.numeric):
             value = as_numbers(known[name])
             finite = np.isfinite(value)
             numbers[i] = self._scale(value, i)
@@ -208,7 +219,7 @@ class TableEncoder:
             UserError: a value is no number where one belongs; the message names the column.
         """
         ids = [categories.of_value(record.get(name)) for name, categories in self._categories.items()]
-        value = np.array([as_number(name, record.get(name)) for name in self._numeric], np.float64)
+        value = np.array([as_number(name, record.get(name)) for name in self.numeric], np.float64)
         finite = np.isfinite(value)
         numeric = np.empty((1, self.num_numeric), np.float32)
         numeric[0, : len(value)] = np.where(finite, self._scale(value), 0.0)
@@ -233,7 +244,7 @@ class TableEncoder:
         plain = {
             "format": FORMAT,
             "settings": asdict(self._settings),
-            "numeric": self._numeric,
+            "numeric": self.numeric,
             "indicators": self._indicators,
             "vocabularies": self._vocabularies,
         }
@@ -293,41 +304,6 @@ def _of_columns(
     """What ``work`` gives for each of the columns, of which few are in memory at a time."""
     for some in _stretches(len(names), _BLOCK):
         yield from in_threads(work, [frame[names[i]] for i in some])
-
-
-class _Fitted(NamedTuple):
-    """How one column is scaled, and whether values of it are missing."""
-
-    mean: float
-    scale: float
-    missing: bool
-    knots: NDArray[np.float64]
-    targets: NDArray[np.float64]
-
-
-def _fitted(column: "pl.Series", scaling: str, log1p_first: bool) -> _Fitted:
-    known = as_numbers(column.drop_nulls())
-    if not (finite := np.isfinite(known)).all():
-        known = known[finite]
-    missing = len(known) < len(column)
-    if not len(known):
-        known = np.zeros(1)  # as a constant column
-    if log1p_first:
-        known = log1p(known)
-    least, most = known.min(), known.max()
-    if scaling != "none" and max(-least, most) > _MOST:
-        raise UserError(
-            f"column {column.name} holds numbers from {least:g} to {most:g}, too large to scale; "
-            "set features.encoder.log1p=true or name such values in data.missing_values"
-        )
-    mean, scale, knots, targets = 0.0, 1.0, np.empty(0), np.empty(0)
-    if scaling == "standard":
-        mean, deviation = known.mean(), known.std()
-        # A constant column becomes 0. Rounding can leave its mean a bit off and its deviation above 0.
-        scale = deviation if deviation > 0 and least < most else math.inf
-    elif scaling == "quantile_normal":
-        knots, targets = normal_quantiles(known)
-    return _Fitted(mean, scale, missing, knots, targets)
 
 
 def _by_column(array: NDArray[Any]) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # a record is encoded without it
     import polars as pl
 
 _MOST_KNOTS = 1000
+_MOST = 1e140  # sums of squares of larger numbers overflow
 _EDGE = 1e-7  # quantiles 0 and 1 would lie at infinity
 
 
@@ -72,6 +73,42 @@ def normal_quantiles(known: NDArray[np.float64]) -> tuple[NDArray[np.float64], N
     middle = (share[first] + share[first + count - 1]) / 2
     normal = NormalDist()
     return knots, np.array([normal.inv_cdf(min(max(q, _EDGE), 1 - _EDGE)) for q in middle])
+
+
+class Scale(NamedTuple):
+    """How one column is scaled, and whether values of it are missing."""
+
+    mean: float
+    scale: float
+    missing: bool
+    knots: NDArray[np.float64]
+    targets: NDArray[np.float64]
+
+
+def scale_of(column: "pl.Series", scaling: str, log1p_first: bool) -> Scale:
+    """What a fit on ``column`` learns; errors as :meth:`fraudlab.features.encoder.TableEncoder.fit` has them."""
+    known = as_numbers(column.drop_nulls())
+    if not (finite := np.isfinite(known)).all():
+        known = known[finite]
+    missing = len(known) < len(column)
+    if not len(known):
+        known = np.zeros(1)  # as a constant column
+    if log1p_first:
+        known = log1p(known)
+    least, most = known.min(), known.max()
+    if scaling != "none" and max(-least, most) > _MOST:
+        raise UserError(
+            f"column {column.name} holds numbers from {least:g} to {most:g}, too large to scale; "
+            "set features.encoder.log1p=true or name such values in data.missing_values"
+        )
+    mean, scale, knots, targets = 0.0, 1.0, np.empty(0), np.empty(0)
+    if scaling == "standard":
+        mean, deviation = known.mean(), known.std()
+        # A constant column becomes 0. Rounding can leave its mean a bit off and its deviation above 0.
+        scale = deviation if deviation > 0 and least < most else math.inf
+    elif scaling == "quantile_normal":
+        knots, targets = normal_quantiles(known)
+    return Scale(mean, scale, missing, knots, targets)
 
 
 class Curves:

@@ -78,6 +78,8 @@ class Network(Protocol):
     - ``prepare(categorical, numeric)``: called once before a fit with all its training rows, in the same dtypes. What
       the network takes from them it holds as buffers, so that checkpoints and exports have it.
     - ``explain(categorical, numeric) -> (importance [B, C + N], masks)``: what each score rests on.
+    - ``without(dropped, categorical, numeric) -> Module``: a copy without the input columns of bool [C + N], of which
+      ``explain`` gave 0 everywhere; of the rows it may take means that stand for them.
     - ``exported() -> Module``: a copy that is arranged for ONNX, in evaluation, and called alike. Where the copy's
       attribute ``gives_importance`` is true it gives ``(logits [B, K], importance [B, C + N])``, else a
       :class:`NetworkOutput`. Without the ability the network itself is exported.
@@ -103,6 +105,9 @@ class Examples(NamedTuple):
 
 class Exported(Protocol):
     """An estimator as plain arrays, which needs its library no more.
+
+    It may have the abilities ``unused() -> bool [C + N]``, the columns that no score follows, and ``without(dropped) ->
+    Exported``, the same model without such columns.
 
     Attributes:
         kind: what makes reasons of :meth:`arrays`, a key of ``KINDS`` in :mod:`fraudlab.bundle.reasons`.

@@ -10,6 +10,7 @@ from fraudlab.bundle.reasons import FILE, load_reasons, save_reasons
 from fraudlab.bundle.replaced import Replaced, reference_rows
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
+from fraudlab.models.boosting.trees import Node, Trees
 
 DRAW = np.random.default_rng(0)
 
@@ -68,6 +69,16 @@ def test_rows_are_taken_evenly() -> None:
     taken = reference_rows(np.arange(100)[:, None], np.arange(100, dtype=np.float32)[:, None], 5)
     assert taken["categorical"].ravel().tolist() == [0, 24, 49, 74, 99]
     assert len(reference_rows(np.zeros((2, 0), int), np.zeros((2, 1), np.float32), 5)["numeric"]) == 2
+
+
+def test_trees_that_go_in_circles_are_refused(tmp_path: Path) -> None:
+    tree = [Node(2.0, column=0, left=1, right=2), Node(1.0, -1.0), Node(1.0, 1.0)]
+    arrays = Trees.of([tree], 0.0, [], 1).arrays(*rows(0))
+    save_reasons(tmp_path, "trees", arrays)
+    assert load_reasons(tmp_path, lambda at: at.numeric[:, 0]) is not None
+    save_reasons(tmp_path, "trees", {**arrays, "left": np.array([0, -1, -1], np.int32)})
+    with pytest.raises(UserError, match="a node of a tree comes before its parent"):
+        load_reasons(tmp_path, lambda at: at.numeric[:, 0])
 
 
 @pytest.mark.parametrize("broken", ["no kind", "no array", "no file of arrays"])

@@ -5,6 +5,7 @@ import math
 import shutil
 from pathlib import Path
 
+import lightgbm
 import numpy as np
 import polars as pl
 import pytest
@@ -68,6 +69,35 @@ def test_a_file_is_scored_as_its_records(command: Command, folder: Path, bundle:
     assert done.returncode == 0, done.stderr
     found = pl.read_parquet(tmp_path / "o.parquet")["score"].to_numpy()
     assert np.abs(found - bundle.predict(records)).max() < 1e-6
+
+
+def test_columns_without_a_split_leave_the_bundle(folder: Path, bundle: Bundle, tmp_path: Path) -> None:
+    shutil.copytree(folder / "run", tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
+    config = ExportConfig(run=str(run.path), calibration="platt", prune_columns=True)
+    provenance = run.provenance()
+    config.paths.data_dir = provenance["data_dir"]
+    smaller = export(config, run, tmp_path / "bundle")
+    found = smaller.parity["smaller"]
+    split_on = lightgbm.Booster(model_file=str(run.path / "checkpoints" / "best.txt")).feature_importance() > 0
+    names = [*bundle.encoder.categorical, *bundle.encoder.numeric_names]
+    used = {name.removesuffix("_missing") for name, one in zip(names, split_on, strict=True) if one}
+    assert {*smaller.encoder.categorical, *smaller.encoder.numeric} == used
+    assert set(found["left_out"]) == {*bundle.encoder.categorical, *bundle.encoder.numeric} - used
+    assert found["after"]["average_precision"] == pytest.approx(found["before"]["average_precision"], abs=1e-9)
+    assert found["after"]["columns"] == len(used) < found["before"]["columns"]
+    records = [row["record"] for row in smaller.golden()]
+    assert np.abs(smaller.predict(records) - bundle.predict(records)).max() < 1e-6
+    assert {*smaller.inputs, *smaller.never_missing} <= used
+
+
+def test_members_are_of_ensembles(folder: Path) -> None:
+    run = RunFolder(folder / "run")
+    config = ExportConfig(run=str(run.path), members=1)
+    config.paths.data_dir = run.provenance()["data_dir"]
+    with pytest.raises(UserError, match=r"networks trained with model\.members"):
+        export(config, run, folder / "other")
+    assert not (folder / "other").exists()
 
 
 @pytest.mark.parametrize("option", [{"precision": "fp32"}, {"quantize": "int8"}])

@@ -91,6 +91,8 @@ def _edges(trees: Trees) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[
     parent = np.full(len(trees.column), LEAF, np.int64)
     came_right = np.zeros(len(trees.column), bool)
     splits = np.flatnonzero(trees.column != LEAF)
+    if (np.minimum(trees.left[splits], trees.right[splits]) <= splits).any():
+        raise ValueError("a node of a tree comes before its parent")  # a circle would have no end
     parent[trees.left[splits]] = splits
     parent[trees.right[splits]] = splits
     came_right[trees.right[splits]] = True

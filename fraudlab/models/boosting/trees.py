@@ -1,7 +1,7 @@
 """Boosted trees as arrays, whatever library grew them: one form for scores in ONNX and for reasons."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -12,7 +12,7 @@ LEAF = -1
 
 
 class Node(NamedTuple):
-    """A node of one tree, whose nodes are numbered from its root, 0.
+    """A node of one tree, whose nodes are numbered from its root, 0; children have higher numbers than their parent.
 
     Attributes:
         cover: weight of the training rows that came by.
@@ -102,6 +102,22 @@ class Trees:
     def arrays(self, categorical: NDArray[np.int64], numeric: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """The arrays that reasons are made of; trees know their training rows by ``cover``."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def unused(self) -> NDArray[np.bool_]:
+        """Columns that no split looks at, bool [C + N]."""
+        return ~np.isin(np.arange(self.widths.sum()), self.column)
+
+    def without(self, dropped: NDArray[np.bool_]) -> Self:
+        """The trees of rows without columns that no split looks at."""
+        number = (~dropped).cumsum() - 1
+        column = np.where(self.column == LEAF, LEAF, number[self.column])
+        widths = [(~part).sum() for part in np.split(dropped, [self.widths[0]])]
+        return replace(
+            self,
+            column=column.astype(np.int32),
+            byte_column=number[self.byte_column].astype(np.int32),
+            widths=np.array(widths, np.int32),
+        )
 
     def goes_right(self, categorical: NDArray[np.int64], numeric: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which way rows go at every split, bool [n, nodes]; of leaves it says nothing."""

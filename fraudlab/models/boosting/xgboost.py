@@ -90,12 +90,15 @@ def _nodes(tree: dict[str, Any], cardinalities: Sequence[int]) -> list[Node]:
     sets = zip(tree["categories_nodes"], tree["categories_segments"], tree["categories_sizes"], strict=True)
     named = {node: tree["categories"][start : start + size] for node, start, size in sets}
     nodes: list[Node] = []
-    for number, left in enumerate(tree["left_children"]):
+    waiting = [0]
+    for number in waiting:  # grows as it goes: a child's number is its place in it
         cover, condition = tree["sum_hessian"][number], tree["split_conditions"][number]
-        if left == -1:
+        if tree["left_children"][number] == -1:
             nodes.append(Node(cover, condition))
             continue
-        node = Node(cover, 0.0, tree["split_indices"][number], left, tree["right_children"][number])
+        left, right = len(waiting), len(waiting) + 1
+        waiting += [tree["left_children"][number], tree["right_children"][number]]
+        node = Node(cover, 0.0, tree["split_indices"][number], left, right)
         if number in named:
             right_ids = np.zeros(cardinalities[node.column], bool)
             right_ids[[int(one) for one in named[number]]] = True

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Self
 
-from torch import nn
+from torch import Tensor, nn
 
 from fraudlab.models.tabnet.network import TabNetNetwork
 
@@ -16,6 +16,12 @@ class TabNet(TabNetNetwork):
         from fraudlab.models.tabnet.export import ExportedTabNet
 
         return ExportedTabNet(self)
+
+    def without(self, dropped: Tensor, categorical: Tensor, numeric: Tensor) -> Self:
+        """This network without input columns that no mask looks at: see :mod:`fraudlab.models.tabnet.pruning`."""
+        from fraudlab.models.tabnet.pruning import without
+
+        return without(self, dropped, categorical, numeric)
 
     def pretraining(self, **settings: Any) -> nn.Module:
         """What pretrains this network: a :class:`fraudlab.models.tabnet.pretraining.TabNetPretraining`."""

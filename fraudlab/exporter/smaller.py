@@ -1,0 +1,117 @@
+"""Smaller models to serve: without the columns that they do not look at, and with fewer members."""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudlab.bundle.ort import onnxruntime
+from fraudlab.bundle.reasons import Columns
+from fraudlab.config import ExportConfig
+from fraudlab.data.batches import Batch
+from fraudlab.errors import UserError
+from fraudlab.exporter.models import Model
+from fraudlab.features.encoder import Arrays, TableEncoder
+from fraudlab.metrics.ranking import average_precision
+
+_TIMED = 200  # rows of a call each
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a bundle holds of a run's tested model.
+
+    Attributes:
+        model: the tested one, or a smaller one.
+        encoder: of the columns that it reads.
+        kept: which of the run's encoded columns those are, bool [C + N].
+        exact: whether it gives the tested model's scores, but for rounding.
+    """
+
+    model: Model
+    encoder: TableEncoder
+    kept: NDArray[np.bool_]
+    exact: bool
+
+    def select(self, arrays: Arrays) -> Arrays:
+        """What the model reads of rows as the run encodes them."""
+        width = arrays.categorical.shape[1]
+        return Arrays(arrays.categorical[:, self.kept[:width]], arrays.numeric[:, self.kept[width:]])
+
+
+def served(config: ExportConfig, model: Model, encoder: TableEncoder, validation: Batch, sample: Arrays) -> Served:
+    """The model that ``config`` asks for.
+
+    Args:
+        config: of the export.
+        model: the tested one.
+        encoder: the run's.
+        validation: rows on which a column is looked at or not, and members are chosen.
+        sample: rows that it has learnt from.
+
+    Raises:
+        UserError: the model cannot be made smaller in such a way.
+    """
+    exact = config.members is None and (model.prunes_exactly or not config.prune_columns)
+    if config.members is not None:
+        model = model.with_members(config.members, validation)
+    dropped = np.zeros(len(encoder.categorical) + encoder.num_numeric, bool)
+    if not config.prune_columns:
+        return Served(model, encoder, ~dropped, exact)
+    columns = Columns(encoder)
+    unused = model.unused(validation)
+    looked_at = np.bincount(columns.of_encoded, ~unused) > 0
+    if not looked_at.any():
+        raise UserError("prune_columns=true: the model looks at no column at all; train another one")
+    names = [name for name, seen in zip(columns.names, looked_at, strict=True) if not seen]
+    dropped = ~looked_at[columns.of_encoded]
+    if names:
+        model = model.without(dropped, sample)
+    return Served(model, encoder.without(names), ~dropped, exact)
+
+
+def arrays_of(rows: Batch) -> Arrays:
+    """Encoded rows without their labels."""
+    return Arrays(rows.categorical.numpy(), rows.numeric.numpy())
+
+
+def measured(model: Model, encoder: TableEncoder, rows: Arrays, label: NDArray, sample: Arrays) -> dict[str, Any]:
+    """Columns, members, bytes, time of one row and average precision of a model as a bundle would have it.
+
+    Args:
+        model: what is written.
+        encoder: of the columns that it reads.
+        rows: validation, as ``encoder`` has it.
+        label: of the rows.
+        sample: as :meth:`fraudlab.exporter.models.Model.write` has it.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    with tempfile.TemporaryDirectory() as folder:
+        model.write(Path(folder), sample, Columns(encoder))
+        path = Path(folder) / "model.onnx"
+        size = path.stat().st_size
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    names = [given.name for given in session.get_inputs()]
+
+    def score(start: int, stop: int) -> NDArray[np.float32]:
+        part = {name: getattr(rows, name)[start:stop] for name in names}
+        return session.run(["score"], part)[0]  # type: ignore[no-any-return]
+
+    found = np.concatenate([score(start, start + 128) for start in range(0, len(label), 128)])
+    took = []
+    for row in range(min(_TIMED, len(label))):
+        started = time.perf_counter()
+        score(row, row + 1)
+        took.append(time.perf_counter() - started)
+    return {
+        "columns": len(Columns(encoder).names),
+        "members": model.members,
+        "model_bytes": size,
+        "milliseconds": 1000 * float(np.median(took)),
+        "average_precision": average_precision(label, found),
+    }

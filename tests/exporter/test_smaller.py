@@ -1,0 +1,93 @@
+"""A smaller network: the members that are best together, refused where average precision falls."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+from torch import Tensor, nn
+
+from fraudlab.config import ExportConfig
+from fraudlab.data.batches import Batch
+from fraudlab.errors import UserError
+from fraudlab.exporter.models import _Network
+from fraudlab.exporter.smaller import arrays_of, served
+from fraudlab.features.encoder import Arrays, TableEncoder
+from fraudlab.models.contract import NetworkOutput
+from fraudlab.models.ensemble import Ensemble
+from fraudlab.models.mlp.network import MLP
+from fraudlab.models.tabnet import TabNet
+
+DRAW = np.random.default_rng(0)
+NUMERIC = DRAW.standard_normal((400, 3)).astype(np.float32)
+LABEL = (NUMERIC[:, 0] + NUMERIC[:, 1] + DRAW.standard_normal(400) > 2).astype(np.int64)
+ROWS = Batch.of(np.empty((400, 0), np.int64), NUMERIC, LABEL)
+
+
+class OneColumn(nn.Module):
+    """Scores by a weighted sum of the numbers."""
+
+    def __init__(self, *weights: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(weights, dtype=torch.float64))
+
+    def forward(self, categorical: Tensor, numeric: Tensor) -> NetworkOutput:
+        logit = numeric @ self.weight
+        return NetworkOutput(torch.stack([torch.zeros_like(logit), logit], dim=1), logit.new_zeros(()))
+
+
+def ensemble(*members: nn.Module) -> _Network:
+    return _Network(Ensemble(iter(members).__next__, len(members)), 128, ExportConfig(run="x"))
+
+
+def test_the_members_that_are_best_together_are_kept() -> None:
+    """The second and the third are equal: after the second, the first helps more though it is worse alone."""
+    members = [OneColumn(1.5, 0, 0), OneColumn(0, 2, 0), OneColumn(0, 2, 0), OneColumn(0, 0, 1)]
+    found = ensemble(*members).with_members(2, ROWS).score(ROWS)
+    of = [1 / (1 + np.exp(-(NUMERIC @ member.weight.detach().numpy()))) for member in members]
+    pairs = {(i, j): average_precision_score(LABEL, of[i] + of[j]) for i in range(4) for j in range(i)}
+    best = max(pairs, key=lambda pair: pairs[pair])
+    assert np.abs(found - (of[best[0]] + of[best[1]]) / 2).max() < 1e-6
+
+
+@pytest.mark.parametrize("make", [lambda: OneColumn(1, 0, 0), lambda: MLP([], 3).double()])
+def test_a_network_that_looks_at_all_columns_is_not_pruned(make: Callable[[], nn.Module]) -> None:
+    with pytest.raises(UserError, match="prune_columns=true is for"):
+        _Network(make(), 128, ExportConfig(run="x")).unused(ROWS)
+    with pytest.raises(UserError, match="members=1: the model has 1"):
+        _Network(make(), 128, ExportConfig(run="x")).with_members(1, ROWS)
+
+
+def test_columns_that_no_mask_of_any_member_looks_at_leave(tmp_path: Path) -> None:
+    names = ["a", "b", "c"]
+    frame = pl.DataFrame(dict(zip(names, NUMERIC.T, strict=True))).with_columns(
+        b=pl.when(pl.int_range(400) % 7 == 0).then(None).otherwise(pl.col("b"))
+    )
+    encoder = TableEncoder.fit(frame, [], names, scaling="quantile_normal")
+    rows = encoder.transform(frame)
+    members = []
+    for seen in ({0}, {0, 3}):  # a; and a with b's indicator of missing values: b is kept whole, c by none
+        torch.manual_seed(0)
+        network = TabNet([], encoder.num_numeric).train()
+        network(torch.from_numpy(rows.categorical), torch.from_numpy(rows.numeric))
+        network = network.double().eval()
+        with torch.no_grad():
+            for attend in network.encoder.attentive_transformers:
+                attend.norm.bias[[i for i in range(4) if i not in seen]] = -100
+        members.append(network)
+    batch = Batch.of(*rows, LABEL)
+    made = served(ExportConfig(run="x", prune_columns=True), ensemble(*members), encoder, batch, rows)
+    assert made.encoder.numeric_names == ["a", "b", "b_missing"]
+    assert made.kept.tolist() == [True, True, False, True]
+    assert not made.exact
+    smaller = made.select(arrays_of(batch))
+    assert isinstance(smaller, Arrays)
+    assert np.array_equal(smaller.numeric, made.encoder.transform(frame).numeric)
+    record = frame.row(0, named=True)
+    assert np.array_equal(made.encoder.encode(record).numeric, smaller.numeric[:1])
+    made.encoder.save(tmp_path / "encoder")
+    assert TableEncoder.load(tmp_path / "encoder").fingerprint == made.encoder.fingerprint
+    assert made.model.score(Batch.of(*smaller, LABEL)).std() > 0.01
