@@ -113,6 +113,3 @@ def test_mistakes_are_told(command: Command, runs: Path, tmp_path: Path) -> None
     done = command("compare", f"runs=[{runs}/trees,{tmp_path}]")
     assert done.returncode == 1
     assert "config.yaml" in done.stderr
-    done = command("export", f"run={runs}/linear", f"out={tmp_path}/b")
-    assert done.returncode == 1
-    assert "model=tabnet" in done.stderr

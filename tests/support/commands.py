@@ -53,6 +53,8 @@ class Commands:
         Variables of Python's own in ``env`` come too late.
         """
         printed = {name: str(self._folder / name) for name in ("out", "err")}
+        for path in printed.values():  # what an earlier command left running writes on into the old file
+            Path(path).unlink(missing_ok=True)
         asked = {"words": words, "cwd": str(cwd), "env": env, "timeout": timeout, **printed}
         assert self._first.stdin is not None
         assert self._first.stdout is not None
