@@ -80,9 +80,9 @@ def test_preparation_is_the_same_in_pandas(tmp_path: Path) -> None:
 
 def test_history_features_are_those_of_polars_and_pandas(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    done = run("history", "--quick", "--rounds", "1", "--cases", "polars", "pandas", "--out", str(out))
+    done = run("history", "--quick", "--rounds", "1", "--cases", "polars", "pandas", "live", "--out", str(out))
     assert done.returncode == 0, done.stderr
-    assert {record["case"] for record in records.load(out)} == {"polars", "pandas"}
+    assert {record["case"] for record in records.load(out)} == {"polars", "pandas", "live"}
 
 
 def test_defaults_are_held_against_plain_scripts_and_fits_are_not_done_twice(tmp_path: Path) -> None:

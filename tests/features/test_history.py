@@ -25,7 +25,7 @@ def features_of(features: HistoryFeatures, frame: pl.DataFrame) -> list[dict[str
     return with_features(features, frame.lazy()).select(features.computed).to_dicts()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(**CASES, limited=st.booleans())
 def test_a_table_a_row_with_its_past_and_the_definitions_agree(
     seed: int, delay: int, label_time: bool, limited: bool
@@ -111,6 +111,8 @@ def test_a_definition_is_proposed_by_the_roles() -> None:
         ({"of": {"country": ["mean"]}}, "country holds no numbers"),
         ({"of": {"count": [{"where": "amount is large"}]}}, "where: amount is large cannot be read"),
         ({"of": {"count": [{"keys": ["shop"]}]}}, "there is no key shop"),
+        ({"of": {"label": []}}, r"features.of.label names no aggregate; write e.g. features.of=.label: .rate"),
+        ({"of": {"count": [{"windows": "7d"}]}}, r"windows is a list; write windows: \[7d\]"),
         ({"of": {"amount": ["mean", "mean"]}}, "card_amount_mean_7d twice|twice"),
         ({"of": {"count": [{"every": 1}]}}, "every is unknown; an entry has aggregate"),
         ({"keys": {"card": "card_id"}}, "features.keys=.* must be lists by name"),

@@ -177,10 +177,14 @@ def test_rows_that_no_store_can_hold_are_refused(tmp_path: Path) -> None:
     for change, said in (
         (frame.drop("shop"), "no column shop"),
         (frame.with_columns(row=pl.lit(1)), "an id of its own"),
+        (frame.with_columns(row=pl.lit("x")), "an id of its own"),
+        (frame.with_columns(when=pl.lit(None, pl.Datetime("us"))), "when has no value in 20 rows"),
         (frame.with_columns(fraud=pl.lit(2)), "other values than 0 and 1"),
     ):
         with pytest.raises(UserError, match=said):
             build(tmp_path / "history.sqlite", change, features)
+    booleans = frame.with_columns(fraud=pl.col("fraud") == 1)
+    assert build(tmp_path / "history.sqlite", booleans, features) == (20, 20)
 
 
 @pytest.mark.slow

@@ -167,15 +167,18 @@ class HistoryFeatures:
 
         if missing := [name for name in self.needs if name not in rows.columns]:
             raise UserError(f"the transactions have no column {', '.join(missing)}; give the table's own columns")
+        if empty := rows[self.definition.time].null_count():
+            raise UserError(f"column {self.definition.time} has no value in {empty} rows; leave the rows out")
         layout = self.layout
         if layout.id in rows.columns:
-            ids = rows[layout.id].cast(pl.String if layout.text_ids else pl.Int64)
+            ids = rows[layout.id].cast(pl.String if layout.text_ids else pl.Int64, strict=False)
             if ids.null_count() or ids.n_unique() < len(ids):
                 raise UserError(f"{layout.id} must give each transaction an id of its own")
         else:
             ids = pl.Series(np.arange(len(rows)))
         none = pl.Series([None], dtype=pl.Int64).new_from_index(0, len(rows))
         fraud = rows[self._label] if self._label in rows.columns else none
+        fraud = fraud.cast(pl.Int8) if fraud.dtype == pl.Boolean else fraud
         if fraud.dtype == pl.String or not fraud.drop_nulls().is_in([0, 1]).all():
             raise UserError(f"column {self._label} holds other values than 0 and 1; write 1 for fraud, 0 for the rest")
         known = none

@@ -105,7 +105,9 @@ def define(settings: Mapping[str, Any], schema: TableSchema) -> Definition:
             _column(schema, column, f"features.keys.{name}")
     aggregates: list[Aggregate] = []
     for of, items in settings["of"].items():
-        for item in items or (["count"] if of == "count" else []):
+        if not items and of != "count":
+            raise UserError(f"features.of.{of} names no aggregate; write e.g. features.of={{{of}: [{_first(of)}]}}")
+        for item in items or ["count"]:
             aggregates += _aggregates(settings, keys, of, item)
     if not aggregates:
         raise UserError("features.of names no aggregate; write e.g. features.of={count: [], amount: [mean]}")
@@ -144,6 +146,9 @@ def _aggregates(settings: Mapping[str, Any], keys: Mapping[str, Sequence[str]], 
     entry = {"aggregate": item} if isinstance(item, str) else dict(item)
     if wrong := sorted(entry.keys() - {"aggregate", "windows", "where", "keys", "name"}):
         raise UserError(f"{where}: {wrong[0]} is unknown; an entry has aggregate, windows, where, keys and name")
+    for name in ("windows", "keys"):
+        if not isinstance(entry.get(name, []), list | tuple):
+            raise UserError(f"{where}: {name} is a list; write {name}: [{entry[name]}]")
     what = entry.get("aggregate", "count")
     known = ("count",) if of == "count" else ROLES.get(of, (*NUMBER, *CATEGORY))
     if what not in known:
@@ -173,6 +178,10 @@ def _aggregates(settings: Mapping[str, Any], keys: Mapping[str, Sequence[str]], 
         for key in chosen
         for window in windows
     ]
+
+
+def _first(of: str) -> str:
+    return next(iter(ROLES.get(of, ("mean",))))
 
 
 def _condition(where: str, text: str) -> Condition:
