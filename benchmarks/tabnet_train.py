@@ -246,7 +246,9 @@ def epoch(arguments: argparse.Namespace) -> list[Line]:
     bare = shuffled(rows, shape, arguments.device)
 
     def ours() -> float:
-        learner = FraudLearner(shape.ours("cpu"), CrossEntropy(), our_optimizer, None, {})
+        learner = FraudLearner(
+            shape.ours("cpu"), CrossEntropy(), lambda made: our_optimizer(made.parameters()), None, {}
+        )
         module = FraudDataModule(rows, None, batch_size=shape.batch, eval_batch_size=shape.batch, seed=0)
         settings = {
             "trainer.accelerator": arguments.device,

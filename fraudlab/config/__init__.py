@@ -49,6 +49,7 @@ from fraudlab.config.loss import (
 )
 from fraudlab.config.model import (
     MLPConfig,
+    TabMConfig,
     TabNetConfig,
 )
 from fraudlab.config.plugins import load_plugins
@@ -107,6 +108,7 @@ __all__ = [
     "ServeConfig",
     "SimulateConfig",
     "SweepConfig",
+    "TabMConfig",
     "TabNetConfig",
     "TableConfig",
     "ThreeQuartersConfig",

@@ -19,6 +19,7 @@ ALLOWED_TARGETS = (
     "torch.optim.",
     "torch.profiler.",
     "fraudlab.training.callbacks.",
+    "fraudlab.training.muon.",
 )
 # Where classes stood that users' YAML and runs may name, and where they stand now.
 _MOVED = {"fraudlab.callbacks.": "fraudlab.training.callbacks."}

@@ -41,8 +41,9 @@ def check_settings(config: FitConfig, given: Sequence[str] = ()) -> None:
         _check_estimator(config, part, given)
     for group in ("optimizer", "scheduler", "trainer", "callbacks", "logger"):
         settings = getattr(config, group)
-        if group == "scheduler" and settings:
-            settings = {key: value for key, value in settings.items() if key not in ("interval", "monitor")}
+        ours = {"optimizer": ("decay",), "scheduler": ("interval", "monitor")}.get(group, ())
+        if ours and settings:
+            settings = {key: value for key, value in settings.items() if key not in ours}
         check_plumbing(group, settings)
     refit = isinstance(config, TrainConfig) and config.refit and config.test and SPLITS[config.split.name].refits
     if refit and (config.scheduler or {}).get("monitor"):

@@ -24,7 +24,7 @@ class Learner(L.LightningModule):
 
     Args:
         network: called as ``network(categorical, numeric)``.
-        make_optimizer: gives an optimiser for parameters.
+        make_optimizer: gives an optimiser for a network.
         make_scheduler: gives Lightning's scheduler dictionary for an optimiser and the number of steps of the
             whole fit; None for a constant rate.
         rebuild: plain data from which :func:`fraudlab.models.registry.make_network` makes the network again; goes into
@@ -64,7 +64,7 @@ class Learner(L.LightningModule):
         self.log("train/loss", mean, prog_bar=True, sync_dist=self.trainer.world_size > 1)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self._make_optimizer(self.network.parameters())
+        optimizer = self._make_optimizer(self.network)
         if self._make_scheduler is None:
             return optimizer
         estimated = self.trainer.estimated_stepping_batches

@@ -1,17 +1,18 @@
 """Optimizers and learning-rate schedules from their settings."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from fraudlab.config import FitConfig
+from fraudlab.config.checks import one_of
 from fraudlab.config.plumbing import check_plumbing, plumbing
 from fraudlab.errors import UserError
 
-MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+MakeOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
 MakeScheduler = Callable[[torch.optim.Optimizer, int], dict[str, Any]]
 
 
@@ -29,9 +30,41 @@ def optimizer_settings(config: FitConfig) -> dict[str, Any]:
 
 
 def make_optimizer(config: Mapping[str, Any]) -> MakeOptimizer:
-    """What makes the optimiser for given parameters; its settings are checked now."""
-    check_plumbing("optimizer", config)
-    return lambda parameters: plumbing(config, params=list(parameters))
+    """What makes the optimiser of a network; its settings are checked now.
+
+    Besides the class's own arguments a config has ``decay``: what weight decay acts on, ``all`` parameters (as without
+    it) or ``matrices``, see :func:`parameter_groups`.
+    """
+    settings = dict(config)
+    decay = settings.pop("decay", "all")
+    one_of("optimizer.decay", decay, ("all", "matrices"))
+    check_plumbing("optimizer", settings)
+    return lambda network: plumbing(
+        settings, params=parameter_groups(network) if decay == "matrices" else list(network.parameters())
+    )
+
+
+def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
+    """The parameters of a network by kind: hidden matrices, other matrices, and the rest without weight decay.
+
+    Matrices are parameters called ``weight`` with two dimensions or more, but for embeddings, which have ``embedding``
+    in their name. So the rest is embeddings, norms, biases and scales. Hidden are those of two dimensions that neither
+    take nor give two numbers or fewer, as a head does; their group says ``hidden: True``.
+    """
+    hidden, matrices, rest = [], [], []
+    for name, parameter in network.named_parameters():
+        if name.rpartition(".")[2] != "weight" or "embedding" in name or parameter.ndim < 2:
+            rest.append(parameter)
+        elif parameter.ndim == 2 and min(parameter.shape) > 2:
+            hidden.append(parameter)
+        else:
+            matrices.append(parameter)
+    kinds = (
+        {"params": hidden, "hidden": True},
+        {"params": matrices, "hidden": False},
+        {"params": rest, "hidden": False, "weight_decay": 0.0},
+    )
+    return [kind for kind in kinds if kind["params"]]
 
 
 def make_scheduler(config: Mapping[str, Any] | None) -> MakeScheduler | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fraudlab.config import CrossEntropyConfig, MLPConfig, TabNetConfig
+from fraudlab.config import CrossEntropyConfig, MLPConfig, TabMConfig, TabNetConfig
 from fraudlab.data.batches import Batch
 from fraudlab.models.registry import make_network
 from fraudlab.training.learner import FraudLearner
@@ -24,12 +24,19 @@ def rows(count: int, seed: int) -> Batch:
     return Batch.of(categorical, numeric, (numeric[:, 0] + (categorical[:, 0] == 2) > 1).astype(np.int64))
 
 
-def learner(model: MLPConfig | TabNetConfig, scheduler: dict[str, Any] = ONE_CYCLE) -> FraudLearner:
+ADAMW = {"_target_": "torch.optim.AdamW", "lr": 0.01}
+
+
+def learner(
+    model: MLPConfig | TabNetConfig | TabMConfig,
+    scheduler: dict[str, Any] = ONE_CYCLE,
+    optimizer: dict[str, Any] = ADAMW,
+) -> FraudLearner:
     rebuild = {"model": asdict(model), "cardinalities": [4], "num_numeric": 3}
     return FraudLearner(
         make_network(rebuild),
         make_loss(CrossEntropyConfig()),
-        make_optimizer({"_target_": "torch.optim.AdamW", "lr": 0.01}),
+        make_optimizer(optimizer),
         make_scheduler(scheduler),
         rebuild,
     )

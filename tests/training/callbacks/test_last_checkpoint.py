@@ -11,11 +11,11 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
 
-from fraudlab.config import MLPConfig, TabNetConfig
+from fraudlab.config import MLPConfig, TabMConfig, TabNetConfig
 from fraudlab.data.datamodule import FraudDataModule
 from fraudlab.training.callbacks import BestCheckpoint, LastCheckpoint
 from fraudlab.training.checkpoints import CheckpointFiles, newest_whole
-from tests.support.learners import ONE_CYCLE, learner, rows
+from tests.support.learners import ADAMW, ONE_CYCLE, learner, rows
 from tests.support.resumed import compared, differences
 
 PLATEAU = {
@@ -23,6 +23,8 @@ PLATEAU = {
     "monitor": "val/average_precision", "factor": 0.5,
 }  # fmt: skip
 DROPOUT = MLPConfig(hidden=[8], dropout=0.5)
+TABM = TabMConfig(k=3, hidden=[8, 8], dropout=0.5)
+MUON = {"_target_": "fraudlab.training.muon.Muon", "decay": "matrices", "lr": 0.01}
 TABNET = TabNetConfig(n_d=4, n_a=4, n_steps=2, virtual_batch_size=20)
 BATCHES = 5
 
@@ -55,7 +57,7 @@ class KilledAt(L.Callback):
 
 
 def fit(folder: Path, at: int | None = None, *, model: Any = TABNET, scheduler: Any = ONE_CYCLE, ema: bool = True,
-        last: LastCheckpoint | None = None, sigterm: bool = False,
+        optimizer: Any = ADAMW, last: LastCheckpoint | None = None, sigterm: bool = False,
         **settings: Any) -> tuple[dict[str, Any], LastCheckpoint]:  # fmt: skip
     """Fit, from the newest checkpoint in ``folder`` if there is one; gives the state that the fit ends with."""
     before = newest_whole(folder)
@@ -71,7 +73,7 @@ def fit(folder: Path, at: int | None = None, *, model: Any = TABNET, scheduler: 
         default_root_dir=folder, plugins=[CheckpointFiles()], **{"max_epochs": 4, **settings},
     )  # fmt: skip
     module = FraudDataModule(rows(BATCHES * 40, 0), rows(100, 1), batch_size=40, eval_batch_size=50, seed=0)
-    trainer.fit(learner(model, scheduler), datamodule=module, ckpt_path=before, weights_only=True)
+    trainer.fit(learner(model, scheduler, optimizer), datamodule=module, ckpt_path=before, weights_only=True)
     trainer.save_checkpoint(folder / "end.ckpt")
     end = torch.load(folder / "end.ckpt", weights_only=True)
     return {**end, "best": torch.load(best.best_model_path, weights_only=True)["state_dict"]}, last
@@ -83,6 +85,7 @@ def fit(folder: Path, at: int | None = None, *, model: Any = TABNET, scheduler: 
         {"model": DROPOUT, "ema": False},
         {"scheduler": PLATEAU, "model": DROPOUT},
         {"accumulate_grad_batches": 2},
+        {"model": TABM, "optimizer": MUON, "scheduler": {**ONE_CYCLE, "cycle_momentum": False}},
         {"max_steps": 13, "max_epochs": -1},
         {"check_val_every_n_epoch": 2, "model": DROPOUT},
         {"val_check_interval": 2},
