@@ -103,7 +103,7 @@ class _Network:
     def __init__(self, network: nn.Module, batch_size: int, config: ExportConfig) -> None:
         self._network, self._batch_size, self._config = network, batch_size, config
         self._each: Sequence[Any] = list(network.members) if isinstance(network, Ensemble) else [network]
-        self.members = len(self._each)
+        self.members: int = network.k if hasattr(network, "kept") else len(self._each)  # type: ignore[assignment]
 
     def score(self, rows: Batch) -> np.ndarray:
         return score(self._network, rows, self._batch_size)
@@ -134,22 +134,31 @@ class _Network:
 
     def without(self, dropped: NDArray[np.bool_], sample: Arrays) -> Model:
         rows = torch.from_numpy(sample.categorical), torch.from_numpy(sample.numeric).double()
-        return self._of([member.without(torch.from_numpy(dropped), *rows) for member in self._each])
+        return self._ensemble([member.without(torch.from_numpy(dropped), *rows) for member in self._each])
 
     def with_members(self, count: int, rows: Batch) -> Model:
         if count >= self.members:
             raise UserError(f"members={count}: the model has {self.members}; give a smaller number, or leave it out")
-        scores = [score(member, rows, self._batch_size) for member in self._each]
+        scores = [self._of([member]).score(rows) for member in range(self.members)]
         label, chosen = rows.label.numpy(), list[int]()
         while len(chosen) < count:  # greedily: the one that helps most
             left = [i for i in range(self.members) if i not in chosen]
             chosen.append(
                 max(left, key=lambda i: average_precision(label, np.mean([scores[j] for j in [*chosen, i]], axis=0)))
             )
-        return self._of([self._each[i] for i in sorted(chosen)])
+        return self._of(sorted(chosen))
 
-    def _of(self, members: Sequence[Any]) -> "_Network":
-        network = Ensemble(iter(members).__next__, len(members)) if len(members) > 1 else members[0]
+    def _of(self, members: Sequence[int]) -> "_Network":
+        """Those members alone, by their numbers."""
+        if hasattr(self._network, "kept"):
+            return self._made(self._network.kept(members))  # type: ignore[operator]
+        return self._ensemble([self._each[member] for member in members])
+
+    def _ensemble(self, networks: Sequence[nn.Module]) -> "_Network":
+        several = len(networks) > 1
+        return self._made(Ensemble(iter(networks).__next__, len(networks)) if several else networks[0])
+
+    def _made(self, network: nn.Module) -> "_Network":
         return _Network(network.eval(), self._batch_size, self._config)
 
 

@@ -83,7 +83,8 @@ class Network(Protocol):
     - ``exported() -> Module``: a copy that is arranged for ONNX, in evaluation, and called alike. Where the copy's
       attribute ``gives_importance`` is true it gives ``(logits [B, K], importance [B, C + N])``, else a
       :class:`NetworkOutput`. Without the ability the network itself is exported.
-    - ``kept(members: Sequence[int]) -> Module``: of a network with M members, a copy with those of these numbers alone.
+    - ``kept(members: Sequence[int]) -> Module``: of a network with ``k`` members, a copy with those of these numbers
+      alone.
     - ``pretraining(**settings) -> Module``: what pretrains the network, as
       :mod:`fraudlab.models.reconstruction` has it. The weights under ``head.`` are left to the training.
     """

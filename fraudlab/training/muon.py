@@ -32,13 +32,18 @@ class Muon(torch.optim.Optimizer):
         eps: float = 1e-8,
     ) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "hidden": False})
-        shared = {"lr": lr, "weight_decay": weight_decay}
         groups = self._groups(True), self._groups(False)
         if not groups[0]:
             raise ValueError("no parameter is a hidden matrix; use another optimizer, or optimizer.decay=matrices")
         # Both are built over this optimizer's own groups, into which they write their further settings.
-        self._muon = torch.optim.Muon(groups[0], **shared, momentum=momentum, adjust_lr_fn="match_rms_adamw")
-        self._adamw = torch.optim.AdamW(groups[1], **shared, betas=tuple(betas), eps=eps) if groups[1] else None
+        self._muon = torch.optim.Muon(
+            groups[0], lr=lr, weight_decay=weight_decay, momentum=momentum, adjust_lr_fn="match_rms_adamw"
+        )
+        self._adamw = (
+            torch.optim.AdamW(groups[1], lr=lr, weight_decay=weight_decay, betas=(betas[0], betas[1]), eps=eps)
+            if groups[1]
+            else None
+        )
 
     def _groups(self, hidden: bool) -> list[dict[str, Any]]:
         return [group for group in self.param_groups if group["hidden"] is hidden]

@@ -19,6 +19,7 @@ from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.models.contract import NetworkOutput
 from fraudlab.models.ensemble import Ensemble
 from fraudlab.models.mlp.network import MLP
+from fraudlab.models.tabm.network import TabM
 from fraudlab.models.tabnet import TabNet
 
 DRAW = np.random.default_rng(0)
@@ -51,6 +52,22 @@ def test_the_members_that_are_best_together_are_kept() -> None:
     pairs = {(i, j): average_precision_score(LABEL, of[i] + of[j]) for i in range(4) for j in range(i)}
     best = max(pairs, key=lambda pair: pairs[pair])
     assert np.abs(found - (of[best[0]] + of[best[1]]) / 2).max() < 1e-6
+
+
+def test_members_of_one_network_are_chosen_alike() -> None:
+    torch.manual_seed(0)
+    network = TabM([], 3, k=6, hidden=[8], variant="full").double().eval()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter)
+    logits = network(ROWS.categorical, ROWS.numeric.double()).logits
+    of, chosen = torch.softmax(logits, dim=-1)[..., 1].detach().numpy(), list[int]()
+    for _ in range(3):
+        left = [i for i in range(6) if i not in chosen]
+        chosen.append(max(left, key=lambda i: average_precision_score(LABEL, of[:, [*chosen, i]].mean(axis=1))))
+    model = _Network(network, 128, ExportConfig(run="x"))
+    found = model.with_members(3, ROWS)
+    assert (model.members, found.members) == (6, 3)
+    assert np.abs(found.score(ROWS) - of[:, chosen].mean(axis=1)).max() < 1e-6
 
 
 @pytest.mark.parametrize("make", [lambda: OneColumn(1, 0, 0), lambda: MLP([], 3).double()])

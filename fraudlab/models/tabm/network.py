@@ -64,6 +64,11 @@ class TabM(nn.Module):
         self.activation = Dropout(dropout)
         self.head = MemberLinear(widths[-1], num_classes, k)
 
+    @property
+    def k(self) -> int:
+        """Number of members."""
+        return len(self.head.weight)
+
     def prepare(self, categorical: Tensor, numeric: Tensor) -> None:
         """Take from training rows what the numeric embedding needs of them."""
         self.numeric_embedding.prepare(numeric)
