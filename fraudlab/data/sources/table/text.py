@@ -34,10 +34,10 @@ def scan(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame, lis
     lines = b"\n" in start or b"\r" not in start  # of a kind that Polars knows
     if not lines or dialect.encoding not in ("utf-8", "utf-8-sig") or dialect.separator == SPACES or _is_zip(file):
         return _of_copy(file, dialect, scratch)
-    _check_encoding(file, dialect)
+    quoted = _check_encoding(file, dialect)
     frame = _scan(file, dialect.names, dialect.separator, dialect.quote, dialect.skip)
     try:
-        return _checked(file, frame, dialect)
+        return _checked(file, frame, dialect, quoted)
     except pl.exceptions.PolarsError:
         _diagnose(file, dialect)
     return _of_copy(file, dialect, scratch)  # what Python reads and Polars does not: 3" in the middle of a text
@@ -71,15 +71,20 @@ def _of_copy(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame,
     return _checked(copy, frame, as_written)
 
 
-def _checked(file: Path, frame: pl.LazyFrame, dialect: Dialect) -> tuple[pl.LazyFrame, list[str]]:
-    """The rows that have a value, and what Polars takes without a word and a user should know: all is read once."""
+def _checked(file: Path, frame: pl.LazyFrame, dialect: Dialect, quoted: bool = True) -> tuple[pl.LazyFrame, list[str]]:
+    """The rows that have a value, and what Polars takes without a word and a user should know: all is read once.
+
+    Without a quote in the file, ``quoted``, no cell has a line end.
+    """
     names = dialect.names
     unnamed = dialect.unnamed
     known = pl.any_horizontal((pl.all() != "").fill_null(False))
     facts = frame.select(
         (~known).sum().alias("\0blank"),
         ((pl.col(names[-1]).is_null() & known).sum() if len(names) > 1 else pl.lit(0)).alias("\0short"),
-        pl.any_horizontal(pl.all().str.contains("\n", literal=True)).any().alias("\0lines"),
+        (pl.any_horizontal(pl.all().str.contains("\n", literal=True)).any() if quoted else pl.lit(False)).alias(
+            "\0lines"
+        ),
         *((pl.col(name) != "").any() for name in unnamed),
     ).collect(engine="streaming")
     if facts["\0lines"].item():
@@ -106,18 +111,24 @@ def _is_zip(file: Path) -> bool:
         return opened.read(2) == b"PK"
 
 
-def _check_encoding(file: Path, dialect: Dialect) -> None:
-    """Refuse bytes that are not UTF-8, wherever they stand; Polars names neither the place nor the remedy."""
+def _check_encoding(file: Path, dialect: Dialect) -> bool:
+    """Refuse bytes that are not UTF-8, wherever they stand; Polars names neither the place nor the remedy.
+
+    Says whether there may be a quote.
+    """
+    mark, found = (dialect.quote or '"').encode(), False
     decode: Callable[..., Any] = codecs.getincrementaldecoder("utf-8")().decode
     with file.open("rb") as start:
         if start.read(4) == b"\x28\xb5\x2f\xfd":
-            return
+            return True
     with opened_text(file) as opened:
         for block in _blocks(opened, file):
+            found = found or mark in block
             try:
                 decode(block)
             except UnicodeDecodeError as error:
                 raise not_utf8(file, error.object, error.start) from error
+    return found
 
 
 def _blocks(opened: Any, file: Path) -> Iterator[bytes]:
