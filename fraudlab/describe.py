@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fraudlab.cli import command
 from fraudlab.config import DescribeConfig
+from fraudlab.config.composition import conf_dir
 from fraudlab.config.overrides import literal, to_type
 
 
@@ -16,6 +17,10 @@ def main(config: DescribeConfig) -> None:
     from fraudlab.reporting.description import description_table, write_description_page
 
     name = config.name or name_of(config.data.path)
+    if (conf_dir() / "experiment" / f"{name}.yaml").is_file():  # which experiment=<name> would find
+        if config.name:
+            raise UserError(f"name={name} is an experiment of fraudlab itself; give another name")
+        name = f"{name}_table"
     file, page = (Path(config.out) / "experiment" / f"{name}.yaml", Path(config.out) / f"{name}.html")
     if file.exists() and not config.replace:
         raise UserError(f"{file} exists; replace=true writes it anew, name=<another> beside it")

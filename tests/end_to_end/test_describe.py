@@ -38,4 +38,4 @@ def test_a_public_layout(command: Command, name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", REAL)
 def test_a_real_table(command: Command, shared_data: Path, name: str, tmp_path: Path) -> None:
     file, *words = REAL[name]
-    train(command, tmp_path, f"data.path={shared_data / file}", *words, f"name={name}")
+    train(command, tmp_path, f"data.path={shared_data / file}", *words)

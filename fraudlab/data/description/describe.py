@@ -12,7 +12,8 @@ from fraudlab.config import ColumnsFeaturesConfig, RandomConfig, TableConfig, Ti
 from fraudlab.data.checks import too_good
 from fraudlab.data.description import clock, facts, label, roles, sample
 from fraudlab.data.description.facts import ColumnFacts, Maturity
-from fraudlab.data.prepared import PreparedTable, prepared_source
+from fraudlab.data.prepared import prepared_source
+from fraudlab.data.sources.contract import Source
 from fraudlab.data.sources.table import derive, dialect, labels, source
 from fraudlab.data.sources.table import roles as roles_of_table
 from fraudlab.data.sources.table.dialect import NotUTF8
@@ -113,12 +114,12 @@ def _looked_at(
 ) -> Description:
     """The description of ``config`` by a reading of ``look``, its table or a sample of it, kept in ``place``."""
     read = source.read(look, place)
-    table = prepared_source(read.source, ColumnsFeaturesConfig(), 0, place)
-    moments = table.column(table.schema.time)
-    split, delay, doubts = _split(table, moments)
-    columns, repeated = facts.measure(read.source)
     schema = read.source.schema
-    rows, frauds = looked = len(table.label), int(table.label.sum())
+    told = read.source.frame.select(name for name in (schema.label, schema.time) if name is not None).collect()
+    moments = None if schema.time is None else told[schema.time]
+    split, delay, doubts = _split(read.source, moments, place)
+    columns, repeated = facts.measure(read.source)
+    rows, frauds = looked = len(told), int(told[schema.label].sum())
     if look is not config:
         rows, frauds = label.counted(words, config.fraud_values, config.genuine_values, config.unlabelled)
     notes = [note for note in read.notes if note not in roles_of_table.no_inputs(read.why)]
@@ -141,7 +142,7 @@ def _looked_at(
         repeated=repeated,
         span=None if moments is None else (moments[0], moments[-1]),
         columns=columns,
-        maturity=facts.maturity(table.label, moments),
+        maturity=facts.maturity(told[schema.label], moments),
         history=proposal(schema, delay) if schema.time and (schema.card or schema.terminal) else None,
         doubts=[*notes, *doubts],
     )
@@ -280,22 +281,25 @@ def _roles(
     return made, why
 
 
-def _split(table: PreparedTable, time: pl.Series | None) -> tuple[str, int, list[str]]:
-    """The split that the table allows, in how many days its labels may be known, and what it shows."""
-    refused: UserError | None = None
+def _split(source: Source, time: pl.Series | None, place: Path) -> tuple[str, int, list[str]]:
+    """The split that the table allows, after how many days its labels may be known, and what it shows."""
+    days = 0.0
     if time is not None and len(time):
         length = time[-1] - time[0]
         days = length.total_seconds() / 86_400 if time.dtype.is_temporal() else length / 86_400
-        for delay in (delay for delay in _DELAYS if delay * _DELAYS_A_SPAN <= days or not delay):
+    delays = [delay for delay in _DELAYS if delay * _DELAYS_A_SPAN <= days or not delay]
+    in_time = [] if time is None else [(TimeFractionConfig(), delay) for delay in delays]
+    said: list[str] = []
+    try:
+        table = prepared_source(source, ColumnsFeaturesConfig(), 0, place)
+        for config, delay in in_time:
             try:
-                split = table.split(TimeFractionConfig(), delay)
+                return config.name, delay, list(too_good(table, table.split(config, delay)))
             except UserError as error:
-                refused = error
-            else:
-                return "time_fraction", delay, list(too_good(table, split))
-    split = table.split(RandomConfig(), 0)
-    said = [f"no split in time: {refused}"] if refused is not None else []
-    return "random", _DELAYS[0], [*said, *too_good(table, split)]
+                said = [f"no split in time: {error}"]
+        return "random", _DELAYS[0], [*said, *too_good(table, table.split(RandomConfig(), 0))]
+    except UserError as error:
+        return "time_fraction" if in_time else "random", delays[0], [f"it cannot be trained on: {error}"]
 
 
 def _batch_size(rows: int) -> int | None:

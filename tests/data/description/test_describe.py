@@ -142,6 +142,15 @@ def test_how_a_table_is_written_is_found(tmp_path: Path) -> None:
     assert composed(found, tmp_path).data == found.config
 
 
+def test_a_table_too_small_to_train_on_is_described_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("size,kind,y\n1,a,0\n2,b,1\n3,a,0\n")
+    found = described(tmp_path / "t.csv")
+    assert roles(found) == {"size": "numeric", "kind": "categorical", "y": "label"}
+    assert "cannot be trained on: split=random leaves no rows" in found.doubts[-1]
+    (tmp_path / "o.csv").write_text("tx_id,y\n4,0\n7,1\n9,1\n")
+    assert any("no column is left to learn from" in doubt for doubt in described(tmp_path / "o.csv").doubts)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_labels_that_are_not_known_yet_are_told(seed: int, tmp_path: Path) -> None:
     for late in (0.1, 1.0):
@@ -214,3 +223,8 @@ def test_the_command_writes_settings_and_a_page(command: Command, tmp_path: Path
     assert again.returncode == 1
     assert "replace=true writes it anew" in again.stderr
     assert "label_delay_days: 9" in written.read_text()
+    taken = command("describe", "data.path=claims.csv", "name=handbook", cwd=tmp_path)
+    assert "name=handbook is an experiment of fraudlab itself" in taken.stderr
+    (tmp_path / "claims.csv").rename(tmp_path / "ieee_cis.csv")
+    done = command("describe", "data.path=ieee_cis.csv", cwd=tmp_path)
+    assert "experiment=ieee_cis_table" in done.stdout
