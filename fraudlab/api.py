@@ -62,7 +62,7 @@ def train(*overrides: str, path: str | Path | None = None, config_dir: str | Pat
             processes, which only the command can start.
     """
     folder = _new_folder() if path is None else Path(path)
-    with _unchanged(), _composed("train", overrides, folder, config_dir) as config:
+    with unchanged(), _composed("train", overrides, folder, config_dir) as config:
         _refuse_processes(config, overrides)
         from fraudlab.train import run_training
 
@@ -217,7 +217,7 @@ def _refuse_processes(config: "TrainConfig", overrides: Sequence[str]) -> None:
 
 
 @contextmanager
-def _unchanged() -> Iterator[None]:
+def unchanged() -> Iterator[None]:
     """Put back, when it ends, what a training sets for its whole process."""
     import torch
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from fraudlab.errors import UserError
 from fraudlab.sklearn.base import row_weights
+from fraudlab.sklearn.labels import unique
 from fraudlab.sklearn.supervised import Array, Loss, SupervisedTabNet
 
 
@@ -55,7 +56,7 @@ class TabNetClassifier(ClassifierMixin, SupervisedTabNet):
 
     def _learn(self, target: Array, warm: bool) -> int:
         if not warm:
-            self.classes_ = _unique(target)[0]
+            self.classes_ = unique(target)[0]
         if len(self.classes_) < 2:
             raise UserError(
                 f"y_train holds one class only, {self.classes_.tolist()[0]!r}; a classifier needs at least 2 classes"
@@ -63,7 +64,7 @@ class TabNetClassifier(ClassifierMixin, SupervisedTabNet):
         return len(self.classes_)
 
     def _encoded(self, target: Array, where: str) -> Array:
-        labels, number = _unique(target)
+        labels, number = unique(target)
         known = {label: index for index, label in enumerate(self.classes_.tolist())}
         if unknown := [label for label in labels.tolist() if label not in known]:
             raise UserError(
@@ -100,15 +101,3 @@ class TabNetClassifier(ClassifierMixin, SupervisedTabNet):
     def _take_labels(self, class_attrs: dict[str, Any], outputs: int) -> None:
         mapper = class_attrs["preds_mapper"]
         self.classes_ = np.array([mapper[str(index)] for index in range(len(mapper))])
-
-
-def _unique(target: Array) -> tuple[Array, Array]:
-    """The labels there are, ascending, and which of them each row has.
-
-    Raises:
-        TypeError: labels of several types do not compare.
-    """
-    try:
-        return np.unique(target, return_inverse=True)
-    except TypeError as error:
-        raise TypeError(f"labels are of several types ({error}); make them one, for instance y.astype(str)") from error
