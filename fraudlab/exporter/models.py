@@ -25,7 +25,7 @@ from fraudlab.training import fit_baseline
 from fraudlab.training.scoring import load_network, score
 
 SAMPLE = 10_000  # training rows that reasons are counted from
-_SCORED = 512  # rows that a network scores for the reasons of one, about: docs/reasons.md
+_SCORED = 256  # rows that a network scores for the reasons of one, about: docs/reasons.md
 
 
 class Model(Protocol):

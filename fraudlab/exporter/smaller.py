@@ -1,6 +1,5 @@
 """Smaller models to serve: without the columns that they do not look at, and with fewer members."""
 
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,23 +78,19 @@ def arrays_of(rows: Batch) -> Arrays:
     return Arrays(rows.categorical.numpy(), rows.numeric.numpy())
 
 
-def measured(model: Model, encoder: TableEncoder, rows: Arrays, label: NDArray, sample: Arrays) -> dict[str, Any]:
-    """Columns, members, bytes, time of one row and average precision of a model as a bundle would have it.
+def measured(path: Path, model: Model, encoder: TableEncoder, rows: Arrays, label: NDArray) -> dict[str, Any]:
+    """Columns, members, bytes, time of one row and average precision of a model.
 
     Args:
-        model: what is written.
+        path: its ``model.onnx``.
+        model: what that was written of.
         encoder: of the columns that it reads.
         rows: validation, as ``encoder`` has it.
         label: of the rows.
-        sample: as :meth:`fraudlab.exporter.models.Model.write` has it.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    with tempfile.TemporaryDirectory() as folder:
-        model.write(Path(folder), sample, Columns(encoder))
-        path = Path(folder) / "model.onnx"
-        size = path.stat().st_size
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     names = [given.name for given in session.get_inputs()]
 
     def score(start: int, stop: int) -> NDArray[np.float32]:
@@ -111,7 +106,7 @@ def measured(model: Model, encoder: TableEncoder, rows: Arrays, label: NDArray, 
     return {
         "columns": len(Columns(encoder).names),
         "members": model.members,
-        "model_bytes": size,
+        "model_bytes": path.stat().st_size,
         "milliseconds": 1000 * float(np.median(took)),
         "average_precision": average_precision(label, found),
     }

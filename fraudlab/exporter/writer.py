@@ -1,6 +1,7 @@
 """From a finished run to its bundle: all that scoring needs, checked against the checkpoint before it appears."""
 
 import logging
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -268,9 +269,12 @@ def _prove(config: ExportConfig, trained: _Trained, records: list[dict[str, Any]
         ),
     }
     if config.prune_columns or config.members is not None:
-        before = trained.model, trained.encoder, arrays_of(trained.validation), label, trained.sample
-        after = served.model, served.encoder, rows, label, served.select(trained.sample)
+        after = measured(bundle.path / "model.onnx", served.model, served.encoder, rows, label)
+        with tempfile.TemporaryDirectory() as folder:
+            trained.model.write(Path(folder), trained.sample, Columns(trained.encoder))
+            whole_rows = arrays_of(trained.validation)
+            before = measured(Path(folder) / "model.onnx", trained.model, trained.encoder, whole_rows, label)
         left_out = [name for name in Columns(trained.encoder).names if name not in Columns(served.encoder).names]
-        found["smaller"] = {"left_out": left_out, "before": measured(*before), "after": measured(*after)}
+        found["smaller"] = {"left_out": left_out, "before": before, "after": after}
     write_json(bundle.path / "parity.json", found)
     write_golden(bundle.path / "golden.jsonl", records, bundle.score(encoded))
