@@ -69,6 +69,14 @@ def test_single_operations_are_measured(tmp_path: Path) -> None:
     assert {line["what"].split(":")[0] for line in record["lines"]} >= {"sparsemax", "entmax", "ghost batch norm"}
 
 
+def test_tabm_is_measured(tmp_path: Path) -> None:
+    done = run("tabm", "--quick", "--threads", "1", "--cases", "mini_23", "row", "--out", str(tmp_path / "out.json"))
+    assert done.returncode == 0, done.stderr
+    found = {record["case"]: record["lines"] for record in records.load(tmp_path / "out.json")}
+    assert [len(found[case]) for case in ("mini_23", "row")] == [2, 1]
+    assert all(line["ratio"] > 0 for lines in found.values() for line in lines)
+
+
 def test_preparation_is_the_same_in_pandas(tmp_path: Path) -> None:
     done = run("prepare", "--quick", "--cases", "plain", "tuned", "full", "scale", "--out", str(tmp_path / "out.json"))
     assert done.returncode == 0, done.stderr
