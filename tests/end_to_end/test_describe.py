@@ -23,7 +23,7 @@ def train(command: Command, folder: Path, *words: str) -> None:
     assert done.returncode == 0, done.stderr
     use = shlex.split(done.stdout.split("use        ")[1])
     assert use[:3] == ["python", "-m", "fraudlab.train"]
-    quick = ("model=mlp", "trainer.max_epochs=1", "trainer.enable_progress_bar=false", "report=false")
+    quick = ("model=mlp", "trainer.max_epochs=1", "trainer.limit_train_batches=50", "report=false")
     done = command("train", *use[3:], *quick, "hydra.run.dir=run", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert json.loads((folder / "run" / "metrics.json").read_text())["test"]["roc_auc"] > 0
