@@ -53,5 +53,13 @@ def test_copies_of_training_rows_are_counted(tmp_path: Path, caplog: pytest.LogC
     assert once.label.len() == 120
 
 
+def test_rows_of_other_cards_are_no_copies(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    coarse = [row // 10 + 0.5 for row in range(ROWS)]
+    prepared(tmp_path, noise=coarse, kind=["a"] * ROWS, card=list(range(ROWS)))
+    config = TableConfig(path=str(tmp_path / "t.csv"), label="fraud", card="card")
+    table = prepared_table(config, ColumnsFeaturesConfig(), 0, tmp_path / "cache")
+    assert "copies" not in said(table, caplog)
+
+
 def test_nothing_is_said_of_a_table_without_such_columns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert said(prepared(tmp_path, noise=NOISE, kind=KIND, more=[n * n % 13.7 for n in NOISE]), caplog) == ""
