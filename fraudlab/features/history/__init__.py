@@ -10,6 +10,7 @@ One definition is evaluated by the same integer arithmetic for a whole table (:m
 row with its past (:meth:`HistoryFeatures.of_past`), so both give the same values, bit for bit.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from fraudlab.schema import TableSchema
 if TYPE_CHECKING:
     import polars as pl
 
+_BLOCK = 1 << 19  # events at once: what is made of them is memory that the system need not hand out anew
 _UNITS = {
     **{"seconds": 1e6, "minutes": 6e7, "hours": 3.6e9, "days": 8.64e10, "weeks": 6.048e11},
     **{"epoch_seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0},
@@ -85,13 +87,17 @@ class HistoryFeatures:
         if clock := self.definition.of(""):
             yield pl.DataFrame({a.name: of_clock(a.what, rows.time) for a in clock}).fill_nan(None)
         for key, group in groups.items():
-            made: dict[str, Floats] = {}
+            made = {a.name: np.full(len(group), np.nan) for a in self.definition.of(key)}
             for by_key, windows in self._by_stream(rows, group, key):
-                for features in in_threads(by_key.features, windows):
-                    made |= features
+
+                def write(part: tuple[ByKey, list[Aggregate]], made: dict[str, Floats] = made) -> None:
+                    block, some = part
+                    for name, values in block.features(some).items():
+                        made[name][block.past.place] = values
+
+                in_threads(write, itertools.product(by_key.blocks(_BLOCK), windows))
             if made:
-                ordered = {a.name: made[a.name] for a in self.definition.of(key)}
-                yield pl.DataFrame(ordered).fill_nan(None)
+                yield pl.DataFrame(made).fill_nan(None)
 
     @cached_property
     def layout(self) -> Layout:

@@ -5,6 +5,7 @@ last bit, and not on where a running sum began: one record with its past has the
 """
 
 from collections.abc import Callable, Iterable
+from copy import copy
 from functools import cached_property
 
 import numpy as np
@@ -56,17 +57,30 @@ class ByKey:
         self._stream = stream
         self._numbers: dict[tuple[str, bool], tuple[Integers, Integers | None]] = {}
         self._totals: dict[tuple[str, str, bool], tuple[Integers, ...]] = {}
-        self._same: dict[str, Past] = {}
+        self._same: dict[tuple[str, int | None], Floats] = {}
+        self._whole = self
+
+    def blocks(self, size: int) -> "list[ByKey]":
+        """The same in parts of whole keys, of about ``size`` events each."""
+        return [self._part(past) for past in self.past.blocks(size)]
+
+    def _part(self, past: Past) -> "ByKey":
+        part = copy(self)
+        part.past, part.asked = past, self.rows.asked[past.place]
+        part._numbers, part._totals = {}, {}
+        for name in ("fraud", "runs"):
+            vars(part).pop(name, None)  # what is cached of all keys
+        return part
 
     def features(self, aggregates: Iterable[Aggregate]) -> dict[str, Floats]:
-        """``[Q]`` of each of some aggregates over one window; NaN where they have no value."""
+        """``[P]`` of each of some aggregates over one window; NaN where they have no value."""
         found: dict[str, Floats] = {}
         window = None
         with np.errstate(divide="ignore", invalid="ignore"):
             for a in aggregates:
                 window = window or Window(self, a.window)
                 table = _OF_LABELS if a.of == "label" else _OF_ROWS
-                found[a.name] = self.past.by_row(table[a.what](window, a.of))
+                found[a.name] = table[a.what](window, a.of)
         return found
 
     @cached_property
@@ -112,13 +126,14 @@ class ByKey:
 
     def same(self, column: str, window: int | None) -> Floats:
         """``[P]``: number of rows in the window that have the asked row's value; NaN where that is missing."""
-        if column not in self._same:
+        found = self._whole._same
+        if (column, window) not in found:
             value = self.rows.categories[column]
             own = self._group * (int(value.max(initial=0)) + 1) + value
             both = dense(np.where((value >= 0) & (self._group >= 0), own, -1))
-            self._same[column] = Past(self._stream, both, self.rows.asked)
-        past = self._same[column]
-        return past.by_row((past.stop - past.first(window)).astype(np.float64))[self.past.place]
+            past = Past(self._stream, both, self.rows.asked)
+            found[column, window] = past.by_row((past.stop - past.first(window)).astype(np.float64))
+        return found[column, window][self.past.place]
 
     @cached_property
     def runs(self) -> tuple[Integers, Integers, Integers]:
