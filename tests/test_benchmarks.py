@@ -109,6 +109,7 @@ def test_defaults_are_held_against_plain_scripts_and_fits_are_not_done_twice(tmp
     assert f"{np.mean(difference):+.3f} ± {(interval.high - interval.low) / 2:.3f}" in printed
 
 
+@pytest.mark.slow
 def test_a_script_for_pytorch_tabnet_runs_with_either_import(tmp_path: Path) -> None:
     done = run("drop_in", "--quick", "--threads", "1", "--out", str(tmp_path / "out.json"))
     assert done.returncode == 0, done.stderr

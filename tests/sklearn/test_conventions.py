@@ -23,7 +23,7 @@ class WithY(TabNetPretrainer):
     """The pretrainer with a ``y`` that it leaves, as the checks give one."""
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        return super().fit(X)
+        return super().fit(X, max_epochs=10)
 
 
 NAMES = "arguments of fit have the names that they have in pytorch-tabnet"
