@@ -23,6 +23,8 @@ USUAL = {
     "%Y-%m-%d %H:%M:%S": r"^\d{4}-\d\d-\d\d \d\d:\d\d:[0-5]\d$",
     "%Y-%m-%dT%H:%M:%S": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d$",
     "%Y-%m-%dT%H:%M:%SZ": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\dZ$",
+    "%Y-%m-%d %H:%M:%S%.f": r"^\d{4}-\d\d-\d\d \d\d:\d\d:[0-5]\d\.\d{1,6}$",
+    "%Y-%m-%dT%H:%M:%S%.f": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d\.\d{1,6}$",
     "%Y-%m-%d": r"^\d{4}-\d\d-\d\d$",
 }
 """Forms of ISO that one call reads, each with the shape of its values."""
