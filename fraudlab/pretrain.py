@@ -46,7 +46,7 @@ def main(config: PretrainConfig) -> None:
             "rows_per_second": fit.rows * fit.epochs / fit.seconds,
             "peak_memory_bytes": peak_memory_bytes(),
         }
-        finish(run, tracked, {**facts, "wall_seconds": time.perf_counter() - started}, metrics)
+        finish(run, tracked, {**facts, "auto": fit.auto, "wall_seconds": time.perf_counter() - started}, metrics)
         print(f"\n{reconstruction_table(metrics)}")
         print(f"\nrun folder: {run.path}")
         print(f"train from it: {to_type('train', literal('model.pretrained', run.path))}")

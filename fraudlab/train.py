@@ -46,7 +46,8 @@ def run_training(config: TrainConfig) -> str:
         if rank() > 0:
             return ""
         metrics = score_and_measure(config, table, split, run, fits)
-        finish(run, tracked, {**facts, "wall_seconds": time.perf_counter() - started}, metrics)
+        facts |= {"auto": fits.selection.auto, "wall_seconds": time.perf_counter() - started}
+        finish(run, tracked, facts, metrics)
         if config.report:
             write_report(run.path)
     return f"\n{metrics_table(metrics, published, simulated=table.schema.simulated)}\n\nrun folder: {run.path}\n"

@@ -14,6 +14,7 @@ from fraudlab.cli import conf_dir
 from fraudlab.config.plumbing import check_plumbing
 from fraudlab.errors import UserError
 from fraudlab.models.registry import MODELS, estimator_class, make_network
+from fraudlab.training.auto import chosen, settled
 from fraudlab.training.losses.registry import make_loss
 from fraudlab.training.optimizers import make_optimizer, make_scheduler
 from tests.conftest import REPOSITORY
@@ -56,6 +57,7 @@ def test_every_option_composes_types_and_builds(group: str, option: str) -> None
     if MODELS[typed.model.name].kind == "estimator":
         assert estimator_class(typed.model.name).FILE
         return
+    typed = settled(typed, chosen(typed, 1000, 10, [5], 3))
     rebuild = {"model": dataclasses.asdict(typed.model), "cardinalities": [5], "num_numeric": 3}
     optimizer = make_optimizer(typed.optimizer)(make_network(rebuild))
     made = make_scheduler(typed.scheduler)

@@ -33,11 +33,14 @@ class LightGBMConfig(BoostingConfig):
     num_leaves: int = 31
     min_child_samples: int = 20
     l2: float = 0.0
+    cat_smooth: float = 10.0  # rows of the mean that a category is mixed with before categories are ordered
+    cat_l2: float = 10.0
+    min_data_per_group: int = 100
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least("model.num_leaves", self.num_leaves, 2)
-        for key in ("min_child_samples", "l2"):
+        for key in ("min_child_samples", "l2", "cat_smooth", "cat_l2", "min_data_per_group"):
             at_least(f"model.{key}", getattr(self, key), 0)
 
 

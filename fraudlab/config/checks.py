@@ -7,6 +7,16 @@ from fraudlab.errors import UserError
 
 MISSING: Any = "???"  # OmegaConf's mark of a mandatory value, written out so that this file imports nothing heavy
 
+AUTO = "auto"
+"""A number that follows from the table: :mod:`fraudlab.training.auto`."""
+
+
+def auto_or_at_least(key: str, value: int | str, least: int) -> None:
+    if isinstance(value, str):
+        one_of(key, value, (AUTO, "a number"))
+    else:
+        at_least(key, value, least)
+
 
 def one_of(key: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:

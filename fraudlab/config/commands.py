@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from fraudlab.config.checks import MISSING, at_least, one_of, within
+from fraudlab.config.checks import AUTO, MISSING, at_least, auto_or_at_least, one_of, within
 from fraudlab.config.data import check_simulated_ieee_cis
 from fraudlab.errors import UserError
 
@@ -45,7 +45,7 @@ class FitConfig:
     label_delay_days: int = LABEL_DELAY_DAYS
     seed: int = 0
     threads: int = 0  # of PyTorch, or of the library of trees; 0: OMP_NUM_THREADS, or the cores that are free
-    batch_size: int = 2048  # rows of one optimiser step, over all devices
+    batch_size: int | str = AUTO  # rows of one optimiser step, over all devices; auto: follows from the rows
     eval_batch_size: int = 16384
     shuffle: str = "auto"  # rows | blocks, for data larger than memory | auto
     keep_on_device: str = "auto"  # auto | always | never: arrays live on the accelerator
@@ -57,7 +57,7 @@ class FitConfig:
     def __post_init__(self) -> None:
         one_of("shuffle", self.shuffle, ("auto", "rows", "blocks"))
         one_of("keep_on_device", self.keep_on_device, ("auto", "always", "never"))
-        at_least("batch_size", self.batch_size, 2)
+        auto_or_at_least("batch_size", self.batch_size, 2)
         at_least("eval_batch_size", self.eval_batch_size, 1)
         within("seed", self.seed, 0, 2**31 - 1)  # as far as every library of trees takes them
         at_least("threads", self.threads, 0)

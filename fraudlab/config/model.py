@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from fraudlab.config.boosting import CatBoostConfig, LightGBMConfig, XGBoostConfig
-from fraudlab.config.checks import above, at_least, one_of, within
+from fraudlab.config.checks import AUTO, above, at_least, auto_or_at_least, one_of, within
 from fraudlab.config.linear import LogisticRegressionConfig
 from fraudlab.errors import UserError
 
@@ -15,17 +15,17 @@ class TabNetConfig:
     name: str = "tabnet"
     n_d: int = 8
     n_a: int = 8
-    n_steps: int = 3
+    n_steps: int = 2
     gamma: float = 1.3
-    n_independent: int = 2
-    n_shared: int = 2
+    n_independent: int = 1
+    n_shared: int = 1
     embedding_dim: int = 4
     epsilon: float = 1e-15
-    virtual_batch_size: int = 128
-    momentum: float = 0.02
+    virtual_batch_size: int | str = AUTO  # auto: the rows of the batch
+    momentum: float = 0.1
     mask_type: str = "sparsemax"
     feature_groups: list[list[str]] | None = None  # columns, by name, that are looked at together or not at all
-    sparsity: float = 1e-3  # weight of the mask-entropy penalty (lambda_sparse)
+    sparsity: float = 0.0  # weight of the mask-entropy penalty (lambda_sparse)
     backend: str = "fast"  # fast: ours; reference: pytorch-tabnet's own network, to compare with
     members: int = 1  # networks trained at once, whose probabilities are averaged
     compile: bool = False  # train through torch.compile: a minute of compiling first
@@ -38,7 +38,7 @@ class TabNetConfig:
         one_of("model.backend", self.backend, ("fast", "reference"))
         for key in ("n_d", "n_a", "n_steps", "embedding_dim", "members"):
             at_least(f"model.{key}", getattr(self, key), 1)
-        at_least("model.virtual_batch_size", self.virtual_batch_size, 2)
+        auto_or_at_least("model.virtual_batch_size", self.virtual_batch_size, 2)
         at_least("model.gamma", self.gamma, 1.0)
         within("model.momentum", self.momentum, 1e-6, 1.0)
         within("model.epsilon", self.epsilon, 1e-30, 1.0)  # float32 must tell it from 0
@@ -71,9 +71,9 @@ class MLPConfig(NumericEmbeddingConfig):
     """``model=mlp``: a plain multi-layer perceptron."""
 
     name: str = "mlp"
-    hidden: list[int] = field(default_factory=lambda: [500, 500])
-    dropout: float = 0.2
-    batch_norm: bool = False
+    hidden: list[int] = field(default_factory=lambda: [256, 128])
+    dropout: float = 0.0
+    batch_norm: bool = True
     embedding_dim: int = 4
     members: int = 1  # networks trained at once, whose probabilities are averaged
     compile: bool = False  # train through torch.compile: a minute of compiling first

@@ -1,7 +1,7 @@
 """What every model takes and gives, and what it declares of itself. Imports no torch, so that all may read it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
@@ -10,6 +10,16 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:  # heavy
     from torch import Tensor
+
+
+class Facts(NamedTuple):
+    """What a setting that is ``auto`` follows from: training rows, frauds among them, columns, rows of a batch."""
+
+    rows: int
+    frauds: int
+    cardinalities: tuple[int, ...]
+    num_numeric: int
+    batch_size: int
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,8 @@ class ModelPart:
         pretraining: settings that a pretraining needs; None where the network has no ability ``pretraining``.
         single_precision: what of the network needs single precision; empty where nothing does.
         rounds: of an estimator, the setting that bounds its rounds; None where it has none.
+        auto: settings that may be ``auto``, each with the rule that gives its number.
+        weight_decay: what ``optimizer.weight_decay=auto`` is.
     """
 
     kind: Literal["network", "estimator"]
@@ -37,6 +49,8 @@ class ModelPart:
     pretraining: Mapping[str, Any] | None = None
     single_precision: str = ""
     rounds: str | None = None
+    auto: Mapping[str, Callable[[Facts], Any]] = field(default_factory=dict)
+    weight_decay: float = 0.01
 
     @property
     def unused(self) -> tuple[str, ...]:

@@ -148,6 +148,7 @@ def check_steps(config: FitConfig, rows: int) -> None:
             before its first validation.
     """
     trainer = config.trainer
+    assert isinstance(config.batch_size, int)  # settled
     batches = math.ceil(rows / config.batch_size)
     for key in ("limit_train_batches", "overfit_batches"):
         if limit := trainer.get(key):

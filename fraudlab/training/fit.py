@@ -7,7 +7,8 @@ import math
 import signal
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +30,7 @@ from fraudlab.models.registry import MODELS, make_network
 from fraudlab.runs.data import place
 from fraudlab.runs.folder import rank
 from fraudlab.training import fit_baseline
+from fraudlab.training.auto import chosen, settled
 from fraudlab.training.callbacks import LastCheckpoint
 from fraudlab.training.checkpoints import KEEP_PREVIOUS, LAST, newest_whole
 from fraudlab.training.checks import check_steps, limited, one_message
@@ -46,12 +48,16 @@ _FIT = "fit.json"
 
 @dataclass(frozen=True)
 class Fit:
-    """What a fit gave: seconds of training, epochs done, rows learnt from per epoch, the epoch that was best."""
+    """What a fit gave: seconds of training, epochs done, rows learnt from per epoch, the epoch that was best.
+
+    ``auto`` are the numbers that stood for settings that are ``auto``, by key.
+    """
 
     seconds: float
     epochs: int
     best_epoch: int
     rows: int
+    auto: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def done(cls, folder: Path) -> "Fit | None":
@@ -69,6 +75,7 @@ def fit(
     folder: Path,
     stop_after: int | None = None,
     pretrained: Pretrained | None = None,
+    auto: Mapping[str, Any] | None = None,
 ) -> Fit:
     """Fit the encoder and the network on ``train`` and leave both in ``folder``.
 
@@ -82,6 +89,7 @@ def fit(
         folder: gets ``encoder/``, ``checkpoints/best.ckpt`` and, at the end, ``fit.json``.
         stop_after: end after so many epochs of the schedule.
         pretrained: encoder and weights to start from; None to fit the one and draw the others.
+        auto: numbers of the settings that are ``auto``; None to choose them for ``train``.
 
     Raises:
         SystemExit: SIGTERM or Ctrl-C came; what the fit needs to go on is saved.
@@ -90,14 +98,16 @@ def fit(
     _begin(config)
     if found := Fit.done(folder):
         return found
+    encoder = pretrained.encoder if pretrained else fit_encoder(table, train, config.features.encoder)
+    auto = _auto(config, table, train, encoder) if auto is None else auto
+    config = settled(config, auto)
     if validation is not None and MODELS[config.model.name].kind == "network":
         check_steps(config, len(train))
-    encoder = pretrained.encoder if pretrained else fit_encoder(table, train, config.features.encoder)
     batches = _encoded(table, encoder, train, validation, folder)
     if MODELS[config.model.name].kind == "estimator":
         started = time.perf_counter()
         done, best = fit_baseline.fit(config, *batches, encoder.cardinalities, folder, stop_after)
-        return _ended(Fit(time.perf_counter() - started, done, best, len(train)), folder)
+        return _ended(Fit(time.perf_counter() - started, done, best, len(train), auto), folder)
     rebuild = _rebuild(config.model, encoder)
     network = make_network(rebuild)
     if hasattr(network, "prepare"):
@@ -114,7 +124,7 @@ def fit(
         make_scheduler(config.scheduler),
         rebuild,
     )
-    return _fit(config, learner, *batches, folder, stop_after)
+    return _fit(config, learner, *batches, folder, auto, stop_after)
 
 
 @one_message()
@@ -123,8 +133,10 @@ def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validati
     _begin(config)
     if found := Fit.done(folder):
         return found
-    check_steps(config, len(train))
     encoder = fit_encoder(table, train, config.features.encoder)
+    auto = _auto(config, table, train, encoder)
+    config = settled(config, auto)
+    check_steps(config, len(train))
     batches = _encoded(table, encoder, train, validation, folder)
     settings = ("pretraining_ratio", "n_shared_decoder", "n_independent_decoder")
     rebuild = {
@@ -140,7 +152,7 @@ def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validati
         make_scheduler(config.scheduler),
         rebuild,
     )
-    return _fit(config, learner, *batches, folder)
+    return _fit(config, learner, *batches, folder, auto)
 
 
 def refits(config: FitConfig, split: RowSplit) -> bool:
@@ -163,6 +175,11 @@ def run_facts(config: FitConfig, table: PreparedTable, split: RowSplit) -> dict[
         "device": "cpu" if MODELS[config.model.name].kind == "estimator" else config.trainer["accelerator"],
         **({"threads": config.model.threads} if getattr(config.model, "threads", 0) else {}),
     }
+
+
+def _auto(config: FitConfig, table: PreparedTable, train: Rows, encoder: TableEncoder) -> dict[str, Any]:
+    frauds = int(table.label.to_numpy()[train].sum())
+    return chosen(config, len(train), frauds, encoder.cardinalities, encoder.num_numeric)
 
 
 def _encoded(
@@ -208,6 +225,7 @@ def _fit(
     train: Batch,
     validation: Batch | None,
     folder: Path,
+    auto: Mapping[str, Any],
     stop_after: int | None = None,
 ) -> Fit:
     if rank() > 0:
@@ -223,6 +241,7 @@ def _fit(
             "batch norm takes its statistics from the rows of each of the %d processes alone: another number of them "
             "gives another model (docs/processes.md)", trainer.world_size,
         )  # fmt: skip
+    assert isinstance(config.batch_size, int)  # settled
     datamodule = FraudDataModule(
         train,
         validation,
@@ -261,7 +280,7 @@ def _fit(
         best_epoch = int(saved["epoch"]) + 1
     else:
         trainer.save_checkpoint(checkpoints / "best.ckpt")
-    fit = _ended(Fit(seconds, trainer.current_epoch, best_epoch, len(train.label)), folder)
+    fit = _ended(Fit(seconds, trainer.current_epoch, best_epoch, len(train.label), auto), folder)
     if last is not None and validation is not None:
         trainer.save_checkpoint(checkpoints / LAST, storage_options=KEEP_PREVIOUS)  # the network as training left it
     if last is not None and last.stopped:
@@ -272,6 +291,7 @@ def _fit(
 def _with_a_batch_at_least(config: FitConfig, train: int, validation: int) -> FitConfig:
     """Shares of the batches (``debug=limit``) as numbers: Lightning refuses a share of a small table that is none."""
     trainer = dict(config.trainer)
+    assert isinstance(config.batch_size, int)  # settled
     for key, rows, size in (
         ("limit_train_batches", train, config.batch_size),
         ("limit_val_batches", validation, config.eval_batch_size),

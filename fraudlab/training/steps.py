@@ -70,7 +70,8 @@ def fit_models(
     if not refit:
         return Fits(selection, selection)
     log.info("fitting the tested model on %d rows for %d epochs or rounds", len(split.train), selection.best_epoch)
-    return Fits(selection, fit(config, table, split.train, None, run.final, selection.best_epoch, pretrained))
+    last = selection.best_epoch, pretrained, selection.auto
+    return Fits(selection, fit(config, table, split.train, None, run.final, *last))
 
 
 def score_and_measure(

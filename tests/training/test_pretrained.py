@@ -27,7 +27,7 @@ def settings(folder: Path | None, **model: object) -> config.TrainConfig:
     return config.TrainConfig(
         features=config.ColumnsFeaturesConfig(),
         split=config.RandomConfig(),
-        model=config.TabNetConfig(n_d=4, pretrained=folder and str(folder), **model),
+        model=config.TabNetConfig(n_d=4, virtual_batch_size=128, pretrained=folder and str(folder), **model),
     )
 
 
@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
         "cardinalities": encoder.cardinalities,
         "num_numeric": encoder.num_numeric,
         "pretraining": {},
-        "shape": shape(model, config.EncoderConfig()),
+        "shape": shape(model, settings(None).features.encoder),
         "split": asdict(config.RandomConfig()),
     }
     weights = pretraining_network(rebuild).state_dict()
@@ -100,7 +100,7 @@ def test_other_columns_are_named(folder: Path) -> None:
 
 
 def test_another_shape_is_refused_with_what_to_type(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"\(model.n_steps=5\); add model.n_steps=3, or"):
+    with pytest.raises(UserError, match=r"\(model.n_steps=5\); add model.n_steps=2, or"):
         Pretrained.load(settings(folder, n_steps=5))
 
 

@@ -2,4 +2,4 @@
 
 from fraudlab.models.contract import ModelPart
 
-PART = ModelPart("network", "fraudlab.models.mlp.network:MLP")
+PART = ModelPart("network", "fraudlab.models.mlp.network:MLP", weight_decay=0.3)

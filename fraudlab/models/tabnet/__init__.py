@@ -20,7 +20,11 @@ def make_network(cardinalities: list[int], num_numeric: int, *, backend: str = "
         return ReferenceTabNet(cardinalities, num_numeric, **settings)
     from fraudlab.models.tabnet.model import TabNet
 
-    return TabNet(cardinalities, num_numeric, **settings)
+    made = TabNet(cardinalities, num_numeric, **settings)
+    if made.embedding is not None:
+        # Smaller than pytorch-tabnet's, so that an id that training has none of, or few, adds next to nothing.
+        made.embedding.weight.data.mul_(0.01)
+    return made
 
 
 PART = ModelPart(
@@ -30,6 +34,8 @@ PART = ModelPart(
     weights_follow=("n_d", "n_a", "n_steps", "n_independent", "n_shared", "embedding_dim", "feature_groups"),
     pretraining={"backend": "fast", "pretrained": None},
     single_precision="TabNet's masks and statistics",
+    weight_decay=0.3,
+    auto={"virtual_batch_size": lambda facts: facts.batch_size},
 )
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import lightning.pytorch as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 
@@ -12,10 +13,17 @@ class BestCheckpoint(ModelCheckpoint):
         monitor: which metric.
         mode: whether ``max`` or ``min`` of it is best.
         every_n_epochs: how often to save.
+        after: share of ``trainer.max_epochs``, in [0, 1), none of which counts once it is over: while the rate is
+            high a network is best by chance, the more so the fewer frauds the validation has.
     """
 
     def __init__(
-        self, monitor: str = "val/average_precision", mode: str = "max", every_n_epochs: int = 1, **kwargs: Any
+        self,
+        monitor: str = "val/average_precision",
+        mode: str = "max",
+        every_n_epochs: int = 1,
+        after: float = 0.0,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             filename="best",
@@ -26,6 +34,13 @@ class BestCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
             **kwargs,
         )
+        self._after = after
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forget what was best when the epochs begin that count."""
+        if self._after and trainer.current_epoch == int(self._after * (trainer.max_epochs or 0)):
+            self.best_k_models, self.best_model_score = {}, None
+            self.best_model_path = self.kth_best_model_path = ""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As Lightning's, but for a run folder that has moved since."""
