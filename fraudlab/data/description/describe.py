@@ -32,8 +32,6 @@ _DELAYS = (7, 3, 1, 0)  # days after which a label may be known
 _DELAYS_A_SPAN = 8
 _WORDS_OF_THEIR_OWN = ("None", "none", "nil", "-", "missing")  # that are a kind like another among words
 _LEAST_KNOWN = 0.5  # share of rows that say when their label became known
-_STEPS = 50  # of an epoch
-_BATCHES = (32, 64, 128, 256, 512, 1024)
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,6 @@ class Description:
         why: of a setting (``time``) or a column, what speaks for it.
         split: ``time_fraction`` or ``random``.
         label_delay_days: after how many days labels are taken to be known.
-        batch_size: for a table so small that the usual one would make few steps; None: the usual one.
         words: rows of each word of the label.
         rows, frauds: of the table that is trained on.
         looked_at: how many of them all but rows, frauds and words rest on, evenly spread.
@@ -61,7 +58,6 @@ class Description:
     why: Mapping[str, str]
     split: str
     label_delay_days: int
-    batch_size: int | None
     words: Mapping[str, int]
     rows: int
     frauds: int
@@ -134,7 +130,6 @@ def _looked_at(
         why={**read.why, **why},
         split=split,
         label_delay_days=delay,
-        batch_size=_batch_size(rows),
         words={word: count for word, count in words.items() if word is not None},
         rows=rows,
         frauds=frauds,
@@ -300,9 +295,3 @@ def _split(source: Source, time: pl.Series | None, place: Path) -> tuple[str, in
         return "random", _DELAYS[0], [*said, *too_good(table, table.split(RandomConfig(), 0))]
     except UserError as error:
         return "time_fraction" if in_time else "random", delays[0], [f"it cannot be trained on: {error}"]
-
-
-def _batch_size(rows: int) -> int | None:
-    """A batch of which an epoch has some steps."""
-    fitting = [size for size in _BATCHES if size * _STEPS <= rows]
-    return None if rows > 2 * _BATCHES[-1] * _STEPS else (fitting or _BATCHES)[-1 if fitting else 0]

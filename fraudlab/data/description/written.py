@@ -63,8 +63,6 @@ def _head(found: Description, use: str) -> Iterator[str]:
     split = "the last rows are the test" if found.split == "time_fraction" else "rows at random, since no time is known"
     yield f"  - override /split: {found.split} # {split}"
     yield f"label_delay_days: {found.label_delay_days} # a label is known so many days after its row"
-    if found.batch_size is not None:
-        yield f"batch_size: {found.batch_size} # so that an epoch of so few rows has some steps"
 
 
 def _settings(found: Description) -> Iterator[str]:
