@@ -83,11 +83,12 @@ def test_a_linear_model_is_scikit_learns() -> None:
     draw = np.random.default_rng(0)
     X = draw.normal(size=(800, 3)) * [1, 10, 100]
     y = (X / [1, 10, 100]).sum(axis=1) + draw.normal(size=800) > 2
+    scaled = ["features.encoder.scaling=standard"]
     for share in (0.2, 0):  # the tested model learns from all rows, with a validation or without one
-        ours = FraudClassifier("logistic_regression", validation_fraction=share).fit(X, y)
+        ours = FraudClassifier("logistic_regression", overrides=scaled, validation_fraction=share).fit(X, y)
         plain = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(X, y)
         np.testing.assert_allclose(ours.predict_proba(X), plain.predict_proba(X), atol=2e-3)
-    first = FraudClassifier("logistic_regression", overrides=["refit=false"]).fit(X, y)
+    first = FraudClassifier("logistic_regression", overrides=[*scaled, "refit=false"]).fit(X, y)
     plain = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(X[:640], y[:640])
     np.testing.assert_allclose(first.predict_proba(X), plain.predict_proba(X), atol=2e-3)
 
