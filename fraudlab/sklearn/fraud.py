@@ -121,7 +121,7 @@ class FraudClassifier(ClassifierMixin, BaseEstimator):
             made = folder / "first"
             if validation is not None and config.refit and not (config.scheduler or {}).get("monitor"):
                 made = folder / "second"
-                fit(config, prepared, np.arange(len(table)), None, made, done.best_epoch)
+                fit(config, prepared, np.arange(len(table)), None, made, done.best_epoch, auto=done.auto)
             self.rounds_ = None if validation is None else done.best_epoch
             self._load(config, made)
         return self
