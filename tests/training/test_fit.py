@@ -44,7 +44,8 @@ def test_a_schedule_that_looks_at_a_validation_needs_one_in_each_fit(tmp_path: P
 
 
 def test_the_pieces_of_an_embedding_are_of_training_rows(tmp_path: Path) -> None:
-    made = settings("train", tmp_path, "model=mlp", "model.embedding=piecewise_linear", "model.bins=4")
+    pieces = ("model=mlp", "model.embedding=piecewise_linear", "model.bins=4", "features.encoder.scaling=standard")
+    made = settings("train", tmp_path, *pieces)
     rows = table(made, tmp_path)
     fit(made, rows, TRAIN, VALIDATION, tmp_path / "fit")
     embedding = load_network(tmp_path / "fit" / "checkpoints" / "best.ckpt").numeric_embedding
