@@ -22,7 +22,7 @@ from fraudlab.api import Report, Run, compose, load_run, train
 from fraudlab.errors import UserError
 from tests.conftest import SMALL
 
-QUICK = (*SMALL, "model=mlp", "model.hidden=[8]", "trainer.max_epochs=1", "logger=none", "trainer=cpu")
+QUICK = (*SMALL, "model=mlp", "model.hidden=[8]", "trainer.max_epochs=1", "logger=none", "trainer=cpu", "threads=1")
 
 
 def settings(data: Path) -> list[str]:

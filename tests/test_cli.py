@@ -64,7 +64,7 @@ def test_help_shows_groups_and_examples(command: Command, name: str) -> None:
     assert "Examples:" in done.stdout
     assert "base_" not in done.stdout
     if name == "train":
-        assert "model: catboost, lightgbm, logistic_regression, mlp, tabnet, xgboost" in done.stdout
+        assert "model: catboost, lightgbm, logistic_regression, mlp, tabm, tabnet, xgboost" in done.stdout
         assert done.stdout.count("python -m fraudlab.train ") >= 4
 
 
@@ -106,7 +106,7 @@ data: {path: claims.csv, label: outcome}
     [
         ("data.path=x=1.csv", ["mismatched input '='", "data.path='\"'\"'x=1.csv'"], "is no setting"),
         ("trainer.max_epoch=2", ["Could not override 'trainer.max_epoch'", "trainer.max_epochs"], "data.path"),
-        ("model=tabnett", ["Could not find 'model/tabnett'", "there are: catboost", "Did you mean tabnet?"], "base_"),
+        ("model=tabnett", ["Could not find 'model/tabnett'", "there are: catboost", "Did you mean tabnet"], "base_"),
         ("experiment=claim", ["Could not find 'experiment/claim'", "Did you mean claims?"], "is no setting"),
         ("split.delay_days=3", ["Could not override 'split.del", "delay_days is called label_delay_days now"], "mean"),
         ("+seedd=3", ["Key 'seedd' not in", "seedd is no setting. Did you mean seed"], "claims"),

@@ -1,11 +1,15 @@
 """One dataclass a command: ``python -m fraudlab.<command>``."""
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fraudlab.config.checks import AUTO, MISSING, at_least, auto_or_at_least, one_of, within
 from fraudlab.config.data import check_simulated_ieee_cis
 from fraudlab.errors import UserError
+
+log = logging.getLogger(__name__)
 
 LABEL_DELAY_DAYS = 7
 """Days after which the label of a transaction is known: to features, and to who trains and chooses a model."""
@@ -62,6 +66,10 @@ class FitConfig:
         within("seed", self.seed, 0, 2**31 - 1)  # as far as every library of trees takes them
         at_least("threads", self.threads, 0)
         at_least("label_delay_days", self.label_delay_days, 0)
+        for name, settings in list((self.callbacks or {}).items()):
+            if isinstance(settings, Mapping) and "_target_" not in settings:
+                log.warning("callbacks.%s is not among the callbacks chosen: %s left out", name, dict(settings))
+                del self.callbacks[name]
 
 
 @dataclass

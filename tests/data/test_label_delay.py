@@ -21,6 +21,7 @@ HANDBOOK = config.HandbookConfig(customers=25, terminals=20, days=30, radius=60.
 SETS = [
     (config.HandbookFeaturesConfig(extended=True), HANDBOOK),
     (config.ColumnsFeaturesConfig(), HANDBOOK),
+    (config.HistoryFeaturesConfig(), HANDBOOK),
     (config.IEEECISFeaturesConfig(), config.IEEECISSimulatedConfig(rows=120)),
     (config.IEEECISFeaturesConfig(scope="transductive"), config.IEEECISSimulatedConfig(rows=120)),
 ]

@@ -66,7 +66,7 @@ def fit(folder: Path, at: int | None = None, *, model: Any = TABNET, scheduler: 
     best = BestCheckpoint(dirpath=folder)
     last.dirpath = str(folder)
     killed = KilledAt(at, sigterm=sigterm)
-    callbacks = [killed, EarlyStopping("val/average_precision", mode="max", patience=3), best, last]
+    callbacks = [killed, EarlyStopping("val/average_precision", mode="max", patience=5), best, last]
     trainer = L.Trainer(
         accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, deterministic=True,
         callbacks=[*callbacks, *([EMAWeightAveraging(decay=0.9)] if ema else [])], num_sanity_val_steps=0,
