@@ -102,11 +102,18 @@ class HistoryFeaturesConfig(FeaturesConfig):
     def __post_init__(self) -> None:
         within("features.decimals", self.decimals, 0, 9)
         at_least("features.prior", self.prior, 0)
+        if not isinstance(self.windows, list):
+            raise UserError(f"features.windows={self.windows} must be a list; write features.windows=[1d,7d,30d]")
         for window in self.windows:
-            aggregates.length(window)
+            aggregates.length(str(window))
         for key, value in (("keys", self.keys), ("of", self.of)):
             if not (value is None or (isinstance(value, dict) and all(isinstance(v, list) for v in value.values()))):
                 raise UserError(f"features.{key}={value} must be lists by name, features.{key}={{name: [...]}}")
+        # YAML has names of digits as numbers.
+        if self.keys is not None:
+            self.keys = {str(name): [str(column) for column in columns] for name, columns in self.keys.items()}
+        if self.of is not None:
+            self.of = {str(name): items for name, items in self.of.items()}
         if bool(self.keys) != bool(self.of):
             raise UserError(
                 "features.keys and features.of belong together: give both, or neither to have them proposed"

@@ -1,6 +1,7 @@
 """History features: equal to their definitions, for a table as for one row with its past, and blind to the future."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import hydra
@@ -14,7 +15,9 @@ from fraudlab.config import typed as typed_config
 from fraudlab.errors import UserError
 from fraudlab.features.contract import with_features
 from fraudlab.features.history import HistoryFeatures
+from fraudlab.features.live import WrongField
 from fraudlab.features.registry import make, settings_of
+from fraudlab.schema import Reading, TableSchema
 from tests.features import history_tables as tables
 from tests.features.history_tables import LIMITED, OF, by_hand, from_its_past, made, schema, table
 
@@ -121,6 +124,18 @@ def test_a_definition_is_proposed_by_the_roles() -> None:
         ({"of": {"country_": ["is_new"]}}, "country_, which data=t has not; did you mean country"),
         ({"of": {"country": ["mean"]}}, "country holds no numbers"),
         ({"of": {"count": [{"where": "amount is large"}]}}, "where: amount is large cannot be read"),
+        ({"of": {"count": [{"where": "amount < 1.000.000"}]}}, "where: amount < 1.000.000 cannot be read"),
+        ({"keys": {"card": [1]}}, "features.keys.card names 1, which"),
+        ({"of": {1: ["mean"]}}, "features.of names 1, which"),
+        ({"of": {"amount": [None]}}, "features.of.amount: None is no aggregate"),
+        ({"of": {"amount": [["mean", "std"]]}}, "features.of.amount: .*is no aggregate"),
+        ({"of": {"amount": [{"aggregate": None}]}}, "there is no aggregate None"),
+        ({"of": {"count": [{"keys": [1]}]}}, "there is no key 1"),
+        ({"of": {"count": [{7: "x"}]}}, "7 is unknown; an entry has aggregate"),
+        ({"windows": None}, "features.windows=None must be a list"),
+        ({"windows": [7]}, "7 is no window"),
+        ({"of": {"when": ["nunique"]}}, r"features.of.when: .*data.derive.when_day=.STRFTIME\(when"),
+        ({"keys": {"card": ["card_id", "when"]}}, "features.keys.card: values of when are dates and times"),
         ({"of": {"count": [{"keys": ["shop"]}]}}, "there is no key shop"),
         ({"of": {"label": []}}, r"features.of.label names no aggregate; write e.g. features.of=.label: .rate"),
         ({"of": {"count": [{"windows": "7d"}]}}, r"windows is a list; write windows: \[7d\]"),
@@ -136,6 +151,37 @@ def test_nonsense_is_refused_with_what_to_type(change: dict[str, Any], said: str
     given: dict[str, Any] = {"keys": {"card": ["card_id"]}, "windows": ["7d"], "of": {"count": []}, **change}
     with pytest.raises(UserError, match=said):
         make(config(**given), schema(False))
+
+
+def test_names_of_digits_are_text() -> None:
+    entry = {"where": "amount < .5e2", "name": 7, "keys": [1]}
+    features = make(config(keys={1: ["card_id"]}, windows=["7d"], of={"count": [entry]}), schema(False))
+    assert isinstance(features, HistoryFeatures)
+    assert features.computed == ("1_7_7d",)
+    assert features.definition.aggregates[0].where is not None
+    assert features.definition.aggregates[0].where.limit == 50.0
+
+
+def test_a_time_that_is_derived_is_read_once() -> None:
+    """Such a time is in UTC, or in seconds, already; another is in the zone and unit that the table's were."""
+    times = {"zone": "America/New_York", "unit": "days", "format": None}
+    settings = made({"count": []}, 3, False).settings
+    for kind, value, plain in (("datetime", datetime(2024, 1, 1, 12), 1_704_128_400), ("number", 7, 604_800)):
+        columns = tuple(replace(c, type=kind) if c.name == "when" else c for c in schema(False).columns)
+        raw = tuple(c for c in columns if c.name != "when")
+        given = HistoryFeatures(settings, TableSchema("t", columns, reading=Reading(columns, time=times)))
+        assert given.event({"row": 1, "when": value}).time == plain * 1_000_000
+        derived = Reading(raw, derive={"when": "x"}, time=times)
+        derives = HistoryFeatures(settings, TableSchema("t", columns, reading=derived))
+        utc = (value - datetime(1970, 1, 1)).total_seconds() if isinstance(value, datetime) else value
+        assert derives.event({"row": 1, "when": value}).time == utc * 1_000_000
+
+
+@pytest.mark.parametrize("value", ["9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+14:00", 10**18, -1e300, 10**400])
+def test_a_time_out_of_range_is_refused(value: Any) -> None:
+    with pytest.raises(WrongField, match="^when is ") as refused:
+        made(OF, 3, False).event({"row": 1, "when": value})
+    assert refused.value.field == "when"
 
 
 @pytest.mark.usefixtures("hydra_conf")

@@ -69,8 +69,11 @@ class HistoryFeatures:
         self._reads_labels = self.definition.reads_labels
         self._label, self._label_time = schema.label, schema.label_time
         self._schema = schema
-        time = {} if schema.reading is None else schema.reading.time
-        self._time = TimeReading(time.get("zone"), _UNITS.get(time.get("unit") or "seconds"))
+        reading = schema.reading
+        if reading is None or schema.time in reading.derive:  # what data.derive makes is read already
+            self._time = TimeReading()
+        else:
+            self._time = TimeReading(reading.time.get("zone"), _UNITS.get(reading.time.get("unit") or "seconds"))
 
     def parts(self, frame: "pl.LazyFrame") -> "Iterator[pl.DataFrame]":
         """The aggregates of all rows, key by key.
@@ -107,7 +110,7 @@ class HistoryFeatures:
             UserError: labels are known at times that count from no known day, which nobody can tell a store.
         """
         types = {column.name: column.type for column in self._schema.columns}
-        if self._reads_labels and self._label_time and types[self.definition.time] != "datetime":
+        if self._reads_labels and self._label_time and not self.dated:
             raise UserError(
                 f"data.label_time={self._label_time} counts from no known day, so serving.history cannot say when a "
                 "label was told; train with data.time in dates, or send the features with each record"
@@ -140,6 +143,10 @@ class HistoryFeatures:
     @cached_property
     def reach(self) -> int | None:
         return self.definition.reach
+
+    @cached_property
+    def dated(self) -> bool:
+        return any(c.name == self.definition.time and c.type == "datetime" for c in self._schema.columns)
 
     @property
     def delay(self) -> int:
@@ -180,6 +187,8 @@ class HistoryFeatures:
             ids = rows[layout.id].cast(pl.String if layout.text_ids else pl.Int64, strict=False)
             if ids.null_count() or ids.n_unique() < len(ids):
                 raise UserError(f"{layout.id} must give each transaction an id of its own")
+        elif self._own_ids and layout.id:
+            raise UserError(f"the transactions have no column {layout.id}, their ids; give the table's own columns")
         else:
             ids = pl.Series(np.arange(len(rows)))
         none = pl.Series([None], dtype=pl.Int64).new_from_index(0, len(rows))

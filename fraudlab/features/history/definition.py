@@ -11,7 +11,9 @@ from fraudlab.errors import UserError
 from fraudlab.schema import Column, TableSchema
 
 _OPERATORS = ("<=", ">=", "==", "!=", "<", ">")
-_WHERE = re.compile(rf"\s*(\S+)\s*({'|'.join(_OPERATORS)})\s*([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)\s*")
+_WHERE = re.compile(
+    rf"\s*(\S+)\s*({'|'.join(_OPERATORS)})\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*"
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def define(settings: Mapping[str, Any], schema: TableSchema) -> Definition:
         if not columns:
             raise UserError(f"features.keys.{name} names no column; write features.keys={{{name}: [column]}}")
         for column in columns:
-            _column(schema, column, f"features.keys.{name}")
+            if _column(schema, column, f"features.keys.{name}").type == "datetime":
+                raise UserError(f"features.keys.{name}: {_dated(column)}")
     aggregates: list[Aggregate] = []
     for of, items in settings["of"].items():
         if not items and of != "count":
@@ -128,11 +131,14 @@ def define(settings: Mapping[str, Any], schema: TableSchema) -> Definition:
     for name in numbers:
         if _column(schema, name, "features.of").type not in ("integer", "number", "boolean"):
             raise UserError(f"features.of.{name}: {name} holds no numbers; of it there are {', '.join(CATEGORY)}")
+    for name in (categories := list(dict.fromkeys(a.of for a in aggregates if a.what in CATEGORY))):
+        if _column(schema, name, "features.of").type == "datetime":
+            raise UserError(f"features.of.{name}: {_dated(name)}")
     return Definition(
         keys,
         tuple(aggregates),
         tuple(dict.fromkeys(numbers)),
-        tuple(dict.fromkeys(a.of for a in aggregates if a.what in CATEGORY)),
+        tuple(categories),
         schema.time,
         settings["decimals"],
         settings["prior"],
@@ -143,19 +149,21 @@ def define(settings: Mapping[str, Any], schema: TableSchema) -> Definition:
 def _aggregates(settings: Mapping[str, Any], keys: Mapping[str, Sequence[str]], of: str, item: Any) -> list[Aggregate]:
     """What one entry under ``features.of`` stands for: an aggregate of each key and window."""
     where = f"features.of.{of}"
-    entry = {"aggregate": item} if isinstance(item, str) else dict(item)
+    if not isinstance(item, str | Mapping):
+        raise UserError(f"{where}: {item} is no aggregate; write features.of={{{of}: [{_first(of)}]}}")
+    entry = {"aggregate": item} if isinstance(item, str) else {str(name): value for name, value in item.items()}
     if wrong := sorted(entry.keys() - {"aggregate", "windows", "where", "keys", "name"}):
         raise UserError(f"{where}: {wrong[0]} is unknown; an entry has aggregate, windows, where, keys and name")
     for name in ("windows", "keys"):
         if not isinstance(entry.get(name, []), list | tuple):
             raise UserError(f"{where}: {name} is a list; write {name}: [{entry[name]}]")
-    what = entry.get("aggregate", "count")
+    what = str(entry.get("aggregate", "count"))
     known = ("count",) if of == "count" else ROLES.get(of, (*NUMBER, *CATEGORY))
     if what not in known:
         raise UserError(f"{where}: there is no aggregate {what}{_near(what, known)}; there are {', '.join(known)}")
     if what in CLOCK:
         return [Aggregate(f"time_{what}", "", of, what, None)]
-    chosen = entry.get("keys", list(keys))
+    chosen = [str(key) for key in entry.get("keys", keys)]
     if not chosen:
         raise UserError("features.keys names no key: whose past is meant? Write e.g. features.keys={card: [card_id]}")
     for key in chosen:
@@ -168,7 +176,7 @@ def _aggregates(settings: Mapping[str, Any], keys: Mapping[str, Sequence[str]], 
     if len(set(lengths.values())) < len(windows):
         raise UserError(f"features.windows names a window twice: {', '.join(windows)}")
     condition = None if entry.get("where") is None else _condition(where, entry["where"])
-    title = entry.get("name", f"{what}_where" if condition else what)
+    title = str(entry.get("name", f"{what}_where" if condition else what))
     parts = [title] if of == "count" else [of, title]
     if what in ONCE:
         longest = ALL if ALL in lengths else max(lengths, key=lambda window: lengths[window] or 0)
@@ -215,6 +223,13 @@ def _column(schema: TableSchema, name: str, where: str) -> Column:
 
 def _names(schema: TableSchema) -> list[str]:
     return [column.name for column in schema.columns]
+
+
+def _dated(name: str) -> str:
+    return (
+        f"values of {name} are dates and times, which a record writes otherwise; make text or a number of them, "
+        f"data.derive.{name}_day=\"STRFTIME({name}, '%Y-%m-%d')\", and name that"
+    )
 
 
 def _near(name: str, known: Iterable[str]) -> str:

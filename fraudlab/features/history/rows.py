@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # a record is read without it
     import polars as pl
 
 _MOST = 2**53  # beyond it a float does not hold every integer
+_MOST_MICRO = 2**62  # windows and delays added to it stay within 64 bits
 _SEPARATOR = "\x1f"
 _START = datetime(1970, 1, 1)
 
@@ -43,20 +44,27 @@ class TimeReading:
         Raises:
             WrongField: it is no time.
         """
+        says = f"is {value!r}; give a date and time, 2018-07-25T14:30:00"
+        says = says if self.unit is None else f"{says}, or a number"
+        try:
+            micro = self._micro(value)
+        except (ValueError, TypeError, AttributeError, OverflowError):
+            raise WrongField(name, says) from None
+        if abs(micro) >= _MOST_MICRO:
+            raise WrongField(name, f"is {value!r}, beyond any time")
+        return micro
+
+    def _micro(self, value: Any) -> int:
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if number and self.unit is not None:
             return round(value * self.unit)
-        try:
-            given = datetime.fromisoformat(value) if isinstance(value, str) else value
-            if type(given) is date:
-                given = datetime(given.year, given.month, given.day)
-            if given.tzinfo is None and self.zone is not None:
-                given = given.replace(tzinfo=ZoneInfo(self.zone))
-            naive = given if given.tzinfo is None else given.astimezone(UTC).replace(tzinfo=None)
-            return (naive - _START) // timedelta(microseconds=1)
-        except (ValueError, TypeError, AttributeError):
-            says = f"is {value!r}; give a date and time, 2018-07-25T14:30:00"
-            raise WrongField(name, says if self.unit is None else f"{says}, or a number") from None
+        given = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if type(given) is date:
+            given = datetime(given.year, given.month, given.day)
+        if given.tzinfo is None and self.zone is not None:
+            given = given.replace(tzinfo=ZoneInfo(self.zone))
+        naive: datetime = given if given.tzinfo is None else given.astimezone(UTC).replace(tzinfo=None)
+        return (naive - _START) // timedelta(microseconds=1)
 
 
 def event(definition: Definition, record: Mapping[str, Any], id_: int | str | None, reading: TimeReading) -> Event:
