@@ -13,6 +13,7 @@ def main(config: HistoryConfig) -> None:
     from fraudlab import bundle as bundles
     from fraudlab.errors import UserError
     from fraudlab.features.live import live
+    from fraudlab.features.narrow import NARROW, narrowed_rows
     from fraudlab.serving import history_file
 
     features = None
@@ -23,6 +24,9 @@ def main(config: HistoryConfig) -> None:
             bundle = bundles.load(config.bundle)
             features = live(bundle.features, f"bundle {bundle.path}")
             transactions = bundle.reading.of_table(transactions.lazy()).collect()
+            if NARROW in bundle.lookups:
+                narrow = transactions.select(c for c in bundle.lookups[NARROW].tolist() if c in transactions.columns)
+                transactions = transactions.with_columns(narrowed_rows(narrow, bundle.lookups).get_columns())
     except pl.exceptions.PolarsError as error:
         raise UserError(f"cannot read {config.transactions} as Parquet: {error}") from error
     out = Path(config.out)

@@ -133,6 +133,10 @@ class HandbookFeatures:
         return self.delay_days * DAY
 
     @property
+    def dated(self) -> bool:
+        return True
+
+    @property
     def reach(self) -> int:
         return (self.delay_days + max(WINDOWS)) * DAY
 

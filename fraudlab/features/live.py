@@ -106,6 +106,11 @@ class Live(Protocol):
         ...
 
     @property
+    def dated(self) -> bool:
+        """Whether times are those of the calendar; else they count from no known day."""
+        ...
+
+    @property
     def delay(self) -> int:
         """Age at which a label is known, in microseconds."""
         ...

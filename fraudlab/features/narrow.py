@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.errors import UserError
+from fraudlab.features.live import WrongField
 from fraudlab.features.numbers import as_number
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ def narrowed(record: Mapping[str, Any], lookups: Mapping[str, NDArray[Any]]) -> 
     """The record with its numbers rounded where the table rounds them, and None for NaN.
 
     Raises:
-        UserError: a value is no number where the table has numbers, or beyond what the table can hold; the message
-            names the column.
+        WrongField: a value is no number where the table has numbers, or beyond what the table can hold.
     """
     made = dict(record)
     if any(map(ne, made.values(), made.values())):  # NaN alone is not what it is
@@ -39,7 +39,7 @@ def narrowed(record: Mapping[str, Any], lookups: Mapping[str, NDArray[Any]]) -> 
     try:
         wide = np.array(values, np.float64)
     except (TypeError, ValueError, OverflowError):
-        wide = np.array([as_number(*each) for each in zip(names, values, strict=True)], np.float64)
+        wide = np.array([_number(*each) for each in zip(names, values, strict=True)], np.float64)
     with np.errstate(over="ignore"):
         narrow = wide.astype(np.float32).astype(np.float64)
     beyond = np.isinf(narrow) & np.isfinite(wide)
@@ -78,5 +78,12 @@ def narrowed_rows(records: "pl.DataFrame", lookups: Mapping[str, NDArray[Any]]) 
     return wide.with_columns(singles.get_columns())
 
 
-def _beyond(name: str, value: float) -> UserError:
-    return UserError(f"column {name}: {value:g} is beyond the single precision that the training table holds it in")
+def _number(name: str, value: Any) -> float:
+    try:
+        return as_number(name, value)
+    except UserError:
+        raise WrongField(name, f"is {value!r}; give a number, or leave it out if missing") from None
+
+
+def _beyond(name: str, value: float) -> WrongField:
+    return WrongField(name, f"is {value:g}, beyond the single precision that the training table holds it in")

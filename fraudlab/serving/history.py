@@ -10,6 +10,7 @@ What is done within :meth:`History.transaction`, and :meth:`History.tell`, is on
 it done or not done.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from fraudlab.serving.labels import Label
 
 DAY = 86_400_000_000  # microseconds
 _LATE = 30 * DAY  # so much later than others a transaction may come: what its windows need is kept until then
+_DISPUTE = 180 * DAY  # with label times, so long a transaction is kept: a chargeback comes in that time
 _NOTHING = object()
 _AT_ONCE = 10  # transactions that are forgotten with each that is added
 _REMEMBER = """
@@ -69,8 +71,11 @@ class History:
         names = columns_of(self.layout)
         own = ["time", f"coalesce(known, time + {0 if features is None else features.delay})", "coalesce(fraud, 0)"]
         selected = ", ".join([*own, *(name for name in names if not name.startswith("key"))])
+        # A row counts for windows by its own time, and by that of its label where the label came late.
+        self._reached = f"coalesce(known - {features.delay}, time)" if features and self.layout.label_times else "time"
         self._before = [
-            f"SELECT {selected} FROM transactions WHERE key_{position} = ? AND time > ? AND (time, id) < (?, ?) "  # noqa: S608
+            f"SELECT {selected} FROM transactions "  # noqa: S608
+            f"WHERE key_{position} = ? AND {self._reached} > ? AND (time, id) < (?, ?) "
             "ORDER BY time, id"
             for position in range(len(self.layout.keys))
         ]
@@ -146,7 +151,8 @@ class History:
         """Put a transaction in, its label not told yet; one that is there already stays as it is.
 
         Transactions that no window can need any more are forgotten, a few at a time: those older than the windows and
-        the labels' delay, and 30 days more, than the newest one, or than tomorrow should that come first.
+        the labels' delay, and 30 days more, than the newest one, or than tomorrow should that come first. With label
+        times, none is forgotten before 180 days, nor before its label is so old.
 
         Args:
             record: as for :meth:`features`.
@@ -154,10 +160,12 @@ class History:
             position: in that request.
 
         Raises:
-            WrongField: a field is missing or not of its kind, or another transaction has this id.
+            WrongField: a field is missing or not of its kind, another transaction has this id, or the time counts from
+                no known day and lies further ahead of the newest one than what is kept.
         """
         assert self._features is not None
         new = self._features.event(record)
+        self._refuse_far_ahead(new.time, record)
         if new.id is None:
             new = new._replace(
                 id=self._connection.execute("SELECT coalesce(max(id), -1) + 1 FROM transactions").fetchone()[0]
@@ -175,6 +183,19 @@ class History:
         if request_id is not None:
             self._connection.execute(_REMEMBER, (request_id, position, new.id))
         self._forget()
+
+    def _refuse_far_ahead(self, time: int, record: Mapping[str, Any]) -> None:
+        """Of times without a calendar nobody knows today: one on a wrong clock would have all others forgotten."""
+        assert self._features is not None
+        if self._features.dated or self._reach is None:
+            return
+        (newest,) = self._connection.execute("SELECT max(time) FROM transactions").fetchone()
+        if newest is not None and time - newest > self._reach + _LATE:
+            raise WrongField(
+                self.layout.time,
+                f"is {record[self.layout.time]}, {(time - newest) / DAY:,.0f} days after the newest transaction in the "
+                "history; give the time as the table counts it, or make the history anew of later transactions",
+            )
 
     def tell(self, labels: Sequence[Label], *, skip_unknown: bool = False) -> Told:
         """Take labels, all or none.
@@ -260,23 +281,27 @@ class History:
         """An id in the type of this store's: a file of labels does not tell which that is."""
         if self.layout.text_ids:
             return str(number)
-        try:
-            return int(number)
-        except ValueError:
-            raise UserError(f"id {number!r} is no integer, as this history's are") from None
+        text = str(number).strip()
+        if re.fullmatch(r"[+-]?[0-9]{1,19}(\.0*)?", text, re.ASCII):
+            whole = int(text.partition(".")[0])
+            if -(2**63) <= whole < 2**63:
+                return whole
+        raise UserError(f"id {number!r} is no integer of 64 bits, as this history's are")
 
     def _forget(self) -> None:
         if self._reach is None:
             return
         (newest,) = self._connection.execute("SELECT max(time) FROM transactions").fetchone()
         tomorrow = time_ns() // 1000 + DAY  # one transaction dated far ahead must not wipe out the past
-        old = "SELECT id, time FROM transactions WHERE time <= ? ORDER BY time LIMIT ?"
-        horizon = min(newest, tomorrow) - self._reach - _LATE
-        if rows := self._connection.execute(old, (horizon, _AT_ONCE)).fetchall():
+        newest = min(newest, tomorrow)
+        horizon = newest - self._reach - _LATE
+        until = min(horizon, newest - _DISPUTE) if self.layout.label_times else horizon
+        old = f"SELECT id, {self._reached} FROM transactions WHERE time <= ? AND {self._reached} <= ? "  # noqa: S608
+        if rows := self._connection.execute(f"{old} ORDER BY time LIMIT ?", (until, horizon, _AT_ONCE)).fetchall():
             for table in ("transactions", "labels", "requests"):
                 self._connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(number,) for number, _ in rows])  # noqa: S608
-            until = "UPDATE forgotten SET time = max(coalesce(time, ?1), ?1)"
-            self._connection.execute(until, (rows[-1][1],))
+            mark = "UPDATE forgotten SET time = max(coalesce(time, ?1), ?1)"
+            self._connection.execute(mark, (max(moment for _, moment in rows),))
 
     def close(self) -> None:
         self._connection.close()

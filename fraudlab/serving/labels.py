@@ -66,7 +66,7 @@ def _of_cell(name: str, value: Any) -> Any:
     text = value.strip().lower() if isinstance(value, str) else ""
     if name in ("fraud", "reversal") and text in _TRUTHS:
         return _TRUTHS[text]
-    if name in ("id", "position") and re.fullmatch(r"[+-]?(0|[1-9][0-9]{0,19})(\.0*)?", text):
+    if name == "position" and re.fullmatch(r"[+-]?(0|[1-9][0-9]{0,19})(\.0*)?", text):
         return int(text.partition(".")[0])
     return value
 

@@ -20,6 +20,7 @@ from fraudlab.config.plugins import load_plugins
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
 from fraudlab.features.live import WrongField, live
+from fraudlab.features.narrow import NARROW, narrowed
 from fraudlab.serving import logs
 from fraudlab.serving.dispatch import LENGTH, connect, jobs_of
 from fraudlab.serving.history import History
@@ -178,6 +179,8 @@ class FraudAPI(litserve.LitAPI):
         for position, record in enumerate(job.records):
             try:
                 typed = self._bundle.typed(record)
+                if NARROW in (lookups := self._bundle.lookups):
+                    typed = narrowed(typed, lookups)
                 features = history.features(typed)
                 history.add(typed, job.asked["request_id"], position)
             except WrongField as error:
