@@ -151,8 +151,10 @@ class TabNetEstimator(Parameters):
             kind = "TabNetPretrainer"
         if kind not in (parent.__name__ for parent in type(self).__mro__):
             raise UserError(f"{filepath} holds a model of {kind}; load it with that")
+        if init.get("cat_idxs"):  # a file has the sizes of the columns in their order
+            init["cat_idxs"] = sorted(init["cat_idxs"])
         loaded = type(self)(**init, device_name=self.device_name)
-        layout = Layout.of(init["input_dim"], sorted(init.get("cat_idxs") or ()), loaded.cat_dims, loaded.cat_emb_dim)
+        layout = Layout.of(init["input_dim"], loaded.cat_idxs, loaded.cat_dims, loaded.cat_emb_dim)
         with torch.random.fork_rng(devices=[]):
             network = loaded._made(loaded._new(layout, init.get("output_dim") or 1, 128, loaded))
         copy_from_reference(network, found.reference)

@@ -81,6 +81,8 @@ def _missing(value: Any) -> bool:
         return value is None or bool(value != value)
     except TypeError:
         return True
+    except ValueError:  # an array, which the caller refuses
+        return False
 
 
 def _refused(name: str, kind: str) -> TypeError:

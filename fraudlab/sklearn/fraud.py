@@ -3,6 +3,7 @@
 import functools
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
@@ -32,10 +33,12 @@ from fraudlab.sklearn.labels import unique
 from fraudlab.training import scoring
 from fraudlab.training.checks import check_settings
 from fraudlab.training.fit import fit
+from fraudlab.training.trainer import use_threads
 
 IN_MEMORY = (
     *("data=table", "data.path=memory", "data.label=label", "features=columns", "split=random", "experiment=none"),
-    *("logger=none", "trainer.enable_progress_bar=false"),
+    # Nothing to go on from is left behind, so Ctrl-C ends a fit as it ends other code.
+    *("logger=none", "trainer.enable_progress_bar=false", "callbacks.last_checkpoint=null"),
 )
 
 
@@ -114,6 +117,7 @@ class FraudClassifier(ClassifierMixin, BaseEstimator):
         chosen, validation = self._parts(label, config.seed)
         with unchanged(), tempfile.TemporaryDirectory() as name:
             folder = Path(name)
+            use_threads(config.threads)
             (folder / "table").mkdir()
             source = Source(table.lazy(), schema, "memory")
             prepared = PreparedTable(folder / "table", source, TableColumns(schema), "memory", "memory", [table])
@@ -159,6 +163,9 @@ class FraudClassifier(ClassifierMixin, BaseEstimator):
         drawn = self.random_state
         if not isinstance(drawn, Integral):
             drawn = check_random_state(drawn).randint(2**31 - 1)
+        for key, value in (("resume", config.resume), ("model.pretrained", getattr(config.model, "pretrained", None))):
+            if value:
+                raise UserError(f"{key}={value}: FraudClassifier starts from nothing; leave it out, or use train")
         check_settings(config, self.overrides)
         return replace(config, seed=int(drawn))
 
@@ -170,6 +177,8 @@ class FraudClassifier(ClassifierMixin, BaseEstimator):
             X = check_array(X, dtype=None, ensure_all_finite=False, estimator=self, input_name="X")
         elif min(X.shape) == 0:
             raise UserError(f"X has {X.shape[0]} rows and {X.shape[1]} columns; give at least one of each")
+        if twice := [name for name, count in Counter(getattr(X, "columns", ())).items() if count > 1]:
+            raise UserError(f"X has more than one column called {twice[0]}; rename or drop all but one")
         validate_data(self, X, reset=reset, skip_check_array=True)
         named = getattr(self, "feature_names_in_", None)
         return frame_of(X, [f"x{number}" for number in range(X.shape[1])] if named is None else named.tolist())
@@ -213,13 +222,13 @@ class FraudClassifier(ClassifierMixin, BaseEstimator):
         everyone = np.arange(rows)
         if share == 0:
             return everyone, None
-        last = everyone >= rows - max(1, round(share * rows))
+        last = everyone >= rows - _share(share, rows)
         if not _both(label, last):
             draw = np.random.default_rng(seed)
             last[:] = False
             for number in (0, 1):
                 some = draw.permutation(everyone[label == number])
-                last[some[: max(1, round(share * len(some)))]] = True
+                last[some[: _share(share, len(some))]] = True
             if not _both(label, last):
                 warnings.warn("a class has one row only: the model trains without a validation", stacklevel=3)
                 return everyone, None
@@ -229,6 +238,11 @@ class FraudClassifier(ClassifierMixin, BaseEstimator):
                 stacklevel=3,
             )
         return everyone[~last], everyone[last]
+
+
+def _share(share: float, rows: int) -> int:
+    """How many of ``rows`` validate: one at least, and one at least does not where there are two."""
+    return min(max(1, round(share * rows)), max(1, rows - 1))
 
 
 def _both(label: NDArray[np.int8], last: NDArray[np.bool_]) -> bool:

@@ -49,6 +49,13 @@ def test_a_regressor_that_they_saved_gives_the_same(their_regressor: Any, table:
     np.testing.assert_allclose(ours.predict(table.X), their_regressor.predict(table.X), rtol=1e-3, atol=1e-4)
 
 
+def test_what_was_loaded_fits_again(their_classifier: Any, table: Table, tmp_path: Path) -> None:
+    """A file has the columns' sizes by position, whatever the order of ``cat_idxs`` was."""
+    ours = loaded(TabNetClassifier, their_classifier.save_model(str(tmp_path / "model")))
+    assert dict(zip(ours.cat_idxs, ours.cat_dims, strict=True)) == {1: 4, 3: 12}
+    ours.fit(table.X, table.word, **{**FIT, "max_epochs": 1})
+
+
 @pytest.mark.parametrize("label", ["label", "word"])
 def test_a_classifier_of_ours_loads_in_both(label: str, table: Table, tmp_path: Path) -> None:
     ours = TabNetClassifier(**SETTINGS).fit(table.X, getattr(table, label), **FIT)

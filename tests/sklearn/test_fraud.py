@@ -1,6 +1,8 @@
 """``FraudClassifier``: fraudlab's models by scikit-learn's conventions."""
 
+import os
 import pickle
+import signal
 from typing import Any
 
 import lightgbm
@@ -21,6 +23,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fraudlab.sklearn import FraudClassifier
+from fraudlab.training.callbacks import Progress
 
 TREES = ["model.n_estimators=60"]
 
@@ -132,6 +135,37 @@ def test_a_class_that_the_last_rows_lack() -> None:
         assert FraudClassifier(overrides=TREES).fit(frame, single).rounds_ is None
 
 
+def test_nearly_all_rows_validate() -> None:
+    frame, label = payments(400)
+    with pytest.warns(UserWarning, match="validation rows are drawn"):
+        model = FraudClassifier(overrides=TREES, validation_fraction=0.999).fit(frame, label)
+    assert model.rounds_ is not None
+
+
+NETWORK = ("trainer.max_epochs=2", "batch_size=64", "model.hidden=[8]", "refit=false")
+
+
+def test_threads_are_those_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame, label = payments(200)
+    before, seen = torch.get_num_threads(), list[int]()
+    monkeypatch.setattr(
+        Progress, "on_train_epoch_start", lambda self, trainer, module: seen.append(torch.get_num_threads())
+    )
+    overrides = [*NETWORK, f"threads={before + 1}", "trainer.enable_progress_bar=true"]
+    FraudClassifier("mlp", overrides=overrides).fit(frame, label)
+    assert set(seen) == {before + 1}
+    assert torch.get_num_threads() == before
+
+
+def test_ctrl_c_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame, label = payments(200)
+    monkeypatch.setattr(
+        Progress, "on_train_epoch_start", lambda self, trainer, module: os.kill(os.getpid(), signal.SIGINT)
+    )
+    with pytest.raises(KeyboardInterrupt):
+        FraudClassifier("mlp", overrides=[*NETWORK, "trainer.enable_progress_bar=true"]).fit(frame, label)
+
+
 def test_bad_input() -> None:
     frame, label = payments(300)
     with pytest.raises(NotFittedError):
@@ -149,6 +183,8 @@ def test_bad_input() -> None:
         (frame[:0], label[:0], ValueError, "0 rows"),
         (frame.with_columns(times), label, TypeError, "column at holds Datetime.*hour and the weekday"),
         (frame.with_columns(times).to_numpy()[:, [0, 4]], label, TypeError, "column x1 holds datetime"),
+        (pd.DataFrame(frame.to_numpy(), columns=[*"abac"]), label, ValueError, "more than one column called a"),
+        (pd.DataFrame({"a": numbers, "b": [np.arange(2)] * 300}), label, TypeError, "column b holds ndarray"),
         (sparse.csr_matrix(np.eye(300)), label, TypeError, "toarray"),
     ):
         with pytest.raises(kind, match=message):
@@ -163,6 +199,11 @@ def test_bad_input() -> None:
         ({"model": "lightgmb"}, "lightgbm"),
         ({"overrides": ["model.leaves=3"]}, "num_leaves"),
         ({"categorical": ["shops"]}, "'shops'; the columns are amount, kind, online, shop"),
+        (
+            {"model": "tabnet", "overrides": ["model.pretrained=outputs/x"]},
+            "model.pretrained=outputs/x: .*leave it out",
+        ),
+        ({"overrides": ["resume=outputs/x"]}, "resume=outputs/x: .*leave it out"),
         ({"validation_fraction": 1.0}, r"must lie in \[0, 1\)"),
     ):
         with pytest.raises(ValueError, match=message):
