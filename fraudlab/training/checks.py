@@ -138,6 +138,27 @@ def _check_validation(config: FitConfig) -> None:
             f"{said}: no epoch of trainer.max_epochs={epochs} would be validated and saved; "
             "lower the one or raise the other"
         )
+    for name, settings in (config.callbacks or {}).items():
+        after = settings.get("after") if settings and over_whole_fit(config) else None
+        if not isinstance(after, int | float) or not 0 < after < 1:
+            continue  # the callback refuses what is no share
+        saved = math.lcm(each["trainer.check_val_every_n_epoch"], settings.get("every_n_epochs") or 1)
+        if epochs // saved * saved <= (first := first_that_counts(after, epochs)):
+            raise UserError(
+                f"callbacks.{name}.after={after}: no epoch after {first} of trainer.max_epochs={epochs} would be "
+                f"validated and saved, with one in {saved}; set trainer.check_val_every_n_epoch=1 or "
+                f"callbacks.{name}.after=0"
+            )
+
+
+def first_that_counts(after: float, epochs: int) -> int:
+    """The first epoch, from 0, that ``callbacks.checkpoint.after`` lets count."""
+    return int(after * epochs)
+
+
+def over_whole_fit(config: FitConfig) -> bool:
+    """Whether the rate follows a schedule over the steps of the whole fit, at whose end it is low."""
+    return "total_steps" in (config.scheduler or {}).values()
 
 
 def check_steps(config: FitConfig, rows: int) -> None:
@@ -157,7 +178,7 @@ def check_steps(config: FitConfig, rows: int) -> None:
     epochs, most = trainer.get("max_epochs"), trainer.get("max_steps", -1)
     steps = math.inf if epochs is None or epochs < 0 else epochs * an_epoch
     steps = min(steps, most) if most > 0 else steps
-    if math.isinf(steps) and "total_steps" in (config.scheduler or {}).values():
+    if math.isinf(steps) and over_whole_fit(config):
         raise UserError(
             f"the schedule counts on the steps of the whole fit, and trainer.max_epochs={epochs} sets no end; "
             "set trainer.max_epochs, trainer.max_steps or scheduler=constant"

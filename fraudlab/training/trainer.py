@@ -12,8 +12,9 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoi
 from fraudlab.config import FitConfig
 from fraudlab.config.plumbing import plumbing
 from fraudlab.features.threads import cores, default_threads
-from fraudlab.training.callbacks import LastCheckpoint, StopAfter, TrialReport
+from fraudlab.training.callbacks import BestCheckpoint, LastCheckpoint, StopAfter, TrialReport
 from fraudlab.training.checkpoints import CheckpointFiles
+from fraudlab.training.checks import over_whole_fit
 from fraudlab.training.loggers import loggers
 from fraudlab.training.trial import is_trial
 
@@ -26,6 +27,8 @@ def make_trainer(
     for callback in callbacks:
         if isinstance(callback, (ModelCheckpoint, LastCheckpoint)):
             callback.dirpath = str(folder / "checkpoints")
+        if isinstance(callback, BestCheckpoint) and not over_whole_fit(config):
+            callback.after = 0.0
     if not with_validation:
         callbacks = [c for c in callbacks if not isinstance(c, (ModelCheckpoint, EarlyStopping))]
     if not config.trainer["enable_progress_bar"]:

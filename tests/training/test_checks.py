@@ -31,6 +31,10 @@ def train(folder: Path, *overrides: str) -> Any:
             "trainer.max_epochs=5 trainer.check_val_every_n_epoch=2 +callbacks.checkpoint.every_n_epochs=3",
             "check_val_every_n_epoch=2 and .*every_n_epochs=3",
         ),
+        (
+            "experiment=none trainer.max_epochs=11 trainer.check_val_every_n_epoch=6",
+            "checkpoint.after=0.7: no epoch after 7 of trainer.max_epochs=11 .* set trainer.check_val_every_n_epoch=1",
+        ),
         ("+trainer.fast_dev_run=true", "use debug=fast"),
         ("trainer.max_epochs=0", "trainer.max_epochs=0 leaves nothing"),
         ("trainer.max_steps=0", "trainer.max_steps=0 leaves nothing"),
@@ -44,6 +48,28 @@ def train(folder: Path, *overrides: str) -> Any:
 def test_a_contradiction_is_refused(tmp_path: Path, overrides: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         check_settings(settings("train", tmp_path, *overrides.split()))
+
+
+@pytest.mark.parametrize("also", ["scheduler=constant", "callbacks.checkpoint.after=0", "trainer.max_epochs=12"])
+def test_a_late_validation_is_needed_where_early_ones_do_not_count(tmp_path: Path, also: str) -> None:
+    given = ("experiment=none", "trainer.max_epochs=11", "trainer.check_val_every_n_epoch=6", also)
+    check_settings(settings("train", tmp_path, *given))
+
+
+@pytest.mark.parametrize("after", ["-0.1", "1", "70"])
+def test_a_share_of_the_epochs_is_one(tmp_path: Path, after: str) -> None:
+    with pytest.raises(UserError, match=rf"after={after} must lie in \[0, 1\)"):
+        train(tmp_path, f"callbacks.checkpoint.after={after}")
+
+
+def test_a_rate_that_does_not_fall_lets_all_epochs_count(tmp_path: Path) -> None:
+    """At such a rate the network only gets worse: the first epoch is the best one."""
+    worse = ("experiment=none", "optimizer.lr=3", "trainer.max_epochs=10", "callbacks.early_stopping=null", "seed=1")
+    curves = {}
+    for scheduler in ("constant", "one_cycle"):
+        (folder := tmp_path / scheduler).mkdir()
+        curves[scheduler] = train(folder, *worse, f"scheduler={scheduler}").best_epoch
+    assert curves["constant"] <= 7 < curves["one_cycle"]
 
 
 def test_pretraining_is_watched_by_what_it_logs(tmp_path: Path) -> None:

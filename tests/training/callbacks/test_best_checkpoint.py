@@ -23,9 +23,12 @@ class Curve(L.Callback):
 
 
 @pytest.mark.parametrize(("after", "stop", "first"), [(0.0, 10, 0), (0.7, 10, 7), (0.7, 4, 0)])
-def test_only_late_epochs_count_once_there_are_any(after: float, stop: int, first: int, tmp_path: Path) -> None:
+def test_only_late_epochs_count_once_there_are_any(
+    after: float, stop: int, first: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Labels are drawn, so that average precision wanders; a fit that ends early has its best epoch too."""
     L.seed_everything(0, verbose=False)
+    caplog.set_level("INFO")
     train, validation = (rows(300, seed)._replace(label=torch.randint(0, 2, (300,))) for seed in (0, 1))
     best, curve = BestCheckpoint(dirpath=tmp_path, after=after), Curve()
     trainer = L.Trainer(
@@ -38,3 +41,4 @@ def test_only_late_epochs_count_once_there_are_any(after: float, stop: int, firs
     late = curve.values[first:]
     saved = torch.load(best.best_model_path, weights_only=True)
     assert saved["epoch"] == first + late.index(max(late))
+    assert ("no epoch before 70 % of the fit counts" in caplog.text) is (max(late) < max(curve.values))
