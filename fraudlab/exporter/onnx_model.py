@@ -63,11 +63,17 @@ def quantize_int8(path: Path) -> None:
 
 
 def store_fp16(path: Path) -> None:
-    """Keep a model's float32 weights in half precision; it computes in float32, as CPUs do that faster."""
+    """Keep a model's float32 weights in half precision; it computes in float32, as CPUs do that faster.
+
+    Weights are those of matrix products and embeddings. What else has two dimensions, such as the pieces' borders of a
+    numeric embedding, is as far out as the table's numbers and stays as it is.
+    """
     model = onnx.load(path)
+    places = {"MatMul": 1, "Gemm": 1, "Gather": 0}  # of an operator's inputs
+    weights = {node.input[places[node.op_type]] for node in model.graph.node if node.op_type in places}
     casts = []
     for i, weight in enumerate(model.graph.initializer):
-        if weight.data_type == TensorProto.FLOAT and len(weight.dims) >= 2:
+        if weight.name in weights and weight.data_type == TensorProto.FLOAT and len(weight.dims) >= 2:
             half = numpy_helper.to_array(weight).astype("float16")
             casts.append(helper.make_node("Cast", [f"{weight.name}_fp16"], [weight.name], to=TensorProto.FLOAT))
             model.graph.initializer[i].CopyFrom(numpy_helper.from_array(half, f"{weight.name}_fp16"))

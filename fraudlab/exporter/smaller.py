@@ -1,6 +1,7 @@
 """Smaller models to serve: without the columns that they do not look at, and with fewer members."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class Served:
         model: the tested one, or a smaller one.
         encoder: of the columns that it reads.
         kept: which of the run's encoded columns those are, bool [C + N].
-        exact: whether it gives the tested model's scores, but for rounding.
+        exact: whether the bundle gives the tested model's scores, but for rounding in single precision.
     """
 
     model: Model
@@ -55,7 +56,8 @@ def served(config: ExportConfig, model: Model, encoder: TableEncoder, validation
     Raises:
         UserError: the model cannot be made smaller in such a way.
     """
-    exact = config.members is None and (model.prunes_exactly or not config.prune_columns)
+    whole = config.precision != "fp16" and config.quantize == "none"
+    exact = whole and config.members is None and (model.prunes_exactly or not config.prune_columns)
     if config.members is not None:
         model = model.with_members(config.members, validation)
     dropped = np.zeros(len(encoder.categorical) + encoder.num_numeric, bool)
@@ -78,6 +80,20 @@ def arrays_of(rows: Batch) -> Arrays:
     return Arrays(rows.categorical.numpy(), rows.numeric.numpy())
 
 
+def scorer(path: Path, rows: Arrays) -> Callable[[int, int], NDArray[np.float32]]:
+    """Scores of the rows from one to before another by ``model.onnx`` at ``path``, on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    names = [given.name for given in session.get_inputs()]
+    return lambda start, stop: session.run(["score"], {name: getattr(rows, name)[start:stop] for name in names})[0]
+
+
+def score_all(score: Callable[[int, int], NDArray[np.float32]], count: int) -> NDArray[np.float32]:
+    """Scores [count] of all rows of a :func:`scorer`."""
+    return np.concatenate([score(start, min(start + 128, count)) for start in range(0, count, 128)])
+
+
 def measured(path: Path, model: Model, encoder: TableEncoder, rows: Arrays, label: NDArray) -> dict[str, Any]:
     """Columns, members, bytes, time of one row and average precision of a model.
 
@@ -88,16 +104,8 @@ def measured(path: Path, model: Model, encoder: TableEncoder, rows: Arrays, labe
         rows: validation, as ``encoder`` has it.
         label: of the rows.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    names = [given.name for given in session.get_inputs()]
-
-    def score(start: int, stop: int) -> NDArray[np.float32]:
-        part = {name: getattr(rows, name)[start:stop] for name in names}
-        return session.run(["score"], part)[0]  # type: ignore[no-any-return]
-
-    found = np.concatenate([score(start, start + 128) for start in range(0, len(label), 128)])
+    score = scorer(path, rows)
+    found = score_all(score, len(label))
     took = []
     for row in range(min(_TIMED, len(label))):
         started = time.perf_counter()

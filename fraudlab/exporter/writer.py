@@ -27,7 +27,7 @@ from fraudlab.exporter import parity
 from fraudlab.exporter.golden import golden_rows, records_of, write_golden
 from fraudlab.exporter.models import SAMPLE, Model, tested_model
 from fraudlab.exporter.reference import reference
-from fraudlab.exporter.smaller import Served, arrays_of, measured, served
+from fraudlab.exporter.smaller import Served, arrays_of, measured, score_all, scorer, served
 from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.features.registry import FEATURES, settings_of
 from fraudlab.files import replacing, write_json
@@ -64,9 +64,9 @@ def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
     facts = _facts(config, trained)
     with replacing(out) as aside:
         records = _write_input(trained, aside)
-        _write_decision(config, trained, aside)
         served = trained.served
         served.model.write(aside, served.select(trained.sample), Columns(served.encoder))
+        _write_decision(config, trained, aside)
         _prove(config, trained, records, Bundle(aside, {}, ""))
         manifest.write(aside, facts)
         parity.check_in_a_fresh_process(aside)
@@ -104,22 +104,21 @@ class _Trained:
         """What the bundle holds of the tested model."""
         return served(self.asked, self.model, self.encoder, self.validation, self.sample)
 
-    def served_score(self, rows: Batch) -> np.ndarray:
-        """Fraud probability of rows by what the bundle holds."""
-        return self.served.model.score(Batch.of(*self.served.select(arrays_of(rows)), rows.label.numpy()))
+    def served_score(self, rows: Batch, folder: Path) -> np.ndarray:
+        """Fraud probability of rows by the model that stands in the bundle's folder."""
+        return score_all(scorer(folder / "model.onnx", self.served.select(arrays_of(rows))), len(rows.label))
 
     @property
     def learnt(self) -> np.ndarray:
         """Rows that the tested model has learnt from."""
         return self.split.train if self.run.fitted_twice else self.split.selection_train
 
-    @property
-    def recent(self) -> np.ndarray | None:
-        """The tested model's scores of rows that it has not learnt from; None where validation's are, or none are."""
+    def recent(self, folder: Path) -> np.ndarray | None:
+        """Scores of rows that the tested model has not learnt from; None where validation's are, or none are."""
         if not self.run.fitted_twice or not len(self.split.recent):
             return None
         if not self.served.exact:
-            return self.served_score(encode(self.table, self.split.recent, self.encoder))
+            return self.served_score(encode(self.table, self.split.recent, self.encoder), folder)
         if self.run.predictions_path("recent").is_file():
             return self.run.predictions("recent")["score"].to_numpy()
         return self.model.score(encode(self.table, self.split.recent, self.encoder))  # a run of an earlier version
@@ -222,10 +221,10 @@ def _save_lookups(folder: Path, lookups: Mapping[str, np.ndarray]) -> None:
 def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> None:
     """Write how scores are read, what they rest on and how good they are."""
     validation: pl.DataFrame = trained.run.predictions("val")
-    recent = trained.recent
+    recent = trained.recent(folder)
     probability = validation["score"].to_numpy()
     if not trained.served.exact and not trained.run.fitted_twice:
-        probability = trained.served_score(trained.validation)
+        probability = trained.served_score(trained.validation, folder)
     by, group = groups_of(validation, None)
     decision = Decision.from_scores(
         validation["label"].to_numpy(),
@@ -249,7 +248,6 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
 def _prove(config: ExportConfig, trained: _Trained, records: list[dict[str, Any]], bundle: Bundle) -> None:
     """Hold the bundle against the checkpoint, then write ``parity.json`` and the golden records."""
     served = trained.served
-    whole = config.precision != "fp16" and config.quantize == "none" and served.exact  # all that was trained
     label, rows = trained.validation.label.numpy(), served.select(arrays_of(trained.validation))
     theirs, ours = trained.model.score(trained.validation), bundle.probability(rows)
     encoded = bundle.encode(records)
@@ -260,12 +258,12 @@ def _prove(config: ExportConfig, trained: _Trained, records: list[dict[str, Any]
     of_records = trained.model.score(Batch.of(categorical, numeric, np.zeros(len(records))))
     found = {
         "rows": len(label),
-        "max_difference": parity.difference(ours, theirs, "validation", limited=whole),
-        "limit": parity.MOST_DIFFERENCE if whole else None,
-        "average_precision": parity.precision(ours, theirs, label, limited=not whole),
+        "max_difference": parity.difference(ours, theirs, "validation", limited=served.exact),
+        "limit": parity.MOST_DIFFERENCE if served.exact else None,
+        "average_precision": parity.precision(ours, theirs, label, limited=not served.exact),
         "records": len(records),
         "records_max_difference": parity.difference(
-            bundle.probability(encoded), of_records, "raw records", limited=whole
+            bundle.probability(encoded), of_records, "raw records", limited=served.exact
         ),
     }
     if config.prune_columns or config.members is not None:

@@ -117,6 +117,23 @@ def test_reasons_of_another_model_are_refused(folder: Path, tmp_path: Path) -> N
         bundles.load(copy).check()
 
 
+def test_a_steep_calibration_does_not_refuse_reasons(folder: Path, tmp_path: Path) -> None:
+    """It amplifies what rounding to single precision leaves between the model and the sum of its reasons."""
+    copy = Path(shutil.copytree(folder / "bundle", tmp_path / "bundle"))
+    made = bundles.load(copy)
+    records = [row["record"] for row in made.golden()]
+    first = float(made.probability(made.encode(records))[0])
+    decision = json.loads((copy / "decision.json").read_text())
+    decision["calibration"] = {"slope": 1e4, "intercept": -1e4 * math.log(first / (1 - first))}
+    (copy / "decision.json").write_text(json.dumps(decision))
+    _signed_again(copy)
+    scores = bundles.load(copy).predict(records)
+    golden = [json.dumps({"record": record, "score": score}) for record, score in zip(records, scores, strict=True)]
+    (copy / "golden.jsonl").write_text("\n".join(golden))
+    _signed_again(copy)
+    bundles.load(copy).check()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["xgboost", "catboost", "logistic_regression"])
 def test_the_others_too(model: str, command: Command, small_data: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 
 from fraudlab.bundle.ort import onnxruntime
 from fraudlab.data.batches import Batch
-from fraudlab.exporter.onnx_model import write_onnx
+from fraudlab.exporter.onnx_model import store_fp16, write_onnx
 from fraudlab.models.ensemble import Ensemble
 from fraudlab.models.mlp.network import MLP
 from fraudlab.models.tabm.network import TabM
@@ -150,6 +150,28 @@ def test_masks_are_those_of_a_sort(groups: int, spread: float) -> None:
     z = torch.from_numpy(draw.standard_normal((50, groups)) * spread + draw.standard_normal((50, 1)) * 100)
     for name, reference in (("sparsemax", sparsemax_by_sort), ("entmax", entmax15_by_sort)):
         assert torch.allclose(MASKS[name](z), reference(z), rtol=0, atol=1e-12), name
+
+
+def test_half_precision_is_for_weights_alone(tmp_path: Path) -> None:
+    """Quantiles of a heavy tail are beyond what half precision holds."""
+    torch.manual_seed(0)
+    draw = np.random.default_rng(0)
+    numeric = (draw.standard_normal((500, 2)) * [1, 1e5]).astype(np.float32)
+    numeric[:, 1] **= 3
+    network = MLP([40], 2, hidden=(16,), embedding="piecewise_linear").eval()
+    batch = Batch.of(draw.integers(0, 40, (500, 1)), numeric, np.zeros(500, np.int64))
+    network.prepare(batch.categorical, batch.numeric)
+    with torch.no_grad():
+        network.numeric_embedding.linear.zero_()
+        network.numeric_embedding.weight.normal_()
+    inside = Batch(*(part[np.abs(numeric[:, 1]) < np.quantile(np.abs(numeric[:, 1]), 0.8)] for part in batch))
+    write_onnx(network, 1, 2, tmp_path / "model.onnx", dtype=torch.float32)
+    size = (tmp_path / "model.onnx").stat().st_size
+    store_fp16(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    found = session.run(["score"], {name: getattr(inside, name).numpy() for name in ("categorical", "numeric")})[0]
+    assert np.abs(found - score(network.double(), inside, 128)).max() < 5e-3
+    assert (tmp_path / "model.onnx").stat().st_size < size  # embeddings, pieces' weights and layers are halved
 
 
 @pytest.mark.parametrize("name", ["mlp", "tabnet"])

@@ -1,5 +1,6 @@
 """A smaller network: the members that are best together, refused where average precision falls."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,12 +16,17 @@ from fraudlab.data.batches import Batch
 from fraudlab.errors import UserError
 from fraudlab.exporter.models import _Network
 from fraudlab.exporter.smaller import arrays_of, served
+from fraudlab.exporter.writer import export
 from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.models.contract import NetworkOutput
 from fraudlab.models.ensemble import Ensemble
 from fraudlab.models.mlp.network import MLP
 from fraudlab.models.tabm.network import TabM
 from fraudlab.models.tabnet import TabNet
+from fraudlab.runs.data import table_of
+from fraudlab.runs.folder import RunFolder
+from fraudlab.runs.settings import load_config
+from tests.conftest import Command
 
 DRAW = np.random.default_rng(0)
 NUMERIC = DRAW.standard_normal((400, 3)).astype(np.float32)
@@ -68,6 +74,28 @@ def test_members_of_one_network_are_chosen_alike() -> None:
     found = model.with_members(3, ROWS)
     assert (model.members, found.members) == (6, 3)
     assert np.abs(found.score(ROWS) - of[:, chosen].mean(axis=1)).max() < 1e-6
+
+
+def test_thresholds_are_of_the_model_that_is_served(command: Command, tmp_path: Path) -> None:
+    """In half precision it scores otherwise than its checkpoint."""
+    quick = ("trainer.max_epochs=2", "trainer.enable_progress_bar=false", "report=false", "logger=none", "refit=false")
+    done = command(
+        "train", "data=ieee_cis_simulated", "data.rows=2000", "model=mlp", *quick, f"hydra.run.dir={tmp_path}/run"
+    )
+    assert done.returncode == 0, done.stderr
+    run = RunFolder(tmp_path / "run")
+    asked = ExportConfig(run=str(run.path), precision="fp16")
+    asked.paths.data_dir = run.provenance()["data_dir"]
+    bundle = export(asked, run, tmp_path / "bundle")
+    config = load_config(run.config_path)
+    table = table_of(run, config, asked.moved, Path(asked.paths.data_dir))
+    rows = table.split(config.split, config.label_delay_days).validation
+    score = bundle.score(bundle.encoder.transform(table.rows(rows, [*table.categorical, *table.numeric])))
+    high = bundle.decision.thresholds["high"]
+    assert np.abs(score - high).min() < 1e-12
+    assert np.abs(run.predictions("val")["score"].to_numpy() - high).min() > 1e-12
+    counted = json.loads((bundle.path / "reference.json").read_text())["scores"]["counts"]
+    assert counted == np.histogram(score, np.linspace(0, 1, len(counted) + 1))[0].tolist()
 
 
 @pytest.mark.parametrize("make", [lambda: OneColumn(1, 0, 0), lambda: MLP([], 3).double()])
