@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +178,10 @@ class Generation:
         if self._before is not None:
             self._before.unlink(missing_ok=True)
         if not self._counts.is_file():  # killed before it could say: the successor need not wait
-            with suppress(OSError):
-                self._counts.write_text("{}")
+            aside = self._counts.with_suffix(".none")
+            with suppress(OSError):  # on a full disk an empty file would be left
+                aside.write_text("{}")
+                aside.replace(self._counts)
 
     def stop(self) -> None:
         """End its processes, once all that was accepted is answered."""
@@ -222,7 +225,7 @@ class Generation:
             self._failed_starts,
             self._retired,
             on_failure=telemetry.restarts.inc,
-            hand_over=telemetry.hand_over,
+            hand_over=partial(_hand_over, telemetry, self._recorder),
         )
         admission = Admission(settings.max_wait, settings.max_queue)
         parts = Parts(
@@ -250,6 +253,13 @@ class Generation:
             )
         connections = Connections(settings, admission, telemetry.refused, lambda: lifecycle.draining)
         return lambda **uvicorn: Reader(Protocol(connections, **uvicorn))
+
+
+def _hand_over(telemetry: Telemetry, recorder: recording.Recorder | None) -> None:
+    """Hand over the counts, with the records that were lost since they were last asked for."""
+    if recorder is not None:
+        telemetry.unrecorded.inc(recorder.newly_lost())
+    telemetry.hand_over()
 
 
 def _recorder(loaded: bundle.Bundle, settings: ServingConfig) -> recording.Recorder | None:

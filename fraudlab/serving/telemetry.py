@@ -117,9 +117,9 @@ class Telemetry:
 
     def hand_over(self) -> None:
         """Write the counts as they are now for the process that takes this one's place; a full disk is told."""
-        counts = {metric.name: metric.samples for metric in self.collect() if metric.type in _COUNTS}
         aside = self._after.with_suffix(".partial")
         try:
+            counts = {metric.name: metric.samples for metric in self.collect() if metric.type in _COUNTS}
             aside.write_bytes(orjson.dumps({name: [each[:3] for each in samples] for name, samples in counts.items()}))
             aside.replace(self._after)
         except OSError as error:
@@ -127,11 +127,18 @@ class Telemetry:
 
     def collect(self) -> Iterator[Metric]:
         """What this process has counted, and those whose place it has taken."""
-        before = {} if self._before is None or self.waits else orjson.loads(self._before.read_bytes())
+        before = self._counts_before()
         for metric in self._registry.collect():
             if metric.name in before:
                 metric.samples = _added(metric.samples, before[metric.name])
             yield metric
+
+    def _counts_before(self) -> dict[str, Any]:
+        """Those of the former process; none where its disk was full, or where its file is taken away meanwhile."""
+        try:
+            return {} if self._before is None or self.waits else dict(orjson.loads(self._before.read_bytes()))
+        except (OSError, ValueError):
+            return {}
 
 
 def _added(samples: Iterable[Sample], before: Iterable[Any]) -> list[Sample]:

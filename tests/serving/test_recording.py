@@ -10,6 +10,9 @@ import polars as pl
 import pytest
 
 from fraudlab import bundle as bundles
+from fraudlab.serving.generation import _hand_over
+from fraudlab.serving.recording import Recorder
+from fraudlab.serving.telemetry import Telemetry
 from tests.support.server import HASH_KEY, Server
 
 HASHED = [*(f"card{i}" for i in range(1, 7)), "client", "addr1"]
@@ -73,3 +76,17 @@ def test_what_cannot_be_hashed_or_written_is_told_at_the_start(
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_records_lost_before_a_reload_are_handed_over(tmp_path: Path) -> None:
+    schema = {"fields": [{"name": "amount", "type": "number", "role": "amount"}]}
+    recorder = Recorder(tmp_path / "record", schema, "v", [], b"key", 1.0, 1, 9)
+    (tmp_path / "record").rmdir()
+    (tmp_path / "record").write_text("")  # no folder, so that no file can be written
+    for _ in range(3):
+        recorder.put("one", [{"amount": 4.0}], [{"score": 0.1, "risk_level": "low"}])
+    recorder.close()
+    former = Telemetry("v", None, tmp_path / "0.json")
+    _hand_over(former, recorder)
+    page = Telemetry("v", tmp_path / "0.json", tmp_path / "1.json").page().decode()
+    assert "fraudlab_unrecorded_total 3.0" in page

@@ -42,6 +42,13 @@ def test_each_process_counts_on_from_the_one_before(tmp_path: Path) -> None:
         assert 'version="v0"' not in one.page().decode() or number == 0
         one.hand_over()
         before = after
+    full = tmp_path / "full.json"
+    full.write_bytes(b"")  # what a full disk leaves
+    after_full = Telemetry("v", full, tmp_path / "after.json")
+    _something_happens(draw, after_full)
+    assert _counts(after_full)
+    after_full.hand_over()
+    assert _counts(Telemetry("v", tmp_path / "after.json", full)) == _counts(after_full)
     Telemetry("v", None, tmp_path / "no folder" / "0.json").hand_over()  # which nothing may end by
     # What the former one still answers, while its successor answers too, counts for both.
     former, successor = Telemetry("v", None, files[0]), Telemetry("v", files[0], files[1])
