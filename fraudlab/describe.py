@@ -12,6 +12,7 @@ from fraudlab.config.overrides import literal, to_type
 def main(config: DescribeConfig) -> None:
     from fraudlab.data.description.describe import describe
     from fraudlab.data.description.written import experiment, name_of
+    from fraudlab.data.sources.table.database import shown
     from fraudlab.errors import UserError
     from fraudlab.files import write_text
     from fraudlab.reporting.description import description_table, write_description_page
@@ -27,6 +28,8 @@ def main(config: DescribeConfig) -> None:
     found = describe(config.data, Path(config.paths.data_dir))
     use = to_type("train", "--config-dir", config.out, literal("experiment", name))
     write_text(file, experiment(found, use))
+    if shown(config.data.path) != config.data.path:
+        file.chmod(0o600)
     write_description_page(page, found, use)
     print(description_table(found))
     print(f"\nsettings   {file}\npage       {page}\nuse        {use}")

@@ -7,6 +7,8 @@ from markupsafe import Markup, escape
 
 from fraudlab.data.description.describe import Description
 from fraudlab.data.description.facts import MOST_ROWS, Bar, by_role
+from fraudlab.data.description.written import one_line
+from fraudlab.data.sources.table.database import shown
 from fraudlab.files import write_text
 from fraudlab.reporting.template import environment
 
@@ -35,7 +37,7 @@ def description_table(found: Description) -> str:
         lines.append(
             f"look       {late.last:.3%} of the last {late.days:.3g} days are frauds, {late.before:.3%} before"
         )
-    return "\n".join([*lines, *(f"look       {doubt}" for doubt in found.doubts)])
+    return "\n".join(map(one_line, [*lines, *(f"look       {doubt}" for doubt in found.doubts)]))
 
 
 def write_description_page(path: Path, found: Description, use: str) -> None:
@@ -50,6 +52,7 @@ def write_description_page(path: Path, found: Description, use: str) -> None:
     share = found.frauds / found.rows
     page = pages.get_template("description.html.jinja").render(
         found=found,
+        address=shown(found.config.path),
         use=use,
         by_role=by_role(found.columns),
         sampled=min(found.looked_at, MOST_ROWS),

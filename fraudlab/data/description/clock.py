@@ -40,23 +40,30 @@ class Clock:
     gaps: bool = False
 
 
-def find(sample: pl.DataFrame, taken: Collection[str]) -> Clock | None:
+def find(sample: pl.DataFrame, taken: Collection[str], given: TimeFormat) -> Clock | None:
     """The time of a transaction; None where no column tells it.
 
     Args:
         sample: rows in types, in the order of the files.
         taken: columns that are something else.
+        given: what the settings say of how it is read.
 
     Raises:
-        UserError: its values can be read in several ways; the message has the settings to choose from.
+        UserError: its values can be read in several ways; the message has the settings to choose from. Or no column
+            can be read in the given one.
     """
-    ranks = {name: rank for name in sample.columns if name not in taken and (rank := _rank(sample[name], name)) > 0}
+    left = [name for name in sample.columns if name not in taken]
+    ranks = {name: rank for name in left if (rank := _rank(sample[name], name, given)) > 0}
     for name in sorted(ranks, key=lambda name: -ranks[name]):
         if (gaps := sample[name].null_count()) > _GAPS * len(sample):
             continue
-        form = of(sample.drop_nulls(name), name, TimeFormat())
+        form = of(sample.drop_nulls(name), name, given)
         return Clock(name, form, "by its name and values", gaps=gaps > 0)
-    return next(_of_parts(sample, taken), None)
+    if said := [f"data.{key}={value}" for key, value in setting(given).items() if key != "time_zone"]:
+        raise UserError(
+            f"{said[0]}: no column's name and values tell a time of this form; say which: data.time=<column>"
+        )
+    return next(_of_parts(sample, taken, given.zone), None)
 
 
 def moments(sample: pl.DataFrame) -> list[str]:
@@ -84,16 +91,18 @@ def of(sample: pl.DataFrame, name: str, given: TimeFormat) -> TimeFormat:
     return TimeFormat(unit=_unit(values, name), zone=given.zone)
 
 
-def _rank(values: pl.Series, name: str) -> float:
+def _rank(values: pl.Series, name: str, given: TimeFormat) -> float:
     parts = set(words(name))
-    if _OTHER & parts or is_after(name) or values.n_unique() < 2:
+    if values.dtype.is_nested() or _OTHER & parts or is_after(name) or values.n_unique() < 2:
+        return 0.0
+    if (given.unit and not values.dtype.is_numeric()) or (given.format and not is_text(values.dtype)):
         return 0.0
     named = bool(_NAMES & parts) + 2 * bool(_EVENT & parts)
     if values.dtype.is_numeric():
         if not _NUMBERS & parts or values.min() < 0:  # type: ignore[operator]
             return 0.0
         return 3.0 + named + 2 * values.is_sorted()
-    if not _is_temporal(values):
+    if not (_reads(given.format, values) if given.format else _is_temporal(values)):
         return 0.0
     clock = values.dtype != pl.Date and (not is_text(values.dtype) or bool(values.head(100).str.contains(":").any()))
     return 6.0 + named + 2 * clock
@@ -106,6 +115,14 @@ def _is_temporal(values: pl.Series) -> bool:
         return False
     some = _distinct(values)
     return times.is_time(some.head(20)) and times.is_time(some)
+
+
+def _reads(form: str, values: pl.Series) -> bool:
+    some = _distinct(values)
+    try:
+        return len(some) > 0 and some.str.to_datetime(form, strict=False).null_count() == 0
+    except pl.exceptions.PolarsError:  # the format itself is wrong
+        return False
 
 
 def _distinct(values: pl.Series) -> pl.Series:
@@ -132,24 +149,24 @@ def _unit(values: pl.Series, name: str) -> str:
     return next((unit for unit, length in days.items() if (most - least) * length >= _LEAST_DAYS), "weeks")
 
 
-def _of_parts(sample: pl.DataFrame, taken: Collection[str]) -> Iterator[Clock]:
+def _of_parts(sample: pl.DataFrame, taken: Collection[str], zone: str | None) -> Iterator[Clock]:
     """A time made of a year, a month and whatever else of it stands in columns of its own."""
     own = {words(name): name for name in sample.columns if name not in taken}
     year, month, day = (own.get((part,)) for part in ("year", "month", "day"))
     made = "when" if "when" not in sample.columns else "moment"
     if month is not None and year is None and sample[month].dtype.is_integer():
-        expression = f"{_quoted(month)} * 2592000"
+        expression = f"{quoted(month)} * 2592000"
         yield Clock(made, TimeFormat(unit="seconds"), f"{month}, months of 30 days", {made: expression})
         return
     if year is None or month is None:
         return
     time = next((n for p, n in own.items() if p == ("time",) and is_text(sample[n].dtype)), None)
-    parts, form = [_quoted(year), "'-'", _quoted(month), "'-'"], "%Y-%b" if is_text(sample[month].dtype) else "%Y-%m"
+    parts, form = [quoted(year), "'-'", quoted(month), "'-'"], "%Y-%b" if is_text(sample[month].dtype) else "%Y-%m"
     numbered = day is not None and sample[day].dtype.is_integer()
-    parts.append(_quoted(str(day)) if numbered else "'1'")
+    parts.append(quoted(str(day)) if numbered else "'1'")
     form += "-%d"
     if time is not None and sample[time].str.contains(r"^\d\d?:\d\d$").all():
-        parts += ["' '", _quoted(time)]
+        parts += ["' '", quoted(time)]
         form += " %H:%M"
     expression = f"STRPTIME({' || '.join(parts)}, '{form}')"  # missing where a part is, as CONCAT is not
     try:
@@ -159,7 +176,7 @@ def _of_parts(sample: pl.DataFrame, taken: Collection[str]) -> Iterator[Clock]:
     if read.null_count() <= _GAPS * len(read) and read.n_unique() > 1:
         of = ", ".join(name for name in (year, month, day if numbered else None, time) if name is not None)
         why = f"of {of}" if numbered else f"of {of}, the first of the month"
-        yield Clock(made, TimeFormat(), why, {made: expression}, read.null_count() > 0)
+        yield Clock(made, TimeFormat(zone=zone), why, {made: expression}, read.null_count() > 0)
 
 
 def parts(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:
@@ -183,24 +200,31 @@ def parts(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:
 
 
 def _hour_and_weekday(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:
-    column, dtype = _quoted(clock.column), sample.schema.get(clock.column, pl.Datetime())
+    column, dtype = quoted(clock.column), sample.schema.get(clock.column, pl.Datetime())
     if dtype.is_numeric():
         day = _A_DAY.get(clock.form.unit or "seconds")
         return {} if day is None else {"hour": f"{column} % {day}" + ("" if day == 24 else f" / {day / 24}")}
     moment = column
     if is_text(dtype):
-        text = sample[clock.column].drop_nulls().cast(pl.String)
-        form = clock.form.format
-        if form in (None, ISO):
-            form = next((form for form, shape in times.USUAL.items() if text.str.contains(shape).all()), None)
+        form = strptime(sample, clock)
         if form is None:
             return {}
         moment = f"STRPTIME({column}, '{form}')"
     return {"hour": f"EXTRACT(hour FROM {moment})", "weekday": f"EXTRACT(isodow FROM {moment})"}
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def strptime(sample: pl.DataFrame, clock: Clock) -> str | None:
+    """The one format that reads all of the sample's text; None where there is none, or where the time is no text."""
+    if clock.column not in sample.columns or not is_text(sample.schema[clock.column]):
+        return None
+    if clock.form.format not in (None, ISO):
+        return clock.form.format
+    text = sample[clock.column].drop_nulls().cast(pl.String)
+    return next((form for form, shape in times.USUAL.items() if text.str.contains(shape).all()), None)
 
 
 def setting(form: TimeFormat) -> dict[str, str]:

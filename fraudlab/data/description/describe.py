@@ -22,7 +22,7 @@ from fraudlab.data.sources.table.scan import Raw, scan
 from fraudlab.data.sources.table.times import TimeFormat
 from fraudlab.errors import UserError
 from fraudlab.features.history.proposal import proposal
-from fraudlab.features.values import NA_WORDS, is_text
+from fraudlab.features.values import NA_WORDS, clean, is_text
 
 ALL_ROWS = 200_000
 """The largest table of which all rows are read."""
@@ -83,17 +83,19 @@ def describe(config: TableConfig, cache_dir: Path) -> Description:
     files, raw, config = _laid_out(config, cache_dir, why)
     rows = sample.take(raw, files)
     if not config.label:
-        config = replace(config, label=label.column(rows.text))
+        config = replace(config, label=_label(rows))
         why["label"] = "guessed by its name and words"
     elif config.label not in (*rows.text.columns, *config.derive):
         source.check_head(config, files, cache_dir)  # refuses it, with the name that may be meant
-    rows = sample.typed(rows, config.label, source.spelling_of(config), config.missing_values, config.separator == ";")
+    rows = sample.typed(rows, config)
     config = replace(config, **{f.name: getattr(rows.spelling, f.name) for f in fields(rows.spelling)})
     given = source.named(config) | set(config.derive)
     config, typed = _marked(config, rows.typed, why)
-    typed = derive.derived(typed.lazy(), config.derive).collect()
+    typed = _collected(_kept(typed.lazy(), config), typed.lazy(), config)
+    if typed.is_empty():
+        raise UserError(f"no row is left of the table (data.where={config.where}); change it, or give a file with rows")
     time = _clock(typed, config, given)
-    words, counts = _counts(raw, config, typed, time)
+    words, counts = _counts(rows, config, typed, time)
     config, said = _labelled(config, words)
     why.update(said)
     config, said = _roles(config, rows, typed, time, given, counts)
@@ -160,6 +162,28 @@ def _laid_out(config: TableConfig, cache_dir: Path, why: dict[str, str]) -> tupl
     return files, raw, config
 
 
+def _label(rows: sample.Sample) -> str:
+    try:
+        return label.column(rows.text)
+    except UserError as error:  # the layout may be why
+        raise UserError("; ".join([str(error), *rows.raw.notes])) from error
+
+
+def _kept(frame: pl.LazyFrame, config: TableConfig) -> pl.LazyFrame:
+    """The rows and derived columns that the settings ask for."""
+    return derive.where(derive.derived(frame, config.derive), config.where)
+
+
+def _collected(asked: pl.LazyFrame, frame: pl.LazyFrame, config: TableConfig) -> pl.DataFrame:
+    """What was ``asked`` of the rows of ``frame``; an expression that fails on them is named."""
+    try:
+        return asked.collect(engine="streaming")
+    except pl.exceptions.PolarsError as error:
+        if (own := derive.failed(frame, config.derive, error)) is not None:
+            raise own from error
+        raise
+
+
 def _marked(config: TableConfig, typed: pl.DataFrame, why: dict[str, str]) -> tuple[TableConfig, pl.DataFrame]:
     """The settings with the words for a missing value that columns of words hold, and the rows without them."""
     text = [name for name, dtype in typed.schema.items() if is_text(dtype) and name != config.label]
@@ -178,7 +202,7 @@ def _marked(config: TableConfig, typed: pl.DataFrame, why: dict[str, str]) -> tu
 def _clock(typed: pl.DataFrame, config: TableConfig, given: set[str]) -> clock.Clock | None:
     form = TimeFormat(config.time_format, config.time_unit, config.time_zone)
     if config.time is None:
-        return clock.find(typed, given)
+        return clock.find(typed, given, form)
     if config.time in typed.columns:
         found = clock.of(typed, config.time, form)
         return clock.Clock(config.time, found, "given")
@@ -186,22 +210,29 @@ def _clock(typed: pl.DataFrame, config: TableConfig, given: set[str]) -> clock.C
 
 
 def _counts(
-    raw: Raw, config: TableConfig, typed: pl.DataFrame, time: clock.Clock | None
+    rows: sample.Sample, config: TableConfig, typed: pl.DataFrame, time: clock.Clock | None
 ) -> tuple[dict[str | None, int], dict[str, Any]]:
     """Rows of each word of the label, and what has to be known of whole columns, in one pass over few of them."""
-    frame = raw.frame
+    whole = rows.whole(config) if config.derive or config.where else rows.raw.frame
+    frame = _kept(whole, config)
     types = frame.collect_schema()
-    wanted = sorted(roles.candidates([name for name in types if name != config.label]))
+    plain = [n for n in typed.columns if n in types and n != config.label and not types[n].is_nested()]
+    wanted = sorted(roles.candidates(plain))
     asked = {f"different {name}": pl.col(name).approx_n_unique() for name in wanted}
     sampled = [name for name in wanted if typed[name].n_unique() == len(typed)]
     asked |= {f"unique {n}": (pl.col(n).n_unique() == pl.len()) & (pl.col(n).null_count() == 0) for n in sampled}
+    timed = pl.lit(value=True)
     if time is not None and time.column in types:
+        timed = pl.col(time.column).is_not_null()
         asked["no time"] = pl.col(time.column).null_count()
+        if form := clock.strptime(typed, time):
+            text = clean(pl.col(time.column), config.missing_values)
+            asked["other times"] = (text.is_not_null() & text.str.to_datetime(form, strict=False).is_null()).sum()
     if config.label in types:
-        word = labels.words(config.label, types[config.label], config.missing_values).alias("word")
+        word = labels.words(config.label, types[config.label], config.missing_values).filter(timed).alias("word")
         asked["words"] = word.value_counts(sort=True, name="rows").implode()
     found = frame.select(pl.len().alias("rows"), *(each.alias(key) for key, each in asked.items()))
-    counts = found.collect(engine="streaming").row(0, named=True)
+    counts = _collected(found, whole, config).row(0, named=True)
     return {each["word"]: each["rows"] for each in counts.pop("words", [])}, counts
 
 
@@ -233,17 +264,18 @@ def _roles(
     settings: dict[str, Any] = {}
     why: dict[str, str] = {}
     taken = given | {config.label}
-    plain = typed.select(name for name in typed.columns if typed.schema[name] not in (pl.List, pl.Struct, pl.Time))
+    plain = typed.select(name for name, kind in typed.schema.items() if not kind.is_nested() and kind != pl.Time)
     if time is not None:
         taken.add(time.column)
         why[time.column] = time.why
-        of_time = {**time.derive, **clock.parts(typed, time)}
+        of_time = {**time.derive, **({} if counts.get("other times") else clock.parts(typed, time))}
         if of_time:
             why["derive"] = f"{', '.join(of_time)}, of the time"
         settings |= {"time": time.column, "derive": {**config.derive, **of_time}, **clock.setting(time.form)}
         taken |= derive.read_by(time.derive, time.derive)
         if counts.get("no time") or time.gaps:
-            settings["where"] = config.where or f'"{time.column}" IS NOT NULL'
+            known_time = f"{clock.quoted(time.column)} IS NOT NULL"
+            settings["where"] = f"({config.where}) AND {known_time}" if config.where else known_time
             why["where"] = f"{counts.get('no time') or 'some'} rows have no time"
     known = config.label_time
     for name in [] if known is not None or time is None else clock.moments(plain):

@@ -18,12 +18,12 @@ _NOT_A_LABEL = {
 }
 _FRAUD = re.compile(
     r"1|true|t|yes|y|illicit|bad|charge_?back|scam|stolen|suspicious|anomal\w*|malicious|positive|lost|default\w*|"
-    r"(?!non|not|no\b|no[_ -]).*fraud.*",
+    r"(?!(.*[^a-z])?(is|was)?(no|not|non|never|without)([^a-z]|fraud)).*fraud.*",
     re.IGNORECASE,
 )
 _GENUINE = re.compile(
-    r"0|false|f|no|n|genuine|legit\w*|licit|good|ok|okay|normal|(non|not|no)[ _-]?fraud\w*|valid|paid|approved|clean|"
-    r"negative|benign|accepted|settled|-1",
+    r"0|false|f|no|n|genuine|legit\w*|licit|good|ok|okay|normal|valid|paid|approved|clean|negative|benign|accepted|settled|"
+    r"-1|(.*[^a-z])?(is|was)?[ _-]*(no|not|non)[ _-]*(an? )?fraud.*",
     re.IGNORECASE,
 )
 _UNKNOWN = re.compile(

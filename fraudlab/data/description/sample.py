@@ -1,6 +1,6 @@
 """Rows from all over a table, as they stand in its files and in types, and how its numbers are written."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,12 @@ from typing import Any
 import polars as pl
 
 from fraudlab.config import TableConfig
+from fraudlab.data.sources.table import roles, source
 from fraudlab.data.sources.table.files import Found, head
 from fraudlab.data.sources.table.kinds import MOST_ODD, Kinds, spellings
 from fraudlab.data.sources.table.scan import Raw
 from fraudlab.features.values import NA_WORDS, RawColumns, Spelling, clean, is_text
-from fraudlab.schema import Role
+from fraudlab.schema import Column, Role
 
 MOST_ROWS = 100_000
 """Rows of a sample, about."""
@@ -29,6 +30,7 @@ class Sample:
         raw: the whole table.
         text: the rows as they stand in the files.
         typed: fewer of them, in types; none until :func:`typed` has been called.
+        columns: their types.
         spelling: how numbers are written.
         unread: columns that look like numbers in another spelling.
     """
@@ -36,8 +38,15 @@ class Sample:
     raw: Raw
     text: pl.DataFrame
     typed: pl.DataFrame = field(default_factory=pl.DataFrame)
+    columns: Sequence[Column] = ()
     spelling: Spelling = field(default_factory=Spelling)
     unread: tuple[str, ...] = ()
+
+    def whole(self, config: TableConfig) -> pl.LazyFrame:
+        """The whole table in types."""
+        words = tuple(config.missing_values)
+        columns = [replace(each, missing_values=(*each.missing_values, *words)) for each in self.columns]
+        return RawColumns(columns, self.spelling).of_rows(self.raw.frame.drop(config.ignored, strict=False))
 
 
 def take(raw: Raw, files: Sequence[Found]) -> Sample:
@@ -61,24 +70,29 @@ def _rows(raw: Raw, files: Sequence[Found]) -> int:
     return int(rows)
 
 
-def typed(sample: Sample, label: str, given: Spelling, missing_values: Collection[str], semicolons: bool) -> Sample:
+def typed(sample: Sample, config: TableConfig) -> Sample:
     """The sample with its rows in types, by a spelling that reads most of its columns of numbers.
 
     Args:
         sample: rows.
-        label: the column that stays as it is.
-        given: what the settings say of the spelling.
-        missing_values: words for a missing value.
-        semicolons: whether they separate columns, as they do where commas are decimal.
+        config: the settings; the label stays as it is, unless it is derived.
+
+    Raises:
+        UserError: the settings name a column that there is not, or give one two roles.
     """
-    text = sample.text.gather_every(max(1, len(sample.text) // _MOST_TYPED))
-    untyped = [name for name in text.columns if name in sample.raw.untyped and name != label]
-    spelling, unread = (given, ()) if given != Spelling() else _spelling(text.select(untyped), semicolons)
-    roles: dict[str, Role] = {label: "label", **dict.fromkeys(unread, "carried")}
-    kinds = Kinds(text.lazy(), sample.raw.untyped, roles, missing_values, spelling)
-    columns = [c for c in kinds.columns() if _is_plain(text.schema[c.name]) and c.name != label]
+    text = sample.text.gather_every(max(1, len(sample.text) // _MOST_TYPED)).drop(config.ignored, strict=False)
+    given = roles.given(config, [*sample.text.columns, *config.derive, roles.ROW_ID])
+    own = {name: role for name, role in given.items() if name not in config.derive}
+    open_ = [n for n in text.columns if n in sample.raw.untyped and own.get(n) in (None, "numeric", "amount")]
+    spelling = source.spelling_of(config)
+    unread: tuple[str, ...] = ()
+    if spelling == Spelling():
+        spelling, unread = _spelling(text.select(open_), semicolons=config.separator == ";")
+    of_unread: dict[str, Role] = dict.fromkeys(unread, "carried")
+    kinds = Kinds(text.lazy(), sample.raw.untyped, {**of_unread, **own}, config.missing_values, spelling)
+    columns = [c for c in kinds.columns() if _is_plain(text.schema[c.name]) and own.get(c.name) != "label"]
     rows = RawColumns(columns, spelling).of_rows(text)
-    return replace(sample, typed=rows, spelling=spelling, unread=tuple(unread))
+    return replace(sample, typed=rows, columns=columns, spelling=spelling, unread=unread)
 
 
 def written(sample: Sample, config: TableConfig, folder: Path) -> TableConfig:

@@ -9,11 +9,14 @@ import yaml
 from fraudlab.config import TableConfig
 from fraudlab.data.description.describe import Description
 from fraudlab.data.description.facts import ColumnFacts, by_role
+from fraudlab.data.sources.table.database import shown, without_password
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 _ENDINGS = re.compile(
     r"(\.(csv|tsv|tab|psv|txt|data|dat|jsonl?|ndjson|parquet|pq|arrow|feather|ipc|xls[xbm]?|ods|gz|zip|zst))+$", re.I
 )
+_LINE_ENDS = re.compile(r"\s*[^\S ]\s*")
+_UNPRINTABLE = re.compile("[^ -~\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n", "nan", "inf", "infinity"}
 _ROLES = ("id", "time", "label_time", "card", "terminal", "amount")
 _WIDTH = 110
@@ -26,7 +29,7 @@ def name_of(path: str) -> str:
     >>> name_of("exports/2024/My claims.csv.gz"), name_of("s3://bucket/tx/**/*.parquet")
     ('My_claims', 'tx')
     """
-    parts = [part for part in re.split(r"[/\\\\]", path.partition("?")[0]) if part and "*" not in part]
+    parts = [part for part in re.split(r"[/\\\\]", shown(path).partition("?")[0]) if part and "*" not in part]
     stem = _ENDINGS.sub("", parts[-1]) if parts else ""
     return re.sub(r"\W+", "_", stem).strip("_") or "table"
 
@@ -38,7 +41,8 @@ def experiment(found: Description, use: str) -> str:
         found: the description.
         use: the command that trains with it.
     """
-    return "\n".join([*_head(found, use), *_settings(found), *_columns(found), *_history(found)]) + "\n"
+    lines = [*_head(found, use), *_settings(found), *_columns(found), *_history(found)]
+    return "".join(f"{one_line(line)}\n" for line in lines)  # of values, nothing: they are escaped
 
 
 def _head(found: Description, use: str) -> Iterator[str]:
@@ -77,7 +81,11 @@ def _settings(found: Description) -> Iterator[str]:
         if each.name == "label":
             words = ", ".join(f"{word} ({rows:,})" for word, rows in list(found.words.items())[:10])
             why = "; ".join(filter(None, [words, why]))
-        comment = f" # {_one_line(why)}" if why else ""
+        if each.name == "path" and isinstance(value, str) and shown(value) != value:
+            address, why = value, "the whole address, which may give access: keep this file to yourself"
+            if found.config.query is not None and (value := without_password(address)) != address:
+                why = "without its password, which PGPASSWORD or ~/.pgpass gives"
+        comment = f" # {why}" if why else ""
         if isinstance(value, dict):
             yield f"  {each.name}:{comment}"
             yield from (f"    {_text(key)}: {_text(inner)}" for key, inner in value.items())
@@ -89,7 +97,7 @@ def _settings(found: Description) -> Iterator[str]:
 
 
 def _why(found: Description, name: str) -> str:
-    return f" # {_one_line(found.why[name])}" if name in found.why else ""
+    return f" # {found.why[name]}" if name in found.why else ""
 
 
 def _columns(found: Description) -> Iterator[str]:
@@ -103,12 +111,12 @@ def _columns(found: Description) -> Iterator[str]:
 
 def _facts(facts: ColumnFacts) -> str:
     missing = f", {facts.missing:.1%} missing" if facts.missing else ""
-    return _one_line(f"{facts.column.type}, {facts.different:,} different{missing}; {facts.examples}")
+    return f"{facts.column.type}, {facts.different:,} different{missing}; {facts.examples}"
 
 
 def _reason(found: Description, facts: ColumnFacts) -> str:
     why = found.why.get(facts.column.name)
-    return f" ({_one_line(why)})" if why and facts.column.role == "carried" else ""
+    return f" ({why})" if why and facts.column.role == "carried" else ""
 
 
 def _history(found: Description) -> Iterator[str]:
@@ -125,7 +133,7 @@ def _history(found: Description) -> Iterator[str]:
 def _wrapped(text: str) -> Iterator[str]:
     """A comment of several lines."""
     line = "#"
-    for word in _one_line(text).split(" "):
+    for word in one_line(text).split(" "):
         if len(line) + len(word) >= _WIDTH:
             yield line
             line = "#  "
@@ -133,8 +141,9 @@ def _wrapped(text: str) -> Iterator[str]:
     yield line
 
 
-def _one_line(text: str) -> str:
-    return re.sub(r"\s+", " ", text)
+def one_line(text: str) -> str:
+    """Without line ends, and with ? for characters that neither YAML nor a terminal should get."""
+    return _UNPRINTABLE.sub("?", _LINE_ENDS.sub(" ", text))
 
 
 def _moment(value: object) -> str:

@@ -9,7 +9,9 @@ import polars as pl
 from fraudlab.errors import UserError
 from fraudlab.files import sha256_of
 
-_PASSWORD = re.compile(r"(?<=//)([^:/@]+):[^@]*@")
+_PASSWORD = re.compile(r"(?<=//)([^:/@]*):[^@]*@")
+_OF_HTTP = re.compile(r"(?<=//)([^:/@]*):[^@/]*@")  # with a port, a path may have an @
+_AS_OPTION = re.compile(r"(?<=[?&])password=[^&]*&?")
 
 
 def fetched(address: str, query: str, cache_dir: Path) -> Path:
@@ -27,7 +29,7 @@ def fetched(address: str, query: str, cache_dir: Path) -> Path:
         rows = pl.read_database_uri(query, address, engine="adbc")
     except ImportError as error:
         raise UserError(
-            f"data.path={_shown(address)} needs adbc-driver-postgresql; pip install 'fraudlab[data]'"
+            f"data.path={shown(address)} needs adbc-driver-postgresql; pip install 'fraudlab[data]'"
         ) from error
     except pl.exceptions.PanicException as error:
         raise UserError(
@@ -37,7 +39,7 @@ def fetched(address: str, query: str, cache_dir: Path) -> Path:
     except Exception as error:  # each driver has errors of its own
         said = _PASSWORD.sub(r"\1:...@", str(error).strip().partition("\n")[0])
         raise UserError(
-            f"data.path={_shown(address)} does not answer data.query ({said}); check the address, the password and "
+            f"data.path={shown(address)} does not answer data.query ({said}); check the address, the password and "
             "the SQL"
         ) from error
     folder = cache_dir / "queries"
@@ -60,5 +62,17 @@ def _plain(column: pl.Series) -> pl.Series:
     return column.bin.encode("hex") if column.dtype == pl.Binary else column
 
 
-def _shown(address: str) -> str:
-    return _PASSWORD.sub(r"\1:...@", address)
+def shown(address: str) -> str:
+    """An address to print: without its password and, of HTTP, without its query, which may sign it.
+
+    >>> shown("postgresql://me:secret@host/bank"), shown("https://host/t.csv?sig=secret")
+    ('postgresql://me:...@host/bank', 'https://host/t.csv')
+    """
+    if address.startswith(("http://", "https://")):
+        return _OF_HTTP.sub(r"\1:...@", address.partition("?")[0])
+    return _PASSWORD.sub(r"\1:...@", _AS_OPTION.sub("", address))
+
+
+def without_password(address: str) -> str:
+    """The address of a database as libpq takes it where the environment or ``~/.pgpass`` has the password."""
+    return _AS_OPTION.sub("", _PASSWORD.sub(r"\1@", address)).rstrip("?&")

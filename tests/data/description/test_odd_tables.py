@@ -1,0 +1,212 @@
+"""``python -m fraudlab.describe`` on tables and settings that are not as most are."""
+
+import datetime
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from fraudlab.config import ColumnsFeaturesConfig
+from fraudlab.data.description import describe as describing
+from fraudlab.data.description.written import experiment, name_of
+from fraudlab.data.prepared import prepared_table
+from fraudlab.data.sources.table.database import fetched, without_password
+from fraudlab.errors import UserError
+from fraudlab.reporting.description import description_table, write_description_page
+from tests.conftest import Command
+from tests.data.description.test_describe import composed, described, roles
+
+ROWS = 400
+START = datetime.datetime(2024, 1, 1)
+
+
+def table(**columns: Any) -> pl.DataFrame:
+    """A row an hour or more, an amount, and what is given besides."""
+    draw = np.random.default_rng(0)
+    when = [f"{START + datetime.timedelta(hours=3 * n)}" for n in range(ROWS)]
+    own = {"amount": draw.gamma(2, 9, ROWS).round(2), "fraud": (draw.random(ROWS) < 0.2).astype(int)}
+    return pl.DataFrame({"paid_at": when, **own, **columns})
+
+
+def trains(found: Any, folder: Path) -> pl.DataFrame:
+    return prepared_table(composed(found, folder).data, ColumnsFeaturesConfig(), 0, folder / ".cache").source.collect()
+
+
+def test_no_name_or_word_ends_a_comment(tmp_path: Path) -> None:
+    odd = {"a\nb: c": "x\x1b[31m", "d\x89\x7f": "\u2028e: f\x85", "id": "1"}
+    rows = table(**{name: [f"{word} {n % 9}" for n in range(ROWS)] for name, word in odd.items()})
+    rows = rows.with_columns(pl.Series("after_fraud\r\n- x", [f"{n % 7}" for n in range(ROWS)]))
+    rows.write_parquet(tmp_path / "t.parquet")
+    found = described(tmp_path / "t.parquet")
+    text = experiment(found, "train")
+    assert yaml.safe_load(text)["data"]["label"] == "fraud"
+    assert composed(found, tmp_path).data == found.config
+    assert set(odd) <= set(roles(found))
+    for shown in (text, description_table(found)):
+        assert all(each == "\n" or each.isprintable() for each in shown)
+
+
+def test_nested_columns_are_described(tmp_path: Path) -> None:
+    rows = table().with_columns(
+        pl.struct("amount").alias("card_id"),
+        pl.struct("amount").alias("event_time"),
+        pl.concat_list("amount").alias("merchant_id"),
+        pl.Series("user_id", np.zeros((ROWS, 2)), dtype=pl.Array(pl.Float64, 2)),
+    )
+    rows.write_parquet(tmp_path / "t.parquet")
+    found = described(tmp_path / "t.parquet")
+    assert found.config.time == "paid_at"
+    assert "card" not in roles(found).values()
+
+
+def test_how_a_time_is_read_may_be_given_without_its_column(tmp_path: Path) -> None:
+    (table(step=range(ROWS))).write_csv(tmp_path / "t.csv")
+    found = described(tmp_path / "t.csv", time_unit="hours")
+    assert (found.config.time, found.config.time_unit) == ("step", "hours")
+    table(paid_at=[f"{1 + n % 9:02}/{1 + n // 50:02}/2024" for n in range(ROWS)]).write_csv(tmp_path / "d.csv")
+    with pytest.raises(UserError, match="can be read in several ways"):
+        described(tmp_path / "d.csv")
+    found = described(tmp_path / "d.csv", time_format="%d/%m/%Y", time_zone="Europe/Paris")
+    assert (found.config.time, found.config.time_format, found.config.time_zone) == (
+        "paid_at", "%d/%m/%Y", "Europe/Paris",
+    )  # fmt: skip
+    with pytest.raises(UserError, match="data.time_format=%H: no column.* say which: data.time=<column>"):
+        described(tmp_path / "t.csv", time_format="%H")
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_the_hour_is_derived_only_where_every_row_tells_it(
+    sampled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(describing.sample, "_MOST_TYPED", 100)
+    if sampled:
+        monkeypatch.setattr(describing, "ALL_ROWS", 100)
+        monkeypatch.setattr(describing.sample, "MOST_ROWS", 100)
+    rows = table()
+    rows.write_csv(tmp_path / "same.csv")
+    assert "hour" in described(tmp_path / "same.csv").config.derive
+    when = rows["paid_at"].to_list()
+    when[201] = when[201][:-3]  # 2024-01-26 03:00
+    rows.with_columns(pl.Series("paid_at", when)).write_csv(tmp_path / "t.csv")
+    found = described(tmp_path / "t.csv")
+    assert found.config.derive == {}
+    assert len(trains(found, tmp_path)) == ROWS
+
+
+def test_rows_that_are_left_out_and_roles_that_are_given_count(tmp_path: Path) -> None:
+    rows = table(acc=[f"{n} 000,5" if n % 3 else f"x{n}" for n in range(ROWS)])
+    when = rows["paid_at"].to_list()
+    when[7] = "soon"
+    rows.with_columns(pl.Series("paid_at", when)).write_csv(tmp_path / "t.csv")
+    found = described(tmp_path / "t.csv", where="paid_at <> 'soon'", carried=["acc"], time="paid_at")
+    assert (found.config.time, found.rows, found.config.decimal) == ("paid_at", ROWS - 1, ".")
+    assert len(trains(found, tmp_path)) == ROWS - 1
+    with pytest.raises(UserError, match="no row is left"):
+        described(tmp_path / "t.csv", where="amount < 0")
+
+
+@pytest.mark.parametrize("name", ["fraud", "made"])
+@pytest.mark.parametrize("most", [100, 10_000])
+def test_a_derived_label_is_counted_as_it_is_trained_on(
+    name: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(describing, "ALL_ROWS", most)
+    rows = table(code=[n % 10 for n in range(ROWS)])
+    rows.write_csv(tmp_path / "t.csv")
+    derived = {name: "CASE WHEN code > 7 THEN 'fraud' ELSE 'genuine' END"}
+    found = described(tmp_path / "t.csv", label=name, derive=derived, where="code <> 0")
+    kept = rows.filter(pl.col("code") != 0)["code"].to_numpy()
+    assert found.words == {"fraud": (kept > 7).sum(), "genuine": (kept <= 7).sum()}
+    assert (found.rows, found.frauds) == (len(kept), (kept > 7).sum())
+
+
+def test_passwords_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table().write_parquet(tmp_path / "answer.parquet")
+    monkeypatch.setattr("fraudlab.data.sources.table.database.fetched", lambda *_: tmp_path / "answer.parquet")
+    address = "postgresql://me:geheim@host/bank?sslmode=require&password=geheim"
+    found = describing.describe(
+        describing.TableConfig(path=address, query="SELECT * FROM tx", label="fraud"), tmp_path / ".cache"
+    )
+    write_description_page(tmp_path / "page.html", found, "train")
+    text, page = experiment(found, "train"), (tmp_path / "page.html").read_text()
+    assert "geheim" not in text + page + description_table(found) + name_of("postgresql://me:geheim@host")
+    assert yaml.safe_load(text)["data"]["path"] == "postgresql://me@host/bank?sslmode=require"
+    assert "PGPASSWORD or ~/.pgpass" in text
+    assert "postgresql://me:...@host/bank?sslmode=require" in page
+
+
+def test_the_driver_asks_the_environment_for_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("adbc_driver_postgresql")
+    monkeypatch.setenv("PGPASSWORD", "geheim")
+    said: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            taken, _ = server.accept()
+            with taken:
+                taken.recv(4096)  # who it is
+                taken.sendall(b"R\0\0\0\x08\0\0\0\x03")  # the password, in clear text
+                said.append(taken.recv(4096))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        options = "sslmode=disable&gssencmode=disable&connect_timeout=5"
+        whole = f"postgresql://me:other@127.0.0.1:{server.getsockname()[1]}/bank?{options}"
+        with pytest.raises(UserError, match="does not answer"):
+            fetched(without_password(whole), "SELECT 1", tmp_path)
+        thread.join(10)
+    assert said == [b"p\0\0\0\x0bgeheim\0"]
+
+
+def test_a_header_that_was_not_found_is_told_with_the_label(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("amount,2024,fraud\n" + "3.5,1,0\n4.5,2,1\n" * 20)
+    with pytest.raises(UserError, match=r"say which one it is: data.label=<column>.*no header was found"):
+        described(tmp_path / "t.csv")
+
+
+def test_a_quote_in_the_name_of_the_time(tmp_path: Path) -> None:
+    rows = table().rename({"paid_at": 'paid "at'})
+    rows.with_columns(
+        pl.when(pl.col("amount").rank("ordinal") > 2).then(pl.col('paid "at')).alias('paid "at')
+    ).write_csv(tmp_path / "t.csv")
+    found = described(tmp_path / "t.csv")
+    assert found.config.where == '"paid ""at" IS NOT NULL'
+    assert found.rows == len(trains(found, tmp_path)) == ROWS - 2
+
+
+def test_an_address_that_is_signed_stays_with_its_owner(tmp_path: Path, command: Command) -> None:
+    table().write_csv(tmp_path / "t.csv")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/t.csv"
+        done = command("describe", f"data.path='{address}?sig=geheim'", cwd=tmp_path)
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    written, page = tmp_path / "my" / "experiment" / "t.yaml", (tmp_path / "my" / "t.html").read_text()
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    assert yaml.safe_load(written.read_text())["data"]["path"] == f"{address}?sig=geheim"
+    assert "keep this file to yourself" in written.read_text()
+    assert "geheim" not in page + done.stdout
+    assert f"<h1>{address}</h1>" in page
+
+
+def test_it_runs_without_standard_output(tmp_path: Path) -> None:
+    table().write_csv(tmp_path / "t.csv")
+    words = [sys.executable, "-m", "fraudlab.describe", f"data.path={tmp_path}/t.csv", f"out={tmp_path}/my"]
+    done = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "my" / "t.html").is_file()
