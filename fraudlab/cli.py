@@ -88,7 +88,8 @@ def _one_message(name: str, full_error: bool) -> Iterator[None]:
     """End the process with one message on a mistake of the user's or a failing disk, with none where nobody reads."""
     try:
         yield
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is where a command starts with >&-
+            sys.stdout.flush()
     except REFUSALS as error:  # first: one of Hydra's is an OSError
         if full_error:
             raise
