@@ -96,6 +96,8 @@ def test_thresholds_are_of_the_model_that_is_served(command: Command, tmp_path: 
     assert np.abs(run.predictions("val")["score"].to_numpy() - high).min() > 1e-12
     counted = json.loads((bundle.path / "reference.json").read_text())["scores"]["counts"]
     assert counted == np.histogram(score, np.linspace(0, 1, len(counted) + 1))[0].tolist()
+    done = command("export", f"run={tmp_path}/run", f"out={tmp_path}/int8", "quantize=int8")
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("make", [lambda: OneColumn(1, 0, 0), lambda: MLP([], 3).double()])
