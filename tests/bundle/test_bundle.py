@@ -106,7 +106,7 @@ def test_no_record_one_and_ten_thousand(bundle: Bundle, records: list) -> None:
 
 
 def test_a_value_that_is_no_number_is_named(bundle: Bundle, records: list) -> None:
-    with pytest.raises(UserError, match="column C1"):
+    with pytest.raises(UserError, match="C1 is 'many'; give a number"):
         bundle.predict([{**records[0], "C1": "many"}])
 
 

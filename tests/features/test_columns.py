@@ -34,7 +34,7 @@ def test_a_record_is_rounded_where_its_column_is() -> None:
     lookups = features.lookups(frame.lazy())
     assert features.of_record({"age": 0.1, "wide": 0.1}, lookups) == frame.row(0, named=True)
     assert features.of_record({"age": float("nan")}, lookups) == {"age": None}
-    with pytest.raises(UserError, match="column age"):
+    with pytest.raises(UserError, match="age is 'old'; give a number"):
         features.of_record({"age": "old"}, lookups)
 
 
