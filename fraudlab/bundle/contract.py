@@ -145,6 +145,11 @@ def completed(schema: dict[str, Any], numbers: Collection[str]) -> dict[str, Any
     return {**schema, "never_missing": sorted(numbers), "least_known": 1, "fields": fields}
 
 
+def fewest_known(schema: Mapping[str, Any]) -> int:
+    """How many of :func:`inputs` a record must have: half of what the emptiest training row had, rounded up."""
+    return (int(schema["least_known"]) + 1) // 2
+
+
 def served(schema: Mapping[str, Any], features: Features, *, history: bool) -> dict[str, Any]:
     """The contract of a server's clients: that of the bundle, with ``why`` a field is required, and its ``form``.
 

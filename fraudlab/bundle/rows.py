@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 import polars as pl
 
-from fraudlab.bundle.contract import Names, computed
+from fraudlab.bundle.contract import Names, computed, fewest_known
 from fraudlab.bundle.runtime import Bundle
 from fraudlab.errors import UserError
 
@@ -77,7 +77,9 @@ class RowCheck:
                     wrong[f"{name} is beyond its {limit}, {field[limit]}"] = breaks(field[limit])
         least = self._bundle.schema["least_known"]
         known = pl.sum_horizontal(pl.lit(0), *(pl.col(name).is_not_null() for name in self._bundle.inputs))
-        wrong[f"it has fewer than half of the {least} values that every training row had"] = 2 * known < least
+        wrong[f"it has fewer than half of the {least} values that every training row had"] = known < fewest_known(
+            self._bundle.schema
+        )
         found = typed.select(breaks.fill_null(False).alias(says) for says, breaks in wrong.items())
         self._refuse_first({says: found[says] for says in wrong}, start)
         return typed

@@ -12,7 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.bundle import formats, manifest
-from fraudlab.bundle.contract import ALWAYS, Refused, completed, computed, inputs, known_of, missing_needed, problem
+from fraudlab.bundle.contract import (
+    ALWAYS,
+    Refused,
+    completed,
+    computed,
+    fewest_known,
+    inputs,
+    known_of,
+    missing_needed,
+    problem,
+)
 from fraudlab.bundle.decision import Decision, log_odds, sigmoid
 from fraudlab.bundle.ort import onnxruntime
 from fraudlab.bundle.reading import InputReading
@@ -115,7 +125,7 @@ class Bundle:
         """Refuse a record of which no score can be trusted: it lacks what every training row had, or nearly all."""
         if lacking := missing_needed(record, self.never_missing):
             raise Refused([problem(position, name, f"required: {ALWAYS}") for name in lacking])
-        enough = (self.schema["least_known"] + 1) // 2
+        enough = fewest_known(self.schema)
         known = sum(1 for _ in islice(known_of(record, self.inputs), enough))  # no more of them are looked at
         if known < enough:
             says = f"has {known} of the {len(self.inputs)} fields that the model reads; every training row had"

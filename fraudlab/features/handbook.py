@@ -14,7 +14,7 @@ import numpy as np
 
 from fraudlab.errors import UserError
 from fraudlab.features import handbook_records
-from fraudlab.features.live import Event, Layout, PastOf
+from fraudlab.features.live import DAY, Event, Layout, PastOf
 from fraudlab.features.windows import Array, KnownLabels, Newest, TimedGroups, Windows
 from fraudlab.schema import TableSchema
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 WINDOWS = (1, 7, 30)  # days
 FRAUD_WINDOWS = (14, 30)
-DAY = 86_400_000_000  # microseconds
 _HOUR = DAY // 24
 
 BOOK = (

@@ -9,6 +9,7 @@ from fraudlab.errors import UserError
 if TYPE_CHECKING:
     import polars as pl
 
+DAY = 86_400_000_000  # microseconds
 MISSING = -(2**63)
 """A number that is not there, among those of :class:`Event`."""
 

@@ -21,11 +21,10 @@ from typing import Any, NamedTuple, Self
 
 from fraudlab.bundle.contract import Refused, problem
 from fraudlab.errors import UserError
-from fraudlab.features.live import Layout, Live, WrongField
+from fraudlab.features.live import DAY, Layout, Live, WrongField
 from fraudlab.serving.history_file import columns_of, connect, layout_of
 from fraudlab.serving.labels import Label
 
-DAY = 86_400_000_000  # microseconds
 _LATE = 30 * DAY  # so much later than others a transaction may come: what its windows need is kept until then
 _DISPUTE = 180 * DAY  # with label times, so long a transaction is kept: a chargeback comes in that time
 _NOTHING = object()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fraudlab.errors import UserError
 from fraudlab.features.handbook_records import LAYOUT
-from fraudlab.features.live import Layout, Live
+from fraudlab.features.live import DAY, Layout, Live
 from fraudlab.files import replacing
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _FORMAT = 3
 _WAIT = 5.0  # seconds for another writer
-_DAY = 86_400_000_000  # microseconds
 _BESIDE = (
     """CREATE TABLE labels (
         id NOT NULL,
@@ -142,7 +141,7 @@ def build(path: Path, transactions: "pl.DataFrame", features: Live | None = None
 def _finish(connection: sqlite3.Connection, layout: Layout) -> None:
     connection.execute("INSERT INTO layout VALUES (?)", (json.dumps(asdict(layout)),))
     if layout.delay is not None:
-        day = f"(known - ((known % {_DAY}) + {_DAY}) % {_DAY}) / {_DAY}"  # rounded down
+        day = f"(known - ((known % {DAY}) + {DAY}) % {DAY}) / {DAY}"  # rounded down
         known = "SELECT coalesce(known, time + ?) AS known, coalesce(fraud, 0) AS fraud FROM transactions"
         connection.execute(
             f"INSERT INTO days SELECT {day}, count(*), sum(fraud) FROM ({known}) GROUP BY 1",  # noqa: S608

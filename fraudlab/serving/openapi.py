@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fraudlab.bundle.contract import fewest_known
 from fraudlab.config.serve import ServingConfig
 from fraudlab.serving.contract import TIME, TIME_WITHOUT_ZONE
 
@@ -228,7 +229,7 @@ def _transaction(schema: Mapping[str, Any], unknown_fields: str) -> dict[str, An
         about["description"] = "; ".join(text for text in (field["role"], field["form"], field["why"]) if text)
         properties[field["name"]] = about
         example[field["name"]] = field["example"]
-    enough = (schema["least_known"] + 1) // 2
+    enough = fewest_known(schema)
     return {
         "type": "object",
         "required": [field["name"] for field in schema["fields"] if field["required"]],

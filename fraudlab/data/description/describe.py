@@ -20,6 +20,7 @@ from fraudlab.data.sources.table.dialect import NotUTF8
 from fraudlab.data.sources.table.files import Found, head
 from fraudlab.data.sources.table.scan import Raw, scan
 from fraudlab.data.sources.table.times import TimeFormat
+from fraudlab.data.splits.known import clock as clock_of
 from fraudlab.errors import UserError
 from fraudlab.features.history.proposal import proposal
 from fraudlab.features.values import NA_WORDS, clean, is_text
@@ -312,8 +313,8 @@ def _split(source: Source, time: pl.Series | None, place: Path) -> tuple[str, in
     """The split that the table allows, after how many days its labels may be known, and what it shows."""
     days = 0.0
     if time is not None and len(time):
-        length = time[-1] - time[0]
-        days = length.total_seconds() / 86_400 if time.dtype.is_temporal() else length / 86_400
+        moment, day = clock_of(time)
+        days = float(moment[-1] - moment[0]) / day
     delays = [delay for delay in _DELAYS if delay * _DELAYS_A_SPAN <= days or not delay]
     in_time = [] if time is None else [(TimeFractionConfig(), delay) for delay in delays]
     said: list[str] = []

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fraudlab.data.sources.contract import Source
 from fraudlab.data.sources.table.roles import ROW_ID
+from fraudlab.data.splits.known import clock
 from fraudlab.schema import Column
 
 MOST_ROWS = 100_000
@@ -137,7 +138,8 @@ def maturity(label: pl.Series, time: pl.Series | None) -> Maturity | None:
     """Whether the share of fraud falls at the end by more than chance; None where it does not."""
     if time is None or not len(time):
         return None
-    day = (time.dt.epoch("s") if time.dtype.is_temporal() else time).cast(pl.Float64).to_numpy() / 86_400
+    moment, length = clock(time)
+    day = moment / length
     span = day[-1] - day[0]
     if span <= 0:
         return None

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from fraudlab.errors import UserError
 from fraudlab.features.history.definition import Aggregate, Condition
 from fraudlab.features.history.streams import (
-    DAY,
     Floats,
     Integers,
     Past,
@@ -24,7 +23,7 @@ from fraudlab.features.history.streams import (
     different,
     extremes,
 )
-from fraudlab.features.live import MISSING
+from fraudlab.features.live import DAY, MISSING
 
 _LOW = 20  # bits: a number is high * 2^20 + low, so that sums of squares fit 64 bits
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fraudlab.config.aggregates import ALL, CATEGORY, CLOCK, NUMBER, OF_LABELS, ONCE, ROLES, length
 from fraudlab.errors import UserError
+from fraudlab.features.live import DAY
 from fraudlab.schema import Column, TableSchema
 
 _OPERATORS = ("<=", ">=", "==", "!=", "<", ">")
@@ -142,7 +143,7 @@ def define(settings: Mapping[str, Any], schema: TableSchema) -> Definition:
         schema.time,
         settings["decimals"],
         settings["prior"],
-        settings["delay_days"] * 86_400_000_000,
+        settings["delay_days"] * DAY,
     )
 
 

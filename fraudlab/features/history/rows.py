@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from fraudlab.errors import UserError
 from fraudlab.features.categories import word
 from fraudlab.features.history.definition import Definition
-from fraudlab.features.history.streams import DAY, Integers, Rows
-from fraudlab.features.live import MISSING, Earlier, Event, WrongField
+from fraudlab.features.history.streams import Integers, Rows
+from fraudlab.features.live import DAY, MISSING, Earlier, Event, WrongField
 from fraudlab.features.numbers import as_number, as_numbers
 
 if TYPE_CHECKING:  # a record is read without it

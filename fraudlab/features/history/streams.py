@@ -18,9 +18,6 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-DAY = 86_400_000_000  # microseconds
-
-
 class Stream:
     """Events in the order in which they become visible, and how many of them each asked row sees: always a prefix.
 
