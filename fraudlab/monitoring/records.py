@@ -1,0 +1,189 @@
+"""The record of a server, read as one table: what was asked, what was answered, one row a scored transaction.
+
+The folder has ``day=YYYY-MM-DD/<instance>_<hour>.parquet`` by the time of scoring (UTC), which Polars, DuckDB and
+pandas read as one data set, and beside it what is not there yet: ``_journal/``, see :mod:`.journal`, and the labels,
+see :mod:`.labels`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from fraudlab.errors import UserError
+from fraudlab.monitoring import journal
+
+_REASON = pl.Struct({"feature": pl.String, "value": pl.String, "share": pl.Float64})
+_DTYPES: dict[str, pl.DataType | type[pl.DataType]] = {
+    "integer": pl.Int64,
+    "number": pl.Float64,
+    "string": pl.String,
+    "boolean": pl.Boolean,
+    "datetime": pl.String,
+}
+COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "request_id": pl.String,
+    "position": pl.Int32,
+    "transaction_id": pl.String,
+    "transaction_time": pl.Datetime("us"),
+    "scored_at": pl.Datetime("us", "UTC"),
+    "bundle_version": pl.String,
+    "instance": pl.String,
+    "raw_score": pl.Float64,
+    "score": pl.Float64,
+    "risk_level": pl.String,
+    "high_threshold": pl.Float64,
+    "medium_threshold": pl.Float64,
+    "reasons": pl.List(_REASON),
+    "sample_weight": pl.Float64,
+    "decision": pl.String,
+}
+"""The columns of a row, before ``input``, the struct of the contract's fields.
+
+``position`` counts from 0 in the request's list. ``transaction_id`` is the field with the role id, as text, and
+``transaction_time`` the one with the role time, in UTC where it names a zone; null where the contract has none, or a
+time that counts from no known day. ``raw_score`` is the model's, before calibration. ``reasons`` is null where none
+were asked for. ``sample_weight`` is one over the share of requests that was recorded. ``decision`` is what
+``serving.decisions`` has for the level.
+"""
+
+
+def dtypes(types: Mapping[str, str]) -> pl.Schema:
+    """The schema of rows whose contract has these fields.
+
+    Args:
+        types: of the fields by name, in the contract's words; ``string`` where a keyed hash stands for the value.
+            Times stand as they came, as text.
+    """
+    return pl.Schema({**COLUMNS, "input": pl.Struct({name: _DTYPES[kind] for name, kind in types.items()})})
+
+
+def scan(folder: str | Path, start: datetime | None = None, stop: datetime | None = None) -> pl.LazyFrame:
+    """The rows that were scored from ``start`` to before ``stop`` (UTC where they name no zone), by :func:`dtypes`.
+
+    Rows of the journal, which are not in Parquet yet, are among them. A transaction that was sent again counts once: of
+    rows of the same input with one request id and position, or one transaction id, the first stays. Where bundles had
+    other fields, ``input`` has those of all; a field that is of another type with another bundle is text, or a number
+    where both are.
+
+    Which rows there are is settled here; a file that a server replaces before they are collected is read as it is then.
+
+    Raises:
+        UserError: there is no such folder, or a file in it is no record.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"no records at {folder}; give the folder that serving.record_to names")
+    first, end = _utc(start), _utc(stop)
+    # In this order, in which a server moves rows: read twice, which counts once, rather than never.
+    frames = [of_segment(segment).lazy() for segment in journal.segments(folder)]
+    parts = sorted(folder.glob("_journal/*/*.parquet"))
+    files = [path for path in sorted(folder.glob("day=*/*.parquet")) if _within(path, first, end)]
+    frames += [pl.scan_parquet(path, hive_partitioning=False, glob=False) for path in [*parts, *files]]
+    rows = together(frames)
+    if first is not None:
+        rows = rows.filter(pl.col("scored_at") >= first)
+    if end is not None:
+        rows = rows.filter(pl.col("scored_at") < end)
+    return _once(rows)
+
+
+def of_segment(segment: journal.Segment) -> pl.DataFrame:
+    """The rows of a part of the journal, by :func:`dtypes`."""
+    schema = dtypes(segment.facts["types"])
+    facts = segment.facts
+    names = ("request_id", "position", "transaction_id", "transaction_time", "scored_at", "raw_score", "score")
+    own = (*names, "risk_level", "reasons", "decision")
+    columns = list(zip(*segment.rows, strict=True)) or [()] * (len(own) + 1)
+    made: dict[str, Sequence[Any]] = dict(zip(own, columns, strict=False))
+    inputs = list(zip(*columns[-1], strict=True)) or [()] * len(facts["types"])
+    fields = schema["input"]
+    assert isinstance(fields, pl.Struct)
+    given = [
+        pl.Series(field.name, values, field.dtype, strict=False)
+        for field, values in zip(fields.fields, inputs, strict=True)
+    ]
+    made["transaction_time"] = [None if text is None else _moment(text) for text in made["transaction_time"]]
+    frame = pl.DataFrame(
+        [pl.Series(name, made[name], pl.Int64 if name == "scored_at" else COLUMNS[name], strict=False) for name in own]
+    ).with_columns(
+        pl.from_epoch("scored_at", time_unit="us").dt.replace_time_zone("UTC"),
+        *(pl.lit(facts[name], COLUMNS[name]).alias(name) for name in journal.FACTS),
+        input=pl.struct(given) if given else pl.lit({}, fields),
+    )
+    return frame.select(list(schema))
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def together(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """The rows of all, ``input`` with the fields of each."""
+    kinds: dict[str, pl.DataType] = {}
+    inputs = []
+    for frame in frames:
+        found = frame.collect_schema()
+        if missing := [name for name in (*COLUMNS, "input") if name not in found]:
+            raise UserError(f"the record has a file without {', '.join(missing)}; take it out of its folder")
+        fields = found["input"]
+        assert isinstance(fields, pl.Struct)
+        inputs.append({field.name: field.dtype for field in fields.fields})
+        for name, kind in inputs[-1].items():
+            kinds[name] = _common(kinds.get(name, kind), kind)
+    if not frames:
+        return pl.LazyFrame(schema=dtypes({}))
+    same = [
+        frame if own == kinds else frame.with_columns(input=pl.struct(_fields(own, kinds)))
+        for frame, own in zip(frames, inputs, strict=True)
+    ]
+    return pl.concat([frame.select(*COLUMNS, "input") for frame in same], how="vertical")
+
+
+def _fields(own: Mapping[str, Any], kinds: Mapping[str, Any]) -> list[pl.Expr]:
+    return [
+        (pl.col("input").struct.field(name) if name in own else pl.lit(None)).cast(kind).alias(name)
+        for name, kind in kinds.items()
+    ]
+
+
+def _common(one: Any, other: Any) -> Any:
+    if one == other:
+        return one
+    return pl.Float64() if {one, other} <= {pl.Int64(), pl.Float64()} else pl.String()
+
+
+def _once(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows without those that were sent again, the first of each kept."""
+    keys = rows.select("request_id", "position", "transaction_id", "scored_at").with_row_index().collect()
+    by_request = pl.struct("request_id", "position").is_duplicated()
+    by_id = pl.col("transaction_id").is_duplicated() & pl.col("transaction_id").is_not_null()
+    likely = keys.filter(by_request | by_id)
+    if likely.is_empty():
+        return rows
+    numbered = rows.with_row_index()
+    inputs = numbered.filter(pl.col("index").is_in(likely["index"].implode())).select("index", "input").collect()
+    content = inputs.select("index", content=inputs["input"].struct.unnest().hash_rows())
+    seen = likely.join(content, on="index").sort("scored_at", "index")
+    again = seen.filter(
+        ~pl.struct("request_id", "position", "content").is_first_distinct()
+        | (~pl.struct("transaction_id", "content").is_first_distinct() & pl.col("transaction_id").is_not_null())
+    )
+    return numbered.filter(~pl.col("index").is_in(again["index"].implode())).drop("index")
+
+
+def _within(path: Path, start: datetime | None, stop: datetime | None) -> bool:
+    try:
+        day = date.fromisoformat(path.parent.name.removeprefix("day="))
+    except ValueError:
+        raise UserError(f"{path.parent} is no day of a record; take it out of the folder") from None
+    return (start is None or day >= start.date()) and (stop is None or day <= stop.date())
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    if moment is None:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

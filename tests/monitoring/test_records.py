@@ -1,0 +1,108 @@
+"""The record as one table: of Parquet, of the journal, by any reader, and each transaction once."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from fraudlab.errors import UserError
+from fraudlab.monitoring import records
+
+START = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
+TYPES = {"amount": "number", "count": "integer", "shop": "string", "score": "number", "at": "datetime"}
+FACTS = {"bundle_version": "v1", "instance": "a", "high_threshold": 0.9, "medium_threshold": 0.5, "sample_weight": 4.0}
+
+
+def row(request: str, position: int, number: str | None, amount: float, minutes: float = 0.0) -> list[Any]:
+    scored = (START + timedelta(minutes=minutes)) - datetime(1970, 1, 1, tzinfo=UTC)
+    reasons = [{"feature": "amount", "value": "3", "share": 0.5}] if position else None
+    times = (None, "2018-07-25T14:30:00+02:00", "2018-07-25", "2018-07-25 12:30")
+    inputs = [amount, 3.0, "ä", 1, "2018-07-25"]  # JSON knows one kind of number
+    own = [request, position, number, times[position], scored // timedelta(microseconds=1), 0.1, 0.2, "low"]
+    return [*own, reasons, None, inputs]
+
+
+def journal(folder: Path, name: str, rows: list[list[Any]], types: dict[str, str] = TYPES, end: str = "") -> Path:
+    path = folder / "_journal" / "a" / f"{name}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in [{**FACTS, "types": types}, *rows]) + end)
+    return path
+
+
+def test_every_reader_has_the_rows_of_the_journal_as_one_table(tmp_path: Path) -> None:
+    cut_off = json.dumps(row("cut", 0, None, 1.0))[:-20]
+    path = journal(tmp_path, "1", [row("r", n, f"t{n}", n / 2, 20 * n) for n in range(4)], end=cut_off)
+    rows = records.scan(tmp_path).collect()
+    assert rows.schema == records.dtypes(TYPES)
+    assert rows["request_id"].to_list() == ["r"] * 4
+    assert rows["input"].to_list()[3] == {"amount": 1.5, "count": 3, "shop": "ä", "score": 1.0, "at": "2018-07-25"}
+    half_past, midnight = datetime(2018, 7, 25, 12, 30), datetime(2018, 7, 25)
+    assert rows["transaction_time"].to_list() == [None, half_past, midnight, half_past]
+    assert (rows["sample_weight"][0], rows["high_threshold"][0], rows["score"][0]) == (4.0, 0.9, 0.2)
+    for (day,), part in rows.group_by(pl.col("scored_at").dt.date()):
+        (tmp_path / f"day={day}").mkdir()
+        part.write_parquet(tmp_path / f"day={day}" / "a_00.parquet")
+    assert_frame_equal(records.scan(tmp_path).collect(), rows)  # twice where they lie, counted once
+    path.unlink()
+    assert_frame_equal(records.scan(tmp_path).collect(), rows, check_row_order=False)
+    glob = f"{tmp_path}/day=*/*.parquet"
+    query = f"select sum(input.amount), count(distinct day) from '{glob}'"
+    assert duckdb.connect().execute(query).fetchall() == [(3.0, 2)]
+    frame = pd.read_parquet(tmp_path)
+    assert sorted(value["amount"] for value in frame["input"]) == [0.0, 0.5, 1.0, 1.5]
+    assert frame["day"].nunique() == 2
+    assert len(pl.read_parquet(glob)) == 4
+    later = records.scan(tmp_path, start=START + timedelta(minutes=30)).collect()
+    assert later["position"].to_list() == [2, 3]
+    assert records.scan(tmp_path, stop=datetime(2026, 3, 1, 23, 50)).collect()["position"].to_list() == [0]
+
+
+def test_what_was_sent_again_counts_once_and_nothing_else(tmp_path: Path) -> None:
+    rows = [
+        row("r1", 0, "1", 1.0, 9),  # first stays the one that was scored first
+        row("r1", 0, "1", 1.0),
+        row("r1", 1, "2", 2.0),
+        row("r2", 1, "2", 2.0, 5),  # a request id of its own, the same transaction
+        row("same for all", 0, "3", 3.0),
+        row("same for all", 0, "4", 4.0),  # a client that has one request id: other transactions
+        row("r5", 0, None, 5.0),
+        row("r6", 0, None, 5.0),
+        row("r7", 0, "2", 7.0),  # an id that was used again for something else
+    ]
+    journal(tmp_path, "1", rows)
+    found = records.scan(tmp_path).collect()
+    kept = [(each["request_id"], each["transaction_id"], each["scored_at"]) for each in found.iter_rows(named=True)]
+    want = [("r1", "1"), ("r1", "2"), ("same for all", "3"), ("same for all", "4"), ("r5", None), ("r6", None)]
+    assert sorted(kept, key=str) == sorted([(*each, START) for each in (*want, ("r7", "2"))], key=str)
+
+
+def test_bundles_of_other_fields_stand_in_one_table(tmp_path: Path) -> None:
+    journal(tmp_path, "1", [row("r1", 0, "1", 1.0)])
+    other = [*row("r2", 0, "2", 1.0)[:-1], [2.5, "code"]]
+    journal(tmp_path, "2", [other], {"count": "number", "amount": "string"})
+    found = records.scan(tmp_path).collect()["input"].to_list()
+    assert found[0] == {"amount": "1.0", "count": 3.0, "shop": "ä", "score": 1.0, "at": "2018-07-25"}
+    assert found[1] == {"amount": "code", "count": 2.5, "shop": None, "score": None, "at": None}
+
+
+def test_a_broken_line_costs_that_line_alone(tmp_path: Path) -> None:
+    path = journal(tmp_path, "1", [row("r1", 0, "1", 1.0)])
+    path.write_text(path.read_text() + '["torn\n' + json.dumps(row("r2", 0, "2", 2.0)) + "\n")
+    (path.parent / "2.jsonl").write_text('{"types": {')
+    assert records.scan(tmp_path).collect()["request_id"].to_list() == ["r1", "r2"]
+
+
+def test_what_is_no_record_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"serving\.record_to"):
+        records.scan(tmp_path / "nowhere")
+    assert records.scan(tmp_path).collect().schema == records.dtypes({})
+    (tmp_path / "day=2026-03-01").mkdir()
+    pl.DataFrame({"x": [1]}).write_parquet(tmp_path / "day=2026-03-01" / "x.parquet")
+    with pytest.raises(UserError, match="request_id"):
+        records.scan(tmp_path)
