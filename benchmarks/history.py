@@ -24,8 +24,7 @@ from benchmarks.records import Line
 from benchmarks.timing import by_turns, speed
 from fraudlab.features.history import HistoryFeatures
 from fraudlab.schema import Column, TableSchema
-from fraudlab.serving.history import History
-from fraudlab.serving.history_file import build
+from fraudlab.serving.history import History, build
 
 ROWS, PANDAS_ROWS, QUICK = 1_000_000, 100_000, 5_000
 WINDOWS = ("1d", "7d", "30d")

@@ -14,7 +14,7 @@ def main(config: HistoryConfig) -> None:
     from fraudlab.errors import UserError
     from fraudlab.features.live import live
     from fraudlab.features.narrow import NARROW, narrowed_rows
-    from fraudlab.serving import history_file
+    from fraudlab.serving import history
 
     features = None
     try:
@@ -30,7 +30,7 @@ def main(config: HistoryConfig) -> None:
     except pl.exceptions.PolarsError as error:
         raise UserError(f"cannot read {config.transactions} as Parquet: {error}") from error
     out = Path(config.out)
-    rows, labelled = history_file.build(out, transactions, features)
+    rows, labelled = history.build(out, transactions, features)
     print(f"rows       {rows:,}")
     print(f"labels     {labelled:,}")
     print(f"written    {out} ({out.stat().st_size / 2**20:,.0f} MiB)")

@@ -153,10 +153,13 @@ class HandbookFeatures:
         Raises:
             UserError: amounts are too large for ``extended``.
         """
-        last = (present.time, 0, 0, *present.numbers)
         customer, terminal = (
-            handbook_records.Past(time, cents, fraud)
-            for time, _, fraud, cents in (np.array([*past(key), last], np.int64).T for key in range(2))
+            handbook_records.Past(
+                np.append(earlier.time, present.time),
+                np.append(earlier.numbers[0], present.numbers),
+                np.append(earlier.fraud, 0),
+            )
+            for earlier in map(past, range(2))
         )
         columns = {
             **self._of_clock(customer.time[-1:]),

@@ -1,8 +1,11 @@
 """What a feature set offers whose past a store keeps live: what is kept of each row, and features from it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fraudlab.errors import UserError
 
@@ -34,20 +37,40 @@ class Event(NamedTuple):
         time: microseconds.
         keys: value of each key; None where one of its columns is missing.
         numbers: whole numbers of the smallest unit; ``MISSING``.
-        categories: the text form of each category; None: missing.
+        categories: the text form of each category, or what a store keeps in its place; None: missing.
     """
 
     id: int | str | None
     time: int
     keys: tuple[int | str | None, ...]
     numbers: tuple[int, ...] = ()
-    categories: tuple[str | None, ...] = ()
+    categories: tuple[Hashable, ...] = ()
 
 
-Earlier = Iterable[tuple[Any, ...]]
-"""Rows of one key before the present one, by time, then id: ``(time, known, fraud, *numbers, *categories)`` each.
+class Earlier(NamedTuple):
+    """Rows of one key before the present one, by time, then id, column by column.
 
-``known`` says in microseconds when the label is known, not before ``time``; ``fraud`` is 0 or 1."""
+    Attributes:
+        time: ``[N]`` int64 microseconds.
+        known: ``[N]`` int64 microseconds, when the label is known, not before ``time``.
+        fraud: ``[N]`` int64, 0 or 1.
+        numbers: ``[N]`` int64 of each number.
+        categories: ``[N]`` of each category, equal where the present row's is and None where it is missing.
+    """
+
+    time: NDArray[np.int64]
+    known: NDArray[np.int64]
+    fraud: NDArray[np.int64]
+    numbers: Sequence[NDArray[np.int64]]
+    categories: Sequence[Sequence[Hashable]]
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Sequence[Any]], numbers: int, categories: int) -> "Earlier":
+        """Of ``(time, known, fraud, *numbers, *categories)`` each."""
+        columns = list(zip(*rows, strict=True)) if rows else [()] * (3 + numbers + categories)
+        time, known, fraud, *others = (np.array(column, np.int64) for column in columns[: 3 + numbers])
+        return cls(time, known, fraud, others, columns[3 + numbers :])
+
 
 PastOf = Callable[[int], Earlier]
 """The rows before the present one that have its value of the key at a position of ``Layout.keys``."""

@@ -171,28 +171,32 @@ class FraudAPI(litserve.LitAPI):
         taken_back = len(labels) - frauds - genuine
         return {"new": self._history.tell(labels).new, "frauds": frauds, "genuine": genuine, "taken_back": taken_back}
 
-    def _with_past(self, job: Job) -> list[Mapping[str, Any]]:
-        """The records with the features of their past, which they join; what a record carries already stays."""
-        if (history := self._history) is None:
-            return list(job.records)
-        made: list[Mapping[str, Any]] = []
-        for position, record in enumerate(job.records):
-            try:
-                typed = self._bundle.typed(record)
-                if NARROW in (lookups := self._bundle.lookups):
-                    typed = narrowed(typed, lookups)
-                features = history.features(typed)
-                history.add(typed, job.asked["request_id"], position)
-            except WrongField as error:
-                raise Refused([problem(position, error.field, str(error))]) from error
-            made.append({**record, **{name: value for name, value in features.items() if record.get(name) is None}})
-        return made
+    def _with_past(self, jobs: Sequence[Job]) -> list[Mapping[str, Any]]:
+        """The jobs' records with the features of their past, which they join; what a record carries already stays."""
+        records = [record for job in jobs for record in job.records]
+        if self._history is None or not records:
+            return list(records)
+        places = [(job.asked["request_id"], position) for job in jobs for position in range(len(job.records))]
+        made = self._history.features_and_add(
+            [(self._typed(record, place[1]), *place) for record, place in zip(records, places, strict=True)]
+        )
+        return [
+            {**record, **{name: value for name, value in features.items() if record.get(name) is None}}
+            for record, features in zip(records, made, strict=True)
+        ]
+
+    def _typed(self, record: Mapping[str, Any], position: int) -> Mapping[str, Any]:
+        typed, lookups = self._bundle.typed(record), self._bundle.lookups
+        try:
+            return narrowed(typed, lookups) if NARROW in lookups else typed
+        except WrongField as error:
+            raise Refused([problem(position, error.field, str(error))]) from error
 
     def _answers(self, jobs: Sequence[Job]) -> dict[str, Any]:
         started = time.perf_counter()
         labelled = [self._labelled(job) if "source" in job.asked else None for job in jobs]
         scored = [job for job in jobs if "source" not in job.asked]
-        records = list(chain.from_iterable(self._with_past(job) for job in scored))
+        records = self._with_past(scored)
         arrays = self._bundle.encode(records)
         encoded = time.perf_counter()
         scores = self._bundle.score(arrays)

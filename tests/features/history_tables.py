@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from fraudlab.features.history import HistoryFeatures
+from fraudlab.features.live import Earlier
 from fraudlab.schema import Column, TableSchema
 
 START = datetime(2024, 1, 1)
@@ -86,9 +87,10 @@ def from_its_past(features: HistoryFeatures, frame: pl.DataFrame, present: int, 
     events = [features.event(row) for row in rows]
     us = [(known_at(row, delay, label_time) - datetime(1970, 1, 1)) // timedelta(microseconds=1) for row in rows]
 
-    def past(key: int) -> list[tuple[Any, ...]]:
+    def past(key: int) -> Earlier:
         own = (i for i in range(present) if events[i].keys[key] == events[present].keys[key])
-        return [(events[i].time, us[i], rows[i]["fraud"], *events[i].numbers, *events[i].categories) for i in own]
+        kept = [(events[i].time, us[i], rows[i]["fraud"], *events[i].numbers, *events[i].categories) for i in own]
+        return Earlier.of_rows(kept, len(events[present].numbers), len(events[present].categories))
 
     day = events[present].time // 86_400_000_000 * 86_400_000_000
     known = [rows[i]["fraud"] for i in range(len(rows)) if us[i] < day]

@@ -210,3 +210,27 @@ def test_a_store_of_the_first_format_is_taken_over(tmp_path: Path, transactions:
     assert store.features(transactions[-1].to_dicts()[0]) == batch(EXTENDED, transactions)[-1]
     assert store.tell([label(transactions["TRANSACTION_ID"][0], 1)]).new == 1
     assert path.stat().st_mode & 0o777 == 0o600
+    empty(tmp_path / "new.sqlite").close()
+    taken_over, new = (indexes(tmp_path / name) for name in ("history.sqlite", "new.sqlite"))
+    assert taken_over == new
+
+
+def test_a_store_that_an_earlier_version_took_over_gets_the_indexes_of_a_new_one(tmp_path: Path) -> None:
+    """Up to format 3 such a store kept those of its first format."""
+    path = tmp_path / "history.sqlite"
+    empty(path).close()
+    new = indexes(path)
+    connection = sqlite3.connect(path)
+    for position, name in enumerate(("by_customer", "by_terminal")):
+        connection.execute(f"DROP INDEX by_key_{position}")
+        connection.execute(f"CREATE INDEX {name} ON transactions (key_{position}, time)")
+    connection.execute("PRAGMA user_version = 3")
+    connection.commit()
+    connection.close()
+    History.open(path, EXTENDED).add(RECORD)
+    assert indexes(path) == new
+
+
+def indexes(path: Path) -> set[tuple[str, str]]:
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    return set(sqlite3.connect(path).execute(query))

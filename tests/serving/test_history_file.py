@@ -13,8 +13,7 @@ import pytest
 
 from fraudlab.errors import UserError
 from fraudlab.features.handbook_records import RAW
-from fraudlab.serving.history import History
-from fraudlab.serving.history_file import build
+from fraudlab.serving.history import History, build
 from tests.conftest import Command
 from tests.support.histories import EXTENDED, RECORD, batch, empty, simulated
 

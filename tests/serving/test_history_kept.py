@@ -17,8 +17,7 @@ from fraudlab.features.contract import with_features
 from fraudlab.features.history import HistoryFeatures
 from fraudlab.features.narrow import NARROW
 from fraudlab.schema import Column, TableSchema
-from fraudlab.serving.history import History
-from fraudlab.serving.history_file import build
+from fraudlab.serving.history import History, build
 from fraudlab.serving.labels import Label, checked, read
 from fraudlab.serving.worker import FraudAPI, Job
 from tests.features.history_tables import START, made, schema, table
@@ -107,11 +106,11 @@ def test_numbers_of_single_precision_are_the_tables(tmp_path: Path) -> None:
     api._bundle = narrow
     for number, row in enumerate(frame.to_dicts()):
         sent = {**row, "amount": None if row["amount"] is None else float(f"{row['amount']:.8g}")}  # as JSON writes it
-        (made_of,) = api._with_past(Job({"request_id": str(number)}, [sent]))
+        (made_of,) = api._with_past([Job({"request_id": str(number)}, [sent])])
         assert made_of["card_amount_mean_7d"] == expected[number]["card_amount_mean_7d"]
     for value in ("much", 1e39):
         with pytest.raises(Refused) as refused:
-            api._with_past(Job({"request_id": "x"}, [{**frame.to_dicts()[0], "amount": value}]))
+            api._with_past([Job({"request_id": "x"}, [{**frame.to_dicts()[0], "amount": value}])])
         assert refused.value.problems[0]["field"] == "amount"
 
 
@@ -137,6 +136,16 @@ def test_ids_of_digits_in_a_file_of_labels_stay_what_they_are(tmp_path: Path) ->
         store.add({**row, "row": number})
     pl.DataFrame({"id": ids, "fraud": [1, 0, 1]}).write_csv(tmp_path / "labels.csv")
     assert store.tell(checked(read(tmp_path / "labels.csv"), "file")).new == 3
+
+
+@pytest.mark.parametrize(("wrong", "said"), [("a" * 65, "row 2: .*of 65"), ("", "row 2: .*of 0")])
+def test_text_ids_that_no_server_takes_are_refused(tmp_path: Path, wrong: str, said: str) -> None:
+    texts = tuple(Column("row", "string", "id") if c.name == "row" else c for c in schema(False).columns)
+    features = features_of(TableSchema("t", texts))
+    rows = table(3, 0).with_columns(row=pl.Series(["\N{DOG FACE}" * 64, "b", wrong]))
+    with pytest.raises(UserError, match=said):
+        build(tmp_path / "h.sqlite", rows, features)
+    assert build(tmp_path / "h.sqlite", rows[:2], features) == (2, 2)
 
 
 def test_a_table_without_its_ids_is_refused(tmp_path: Path) -> None:

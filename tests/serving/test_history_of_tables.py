@@ -19,8 +19,7 @@ from fraudlab.errors import UserError
 from fraudlab.features.contract import with_features
 from fraudlab.features.history import HistoryFeatures
 from fraudlab.schema import Column, Reading, TableSchema
-from fraudlab.serving.history import History
-from fraudlab.serving.history_file import build
+from fraudlab.serving.history import History, build
 from fraudlab.serving.labels import Label
 from tests.conftest import Command
 from tests.features.history_tables import LIMITED, OF, known_at, made, schema, table

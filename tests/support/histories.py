@@ -8,8 +8,7 @@ import polars as pl
 from fraudlab.config import HandbookConfig
 from fraudlab.data.sources.handbook import simulate
 from fraudlab.features.handbook import HandbookFeatures
-from fraudlab.serving.history import History
-from fraudlab.serving.history_file import build
+from fraudlab.serving.history import History, build
 from fraudlab.serving.labels import Label
 
 EXTENDED = HandbookFeatures(7, extended=True)

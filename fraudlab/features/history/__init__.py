@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _BLOCK = 1 << 19  # events at once: what is made of them is memory that the system need not hand out anew
+_ID = 64  # characters of an id, as those of a label
 _UNITS = {
     **{"seconds": 1e6, "minutes": 6e7, "hours": 3.6e9, "days": 8.64e10, "weeks": 6.048e11},
     **{"epoch_seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0},
@@ -164,8 +165,8 @@ class HistoryFeatures:
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # JSON knows one kind of number
         if self.layout.text_ids:
-            if value is None or not 0 < len(str(value)) <= 64:
-                raise WrongField(name, f"is {value!r}; give a text of 1 to 64 characters")
+            if value is None or not 0 < len(str(value)) <= _ID:
+                raise WrongField(name, f"is {value!r}; give a text of 1 to {_ID} characters")
             return str(value)
         if isinstance(value, bool) or not isinstance(value, int) or not -(2**63) <= value < 2**63:
             raise WrongField(name, f"is {value!r}; give an integer of 64 bits")
@@ -187,6 +188,13 @@ class HistoryFeatures:
             ids = rows[layout.id].cast(pl.String if layout.text_ids else pl.Int64, strict=False)
             if ids.null_count() or ids.n_unique() < len(ids):
                 raise UserError(f"{layout.id} must give each transaction an id of its own")
+            long = ~ids.str.len_chars().is_between(1, _ID) if layout.text_ids else pl.Series([False])
+            if long.any():
+                row = int(long.arg_max() or 0)
+                raise UserError(
+                    f"row {row}: {layout.id} is {ids[row][:80]!r}, of {len(ids[row])} characters; a history takes "
+                    f"ids of 1 to {_ID}, as a server does"
+                )
         elif self._own_ids and layout.id:
             raise UserError(f"the transactions have no column {layout.id}, their ids; give the table's own columns")
         else:

@@ -1,7 +1,7 @@
 """Rows of a table, and one row with its past, in the numbers that aggregates are made of."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -120,26 +120,26 @@ def one_row(definition: Definition, present: Event, earlier: Earlier, known: tup
         earlier: the rows before it; those that no window reaches may lack.
         known: number of rows of any key whose label was known when the day of ``present`` began, and of frauds.
     """
-    last = (present.time, present.time + definition.delay, 0, *present.numbers, *present.categories)
-    time, known_at, fraud, *others = zip(*earlier, last, strict=True)
-    split = len(definition.numbers)
     count, frauds = known
     return Rows(
-        np.array(time, np.int64),
-        np.array([len(time) - 1]),
-        {name: np.array(values, np.int64) for name, values in zip(definition.numbers, others[:split], strict=True)},
-        {name: _codes(words) for name, words in zip(definition.categories, others[split:], strict=True)},
+        np.append(earlier.time, present.time),
+        np.array([len(earlier.time)]),
+        dict(zip(definition.numbers, map(np.append, earlier.numbers, present.numbers), strict=True)),
+        {
+            name: _codes([*values, value])
+            for name, values, value in zip(definition.categories, earlier.categories, present.categories, strict=True)
+        },
         10.0**definition.decimals,
-        np.array(known_at, np.int64),
-        np.array(fraud, np.int64),
+        np.append(earlier.known, present.time + definition.delay),
+        np.append(earlier.fraud, 0),
         np.array([frauds / count if count else 0.0]),
         definition.prior,
     )
 
 
-def _codes(words: Sequence[str | None]) -> Integers:
-    known = {text: number for number, text in enumerate(dict.fromkeys(w for w in words if w is not None))}
-    return np.array([-1 if text is None else known[text] for text in words], np.int64)
+def _codes(values: Sequence[Hashable]) -> Integers:
+    known = {value: number for number, value in enumerate(dict.fromkeys(v for v in values if v is not None))}
+    return np.array([-1 if value is None else known[value] for value in values], np.int64)
 
 
 def moments(column: "pl.Series") -> Integers:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from fraudlab.errors import UserError
 from fraudlab.features.handbook_records import LAYOUT
-from fraudlab.features.live import DAY, Layout, Live
+from fraudlab.features.live import DAY, Layout
 from fraudlab.files import replacing
 
 if TYPE_CHECKING:
     import polars as pl
 
-_FORMAT = 3
+_FORMAT = 4
 _WAIT = 5.0  # seconds for another writer
 _BESIDE = (
     """CREATE TABLE labels (
@@ -69,7 +69,7 @@ def connect(path: Path) -> sqlite3.Connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path} cannot be read as a history ({error}); {make}") from error
-    if version in (1, 2):
+    if version in (1, 2, 3):
         _upgrade(connection)
     elif version != _FORMAT:
         raise UserError(f"{path} is no history of format {_FORMAT}; {make}")
@@ -82,26 +82,22 @@ def layout_of(connection: sqlite3.Connection) -> Layout:
     return Layout.from_dict(json.loads(connection.execute("SELECT plain FROM layout").fetchone()[0]))
 
 
-def build(path: Path, transactions: "pl.DataFrame", features: Live | None = None) -> tuple[int, int]:
-    """Write a new store with the rows of ``transactions``; gives the number of rows, and of those with a label.
+def build(path: Path, layout: Layout, rows: "pl.DataFrame") -> None:
+    """Write a new store.
 
     Args:
         path: a file that does not exist.
-        transactions: what ``features.events`` takes.
-        features: of a bundle; None: the handbook's.
+        layout: of the features.
+        rows: of the features' ``events``.
 
     Raises:
-        UserError: ``path`` exists, a column is missing, or values are not of their kind.
+        UserError: ``path`` exists.
     """
     from tqdm import tqdm
 
-    from fraudlab.features.handbook import HandbookFeatures
-
-    given: Live = features or HandbookFeatures()
     for there in (path, path.with_name(f"{path.name}-wal")):  # a log left over would be played into the new file
         if there.exists():
             raise UserError(f"{there} exists; choose another file, or delete it when no server has it open")
-    layout, rows = given.layout, given.events(transactions)
     names = columns_of(layout)
     kinds = {"number": "INTEGER NOT NULL", "category": "TEXT", "key": ""}  # a key is an integer or a text
     typed = ", ".join(f"{name} {kinds[name.partition('_')[0]]}" for name in names)
@@ -126,16 +122,20 @@ def build(path: Path, transactions: "pl.DataFrame", features: Live | None = None
         marks = ", ".join("?" * rows.width)
         connection.executemany(f"INSERT INTO transactions VALUES ({marks})", progress)  # noqa: S608
         connection.execute("COMMIT")
-        others = ["id", "known", "fraud", *(name for name in names if not name.startswith("key"))]
-        for position in range(len(layout.keys)):  # all that features read, so that a look-up reads the index alone
-            indexed = ", ".join([f"key_{position}", "time", *others])
-            connection.execute(f"CREATE INDEX by_key_{position} ON transactions ({indexed})")
-        for statement in (*_BESIDE, *_SINCE_FORMAT_3):
+        for statement in (*_indexes(layout), *_BESIDE, *_SINCE_FORMAT_3):
             connection.execute(statement)
         _finish(connection, layout)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.close()
-    return len(rows), len(rows) - rows["fraud"].null_count()
+
+
+def _indexes(layout: Layout) -> list[str]:
+    """By key, with all that features read, so that a look-up reads the index alone."""
+    others = ["id", "known", "fraud", *(name for name in columns_of(layout) if not name.startswith("key"))]
+    return [
+        f"CREATE INDEX by_key_{position} ON transactions ({', '.join([f'key_{position}', 'time', *others])})"
+        for position in range(len(layout.keys))
+    ]
 
 
 def _finish(connection: sqlite3.Connection, layout: Layout) -> None:
@@ -151,7 +151,7 @@ def _finish(connection: sqlite3.Connection, layout: Layout) -> None:
 
 
 def _upgrade(connection: sqlite3.Connection) -> None:
-    """Make a store of format 1 or 2 one of today's, unless another process has just done so."""
+    """Make a store of an earlier format one of today's, unless another process has just done so."""
     connection.execute("BEGIN IMMEDIATE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 1:
@@ -165,4 +165,12 @@ def _upgrade(connection: sqlite3.Connection) -> None:
         for statement in _SINCE_FORMAT_3:
             connection.execute(statement)
         _finish(connection, LAYOUT)
+    if version != _FORMAT:  # up to format 3 a store that had been taken over kept indexes of its keys and times alone
+        for index in ("by_customer", "by_terminal"):
+            connection.execute(f"DROP INDEX IF EXISTS {index}")
+        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+        for position, statement in enumerate(_indexes(layout_of(connection))):
+            if f"by_key_{position}" not in there:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {_FORMAT}")
     connection.execute("COMMIT")
