@@ -19,7 +19,7 @@ from fraudlab.training.scoring import score_rows
 
 FEATURES = {
     "15": ["features=handbook"],
-    "23": ["features=handbook", "features.extended=true"],
+    "23": ["features=handbook_extended"],
     "history": ["features=history"],
 }
 QUIET = ("logger=none", "trainer=cpu", "trainer.enable_progress_bar=false")

@@ -13,6 +13,7 @@ from fraudlab import config
 from fraudlab.cli import conf_dir
 from fraudlab.config.plumbing import check_plumbing
 from fraudlab.errors import UserError
+from fraudlab.features import handbook
 from fraudlab.models.registry import MODELS, estimator_class, make_network
 from fraudlab.training.auto import chosen, settled
 from fraudlab.training.losses.registry import make_loss
@@ -81,10 +82,22 @@ def test_every_command_composes(command: str) -> None:
     assert isinstance(config.typed(command, compose(command, *overrides)), config.COMMANDS[command])
 
 
+def _extends_schema(file: Path) -> bool:
+    """Whether a YAML is an option, not settings of another."""
+    return str(yaml.safe_load(file.read_text())["defaults"][0]).startswith("base_")
+
+
+@pytest.mark.parametrize(("preset", "extended"), [("handbook", False), ("handbook_extended", True)])
+def test_the_handbooks_features_are_a_definition_of_history(preset: str, extended: bool) -> None:
+    features = config.typed("train", compose("train", f"features={preset}")).features
+    assert features == config.HistoryFeaturesConfig(**handbook.settings(extended))
+
+
 @pytest.mark.parametrize("group", sorted(config.SCHEMAS))
 def test_file_stems_are_registry_names(group: str) -> None:
     stems = {file.stem for file in (conf_dir() / group).glob("*.yaml")}
-    assert stems == set(config.SCHEMAS[group])
+    presets = {file.stem for file in (conf_dir() / group).glob("*.yaml") if not _extends_schema(file)}
+    assert stems - presets == set(config.SCHEMAS[group])
     for name, schema in config.SCHEMAS[group].items():
         assert {field.name: field.default for field in dataclasses.fields(schema)}["name"] == name
 
@@ -140,7 +153,7 @@ def test_every_recipe_is_that_of_its_experiment_and_model(recipe: Path) -> None:
 
 def test_an_experiment_and_debug_layer_win_over_groups() -> None:
     typed = config.typed("train", compose("train", "experiment=handbook", "debug=fast"))
-    assert typed.features.extended
+    assert typed.features.columns[-1] == "CUSTOMER_ID_NB_FRAUD_30DAY_WINDOW"
     assert typed.split.train_days == 92
     assert typed.trainer["max_epochs"] == 1
     assert not typed.report

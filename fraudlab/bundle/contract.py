@@ -151,7 +151,7 @@ def fewest_known(schema: Mapping[str, Any]) -> int:
 
 
 def served(schema: Mapping[str, Any], features: Features, *, history: bool) -> dict[str, Any]:
-    """The contract of a server's clients: that of the bundle, with ``why`` a field is required, and its ``form``.
+    """The contract of a server's clients: that of the bundle, with ``why`` a field is required.
 
     With a history the features of the past are looked up, so a record need not carry them, and its raw fields must be
     such as the history takes, which the features say.
@@ -160,7 +160,7 @@ def served(schema: Mapping[str, Any], features: Features, *, history: bool) -> d
     live = getattr(features, "live_fields", {})
     fields = []
     for field in schema["fields"]:
-        field = {"why": ALWAYS if field["never_missing"] else None, "form": None, **field}
+        field = {"why": ALWAYS if field["never_missing"] else None, **field}
         if field["name"] in past:
             if history:
                 field |= {"required": False, "nullable": True, "why": None}

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from fraudlab.features import handbook
+
 Upgrade = Callable[[str, Any], Any]
 
 
@@ -20,7 +22,14 @@ def _from_2(name: str, content: Any) -> Any:
     return {**content, "rests_on": dict.fromkeys(parts, on)}
 
 
-UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2)
+def _from_3(name: str, content: Any) -> Any:
+    """The Handbook's features were a set of their own."""
+    if name != "features.json":
+        return content
+    return {**content, "settings": handbook.upgraded(content["settings"])}
+
+
+UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3)
 """One function a version: the first takes a file's name and content from format 1 to 2, the next from 2 to 3."""
 FORMAT = 1 + len(UPGRADES)
 """The one that is written; every one up to it is read."""

@@ -37,7 +37,6 @@ from fraudlab.config.features import (
     ColumnsFeaturesConfig,
     EncoderConfig,
     FeaturesConfig,
-    HandbookFeaturesConfig,
     HistoryFeaturesConfig,
     IEEECISFeaturesConfig,
 )
@@ -88,7 +87,6 @@ __all__ = [
     "FocalConfig",
     "FourMonthsGapConfig",
     "HandbookConfig",
-    "HandbookFeaturesConfig",
     "HandbookScaledConfig",
     "HistoryConfig",
     "HistoryFeaturesConfig",

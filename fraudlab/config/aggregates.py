@@ -4,9 +4,12 @@ import re
 
 from fraudlab.errors import UserError
 
-NUMBER = ("sum", "mean", "std", "min", "max", "last", "ratio_to_mean", "genuine_mean", "ratio_to_genuine_mean")
+NUMBER = (
+    *("sum", "mean", "std", "min", "median", "max", "last", "ratio_to_mean", "ratio_to_median"),
+    *("genuine_mean", "ratio_to_genuine_mean"),
+)
 TIME = ("since_last", "since_first")
-CLOCK = ("hour", "weekday", "night")
+CLOCK = ("hour", "weekday", "weekend", "night")
 CATEGORY = ("nunique", "is_new", "share")
 LABEL = ("rate", "count", "known", "since_first", "since_last", "run_length", "run_age", "run_ended")
 OF_LABELS = ("genuine_mean", "ratio_to_genuine_mean")

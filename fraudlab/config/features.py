@@ -42,15 +42,6 @@ class FeaturesConfig:
 
 
 @dataclass
-class HandbookFeaturesConfig(FeaturesConfig):
-    """``features=handbook``: the book's 15 and, ``extended``, 8 more."""
-
-    reads_labels: ClassVar[bool] = True
-    name: str = "handbook"
-    extended: bool = False
-
-
-@dataclass
 class ColumnsFeaturesConfig(FeaturesConfig):
     """``features=columns``: the table's own columns, nothing computed."""
 
@@ -97,6 +88,7 @@ class HistoryFeaturesConfig(FeaturesConfig):
     of: Any = None  # e.g. {count: [], amount: [mean, std], label: [rate]}
     decimals: int = 4  # numbers are rounded to so many, so that sums are exact
     prior: float = 20.0  # rows that the share of frauds in all rows weighs in a label's rate
+    columns: list[str] | None = None  # what a model gets, in this order; null: the table's own and all aggregates
     leave_out: list[str] = field(default_factory=list)  # columns no model gets; python -m fraudlab.select finds some
 
     def __post_init__(self) -> None:
@@ -121,7 +113,6 @@ class HistoryFeaturesConfig(FeaturesConfig):
 
 
 OPTIONS: dict[str, type] = {
-    "handbook": HandbookFeaturesConfig,
     "columns": ColumnsFeaturesConfig,
     "ieee_cis": IEEECISFeaturesConfig,
     "history": HistoryFeaturesConfig,

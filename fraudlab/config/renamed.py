@@ -7,5 +7,6 @@ RENAMED: dict[str, str] = {
     "split.delay_days": "label_delay_days",
     "features.delay_days": "label_delay_days",
     "data.fraud_value": "data.fraud_values",
+    "features.extended": "features=handbook_extended",
 }
 """The whole key of old, and the one of today."""

@@ -18,7 +18,7 @@ from fraudlab.data.sources.registry import load_source
 from fraudlab.data.splits.contract import RowSplit
 from fraudlab.data.splits.registry import split_rows
 from fraudlab.errors import UserError
-from fraudlab.features import registry
+from fraudlab.features import handbook, registry
 from fraudlab.features.contract import Features
 from fraudlab.files import make_once
 
@@ -148,8 +148,9 @@ def prepare(source: Source, features: Features, settings: dict[str, object], cac
         settings: the features' settings; with the source's fingerprint they name the cache folder.
         cache_dir: where the cache lies.
     """
+    identity = handbook.recorded(settings, features.version, source.schema.label_time is not None)
     fingerprint, data_fingerprint = (
-        hashlib.sha256(json.dumps([known, settings, features.version], sort_keys=True).encode()).hexdigest()[:16]
+        hashlib.sha256(json.dumps([known, *identity], sort_keys=True).encode()).hexdigest()[:16]
         for known in (source.fingerprint, source.data_fingerprint)
     )
     path = cache_dir / f"{source.schema.name}-{fingerprint}"

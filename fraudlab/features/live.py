@@ -171,6 +171,6 @@ def live(features: Any, whose: str) -> Live:
         UserError: it cannot.
     """
     if not hasattr(features, "live_fields"):
-        raise UserError(f"a history is for features=history and features=handbook, which {whose} has not")
+        raise UserError(f"a history is for features=history, which {whose} has not")
     made: Live = features
     return made

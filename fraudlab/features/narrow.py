@@ -34,7 +34,7 @@ def narrowed(record: Mapping[str, Any], lookups: Mapping[str, NDArray[Any]]) -> 
     made = dict(record)
     if any(map(ne, made.values(), made.values())):  # NaN alone is not what it is
         made = {name: None if value != value else value for name, value in made.items()}
-    names = [name for name in lookups[NARROW].tolist() if made.get(name) is not None]
+    names = [name for name in _names(lookups) if made.get(name) is not None]
     values = [made[name] for name in names]
     try:
         wide = np.array(values, np.float64)
@@ -60,7 +60,7 @@ def narrowed_rows(records: "pl.DataFrame", lookups: Mapping[str, NDArray[Any]]) 
     from polars import selectors
 
     types = records.schema
-    names = [name for name in lookups[NARROW].tolist() if name in types]
+    names = [name for name in _names(lookups) if name in types]
     done = [name for name in names if types[name] == pl.Float32]
     wide = records.with_columns(
         selectors.integer().cast(pl.Int64),
@@ -76,6 +76,11 @@ def narrowed_rows(records: "pl.DataFrame", lookups: Mapping[str, NDArray[Any]]) 
         if beyond.any():
             raise _beyond(name, doubles[name].filter(beyond)[0])
     return wide.with_columns(singles.get_columns())
+
+
+def _names(lookups: Mapping[str, NDArray[Any]]) -> list[str]:
+    """None where the bundle is of a version that did not list them."""
+    return lookups[NARROW].tolist() if NARROW in lookups else []
 
 
 def _number(name: str, value: Any) -> float:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FEATURES: Registry[MakeFeatures] = Registry(
     "features",
-    {name: f"fraudlab.features.{name}:make" for name in ("handbook", "columns", "ieee_cis", "history")},
+    {name: f"fraudlab.features.{name}:make" for name in ("columns", "ieee_cis", "history")},
 )
 
 

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
-from fraudlab.config import EncoderConfig, HandbookConfig, HandbookFeaturesConfig, TimeWindowsConfig, TrainConfig
+from fraudlab.config import HandbookConfig, TimeWindowsConfig, TrainConfig
+from fraudlab.features import handbook
 from fraudlab.metrics.registry import METRICS
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def benchmark_for(config: TrainConfig) -> Benchmark | None:
         "data": config.data == HandbookConfig(),
         "split": split == book,
         "label_delay_days": config.label_delay_days == 7,
-        "features": replace(config.features, encoder=EncoderConfig()) == HandbookFeaturesConfig(),
+        "features": {**asdict(config.features), "encoder": None} == {**handbook.settings(), "encoder": None},
     }
     if other := [name for name, same in theirs.items() if not same]:
         log.info("published=%s is not shown: other %s than published", config.published, ", ".join(other))

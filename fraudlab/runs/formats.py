@@ -10,6 +10,7 @@ from typing import Any
 from fraudlab.config.commands import LABEL_DELAY_DAYS
 from fraudlab.config.plumbing import moved_targets
 from fraudlab.errors import UserError
+from fraudlab.features import handbook
 
 Settings = dict[str, Any]
 Upgrade = Callable[[Settings], Settings]
@@ -58,7 +59,14 @@ def _from_4(settings: Settings) -> Settings:
     return settings
 
 
-UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3, _from_4)
+def _from_5(settings: Settings) -> Settings:
+    """The Handbook's features were a set of their own."""
+    if "features" not in settings:
+        return settings
+    return {**settings, "features": handbook.upgraded(settings["features"])}
+
+
+UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3, _from_4, _from_5)
 """One function a version: the first takes settings from format 1 to 2, the next from 2 to 3.
 
 They get the settings of a run, or what a checkpoint rebuilds its network from: there too the network's own settings are

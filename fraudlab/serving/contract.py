@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from fraudlab.bundle.contract import Names, Refused, problem
-from fraudlab.features.handbook_records import MOST_AMOUNT, in_cents
 from fraudlab.serving import strict_json
 
 _NULL = type(None)
@@ -24,7 +23,6 @@ _MOST_UNKNOWN = 50  # unknown fields of a record that are looked at: clients cho
 _DATE = r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
 _ZONE = r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
-TIME_WITHOUT_ZONE = f"^{_DATE}[T ]{_CLOCK}$"
 TIME = f"^{_DATE}([T ]{_CLOCK}{_ZONE}?)?$"
 """What text a date and time is, for the check and for its description in OpenAPI."""
 
@@ -69,8 +67,6 @@ class Contract:
         ]
         self._why = {field["name"]: field["why"] for field in fields if field["why"]}
         self._near = Names(self._names)
-        self._cents = [field["name"] for field in fields if field["form"] == "whole cents"]
-        self._without_zone = frozenset(field["name"] for field in fields if field["form"] == "without a zone")
         self._integers = [name for name, kind in self._kind.items() if kind == "integer"]
         self._times = [name for name, kind in self._kind.items() if kind == "datetime"]
 
@@ -148,13 +144,9 @@ class Contract:
                 problems.append(problem(position, name, f"{value} is less than {least}"))
             if most is not None and value > most:
                 problems.append(problem(position, name, f"{value} is more than {most}"))
-        for name in self._cents:
-            if (value := record.get(name)) is not None and abs(value) <= MOST_AMOUNT and in_cents(value) is None:
-                problems.append(problem(position, name, f"{value} has parts of a cent; round it to 2 decimals"))
         for name in self._times:
-            if (value := record.get(name)) is not None and not is_time(value, zone=name not in self._without_zone):
-                zone = " without a zone" if name in self._without_zone else ""
-                says = f"{value!r:.60} is no ISO 8601 date and time{zone}, as 2018-07-25T14:30:00"
+            if (value := record.get(name)) is not None and not is_time(value):
+                says = f"{value!r:.60} is no ISO 8601 date and time, as 2018-07-25T14:30:00"
                 problems.append(problem(position, name, says))
 
     def _belongs(self, name: str) -> str:
@@ -163,9 +155,9 @@ class Contract:
         return f"{kind} or null" if _NULL in self._allowed[name] else kind
 
 
-def is_time(text: str, *, zone: bool) -> bool:
-    """Whether ``text`` is a date and time of the forms that the contract takes; with a zone only if it may have one."""
-    if not re.fullmatch(TIME if zone else TIME_WITHOUT_ZONE, text):
+def is_time(text: str) -> bool:
+    """Whether ``text`` is a date and time of the forms that the contract takes."""
+    if not re.fullmatch(TIME, text):
         return False
     try:
         datetime.fromisoformat(text)

@@ -127,7 +127,7 @@ def _wrong(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if not isinstance(source, str) or not 0 < len(source) <= 64:
         yield "source", "must be a text of 1 to 64 characters"
     time = row.get("event_time", "1970-01-01")
-    if not isinstance(time, str) or not is_time(time, zone=True):
+    if not isinstance(time, str) or not is_time(time):
         yield "event_time", "must be an ISO 8601 date and time, as 2018-08-07T09:00:00Z"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from fraudlab.bundle.contract import fewest_known
 from fraudlab.config.serve import ServingConfig
-from fraudlab.serving.contract import TIME, TIME_WITHOUT_ZONE
+from fraudlab.serving.contract import TIME
 
 _TYPES = {"integer": "integer", "number": "number", "string": "string", "boolean": "boolean", "datetime": "string"}
 _NO_KEY = "no valid key in X-API-Key or Authorization"
@@ -218,15 +218,13 @@ def _transaction(schema: Mapping[str, Any], unknown_fields: str) -> dict[str, An
         kind: Any = _TYPES[field["type"]]
         about: dict[str, Any] = {"type": [kind, "null"] if field["nullable"] else kind}
         if field["type"] == "datetime":
-            about["pattern"] = TIME_WITHOUT_ZONE if field["form"] == "without a zone" else TIME
-        if field["form"] == "whole cents":
-            about["multipleOf"] = 0.01
+            about["pattern"] = TIME
         if field["type"] == "integer":
             about["minimum"], about["maximum"] = -(2**63) + 1, 2**63 - 1
         for limit in ("minimum", "maximum"):
             if field[limit] is not None:
                 about[limit] = field[limit]
-        about["description"] = "; ".join(text for text in (field["role"], field["form"], field["why"]) if text)
+        about["description"] = "; ".join(text for text in (field["role"], field["why"]) if text)
         properties[field["name"]] = about
         example[field["name"]] = field["example"]
     enough = fewest_known(schema)

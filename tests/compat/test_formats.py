@@ -13,6 +13,7 @@ import yaml
 import fraudlab.bundle
 from fraudlab.bundle import formats as bundle_formats
 from fraudlab.errors import UserError
+from fraudlab.features import handbook
 from fraudlab.runs import formats as run_formats
 from fraudlab.runs.comparison import models
 from fraudlab.runs.folder import RunFolder
@@ -152,7 +153,7 @@ def test_two_label_delays_of_format_2_become_one(
     now = run_formats.upgraded(settings, 2, Path("config.yaml"))
     assert now == {
         "split": {"name": split["name"]},
-        "features": {"name": features["name"]},
+        "features": handbook.upgraded({"name": features["name"]}),
         "label_delay_days": delay,
         "seed": 1,
     }

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from fraudlab.config import (
     ColumnsFeaturesConfig,
-    HandbookFeaturesConfig,
+    HistoryFeaturesConfig,
     TableConfig,
     TimeFractionConfig,
     TimeWindowsConfig,
 )
 from fraudlab.data.prepared import PreparedTable, prepared_table
-from fraudlab.features.handbook import HandbookFeatures
+from fraudlab.features import handbook
+from tests.support.handbook import features, of_table
 
 DAYS = 60
 START = datetime.datetime(2024, 1, 1)
@@ -129,8 +130,8 @@ def transactions(seed: int, instants: int) -> pl.DataFrame:
 @given(seed=st.integers(0, 10**6), instants=st.sampled_from([8, 120]), delay=st.sampled_from([0, 2, 7]))
 def test_the_handbooks_windows_of_labels_go_by_when_they_became_known(seed: int, instants: int, delay: int) -> None:
     frame = transactions(seed, instants)
-    steps = HandbookFeatures(delay, extended=True, label_time="known")
-    found = steps.apply(frame.lazy()).collect().to_dicts()
+    steps = features(delay, extended=True, label_time="known")
+    found = of_table(frame, steps).to_dicts()
     rows = frame.to_dicts()
     for present, row in enumerate(rows):
         labels = []
@@ -155,12 +156,12 @@ def test_the_handbooks_windows_of_labels_go_by_when_they_became_known(seed: int,
 @given(seed=st.integers(0, 10**6), present=st.integers(1, 59))
 def test_a_label_that_is_not_known_yet_moves_no_feature(seed: int, present: int) -> None:
     frame = transactions(seed, 60)
-    steps = HandbookFeatures(3, extended=True, label_time="known")
+    steps = features(3, extended=True, label_time="known")
     now = frame["TX_DATETIME"][present]
     late = pl.coalesce("known", pl.col("TX_DATETIME") + datetime.timedelta(days=3))
     unknown = (late > now) | (pl.int_range(pl.len()) >= present)
     other = frame.with_columns(TX_FRAUD=pl.when(unknown).then(1 - pl.col("TX_FRAUD")).otherwise("TX_FRAUD"))
-    seen, then = (steps.apply(table.lazy()).select(steps.numeric).collect()[present] for table in (frame, other))
+    seen, then = (of_table(table, steps).select(steps.numeric)[present] for table in (frame, other))
     assert seen.equals(then)
 
 
@@ -171,9 +172,9 @@ def test_a_tables_own_label_times_reach_the_handbooks_features(tmp_path: Path) -
         path=str(tmp_path / "t.csv"), label="TX_FRAUD", time="TX_DATETIME", card="CUSTOMER_ID",
         terminal="TERMINAL_ID", amount="TX_AMOUNT", label_time="known",
     )  # fmt: skip
-    name = "TERMINAL_ID_RISK_30DAY_WINDOW"
-    found = prepared_table(config, HandbookFeaturesConfig(), 7, tmp_path / "cache").column(name)
-    expected = HandbookFeatures(7, label_time="known").apply(frame.lazy()).collect()[name]
+    name, book = "TERMINAL_ID_RISK_30DAY_WINDOW", HistoryFeaturesConfig(**handbook.settings())
+    found = prepared_table(config, book, 7, tmp_path / "cache").column(name)
+    expected = of_table(frame, features(7, label_time="known"))[name]
     assert found.equals(expected)
     config.label_time, config.carried = None, ["known"]
-    assert not prepared_table(config, HandbookFeaturesConfig(), 7, tmp_path / "cache").column(name).equals(expected)
+    assert not prepared_table(config, book, 7, tmp_path / "cache").column(name).equals(expected)

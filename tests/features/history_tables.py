@@ -16,14 +16,18 @@ START = datetime(2024, 1, 1)
 WINDOWS = {"6h": timedelta(hours=6), "7d": timedelta(days=7), "all": timedelta(days=10**5)}
 OF: dict[str, Any] = {
     "count": [],
-    "amount": ["sum", "mean", "std", "min", "max", "last", "ratio_to_mean", "genuine_mean", "ratio_to_genuine_mean"],
-    "time": ["since_last", "since_first", "hour", "weekday", "night"],
+    "amount": [
+        *("sum", "mean", "std", "min", "median", "max", "last"),
+        *("ratio_to_mean", "ratio_to_median", "genuine_mean", "ratio_to_genuine_mean"),
+        *({"aggregate": what, "own": True, "name": f"{what}_own", "empty": -1} for what in ("mean", "std", "median")),
+    ],
+    "time": ["since_last", "since_first", "hour", "weekday", "weekend", "night"],
     "country": ["nunique", "is_new", "share"],
     "label": ["rate", "count", "known", "since_first", "since_last", "run_length", "run_age", "run_ended"],
 }
 LIMITED: dict[str, Any] = {
     **OF,
-    "count": [{"where": "amount > 40"}],
+    "count": [{"where": "amount > 40"}, {"where": "amount > 40", "own": True, "name": "own"}],
     "label": [*OF["label"], {"aggregate": "rate", "where": "amount < 50", "windows": ["7d"], "keys": ["card"]}],
 }
 
@@ -105,6 +109,7 @@ def by_hand(frame: pl.DataFrame, present: int, delay: int, label_time: bool, lim
     me = rows[present]
     now = me["when"]
     found = {"time_hour": now.hour, "time_weekday": now.weekday(), "time_night": float(now.hour <= 6)}
+    found["time_weekend"] = float(now.weekday() >= 5)
     today = [row["fraud"] for row in rows if row["known"] < datetime(now.year, now.month, now.day)]
     prior = statistics.fmean(today) if today else 0.0
 
@@ -141,7 +146,8 @@ def by_hand(frame: pl.DataFrame, present: int, delay: int, label_time: bool, lim
             labels = [row for row in told if row["known"] > now - length]
             a = [row["amount"] for row in inside if row["amount"] is not None]
             genuine = [row["amount"] for row in labels if row["amount"] is not None and not row["fraud"]]
-            mean = statistics.fmean(a) if a else None
+            mean, median = (statistics.fmean(a), statistics.median(a)) if a else (None, None)
+            own_too = [*a, me["amount"]] if me["amount"] is not None else a
             fair = statistics.fmean(genuine) if genuine else None
             alike = [row for row in inside if row["country"] == me["country"]]
             found |= {
@@ -149,8 +155,13 @@ def by_hand(frame: pl.DataFrame, present: int, delay: int, label_time: bool, lim
                 f"{key}_amount_mean_{window}": mean,
                 f"{key}_amount_std_{window}": statistics.stdev(a) if len(a) > 1 else None,
                 f"{key}_amount_min_{window}": min(a, default=None),
+                f"{key}_amount_median_{window}": median,
                 f"{key}_amount_max_{window}": max(a, default=None),
                 f"{key}_amount_ratio_to_mean_{window}": _ratio(me["amount"], mean),
+                f"{key}_amount_ratio_to_median_{window}": _ratio(me["amount"], median),
+                f"{key}_amount_mean_own_{window}": statistics.fmean(own_too) if own_too else -1,
+                f"{key}_amount_median_own_{window}": statistics.median(own_too) if own_too else -1,
+                f"{key}_amount_std_own_{window}": statistics.stdev(own_too) if len(own_too) > 1 else -1,
                 f"{key}_amount_genuine_mean_{window}": fair,
                 f"{key}_amount_ratio_to_genuine_mean_{window}": _ratio(me["amount"], fair),
                 f"{key}_country_nunique_{window}": len({row["country"] for row in inside} - {None}),
@@ -161,6 +172,7 @@ def by_hand(frame: pl.DataFrame, present: int, delay: int, label_time: bool, lim
             }
             if limited:
                 found[f"{key}_count_where_{window}"] = sum(value > 40 for value in a)
+                found[f"{key}_own_{window}"] = sum(value > 40 for value in own_too)
                 if (key, window) == ("card", "7d"):
                     small = [row for row in labels if row["amount"] is not None and row["amount"] < 50]
                     found["card_label_rate_where_7d"] = rate(small)

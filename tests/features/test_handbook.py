@@ -1,6 +1,5 @@
 """The book's features: equal to the book's own, equal to a plain reference, and blind to the future."""
 
-import math
 import statistics
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudlab.errors import UserError
-from fraudlab.features.handbook import BOOK, EXTENDED, HandbookFeatures
+from fraudlab.features.handbook import BOOK, EXTENDED
+from tests.support import handbook
 
 SECOND = 1_000_000  # microseconds
 DAY = 86400 * SECOND
@@ -38,7 +38,7 @@ def table(rows: int, seed: int, times: str = "second", days: int = 60) -> pl.Dat
 
 
 def features(frame: pl.DataFrame, delay_days: int = 7) -> pl.DataFrame:
-    return HandbookFeatures(delay_days, extended=True).apply(frame.lazy()).collect().select(BOOK + EXTENDED)
+    return handbook.of_table(frame, handbook.features(delay_days, extended=True)).select(BOOK + EXTENDED)
 
 
 def by_hand(frame: pl.DataFrame, row: int, delay: int) -> dict[str, float]:
@@ -79,7 +79,7 @@ def by_hand(frame: pl.DataFrame, row: int, delay: int) -> dict[str, float]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10**6), delay=st.sampled_from([0, 1, 7, 10, 50, 400]), times=st.sampled_from(sorted(TIMES)))
+@given(seed=st.integers(0, 10**6), delay=st.sampled_from([1, 7, 10, 50, 400]), times=st.sampled_from(sorted(TIMES)))
 def test_equal_to_the_definitions(seed: int, delay: int, times: str) -> None:
     frame = table(60, seed, times)
     for row, found in enumerate(features(frame, delay).to_dicts()):
@@ -90,7 +90,7 @@ def test_equal_to_the_definitions(seed: int, delay: int, times: str) -> None:
 @given(
     seed=st.integers(0, 10**6),
     present=st.integers(0, 119),
-    delay=st.sampled_from([0, 1, 7]),
+    delay=st.sampled_from([1, 7]),
     times=st.sampled_from(sorted(TIMES)),
     extra=st.integers(0, 20),
 )
@@ -111,7 +111,7 @@ def test_nothing_in_the_future_moves_a_feature(seed: int, present: int, delay: i
 def test_equal_to_the_books_own_on_every_row(shared_data: Path) -> None:
     transactions = pl.read_parquet(shared_data / "handbook" / "transactions.parquet")
     book = pl.read_parquet(shared_data / "handbook" / "book_features_0725_0814.parquet").sort("TRANSACTION_ID")
-    ours = HandbookFeatures().apply(transactions.lazy()).collect()
+    ours = handbook.of_table(transactions)
     ours = ours.join(book.select(pl.col("TRANSACTION_ID").cast(pl.Int32)), on="TRANSACTION_ID").sort("TRANSACTION_ID")
     assert ours["TRANSACTION_ID"].equals(book["TRANSACTION_ID"].cast(pl.Int32))
     assert len(book) == 201_295
@@ -121,11 +121,11 @@ def test_equal_to_the_books_own_on_every_row(shared_data: Path) -> None:
 
 def test_rows_and_columns_stay() -> None:
     frame = table(50, 0)
-    found = HandbookFeatures().apply(frame.lazy()).collect()
+    found = handbook.of_table(frame)
     assert found.select(frame.columns).equals(frame)
-    assert HandbookFeatures().numeric == BOOK
+    assert handbook.features().numeric == BOOK
     assert (len(BOOK), len(EXTENDED)) == (15, 8)
-    assert HandbookFeatures(extended=True).apply(frame[:0].lazy()).collect().shape[0] == 0
+    assert handbook.of_table(frame[:0], handbook.features(extended=True)).shape[0] == 0
 
 
 def test_types_of_the_columns_do_not_matter() -> None:
@@ -142,14 +142,9 @@ def test_types_of_the_columns_do_not_matter() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"TX_AMOUNT": None}, "TX_AMOUNT has no value in 50 rows"),
-        ({"TX_AMOUNT": math.nan}, "TX_AMOUNT holds nan"),
-        ({"TX_AMOUNT": 1.234}, "TX_AMOUNT holds 1.234, which is not in whole cents"),
-        ({"TX_AMOUNT": 1e12}, "TX_AMOUNT holds 1000000000000.0, .* beyond"),
-        ({"TX_AMOUNT": 1e9}, "too large for sums of squares"),
-        ({"TX_FRAUD": 2}, "TX_FRAUD holds other values"),
-        ({"CUSTOMER_ID": "C17"}, "CUSTOMER_ID is String"),
-        ({"TX_DATETIME": "2020-01-01"}, "TX_DATETIME is String"),
+        ({"TX_AMOUNT": 1e15}, "column TX_AMOUNT is 1e[+]15, beyond"),
+        ({"TX_AMOUNT": 5e13}, "too large for exact sums"),
+        ({"TX_DATETIME": None}, "TX_DATETIME has no value in 50 rows"),
     ],
 )
 def test_values_it_cannot_sum_are_refused(change: dict, message: str) -> None:

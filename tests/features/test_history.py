@@ -144,6 +144,12 @@ def test_a_definition_is_proposed_by_the_roles() -> None:
         ({"keys": {"card": "card_id"}}, "features.keys=.* must be lists by name"),
         ({"keys": None}, "features.keys and features.of belong together"),
         ({"decimals": 12}, "must lie in"),
+        ({"columns": ["amountt"]}, "features.columns names amountt; did you mean amount"),
+        ({"of": {"count": [{"own": "yes"}]}}, "own: yes must be true or false"),
+        ({"of": {"amount": [{"aggregate": "last", "own": True}]}}, "the present row has no part in last"),
+        ({"of": {"label": [{"aggregate": "rate", "own": True}]}}, "the present row has no part in rate"),
+        ({"of": {"amount": [{"aggregate": "std", "empty": "none"}]}}, "empty: none is no number"),
+        ({"of": {"count": [{"as": "n_{day}"}]}}, "as: n_{day} cannot be read; it may hold {key}, {window} and {days}"),
         ({"leave_out": ["no"]}, "features.leave_out names no"),
     ],
 )
@@ -160,6 +166,17 @@ def test_names_of_digits_are_text() -> None:
     assert features.computed == ("1_7_7d",)
     assert features.definition.aggregates[0].where is not None
     assert features.definition.aggregates[0].where.limit == 50.0
+
+
+def test_columns_are_chosen_and_named_whole() -> None:
+    of = {"count": [{"as": "{key}_of_{days}_days"}], "country": [{"aggregate": "is_new", "as": "new_{window}"}]}
+    wanted = ["card_of_0.25_days", "country", "new_7d", "amount"]
+    given = config(keys={"card": ["card_id"]}, windows=["6h", "7d"], of=of, columns=wanted)
+    features, frame = make(given, schema(False)), table(100, 1)
+    assert isinstance(features, HistoryFeatures)
+    assert (features.categorical, features.numeric) == (("country",), ("card_of_0.25_days", "new_7d", "amount"))
+    assert with_features(features, frame.lazy()).columns == [*frame.columns, "card_of_0.25_days", "new_7d"]
+    assert from_its_past(features, frame, 99, False).keys() == {"card_of_0.25_days", "new_7d"}
 
 
 def test_a_time_that_is_derived_is_read_once() -> None:

@@ -13,8 +13,10 @@ import torch
 from fraudlab.config import HandbookConfig
 from fraudlab.data.batches import Batch, Batches
 from fraudlab.data.sources.registry import load_source
+from fraudlab.features import handbook
+from fraudlab.features.contract import with_features
 from fraudlab.features.encoder import TableEncoder
-from fraudlab.features.handbook import HandbookFeatures
+from fraudlab.features.history import HistoryFeatures
 from fraudlab.models.registry import make_network
 from fraudlab.training.losses.weighted import CrossEntropy
 from fraudlab.training.scoring import fraud_probability
@@ -26,8 +28,8 @@ STEPS = 20
 def golden(cache_dir: Path) -> dict[str, Any]:
     """Features of ten rows, a 20-step loss curve of each network and its predictions afterwards."""
     source = load_source(HandbookConfig(customers=60, terminals=300, days=60, radius=15.0), cache_dir)
-    features = HandbookFeatures(extended=True)
-    frame = features.apply(source.frame).collect()
+    features = HistoryFeatures({**handbook.settings(extended=True), "delay_days": 7}, source.schema)
+    frame = with_features(features, source.frame)
     encoder = TableEncoder.fit(frame, features.categorical, features.numeric, log1p=True)
     arrays = encoder.transform(frame)
     rows = Batch.of(arrays.categorical, arrays.numeric, frame[source.schema.label].to_numpy())

@@ -26,7 +26,7 @@ def test_the_books_metrics_stand_beside_the_books_protocol(change: tuple[str, ..
         (("split.drop_known_cards=false",), "split"),
         (("split=time_fraction",), "split"),
         (("label_delay_days=3",), "label_delay_days"),
-        (("features.extended=true",), "features"),
+        (("features=handbook_extended",), "features"),
     ],
 )
 def test_it_stands_beside_no_other(change: tuple[str, ...], differs: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from fraudlab.errors import UserError
-from fraudlab.features.handbook_records import RAW
 from fraudlab.serving.history import History, build
 from tests.conftest import Command
+from tests.support.handbook import RAW
 from tests.support.histories import EXTENDED, RECORD, batch, empty, simulated
 
 
@@ -27,10 +27,10 @@ WRITER = """
 import sys
 import polars as pl
 from pathlib import Path
-from fraudlab.features.handbook import HandbookFeatures
+from fraudlab.features import handbook
 from fraudlab.serving.history import History
 from fraudlab.serving.labels import Label
-store = History.open(Path(sys.argv[1]), HandbookFeatures(7, True))
+store = History.open(Path(sys.argv[1]), handbook.of_raw_columns())
 for row in pl.read_parquet(sys.argv[2]).iter_rows(named=True):
     store.add(row)
     store.tell([Label(row["TRANSACTION_ID"], None, None, bool(row["TX_FRAUD"]), "writer", None)])
@@ -75,9 +75,8 @@ def test_the_command_makes_a_store_of_a_parquet_file(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (pl.col("TX_AMOUNT") * 1.0001, "whole cents"),
-        (pl.lit(1).alias("TRANSACTION_ID"), "an integer of its own"),
-        (pl.col("TX_DATETIME").reverse(), "not sorted"),
+        (pl.col("TX_AMOUNT") * 1e15, "lower features.decimals"),
+        (pl.lit(1).alias("TRANSACTION_ID"), "an id of its own"),
         (pl.lit(2).alias("TX_FRAUD"), "other values than 0 and 1"),
     ],
 )

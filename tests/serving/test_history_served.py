@@ -14,11 +14,12 @@ from fraudlab import bundle as bundles
 from fraudlab.bundle import Bundle
 from fraudlab.config import HandbookConfig
 from fraudlab.data.sources.handbook import simulate
-from fraudlab.features.handbook import HandbookFeatures
-from fraudlab.features.handbook_records import RAW
+from fraudlab.features.history import HistoryFeatures
+from fraudlab.features.live import DAY
 from fraudlab.serving.history import History
 from fraudlab.serving.labels import Label
 from tests.conftest import Command
+from tests.support.handbook import RAW, of_table
 from tests.support.server import Server
 
 AT_ONCE = 100  # records of a request
@@ -40,8 +41,8 @@ def transactions() -> pl.DataFrame:
 def records(bundle: Bundle, transactions: pl.DataFrame) -> list[dict[str, Any]]:
     """The last of them with their features, as the batch computes them, in JSON's types."""
     features = bundle.features
-    assert isinstance(features, HandbookFeatures)
-    table = features.apply(transactions.lazy()).collect()
+    assert isinstance(features, HistoryFeatures)
+    table = of_table(transactions, features)
     texts = pl.col("TX_DATETIME").dt.to_string("iso:strict")
     rows = table.select(*RAW, *(name for name in features.numeric if name not in RAW)).with_columns(texts)
     return rows[-REPLAYED:].to_dicts()
@@ -77,7 +78,7 @@ def test_both_ways_give_the_scores_of_the_batch(
     with Server(bundle.path, tmp_path, f"serving.history={tmp_path}/history.sqlite") as server:
         looked_up = []
         for some in _in_lists([(record, row) for record, row in zip(records, rows, strict=True)]):
-            ripe = some[-1][1]["TX_DATETIME"] - timedelta(days=bundle.features.delay_days)
+            ripe = some[-1][1]["TX_DATETIME"] - timedelta(days=bundle.features.delay / DAY)
             while rows[told]["TX_DATETIME"] <= ripe:
                 store.tell(
                     [Label(rows[told]["TRANSACTION_ID"], None, None, bool(rows[told]["TX_FRAUD"]), "bank", None)]

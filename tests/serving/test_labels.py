@@ -12,6 +12,7 @@ import pytest
 from fraudlab.bundle.contract import Refused
 from fraudlab.serving.labels import checked
 from tests.conftest import Command
+from tests.support.handbook import features
 from tests.support.server import KEY, Server
 
 START = datetime(2018, 7, 1, 10)
@@ -86,10 +87,9 @@ def _tell(server: Server, rows: Any, key: str = KEY) -> Any:
 
 
 def _risk(store: Path, number: int, day: float) -> float:
-    from fraudlab.features.handbook import HandbookFeatures
     from fraudlab.serving.history import History
 
-    history = History.open(store, HandbookFeatures())
+    history = History.open(store, features())
     try:
         return history.features(transaction(number, day))["TERMINAL_ID_RISK_7DAY_WINDOW"]
     finally:
@@ -140,7 +140,7 @@ def test_the_description_says_what_the_server_takes(server: Server) -> None:
     assert set(transaction(1, 0)) == set(described["required"])
     time = described["properties"]["TX_DATETIME"]
     assert "format" not in time
-    wanted = {"2018-07-25T14:30:00": 200, "2018-07-25T14:30": 200, "2018-07-25T14:30:00Z": 422, "2018-07-25": 422}
+    wanted = {"2018-07-25T14:30:00": 200, "2018-07-25T14:30": 200, "2018-07-25T14:30:00Z": 200, "2018-07-25T25:30": 422}
     for number, (text, status) in enumerate(wanted.items()):
         answer = server.predict({**transaction(400 + number, 0), "TX_DATETIME": text})
         assert answer.status == status, answer.text

@@ -7,11 +7,13 @@ import polars as pl
 
 from fraudlab.config import HandbookConfig
 from fraudlab.data.sources.handbook import simulate
-from fraudlab.features.handbook import HandbookFeatures
+from fraudlab.features.history import HistoryFeatures
 from fraudlab.serving.history import History, build
 from fraudlab.serving.labels import Label
+from tests.support.handbook import features as features_of
+from tests.support.handbook import of_table
 
-EXTENDED = HandbookFeatures(7, extended=True)
+EXTENDED = features_of(7, extended=True)
 DAY = 86_400_000_000  # microseconds
 RECORD = {
     "TRANSACTION_ID": 7,
@@ -22,7 +24,7 @@ RECORD = {
 }
 
 
-def empty(path: Path, features: HandbookFeatures = EXTENDED) -> History:
+def empty(path: Path, features: HistoryFeatures = EXTENDED) -> History:
     build(path, pl.DataFrame({**RECORD, "TX_DATETIME": datetime(2018, 7, 25)})[:0])
     return History.open(path, features)
 
@@ -31,8 +33,8 @@ def label(transaction: int, fraud: int, event_time: int | None = None, source: s
     return Label(transaction, None, None, bool(fraud), source, event_time)
 
 
-def batch(features: HandbookFeatures, table: pl.DataFrame) -> list[dict[str, float]]:
-    return features.apply(table.lazy()).collect().select(pl.col(features.computed).cast(pl.Float64)).to_dicts()
+def batch(features: HistoryFeatures, table: pl.DataFrame) -> list[dict[str, float]]:
+    return of_table(table, features).select(features.computed).to_dicts()
 
 
 def simulated() -> pl.DataFrame:

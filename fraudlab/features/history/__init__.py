@@ -21,7 +21,7 @@ from fraudlab.errors import UserError
 from fraudlab.features.contract import Lookups
 from fraudlab.features.history import rows as _rows
 from fraudlab.features.history.aggregates import ByKey, of_clock, plan
-from fraudlab.features.history.definition import Aggregate, define
+from fraudlab.features.history.definition import Aggregate, define, near
 from fraudlab.features.history.proposal import proposal
 from fraudlab.features.history.rows import TimeReading
 from fraudlab.features.history.streams import Floats, Integers, Rows
@@ -46,7 +46,8 @@ class HistoryFeatures:
     """``features=history``: the table's columns, as ``features=columns`` has them, and aggregates of the past.
 
     Args:
-        settings: ``keys windows of decimals prior delay_days``; without keys, :func:`.proposal.proposal` names them.
+        settings: ``keys windows of decimals prior delay_days``, and maybe ``columns``; without keys,
+            :func:`.proposal.proposal` names them.
         schema: the table's columns.
 
     Attributes:
@@ -60,13 +61,22 @@ class HistoryFeatures:
     def __init__(self, settings: Mapping[str, Any], schema: TableSchema) -> None:
         self.settings = {**settings, **({} if settings["keys"] else proposal(schema, settings["delay_days"]))}
         self.definition = define(self.settings, schema)
-        self.computed = tuple(aggregate.name for aggregate in self.definition.aggregates)
-        self.categorical = schema.names("categorical")
-        self.numeric = (*schema.names("amount", "numeric"), *self.computed)
+        aggregates = [aggregate.name for aggregate in self.definition.aggregates]
+        categorical, own = schema.names("categorical"), schema.names("amount", "numeric")
+        columns = self.settings.get("columns") or (*categorical, *own, *aggregates)
+        if unknown := sorted({*columns} - {*categorical, *own, *aggregates}):
+            raise UserError(f"features.columns names {unknown[0]}{near(unknown[0], [*own, *aggregates])}")
+        self.categorical = tuple(name for name in columns if name in categorical)
+        self.numeric = tuple(name for name in columns if name not in categorical)
+        self.computed = tuple(name for name in aggregates if name in columns)
         keys = [column for columns in self.definition.keys.values() for column in columns]
         made_of = (*keys, *self.definition.numbers, *self.definition.categories)
         self.needs = tuple(dict.fromkeys((self.definition.time, *made_of)))
-        self._plans = {key: plan(self.definition.of(key)) for key in self.definition.keys}
+        self._of = {
+            key: tuple(a for a in self.definition.of(key) if a.name in self.computed)
+            for key in ("", *self.definition.keys)
+        }
+        self._plans = {key: plan(self._of[key]) for key in self.definition.keys}
         self._reads_labels = self.definition.reads_labels
         self._label, self._label_time = schema.label, schema.label_time
         self._schema = schema
@@ -88,10 +98,10 @@ class HistoryFeatures:
         columns = frame.select(*self.needs, *labels).collect()
         rows, groups = _rows.table(self.definition, columns, self._label, self._label_time)
         del columns
-        if clock := self.definition.of(""):
+        if clock := self._of[""]:
             yield pl.DataFrame({a.name: of_clock(a.what, rows.time) for a in clock}).fill_nan(None)
         for key, group in groups.items():
-            made = {a.name: np.full(len(group), np.nan) for a in self.definition.of(key)}
+            made = {a.name: np.full(len(group), np.nan) for a in self._of[key]}
             for by_key, windows in self._by_stream(rows, group, key):
 
                 def write(part: tuple[ByKey, list[Aggregate]], made: dict[str, Floats] = made) -> None:
@@ -124,7 +134,7 @@ class HistoryFeatures:
             self.definition.numbers,
             self.definition.categories,
             self.definition.decimals,
-            self.definition.delay if self._reads_labels else None,
+            self.definition.delay if self._reads_labels and self.definition.prior else None,
             self._label_time is not None and self._reads_labels,
         )
 
@@ -219,10 +229,10 @@ class HistoryFeatures:
             UserError: numbers are too large for exact sums.
         """
         now = np.array([present.time])
-        found = {a.name: of_clock(a.what, now) for a in self.definition.of("")}
+        found = {a.name: of_clock(a.what, now) for a in self._of[""]}
         for position, key in enumerate(self.definition.keys):
             if present.keys[position] is None or not self._plans[key]:
-                found |= {a.name: np.array([np.nan]) for a in self.definition.of(key)}
+                found |= {a.name: np.array([np.nan]) for a in self._of[key]}
                 continue
             rows = _rows.one_row(self.definition, present, past(position), known)
             for by_key, windows in self._by_stream(rows, np.zeros(len(rows.time), np.int64), key):
@@ -232,8 +242,8 @@ class HistoryFeatures:
         return {name: None if value != value else value for name, value in values}
 
     def _by_stream(self, rows: Rows, group: Integers, key: str) -> Iterator[tuple[ByKey, list[list[Aggregate]]]]:
-        for (of_labels, where), windows in self._plans[key].items():
-            yield ByKey(rows, group, rows.stream(of_labels, where)), list(windows.values())
+        for stream, windows in self._plans[key].items():
+            yield ByKey(rows, group, rows.stream(*stream)), list(windows.values())
 
     def lookups(self, frame: "pl.LazyFrame") -> Lookups:
         """Which columns are narrow; the past changes with every transaction, so no fitted table holds it."""

@@ -22,20 +22,21 @@ from fraudlab.features.history.streams import (
     cumulated,
     different,
     extremes,
+    smallest,
 )
 from fraudlab.features.live import DAY, MISSING
 
 _LOW = 20  # bits: a number is high * 2^20 + low, so that sums of squares fit 64 bits
 
 
-Plan = dict[tuple[bool, Condition | None], dict[int | None, list[Aggregate]]]
+Plan = dict[tuple[bool, Condition | None, bool], dict[int | None, list[Aggregate]]]
 
 
 def plan(aggregates: Iterable[Aggregate]) -> Plan:
     """The aggregates of one key by the stream that they rest on, and by window."""
     found: Plan = {}
     for a in aggregates:
-        found.setdefault((a.of_labels, a.where), {}).setdefault(a.window, []).append(a)
+        found.setdefault((a.of_labels, a.where, a.own), {}).setdefault(a.window, []).append(a)
     return found
 
 
@@ -79,7 +80,8 @@ class ByKey:
             for a in aggregates:
                 window = window or Window(self, a.window)
                 table = _OF_LABELS if a.of == "label" else _OF_ROWS
-                found[a.name] = table[a.what](window, a.of)
+                value = table[a.what](window, a.of)
+                found[a.name] = value if a.empty is None else np.where(np.isnan(value), a.empty, value)
         return found
 
     @cached_property
@@ -160,6 +162,7 @@ class Window:
         self._length = length
         self._first, self._stop = by_key.past.first(length), by_key.past.stop
         self._moments: dict[tuple[str, bool], tuple[Floats, Floats]] = {}
+        self._medians: dict[str, Floats] = {}
 
     @cached_property
     def _count(self) -> Floats:
@@ -214,8 +217,28 @@ class Window:
         made[self._some] = extremes(number, self._first[self._some], self._stop[self._some])
         return sign * self._number(made)
 
-    def ratio(self, column: str, genuine: bool = False) -> Floats:
-        mean = self.mean(column, genuine)
+    def median(self, column: str) -> Floats:
+        if column not in self._medians:
+            self._medians[column] = self._median(column)
+        return self._medians[column]
+
+    def _median(self, column: str) -> Floats:
+        number, counts = self._by_key.number(column, False)
+        first, stop = self._first, self._stop
+        if counts is not None:
+            known = cumulated(counts)
+            number, first, stop = number[counts > 0], known[first], known[stop]
+        made, some = np.full(len(first), np.nan), stop > first
+        first, stop = first[some], stop[some]
+        length = stop - first
+        below = smallest(number, (length - 1) // 2, first, stop)
+        even, above = length % 2 == 0, below.copy()
+        above[even] = smallest(number, length[even] // 2, first[even], stop[even]) if even.any() else above[even]
+        made[some] = (below + above) / 2 / self._rows.scale
+        return made
+
+    def ratio(self, column: str, mean: Floats) -> Floats:
+        """The present number over ``mean``; NaN where that is 0."""
         present = self._number(self._rows.numbers[column][self._by_key.asked])
         return np.where(mean != 0, present / mean, np.nan)
 
@@ -293,11 +316,10 @@ def dense(group: Integers) -> Integers:
 
 
 def of_clock(what: str, time: Integers) -> Floats:
-    """``[Q]``: the hour, 0 to 23; the weekday, 0 for Monday; 1 from midnight to before 7, the book's night."""
-    hour = time % DAY // (DAY // 24)
-    if what == "weekday":
-        return ((time // DAY + 3) % 7).astype(np.float64)
-    return (hour if what == "hour" else hour <= 6).astype(np.float64)
+    """``[Q]``: the hour, 0 to 23; the weekday, 0 for Monday; 1 on Saturday and Sunday; 1 from midnight to before 7."""
+    hour, weekday = time % DAY // (DAY // 24), (time // DAY + 3) % 7
+    made = {"hour": hour, "weekday": weekday, "weekend": weekday >= 5, "night": hour <= 6}
+    return made[what].astype(np.float64)
 
 
 def _check(column: str, most: float, count: int) -> None:
@@ -316,9 +338,11 @@ _OF_ROWS: dict[str, Callable[[Window, str], Floats]] = {
     "min": lambda window, column: window.largest(column, -1),
     "max": Window.largest,
     "last": Window.last,
-    "ratio_to_mean": Window.ratio,
+    "median": Window.median,
+    "ratio_to_mean": lambda window, column: window.ratio(column, window.mean(column)),
+    "ratio_to_median": lambda window, column: window.ratio(column, window.median(column)),
     "genuine_mean": lambda window, column: window.mean(column, True),
-    "ratio_to_genuine_mean": lambda window, column: window.ratio(column, True),
+    "ratio_to_genuine_mean": lambda window, column: window.ratio(column, window.mean(column, True)),
     "since_last": Window.since_last,
     "since_first": Window.since_first,
     "nunique": Window.nunique,

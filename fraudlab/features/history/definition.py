@@ -1,9 +1,10 @@
 """What ``features=history`` is to compute: its settings, held against the columns of a table."""
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fraudlab.config.aggregates import ALL, CATEGORY, CLOCK, NUMBER, OF_LABELS, ONCE, ROLES, length
@@ -11,6 +12,7 @@ from fraudlab.errors import UserError
 from fraudlab.features.live import DAY
 from fraudlab.schema import Column, TableSchema
 
+_ENTRY = ("aggregate", "windows", "where", "keys", "name", "as", "own", "empty")
 _OPERATORS = ("<=", ">=", "==", "!=", "<", ">")
 _WHERE = re.compile(
     rf"\s*(\S+)\s*({'|'.join(_OPERATORS)})\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*"
@@ -37,6 +39,8 @@ class Aggregate:
         what: the aggregate, ``count`` for the number of rows.
         window: its length in microseconds; None: all the past.
         where: rows that count; None: all.
+        own: the present row counts, too.
+        empty: what stands where there is no value; None: it is missing.
     """
 
     name: str
@@ -45,6 +49,8 @@ class Aggregate:
     what: str
     window: int | None
     where: Condition | None = None
+    own: bool = False
+    empty: float | None = None
 
     @property
     def of_labels(self) -> bool:
@@ -153,23 +159,24 @@ def _aggregates(settings: Mapping[str, Any], keys: Mapping[str, Sequence[str]], 
     if not isinstance(item, str | Mapping):
         raise UserError(f"{where}: {item} is no aggregate; write features.of={{{of}: [{_first(of)}]}}")
     entry = {"aggregate": item} if isinstance(item, str) else {str(name): value for name, value in item.items()}
-    if wrong := sorted(entry.keys() - {"aggregate", "windows", "where", "keys", "name"}):
-        raise UserError(f"{where}: {wrong[0]} is unknown; an entry has aggregate, windows, where, keys and name")
+    if wrong := sorted(entry.keys() - {*_ENTRY}):
+        raise UserError(f"{where}: {wrong[0]} is unknown; an entry has {', '.join(_ENTRY)}")
     for name in ("windows", "keys"):
         if not isinstance(entry.get(name, []), list | tuple):
             raise UserError(f"{where}: {name} is a list; write {name}: [{entry[name]}]")
     what = str(entry.get("aggregate", "count"))
     known = ("count",) if of == "count" else ROLES.get(of, (*NUMBER, *CATEGORY))
     if what not in known:
-        raise UserError(f"{where}: there is no aggregate {what}{_near(what, known)}; there are {', '.join(known)}")
+        raise UserError(f"{where}: there is no aggregate {what}{near(what, known)}; there are {', '.join(known)}")
+    whole_name = entry.get("as")
     if what in CLOCK:
-        return [Aggregate(f"time_{what}", "", of, what, None)]
+        return [Aggregate(str(whole_name or f"time_{what}"), "", of, what, None)]
     chosen = [str(key) for key in entry.get("keys", keys)]
     if not chosen:
         raise UserError("features.keys names no key: whose past is meant? Write e.g. features.keys={card: [card_id]}")
     for key in chosen:
         if key not in keys:
-            raise UserError(f"{where}: there is no key {key}{_near(key, keys)}; features.keys has {', '.join(keys)}")
+            raise UserError(f"{where}: there is no key {key}{near(key, keys)}; features.keys has {', '.join(keys)}")
     windows = [str(window) for window in entry.get("windows", settings["windows"])]
     if not windows:
         raise UserError("features.windows is empty; write e.g. features.windows=[1d,7d,30d]")
@@ -180,13 +187,35 @@ def _aggregates(settings: Mapping[str, Any], keys: Mapping[str, Sequence[str]], 
     title = str(entry.get("name", f"{what}_where" if condition else what))
     parts = [title] if of == "count" else [of, title]
     if what in ONCE:
-        longest = ALL if ALL in lengths else max(lengths, key=lambda window: lengths[window] or 0)
-        return [Aggregate("_".join([key, *parts]), key, of, what, lengths[longest], condition) for key in chosen]
-    return [
-        Aggregate("_".join([key, *parts, window]), key, of, what, lengths[window], condition)
-        for key in chosen
-        for window in windows
-    ]
+        windows = [ALL if ALL in lengths else max(lengths, key=lambda window: lengths[window] or 0)]
+    made = []
+    for key, window in itertools.product(chosen, windows):
+        name = "_".join([key, *parts, *([] if what in ONCE else [window])])
+        if whole_name is not None:
+            name = _named(where, str(whole_name), key, window)
+        made.append(Aggregate(name, key, of, what, lengths[window], condition, *_exceptions(where, entry, of, what)))
+    return made
+
+
+def _named(where: str, form: str, key: str, window: str) -> str:
+    """The name that ``as`` says."""
+    days = "all" if (reach := length(window)) is None else f"{reach / DAY:g}"
+    try:
+        return form.format(key=key, window=window, days=days)
+    except (LookupError, ValueError, AttributeError) as error:
+        raise UserError(f"{where}: as: {form} cannot be read; it may hold {{key}}, {{window}} and {{days}}") from error
+
+
+def _exceptions(where: str, entry: Mapping[str, Any], of: str, what: str) -> tuple[bool, float | None]:
+    """``own`` and ``empty`` of an entry."""
+    own, empty = entry.get("own", False), entry.get("empty")
+    if not isinstance(own, bool):
+        raise UserError(f"{where}: own: {own} must be true or false")
+    if own and (what in (*ONCE, *OF_LABELS) or of == "label"):
+        raise UserError(f"{where}: own: the present row has no part in {what}; it counts in sums, means, shares alone")
+    if isinstance(empty, bool) or not (empty is None or isinstance(empty, int | float)):
+        raise UserError(f"{where}: empty: {empty} is no number; it stands where there is no value, empty: 0")
+    return own, None if empty is None else float(empty)
 
 
 def _first(of: str) -> str:
@@ -210,7 +239,7 @@ def _resolved(aggregate: Aggregate, schema: TableSchema) -> Aggregate:
     where = aggregate.where
     if where is not None:
         where = Condition(column(where.column), where.operator, where.limit)
-    return Aggregate(aggregate.name, aggregate.key, of, aggregate.what, aggregate.window, where)
+    return replace(aggregate, of=of, where=where)
 
 
 def _column(schema: TableSchema, name: str, where: str) -> Column:
@@ -219,7 +248,7 @@ def _column(schema: TableSchema, name: str, where: str) -> Column:
             if column.role in ("label", "label_time"):
                 raise UserError(f"{where}: {name} is the label; aggregates of it stand under features.of.label")
             return column
-    raise UserError(f"{where} names {name}, which data={schema.name} has not{_near(name, _names(schema))}")
+    raise UserError(f"{where} names {name}, which data={schema.name} has not{near(name, _names(schema))}")
 
 
 def _names(schema: TableSchema) -> list[str]:
@@ -233,6 +262,6 @@ def _dated(name: str) -> str:
     )
 
 
-def _near(name: str, known: Iterable[str]) -> str:
+def near(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), 1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from fraudlab.features.history.definition import Condition
 from fraudlab.features.live import MISSING
 
+_AT_ONCE = 1 << 14  # windows
+
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -26,20 +28,22 @@ class Stream:
         moment: ``[M]`` microseconds, not falling: when they become visible.
         time: ``[N]`` microseconds, not falling, of all rows.
         asked: ``[Q]`` rows, rising.
+        own: a row sees its own event, too.
 
     An event is seen by rows that stand after its own, at its moment or later. A window of length w holds the events
     whose moments lie in (t - w, t] where t is the asked row's time.
     """
 
-    def __init__(self, row: Integers, moment: Integers, time: Integers, asked: Integers) -> None:
+    def __init__(self, row: Integers, moment: Integers, time: Integers, asked: Integers, own: bool = False) -> None:
         self.row = row
+        self.own = own
         self._moment = moment
         self._now = time[asked]
         self._starts: dict[int | None, Integers] = {None: np.zeros(len(asked), np.int64)}
         if len(row) == len(time) and row is asked:  # every row, in order
-            self.stop: Integers = asked
+            self.stop: Integers = asked + own
             return
-        first = np.maximum(row + 1, np.searchsorted(time, moment))  # the first row that sees the event
+        first = np.maximum(row + (not own), np.searchsorted(time, moment))  # the first row that sees the event
         self.stop = np.searchsorted(first, asked, side="right")
 
     def start(self, window: int | None) -> Integers:
@@ -51,13 +55,13 @@ class Stream:
     def only(self, kept: NDArray[np.bool_], time: Integers, asked: Integers) -> "Stream":
         """The events of the rows that are ``kept``, ``[N]``."""
         chosen = kept[self.row]
-        return Stream(self.row[chosen], self._moment[chosen], time, asked)
+        return Stream(self.row[chosen], self._moment[chosen], time, asked, self.own)
 
     @staticmethod
-    def of_rows(time: Integers, asked: Integers) -> "Stream":
+    def of_rows(time: Integers, asked: Integers, own: bool = False) -> "Stream":
         """Every row, at its time."""
         row = np.arange(len(time))
-        return Stream(asked if len(asked) == len(time) else row, time, time, asked)
+        return Stream(asked if len(asked) == len(time) else row, time, time, asked, own)
 
     @staticmethod
     def of_labels(known: Integers, time: Integers, asked: Integers) -> "Stream":
@@ -97,12 +101,16 @@ class Rows:
         return Stream.of_rows(self.time, self.asked)
 
     @cached_property
+    def with_own(self) -> Stream:
+        return Stream.of_rows(self.time, self.asked, own=True)
+
+    @cached_property
     def labels(self) -> Stream:
         return Stream.of_labels(self.known, self.time, self.asked)
 
-    def stream(self, of_labels: bool, where: Condition | None) -> Stream:
+    def stream(self, of_labels: bool, where: Condition | None, own: bool) -> Stream:
         """The events that aggregates of that kind rest on."""
-        stream = self.labels if of_labels else self.all_rows
+        stream = self.labels if of_labels else self.with_own if own else self.all_rows
         return stream if where is None else stream.only(self._meet(where), self.time, self.asked)
 
     def _meet(self, where: Condition) -> NDArray[np.bool_]:
@@ -148,7 +156,7 @@ class Past:
         self._event = group[self.row] * self._span + order
         self._own = own[self.place] * self._span
         self._plain = stream.row is asked
-        self.stop = np.arange(len(self.place)) if self._plain else self._position(stream.stop)
+        self.stop = np.arange(len(self.place)) + stream.own if self._plain else self._position(stream.stop)
 
     def blocks(self, size: int) -> "list[Past]":
         """The same in parts of whole keys, of about ``size`` events each, so that what is made of them stays small."""
@@ -176,7 +184,9 @@ class Past:
 
     def at_stop(self, total: Integers) -> Integers:
         """``[P]`` of ``total`` ``[M + 1]``, at ``stop``."""
-        return total[:-1] if self._plain else total[self.stop]
+        if not self._plain:
+            return total[self.stop]
+        return total[1:] if self._stream.own else total[:-1]
 
     def by_row(self, value: Floats) -> Floats:
         """``[Q]`` of ``value`` ``[P]``; NaN for rows without a key."""
@@ -236,6 +246,48 @@ def extremes(value: Integers, first: Integers, stop: Integers) -> Integers:
         some = by_power[ends[level] : ends[level + 1]]
         found[some] = np.maximum(most[first[some]], most[stop[some] - (1 << level)])
     return found
+
+
+def smallest(value: Integers, place: Integers, first: Integers, stop: Integers) -> Integers:
+    """``[P]``: the value at ``place`` (from 0) of the sorted ones at the positions from ``first`` to before ``stop``.
+
+    Windows are not empty, and their bounds never fall. Some are taken at once, so that what is made of them stays in
+    the processor's cache.
+    """
+    if len(first) == 1:
+        return np.sort(value[int(first[0]) : int(stop[0])])[place]
+    found = np.empty(len(first), np.int64)
+    size = max(_AT_ONCE, int((stop - first).max(initial=0)))
+    for begin in range(0, len(first), size):
+        some = slice(begin, begin + size)
+        start = first[begin]
+        found[some] = _smallest(value[start : stop[some][-1]], place[some], first[some] - start, stop[some] - start)
+    return found
+
+
+def _smallest(value: Integers, place: Integers, first: Integers, stop: Integers) -> Integers:
+    """By a wavelet matrix (Claude, Navarro, Ordóñez 2015).
+
+    Level by level the values are parted by a bit of their rank, the highest first, and each window goes on where its
+    place falls.
+    """
+    distinct, ranks = np.unique(value, return_inverse=True)
+    rank, found = ranks.astype(np.int32), np.zeros(len(first), np.int32)
+    left, right, nth = first.astype(np.int32), stop.astype(np.int32), place.astype(np.int32)
+    ones = np.zeros(len(rank) + 1, np.int32)
+    for bit in range((len(distinct) - 1).bit_length() - 1, -1, -1):
+        high = (rank >> bit & 1).astype(np.bool_)
+        np.cumsum(high, out=ones[1:])
+        zeros = len(rank) - ones[-1]
+        ones_left, ones_right = ones[left], ones[right]
+        below = (right - left) - (ones_right - ones_left)
+        up = nth >= below
+        found = 2 * found + up
+        nth -= below * up
+        left = np.where(up, zeros + ones_left, left - ones_left)
+        right = np.where(up, zeros + ones_right, right - ones_right)
+        rank = np.concatenate([rank[~high], rank[high]])
+    return distinct[found]
 
 
 def different(value: Integers, fresh: NDArray[np.bool_], first: Integers, stop: Integers) -> Integers:

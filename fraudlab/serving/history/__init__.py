@@ -274,10 +274,10 @@ def build(address: str | Path, transactions: "pl.DataFrame", features: Live | No
     Raises:
         UserError: there is one already, a column is missing, or values are not of their kind.
     """
-    from fraudlab.features.handbook import HandbookFeatures
+    from fraudlab.features import handbook
     from fraudlab.serving.history import sqlite_file
 
-    given: Live = features or HandbookFeatures()
+    given: Live = features or handbook.of_raw_columns()
     layout, rows = given.layout, given.events(transactions)
     sqlite_file.build(Path(address), layout, rows)
     return len(rows), len(rows) - rows["fraud"].null_count()

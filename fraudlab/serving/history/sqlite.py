@@ -66,6 +66,10 @@ class SqliteStore:
             for position in range(len(self.layout.keys))
         ]
         self._event = ", ".join(["id", "time", *names])
+        # Earlier versions kept the Handbook's keys as integers; today's are text.
+        kind = "SELECT typeof({0}) FROM transactions WHERE {0} IS NOT NULL LIMIT 1"
+        kinds = [self._connection.execute(kind.format(name)).fetchone() for name in names if name.startswith("key")]
+        self._integer_keys = [found == ("integer",) for found in kinds]
 
     def concerns(self) -> list[str]:
         return []
@@ -90,11 +94,18 @@ class SqliteStore:
         found = []
         with self.transaction():
             for which, each in enumerate(asked):
+                each = each._replace(event=self._as_kept(each.event))
                 if look_up:
                     found.append(self._found(which, each.event))
                 if add:
                     self._add(which, each)
         return found
+
+    def _as_kept(self, new: Event) -> Event:
+        if not any(self._integer_keys):
+            return new
+        keys = zip(new.keys, self._integer_keys, strict=True)
+        return new._replace(keys=tuple(int(key) if integer and key is not None else key for key, integer in keys))
 
     def _found(self, which: int, new: Event) -> Found:
         reach = self._rule.reach

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fraudlab.errors import UserError
-from fraudlab.features.handbook_records import LAYOUT
+from fraudlab.features import handbook
 from fraudlab.features.live import DAY, Layout
 from fraudlab.files import replacing
 
@@ -164,7 +164,7 @@ def _upgrade(connection: sqlite3.Connection) -> None:
         connection.execute("ALTER TABLE transactions ADD COLUMN known INTEGER")
         for statement in _SINCE_FORMAT_3:
             connection.execute(statement)
-        _finish(connection, LAYOUT)
+        _finish(connection, handbook.of_raw_columns().layout)
     if version != _FORMAT:  # up to format 3 a store that had been taken over kept indexes of its keys and times alone
         for index in ("by_customer", "by_terminal"):
             connection.execute(f"DROP INDEX IF EXISTS {index}")
