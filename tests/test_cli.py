@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fraudlab import config
-from fraudlab.config.composition import _keys, compose, explain
+from fraudlab.config.composition import _keys, compose, conf_dir, explain
 from fraudlab.config.renamed import RENAMED
 from fraudlab.errors import UserError
 from tests.conftest import REPOSITORY, Command
@@ -188,4 +188,5 @@ def test_every_renamed_key_is_gone_and_its_new_one_there() -> None:
     options = [(group, option) for group, options in config.SCHEMAS.items() for option in options.values()]
     keys += [f"{group}.{field.name}" for group, option in options for field in dataclasses.fields(option)]
     assert not set(RENAMED) & set(keys)
-    assert set(RENAMED.values()) <= set(keys)
+    chosen = {f"{file.parent.name}={file.stem}" for file in conf_dir().glob("*/*.yaml")}
+    assert set(RENAMED.values()) <= {*keys, *chosen}

@@ -107,3 +107,20 @@ def test_reading_a_record_needs_no_polars() -> None:
     program = "import sys, fraudlab.serving.history; assert 'polars' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
     assert tuple(RECORD) == RAW
+
+
+def test_a_store_whose_keys_are_integers_as_the_handbooks_were(tmp_path: Path, transactions: pl.DataFrame) -> None:
+    path = tmp_path / "history.sqlite"
+    build(path, transactions[:-1])
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE transactions SET key_0 = CAST(key_0 AS INTEGER), key_1 = CAST(key_1 AS INTEGER)")
+    connection.close()
+    store, newest = History.open(path, EXTENDED), transactions[-1].to_dicts()[0]
+    assert store.features(newest) == batch(EXTENDED, transactions)[-1]
+    for _ in range(2):
+        store.add(newest)
+    later = {**newest, "TRANSACTION_ID": 10**6}
+    assert (
+        store.features(later)["CUSTOMER_ID_NB_TX_30DAY_WINDOW"]
+        == 1 + store.features(newest)["CUSTOMER_ID_NB_TX_30DAY_WINDOW"]
+    )
