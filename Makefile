@@ -31,8 +31,8 @@ train: $(READY) ## train TabNet on the book's protocol; ARGS="experiment=handboo
 test: $(READY) ## run the tests with coverage, all but the slow ones
 	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term:skip-covered --cov-fail-under=90 -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
-test-fast: $(READY) ## run the tests that start no process and no server, in two minutes
-	$(BIN)/python -m pytest -m "not slow and not process" -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+test-fast: $(READY) ## run the tests that start no process, no server and train little, in two minutes
+	$(BIN)/python -m pytest -m "not slow and not process and not long" -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(READY) ## run the slow tests: kills, floods, real proxies, installs; one after the other
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -17,6 +17,8 @@ from fraudlab.serving.history import History
 from tests.support.handbook import features as features_of
 from tests.support.histories import DAY, EXTENDED, RECORD, batch, empty, label, simulated
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def transactions() -> pl.DataFrame:

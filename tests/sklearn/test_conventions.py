@@ -18,6 +18,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fraudlab.sklearn import TabNetClassifier, TabNetPretrainer, TabNetRegressor
 from tests.sklearn.conftest import COLUMNS, FIT, SETTINGS, Table
 
+pytestmark = pytest.mark.long
+
 
 class WithY(TabNetPretrainer):
     """The pretrainer with a ``y`` that it leaves, as the checks give one."""

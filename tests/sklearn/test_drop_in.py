@@ -15,6 +15,8 @@ from fraudlab.models.tabnet import TabNet
 from fraudlab.sklearn import TabNetClassifier, TabNetPretrainer, TabNetRegressor
 from tests.sklearn.conftest import FIT, SETTINGS, Table, fitted, theirs
 
+pytestmark = pytest.mark.long
+
 OTHERS = {
     TabNetClassifier: tab_model.TabNetClassifier,
     TabNetRegressor: tab_model.TabNetRegressor,

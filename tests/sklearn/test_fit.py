@@ -12,6 +12,8 @@ from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from fraudlab.sklearn import TabNetClassifier, TabNetPretrainer, TabNetRegressor
 from tests.sklearn.conftest import FIT, SETTINGS, Table
 
+pytestmark = pytest.mark.long
+
 
 def halves(table: Table) -> tuple[Any, Any, list[tuple[Any, Any]]]:
     return table.X[:400], table.label[:400], [(table.X[:400], table.label[:400]), (table.X[400:], table.label[400:])]

@@ -25,6 +25,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fraudlab.sklearn import FraudClassifier
 from fraudlab.training.callbacks import Progress
 
+pytestmark = pytest.mark.long
+
 TREES = ["model.n_estimators=60"]
 
 

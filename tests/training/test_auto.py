@@ -14,6 +14,8 @@ from fraudlab.runs.settings import load_config
 from fraudlab.training.auto import batch_size, chosen, settled
 from fraudlab.training.checkpoints import load_checkpoint
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("rows", [10, 700, 1_000, 11_626, 67_000, 131_000, 600_000, 5_000_000])
 def test_an_epoch_has_64_to_128_steps_within_the_bounds(rows: int) -> None:

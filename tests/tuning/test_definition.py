@@ -15,7 +15,7 @@ from fraudlab.tuning.definition import load_definition, sweeps_dir
 
 NAMES = sorted(file.stem for file in sweeps_dir().glob("*.yaml"))
 
-pytestmark = pytest.mark.usefixtures("hydra_conf")
+pytestmark = [pytest.mark.usefixtures("hydra_conf"), pytest.mark.long]
 
 
 @pytest.mark.parametrize("name", NAMES)

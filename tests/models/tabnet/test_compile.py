@@ -8,6 +8,8 @@ from torch import nn
 
 from fraudlab.models.tabnet import TabNet
 
+pytestmark = pytest.mark.long
+
 CARDINALITIES = [5, 9]
 
 

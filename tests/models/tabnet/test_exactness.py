@@ -17,6 +17,8 @@ from fraudlab.models.tabnet.interop import from_reference
 from fraudlab.models.tabnet.native import compile as native
 from fraudlab.models.tabnet.network import TabNetNetwork
 
+pytestmark = pytest.mark.long
+
 
 @dataclass
 class Case:

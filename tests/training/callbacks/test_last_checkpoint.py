@@ -18,6 +18,8 @@ from fraudlab.training.checkpoints import CheckpointFiles, newest_whole
 from tests.support.learners import ADAMW, ONE_CYCLE, learner, rows
 from tests.support.resumed import compared, differences
 
+pytestmark = pytest.mark.long
+
 PLATEAU = {
     "_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "interval": "epoch", "patience": 0, "mode": "max",
     "monitor": "val/average_precision", "factor": 0.5,
