@@ -29,11 +29,13 @@ def main(config: HistoryConfig) -> None:
                 transactions = transactions.with_columns(narrowed_rows(narrow, bundle.lookups).get_columns())
     except pl.exceptions.PolarsError as error:
         raise UserError(f"cannot read {config.transactions} as Parquet: {error}") from error
-    out = Path(config.out)
-    rows, labelled = history.build(out, transactions, features)
+    rows, labelled = history.build(config.out, transactions, features)
+    made = history.History.open(config.out)
     print(f"rows       {rows:,}")
     print(f"labels     {labelled:,}")
-    print(f"written    {out} ({out.stat().st_size / 2**20:,.0f} MiB)")
+    print(f"written    {made.shown}")
+    for concern in made.concerns():
+        print(f"warning    {concern}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import Commands
+from tests.support.redis_server import PROGRAM, RedisServer
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -21,6 +22,7 @@ STARTS_PROCESSES = {
     "exported",
     "small_data",
     "postgresql",
+    "redis_server",
     "subprocess",
     "multiprocessing",
     "Server",
@@ -142,6 +144,15 @@ def handbook_bundle(command: Command, tmp_path_factory: pytest.TempPathFactory) 
         done = command(name, *overrides)
         assert done.returncode == 0, done.stderr
     return folder / "bundle"
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis of the tests' own; each test names its history otherwise."""
+    if PROGRAM is None:
+        pytest.skip("no Redis here: apt-get install redis-server")
+    with RedisServer(tmp_path_factory.mktemp("redis"), "--appendfsync", "no") as server:
+        yield server
 
 
 def _binaries() -> Path | None:

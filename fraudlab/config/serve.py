@@ -39,6 +39,7 @@ class ServingConfig:
     grace: float = 8.0
     access_log: bool = False
     history: str | None = None
+    history_required: bool = True
     record_to: str | None = None
     hash_columns: list[str] = field(default_factory=list)
     record_share: float = 1.0

@@ -247,6 +247,7 @@ class Middleware:
         keep = parts.recorder is not None
         checked, answers = await self._by_a_worker(asked, what, parts.contract.check, keep=keep)
         parts.telemetry.scored([answer["risk_level"] for answer in answers], checked.missing)
+        parts.telemetry.without_history.inc(sum("without_history" in answer for answer in answers))
         if parts.recorder is not None and not parts.recorder.put(asked.request_id, checked.records, answers):
             parts.telemetry.unrecorded.inc(len(answers))
         about = {"bundle_version": parts.version, "request_id": asked.request_id}
@@ -292,6 +293,8 @@ class Middleware:
         except WorkerFailed:
             raise Stop(503, "worker", "the worker failed; try again later") from None
         parts.telemetry.took("wait", time.perf_counter() - sent)
+        if "away" in answer:
+            raise Stop(503, "history", "the history does not answer; try again later")
         if "problems" in answer:
             raise refused(Refused(answer["problems"]))
         return checked, answer

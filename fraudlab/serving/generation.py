@@ -4,6 +4,7 @@ LitServe keeps the processes; what decides when one is started, replaced or ende
 generation on the same sockets before it ends the one before.
 """
 
+import logging
 import multiprocessing
 import signal
 import socket
@@ -31,6 +32,7 @@ from fraudlab.serving.app import Middleware, Parts
 from fraudlab.serving.connections import Connections, Reader
 from fraudlab.serving.contract import Contract
 from fraudlab.serving.dispatch import Dispatcher
+from fraudlab.serving.history.store import StoreAway
 from fraudlab.serving.keys import Keys
 from fraudlab.serving.lifecycle import Lifecycle
 from fraudlab.serving.pages import pages
@@ -38,6 +40,7 @@ from fraudlab.serving.protocol import Protocol
 from fraudlab.serving.telemetry import Telemetry
 from fraudlab.serving.worker import FraudAPI, open_history
 
+_log = logging.getLogger(__name__)
 _START_SECONDS = 120.0  # that a worker may take to get ready
 _HEADERS = ["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "traceparent"]
 
@@ -62,7 +65,7 @@ class Generation:
         loaded = bundle.load(path)
         loaded.check()  # each worker does it again; here it can be told in one line
         if settings.history is not None:
-            open_history(settings.history, loaded).close()
+            _look_at_history(settings.history, loaded, required=settings.history_required)
         keys = Keys(settings.api_key_file)
         self.version = loaded.version
         self._settings = settings
@@ -77,7 +80,14 @@ class Generation:
         self._listener.bind(str(line))
         self._listener.listen()
         self._server = litserve.LitServer(
-            FraudAPI(str(loaded.path), loaded.version, settings.history, line, plugins.loaded()),
+            FraudAPI(
+                str(loaded.path),
+                loaded.version,
+                settings.history,
+                line,
+                plugins.loaded(),
+                history_required=settings.history_required,
+            ),
             accelerator="cpu",
             workers_per_device=settings.workers,
             timeout=False,  # deadlines are kept where requests wait
@@ -253,6 +263,17 @@ class Generation:
             )
         connections = Connections(settings, admission, telemetry.refused, lambda: lifecycle.draining)
         return lambda **uvicorn: Reader(Protocol(connections, **uvicorn))
+
+
+def _look_at_history(address: str, loaded: bundle.Bundle, *, required: bool) -> None:
+    history = open_history(address, loaded, wait=not required)
+    try:
+        for concern in history.concerns():
+            _log.warning("the history: %s", concern)
+    except StoreAway as error:
+        _log.warning("the history: %s; until it does, transactions are scored without their past", error)
+    finally:
+        history.close()
 
 
 def _hand_over(telemetry: Telemetry, recorder: recording.Recorder | None) -> None:

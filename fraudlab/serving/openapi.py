@@ -35,7 +35,7 @@ def document(schema: Mapping[str, Any], settings: ServingConfig, version: str, *
         415: "no application/json",
         422: "broken contract; the answer names the fields",
         429: "too many requests wait; see Retry-After",
-        503: "a worker failed; see Retry-After",
+        503: "a worker failed, or the history does not answer; see Retry-After",
         504: f"no score within {settings.timeout} s",
     }
     predict = {
@@ -117,6 +117,10 @@ _SCORED: dict[str, Any] = {
     "properties": {
         "score": {"type": "number", "minimum": 0, "maximum": 1, "description": "probability of fraud"},
         "risk_level": {"enum": ["low", "medium", "high"]},
+        "without_history": {
+            "const": True,
+            "description": "there where the history did not answer: scored as the first transaction of all its keys",
+        },
         "reasons": {
             "type": "array",
             "items": {

@@ -63,6 +63,9 @@ class Telemetry:
         self._levels = Total("fraudlab_scores", "Scored records", ["risk_level"], registry=self._registry)
         self.restarts = Total("fraudlab_worker_failures", "Workers that died", registry=self._registry)
         self.unrecorded = Total("fraudlab_unrecorded", "Scored records that the record lacks", registry=self._registry)
+        self.without_history = Total(
+            "fraudlab_without_history", "Records scored without their past", registry=self._registry
+        )
         Gauge("fraudlab_bundle", "The bundle served", ["version"], registry=self._registry).labels(version).set(1)
         self._columns = _Columns()
         self._registry.register(self._columns)

@@ -24,6 +24,7 @@ from fraudlab.features.narrow import NARROW, narrowed
 from fraudlab.serving import logs
 from fraudlab.serving.dispatch import LENGTH, connect, jobs_of
 from fraudlab.serving.history import History
+from fraudlab.serving.history.store import StoreAway
 from fraudlab.serving.labels import checked
 from fraudlab.serving.lifetime import end_with_parent
 
@@ -54,13 +55,13 @@ class _LineLoop(LitLoop):
                 line.sendall(len(answer).to_bytes(LENGTH) + answer)
 
 
-def open_history(path: str, bundle: "Bundle") -> History:
-    """The store at ``path`` with the features of ``bundle``.
+def open_history(address: str, bundle: "Bundle", *, wait: bool) -> History:
+    """The history at ``address`` with the features of ``bundle``; see :meth:`.History.open`.
 
     Raises:
-        UserError: it cannot be read, or the bundle's features have no past that a store keeps.
+        UserError: it cannot be used, or the bundle's features have no past that a store keeps.
     """
-    return History.open(path, live(bundle.features, f"bundle {bundle.path}"))
+    return History.open(address, live(bundle.features, f"bundle {bundle.path}"), wait=wait)
 
 
 def _part(came: BinaryIO) -> bytes | None:
@@ -94,16 +95,27 @@ class FraudAPI(litserve.LitAPI):
     Args:
         bundle: where it lies.
         version: that the server answers under; what has taken the bundle's place since then is not served.
-        history: store of the past, where records do not carry theirs.
+        history: address of the past, where records do not carry theirs.
+        history_required: whether to refuse while it does not answer; else records are scored without their past.
         line: address of the Unix socket that the batches come from.
         plugins: modules to import before the bundle is loaded.
     """
 
-    def __init__(self, bundle: str, version: str, history: str | None, line: Path, plugins: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        bundle: str,
+        version: str,
+        history: str | None,
+        line: Path,
+        plugins: Sequence[str] = (),
+        *,
+        history_required: bool = True,
+    ) -> None:
         super().__init__(api_path="/predict", loop=_LineLoop(line))
         self._path = bundle
         self._version = version
-        self._history_path = history
+        self._history_address = history
+        self._history_required = history_required
         self._plugins = plugins
 
     def setup(self, device: str) -> None:
@@ -120,7 +132,8 @@ class FraudAPI(litserve.LitAPI):
                 f"under {self._version}; send it SIGHUP, or start it again"
             )
         self._bundle.check()
-        self._history = None if self._history_path is None else open_history(self._history_path, self._bundle)
+        address = self._history_address  # it may be away now: each request tries again
+        self._history = None if address is None else open_history(address, self._bundle, wait=True)
 
     def decode_request(self, request: list[tuple[dict[str, Any], bytes]]) -> list[Job]:
         read = ((asked, orjson.loads(body)) for asked, body in request)
@@ -131,17 +144,17 @@ class FraudAPI(litserve.LitAPI):
 
         Returns:
             ``answers``: one a job: a list of ``{"score", "risk_level", "reasons"?}`` for records, ``{"new", …}`` for
-            labels, ``{"problems"}`` where the job is refused; None where it broke what scores it.
+            labels, ``{"problems"}`` where the job is refused, ``{"away"}`` where it needs a history that does not
+            answer; None where it broke what scores it.
             ``unknown``: names of columns whose category the training rows have not, one for each time.
             ``seconds``: of the stages.
         """
         if not x:
             return {"answers": [], "unknown": [], "seconds": {}}  # the server asks whether it lives
         try:
-            if self._history is None:
-                return self._answers(x)
-            with self._history.transaction():  # what is refused leaves nothing behind
-                return self._answers(x)
+            return self._with_history(x)
+        except StoreAway:
+            return {"answers": [{"away": True}] * len(x), "unknown": [], "seconds": {}}
         except Refused as error:
             said: dict[str, Any] | None = {"problems": error.problems}
         except UserError as error:
@@ -162,6 +175,21 @@ class FraudAPI(litserve.LitAPI):
     def encode_response(self, output: dict[str, Any]) -> bytes:
         return orjson.dumps(output)
 
+    def _with_history(self, jobs: list[Job]) -> dict[str, Any]:
+        if self._history is None:
+            return self._answers(jobs)
+        try:
+            with self._history.transaction():  # what is refused leaves nothing behind
+                return self._answers(jobs)
+        except StoreAway as error:
+            _log.warning("the history: %s", error)
+            if self._history_required:
+                raise
+        told = [job for job in jobs if "source" in job.asked]  # labels cannot do without it
+        scored = self._answers([job for job in jobs if "source" not in job.asked], without_history=True)
+        answers = iter(scored["answers"])
+        return {**scored, "answers": [{"away": True} if job in told else next(answers) for job in jobs]}
+
     def _labelled(self, job: Job) -> dict[str, Any]:
         """Take the labels of a job."""
         assert self._history is not None
@@ -171,15 +199,14 @@ class FraudAPI(litserve.LitAPI):
         taken_back = len(labels) - frauds - genuine
         return {"new": self._history.tell(labels).new, "frauds": frauds, "genuine": genuine, "taken_back": taken_back}
 
-    def _with_past(self, jobs: Sequence[Job]) -> list[Mapping[str, Any]]:
+    def _with_past(self, jobs: Sequence[Job], *, without_history: bool = False) -> list[Mapping[str, Any]]:
         """The jobs' records with the features of their past, which they join; what a record carries already stays."""
         records = [record for job in jobs for record in job.records]
         if self._history is None or not records:
             return list(records)
         places = [(job.asked["request_id"], position) for job in jobs for position in range(len(job.records))]
-        made = self._history.features_and_add(
-            [(self._typed(record, place[1]), *place) for record, place in zip(records, places, strict=True)]
-        )
+        asked = [(self._typed(record, place[1]), *place) for record, place in zip(records, places, strict=True)]
+        made = self._history.without_past(asked) if without_history else self._history.features_and_add(asked)
         return [
             {**record, **{name: value for name, value in features.items() if record.get(name) is None}}
             for record, features in zip(records, made, strict=True)
@@ -192,17 +219,20 @@ class FraudAPI(litserve.LitAPI):
         except WrongField as error:
             raise Refused([problem(position, error.field, str(error))]) from error
 
-    def _answers(self, jobs: Sequence[Job]) -> dict[str, Any]:
+    def _answers(self, jobs: Sequence[Job], *, without_history: bool = False) -> dict[str, Any]:
         started = time.perf_counter()
         labelled = [self._labelled(job) if "source" in job.asked else None for job in jobs]
         scored = [job for job in jobs if "source" not in job.asked]
-        records = self._with_past(scored)
+        records = self._with_past(scored, without_history=without_history)
         arrays = self._bundle.encode(records)
         encoded = time.perf_counter()
         scores = self._bundle.score(arrays)
         finished = time.perf_counter()
         level = self._bundle.decision.level
-        answers = [{"score": score, "risk_level": level(score)} for score in scores.tolist()]
+        about = {"without_history": True} if without_history else {}
+        answers: list[dict[str, Any]] = [
+            {"score": score, "risk_level": level(score), **about} for score in scores.tolist()
+        ]
         start = 0
         by_job: list[Any] = []
         for job, told in zip(jobs, labelled, strict=True):

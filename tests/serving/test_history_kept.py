@@ -21,6 +21,7 @@ from fraudlab.serving.history import History, build
 from fraudlab.serving.labels import Label, checked, read
 from fraudlab.serving.worker import FraudAPI, Job
 from tests.features.history_tables import START, made, schema, table
+from tests.serving.conftest import Place
 
 OF: dict[str, Any] = {"count": [], "amount": ["mean", "genuine_mean"], "label": ["count", "known", "rate", "run_age"]}
 
@@ -33,7 +34,7 @@ def batch(features: HistoryFeatures, frame: pl.DataFrame) -> list[dict[str, Any]
     return with_features(features, frame.lazy()).select(features.computed).to_dicts()
 
 
-def empty(path: Path, features: HistoryFeatures, frame: pl.DataFrame) -> History:
+def empty(path: str | Path, features: HistoryFeatures, frame: pl.DataFrame) -> History:
     build(path, frame[:0], features)
     return History.open(path, features)
 
@@ -64,14 +65,14 @@ def test_a_label_that_is_told_late_counts_when_it_is_told(tmp_path: Path) -> Non
     assert day(30) < datetime(1970, 1, 1) + timedelta(microseconds=first) < day(80)  # what is 180 days old goes
 
 
-def test_a_card_whose_fraud_of_day_0_is_told_on_day_20(tmp_path: Path) -> None:
+def test_a_card_whose_fraud_of_day_0_is_told_on_day_20(place: Place) -> None:
     features = features_of(schema(True))
     common = {"card_id": "c", "shop": 1, "amount": 5.0, "country": "k"}
     rows = [
         {"row": 0, "when": day(0), **common, "fraud": 1, "told": day(20)},
         {"row": 1, "when": day(21), **common, "fraud": 0, "told": None},
     ]
-    store = empty(tmp_path / "h.sqlite", features, table(0, 0))
+    store = empty(place(), features, table(0, 0))
     store.add(rows[0])
     store.tell([label(rows[0])])
     found = store.features(rows[1])
@@ -79,12 +80,12 @@ def test_a_card_whose_fraud_of_day_0_is_told_on_day_20(tmp_path: Path) -> None:
     assert found == batch(features, pl.DataFrame(rows, table(1, 0).schema))[1]
 
 
-def test_a_time_on_another_clock_does_not_wipe_out_the_past(tmp_path: Path) -> None:
+def test_a_time_on_another_clock_does_not_wipe_out_the_past(place: Place) -> None:
     columns = tuple(replace(c, type="integer") if c.name == "when" else c for c in schema(False).columns)
     features = features_of(TableSchema("t", columns))
     seconds = (pl.col("when") - START).dt.total_seconds()
     frame = table(80, 1, days=100).with_columns(when=seconds)
-    store = empty(tmp_path / "h.sqlite", features, frame)
+    store = empty(place(), features, frame)
     rows, expected = frame.to_dicts(), batch(features, frame)
     for row in rows[:60]:
         store.add(row)
@@ -115,8 +116,8 @@ def test_numbers_of_single_precision_are_the_tables(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["1_7", "\u0661\u0667", "9" * 19, "1" * 21, "17.5", "x", ""])
-def test_ids_of_labels_are_integers_where_the_stores_are(tmp_path: Path, wrong: str) -> None:
-    store = empty(tmp_path / "h.sqlite", features_of(schema(False)), table(0, 0))
+def test_ids_of_labels_are_integers_where_the_stores_are(place: Place, wrong: str) -> None:
+    store = empty(place(), features_of(schema(False)), table(0, 0))
     store.add({**table(1, 0).to_dicts()[0], "row": 17})
     for right in ("17", "+17", "17.0", " 17", 17):
         store.tell([Label(right, None, None, True, "test", None)])

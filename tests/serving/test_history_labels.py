@@ -1,20 +1,20 @@
 """Labels in the store of transactions: which of them counts."""
 
 import random
-from pathlib import Path
 
 import pytest
 
 from fraudlab.bundle.contract import Refused
 from fraudlab.serving.labels import Label
+from tests.serving.conftest import Place
 from tests.support.histories import DAY, RECORD, empty, label
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_label_of_the_latest_event_counts_in_any_order_and_however_often_it_is_told(
-    tmp_path: Path, seed: int
+    place: Place, seed: int
 ) -> None:
-    store = empty(tmp_path / "history.sqlite")
+    store = empty(place())
     store.add(RECORD)
     later = {**RECORD, "TRANSACTION_ID": 8, "TX_DATETIME": "2018-08-02T00:00:00"}
     said = [
@@ -35,8 +35,8 @@ def test_the_label_of_the_latest_event_counts_in_any_order_and_however_often_it_
         store.tell([label(7, 0, DAY, "bank")])
 
 
-def test_a_label_names_its_transaction_by_the_request_that_it_came_in(tmp_path: Path) -> None:
-    store = empty(tmp_path / "history.sqlite")
+def test_a_label_names_its_transaction_by_the_request_that_it_came_in(place: Place) -> None:
+    store = empty(place())
     for number in range(3):
         store.add({**RECORD, "TRANSACTION_ID": 7 + number, "TERMINAL_ID": number}, "request-1", number)
     store.add({**RECORD, "TRANSACTION_ID": 7, "TERMINAL_ID": 0}, "request-2", 0)  # sent again

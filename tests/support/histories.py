@@ -24,7 +24,7 @@ RECORD = {
 }
 
 
-def empty(path: Path, features: HistoryFeatures = EXTENDED) -> History:
+def empty(path: str | Path, features: HistoryFeatures = EXTENDED) -> History:
     build(path, pl.DataFrame({**RECORD, "TX_DATETIME": datetime(2018, 7, 25)})[:0])
     return History.open(path, features)
 

@@ -52,6 +52,7 @@ class SqliteStore:
 
     def __init__(self, path: Path, rule: Rule) -> None:
         self._connection = connect(path)
+        self.shown = f"{path} ({path.stat().st_size / 2**20:,.0f} MiB)"
         self._rule = rule
         self.layout = layout_of(self._connection)
         names = columns_of(self.layout)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
+from fraudlab.errors import UserError
 from fraudlab.features.live import DAY, Event, Layout, Live, PastOf
 
 Id = int | str
@@ -14,7 +15,7 @@ SEVERAL = object()
 """In place of an id: a client gave several rows of one request the same place."""
 
 
-class StoreAway(Exception):
+class StoreAway(UserError):
     """The store does not answer, or can write nothing; nothing was kept, and a later try may succeed."""
 
 
@@ -24,7 +25,7 @@ class NotTaken(Exception):
     Attributes:
         which: its position among them.
         why: ``forgotten``: what its features rest on is gone; ``another``: its id stands for another row; ``ahead``: it
-            lies too far ahead of the newest row.
+            lies too far ahead of the newest row; ``beyond``: the store has no such time.
         by: microseconds, where it lies ahead.
     """
 
@@ -105,12 +106,17 @@ class Rule(NamedTuple):
 class Store(Protocol):
     """Rows, labels, and the requests that rows came in; for one thread, and opened anew after a fork.
 
-    Every method may raise :class:`StoreAway`, or ``UserError`` where there is no history or one of another kind.
+    Every method may raise :class:`StoreAway`, or another ``UserError`` where there is no history of this kind.
     """
 
     @property
     def layout(self) -> Layout:
         """What is kept of each row."""
+        ...
+
+    @property
+    def shown(self) -> str:
+        """Where it is, for people."""
         ...
 
     def concerns(self) -> list[str]:

@@ -1,0 +1,287 @@
+-- A history in Redis: what redis.py asks for in one round trip, whole or not at all. redis_format.py says what is kept.
+--
+-- KEYS[1]: prefix of all keys. ARGV: what to do, the expected meta, number of keys, bytes of an id, bytes of an event,
+-- whether ids are text, whether known labels are counted, whether labels have times, the labels' delay; then what the
+-- function at the end reads. Times are whole doubles, so they are exact.
+local prefix, keys, width, size = KEYS[1], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local text, counted, label_times, delay = ARGV[6] == '1', ARGV[7] == '1', ARGV[8] == '1', tonumber(ARGV[9])
+local head, DAY, DAYS = 8 + width, 86400000000, 131072
+local at = 10
+
+local function arg()
+  at = at + 1
+  return ARGV[at - 1]
+end
+
+local function less(a, b) -- as bytes; Lua's own comparison asks the locale
+  for i = 1, math.min(#a, #b) do
+    local x, y = a:byte(i), b:byte(i)
+    if x ~= y then return x < y end
+  end
+  return #a < #b
+end
+
+-- The row of an id: known, fraud, then what its client sent: time, id where that is text, keys, the rest.
+local function named(row)
+  local time, place = struct.unpack('<d', row, 10)
+  local word, names, long = nil, {}, 0
+  word, place = struct.unpack('<I4c0', row, place)
+  for k = 1, keys do
+    long, place = struct.unpack('<I4', row, place) -- 0: missing, else one more than its bytes
+    if long > 0 then
+      names[#names + 1] = prefix .. 'k' .. k .. ':' .. row:sub(place, place + long - 2)
+      place = place + long - 1
+    end
+  end
+  return time, word, names
+end
+
+-- The events of a key: a string of records by time, then id.
+local function record(name, i) return redis.call('GETRANGE', name, i * size, (i + 1) * size - 1) end
+
+local function length(name) return redis.call('STRLEN', name) / size end
+
+local function search(n, stands_before) -- number of records that stand before
+  local low, high = 0, n
+  if n > 0 and stands_before(n - 1) then return n end
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if stands_before(middle) then low = middle + 1 else high = middle end
+  end
+  return low
+end
+
+local function before(name, n, time, id, word)
+  return search(n, function(i)
+    local there = record(name, i)
+    local moment, other = struct.unpack('<d', there), there:sub(9, head)
+    if moment ~= time then return moment < time end
+    if text and other ~= id then
+      local row = redis.call('GET', prefix .. 't:' .. other)
+      if not row then return true end -- forgotten
+      local _, theirs = named(row)
+      return less(theirs, word)
+    end
+    return less(other, id)
+  end)
+end
+
+local function until_time(name, n, time)
+  if n == 0 or struct.unpack('<d', record(name, 0)) > time then return 0 end
+  return search(n, function(i) return struct.unpack('<d', record(name, i)) <= time end)
+end
+
+-- Known labels by day: sums over ranges of days (Fenwick), so that a sum of all before a day reads few fields.
+local function count(day, labels, frauds)
+  local i = math.max(1, math.min(tonumber(day) + DAYS + 1, 2 * DAYS))
+  while counted and i <= 2 * DAYS do
+    redis.call('HINCRBY', prefix .. 'labels', i, labels)
+    if frauds ~= 0 then redis.call('HINCRBY', prefix .. 'frauds', i, frauds) end
+    i = i + bit.band(i, -i)
+  end
+end
+
+local function known_before(day)
+  local i, fields, sums = math.max(0, math.min(tonumber(day) + DAYS, 2 * DAYS)), {}, { 0, 0 }
+  while counted and i > 0 do
+    fields[#fields + 1] = i
+    i = i - bit.band(i, -i)
+  end
+  for which, what in ipairs(#fields > 0 and { 'labels', 'frauds' } or {}) do
+    for _, value in ipairs(redis.call('HMGET', prefix .. what, unpack(fields))) do
+      sums[which] = sums[which] + (tonumber(value) or 0)
+    end
+  end
+  return sums
+end
+
+local function insert(name, n, place, new)
+  if place == n then
+    redis.call('APPEND', name, new)
+  else
+    redis.call('SETRANGE', name, place * size, new .. redis.call('GETRANGE', name, place * size, -1))
+  end
+end
+
+local function remember(request, position, id)
+  local there = redis.call('HGET', request, position)
+  if not there then
+    redis.call('HSET', request, position, id)
+  elseif there ~= id then
+    redis.call('HSET', request, position, '') -- a client gave several rows the same place
+  end
+end
+
+local function reached(time, known) -- a label that came late keeps its row in the windows
+  if label_times and known == known then return known - delay end
+  return time
+end
+
+local function trim(name, horizon, till) -- copy what is left once half of it can go
+  local n = length(name)
+  local gone = label_times and 0 or until_time(name, n, till)
+  while label_times and gone < n do
+    local time, known = struct.unpack('<d', record(name, gone)), struct.unpack('<d', record(name, gone), head + 1)
+    if time > till or reached(time, known) > horizon then break end
+    gone = gone + 1
+  end
+  if gone == n then
+    redis.call('DEL', name)
+  elseif gone * 2 >= n then
+    redis.call('SET', name, redis.call('GETRANGE', name, gone * size, -1))
+  end
+end
+
+local function forget(horizon, till, most)
+  local mark = tonumber(redis.call('GET', prefix .. 'forgotten'))
+  for _ = 1, most do
+    local day = redis.call('ZRANGE', prefix .. 'queue', 0, 0)[1]
+    if not day or (tonumber(day) + 1) * DAY - 1 > till then break end
+    local id = redis.call('LPOP', prefix .. 'd:' .. day)
+    local row = id and redis.call('GET', prefix .. 't:' .. id)
+    if not id then
+      redis.call('ZREM', prefix .. 'queue', day)
+    elseif row then
+      local time, _, names = named(row)
+      local moment = reached(time, (struct.unpack('<d', row)))
+      if moment > horizon then
+        local later = string.format('%.0f', math.floor(moment / DAY))
+        redis.call('RPUSH', prefix .. 'd:' .. later, id)
+        redis.call('ZADD', prefix .. 'queue', later, later)
+      else
+        redis.call('DEL', prefix .. 't:' .. id, prefix .. 'l:' .. id)
+        for _, name in ipairs(names) do trim(name, horizon, till) end
+        mark = math.max(mark or moment, moment)
+        redis.call('SET', prefix .. 'forgotten', string.format('%.0f', mark))
+      end
+    end
+  end
+end
+
+local calls = {}
+
+function calls.take()
+  local look, add, number = arg() == '1', arg() == '1', tonumber(arg())
+  local reach, ahead, tomorrow = tonumber(arg()), tonumber(arg()), tonumber(arg())
+  local late, dispute, most, ttl = tonumber(arg()), tonumber(arg()), tonumber(arg()), arg()
+  local forgotten = tonumber(redis.call('GET', prefix .. 'forgotten'))
+  local newest = tonumber(redis.call('GET', prefix .. 'newest'))
+  local rows, seen = {}, {}
+  for e = 1, number do -- nothing is written before all of them are known to be sound
+    local row = { id = arg(), word = arg(), day = arg(), label_day = arg(), sent = arg(), rest = arg() }
+    row.request, row.position, row.keys = arg(), arg(), {}
+    for k = 1, keys do row.keys[k] = arg() end
+    row.time = struct.unpack('<d', row.sent)
+    if forgotten and (not reach or row.time - (look and reach or 1) < forgotten) then
+      return { e - 1, 'forgotten', '0' }
+    end
+    if add then
+      if ahead and newest and row.time - newest > ahead then
+        return { e - 1, 'ahead', string.format('%.0f', row.time - newest) }
+      end
+      newest = math.max(newest or row.time, row.time)
+      local there = row.id ~= '' and (seen[row.id] or redis.call('GET', prefix .. 't:' .. row.id))
+      if there and there:sub(10) ~= row.sent then return { e - 1, 'another', '0' } end
+      row.fresh = not there
+      if row.id ~= '' then seen[row.id] = string.rep(' ', 9) .. row.sent end
+    end
+    rows[e] = row
+  end
+  local answers = {}
+  for e, row in ipairs(rows) do
+    if row.id == '' and add then
+      local next_id = redis.call('INCR', prefix .. 'next') - 1
+      row.id = struct.pack('>I4I4', math.floor(next_id / 2 ^ 32) + 2 ^ 31, next_id % 2 ^ 32)
+    elseif row.id == '' then
+      row.id = string.rep('\255', width)
+    end
+    local known = look and known_before(row.day) or { 0, 0 }
+    local answer = { known[1], known[2], row.fresh and 1 or 0, row.id }
+    local unsaid = struct.pack('<dB', 0 / 0, 0)
+    for k = 1, keys do
+      answer[4 + k] = ''
+      if row.keys[k] ~= '' then
+        local name = prefix .. 'k' .. k .. ':' .. row.keys[k]:sub(2)
+        local n = length(name)
+        local place = before(name, n, row.time, row.id, row.word)
+        if look then
+          local start = reach and not label_times and until_time(name, n, row.time - reach) or 0
+          if start < place then
+            answer[4 + k] = redis.call('GETRANGE', name, start * size, place * size - 1)
+          end
+        end
+        if row.fresh then
+          insert(name, n, place, row.sent:sub(1, 8) .. row.id .. unsaid .. row.rest)
+        end
+      end
+    end
+    if row.fresh then
+      redis.call('SET', prefix .. 't:' .. row.id, unsaid .. row.sent)
+      redis.call('RPUSH', prefix .. 'd:' .. row.day, row.id)
+      redis.call('ZADD', prefix .. 'queue', row.day, row.day)
+      count(row.label_day, 1, 0)
+    end
+    if add and row.request ~= '' then
+      remember(prefix .. 'q:' .. row.request, row.position, row.id)
+      if ttl ~= '' then redis.call('EXPIRE', prefix .. 'q:' .. row.request, ttl) end
+    end
+    answers[e] = answer
+  end
+  if add and number > 0 then
+    redis.call('SET', prefix .. 'newest', string.format('%.0f', newest))
+    if reach then
+      local now = math.min(newest, tomorrow)
+      local horizon = now - reach - late
+      forget(horizon, label_times and math.min(horizon, now - dispute) or horizon, most * number)
+    end
+  end
+  return answers
+end
+
+function calls.drop() -- what was taken for a request that failed after all
+  for _ = 1, tonumber(arg()) do
+    local id, day, label_day, request = arg(), arg(), arg(), arg()
+    local row = redis.call('GET', prefix .. 't:' .. id)
+    if row then
+      local time, word, names = named(row)
+      for _, name in ipairs(names) do
+        local place = before(name, length(name), time, id, word)
+        local rest = redis.call('GETRANGE', name, (place + 1) * size, -1)
+        local kept = (place > 0 and redis.call('GETRANGE', name, 0, place * size - 1) or '') .. rest
+        if kept == '' then redis.call('DEL', name) else redis.call('SET', name, kept) end
+      end
+      redis.call('DEL', prefix .. 't:' .. id, prefix .. 'l:' .. id)
+      redis.call('LREM', prefix .. 'd:' .. day, -1, id)
+      count(label_day, -1, 0)
+    end
+    if request ~= '' then redis.call('DEL', prefix .. 'q:' .. request) end
+  end
+  return 1
+end
+
+function calls.settle()
+  local changes = {}
+  for c = 1, tonumber(arg()) do
+    local change = { id = arg(), row = arg(), said = arg(), says = arg(), label = arg() }
+    change.was = { arg(), -1, -tonumber(arg()) }
+    change.is = { arg(), 1, tonumber(arg()) }
+    local there = redis.call('GET', prefix .. 't:' .. change.id)
+    if there ~= change.row or (redis.call('GET', prefix .. 'l:' .. change.id) or '') ~= change.said then return 0 end
+    changes[c] = change
+  end
+  for _, change in ipairs(changes) do
+    redis.call('SET', prefix .. 'l:' .. change.id, change.says)
+    redis.call('SETRANGE', prefix .. 't:' .. change.id, 0, change.label)
+    local time, word, names = named(change.row)
+    for _, name in ipairs(names) do
+      local place = before(name, length(name), time, change.id, word)
+      redis.call('SETRANGE', name, place * size + head, change.label)
+    end
+    count(unpack(change.was))
+    count(unpack(change.is))
+  end
+  return 1
+end
+
+if redis.call('GET', prefix .. 'meta') ~= ARGV[2] then return redis.error_reply('GONE') end
+return calls[ARGV[1]]()

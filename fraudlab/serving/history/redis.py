@@ -1,0 +1,271 @@
+"""A history in Redis or Valkey, for servers on many machines: one script, and one round trip, for each request.
+
+A script runs alone, so what it reads and writes is of one moment. It writes nothing before it has checked all rows, and
+a row that is sent again stays as it is; the rows of a request that fails after all are taken out again.
+"""
+
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from fraudlab.errors import UserError
+from fraudlab.features.live import DAY, Layout
+from fraudlab.serving.history import redis_format
+from fraudlab.serving.history.redis_format import FORMAT, MOST_TIME, Packed, day_of
+from fraudlab.serving.history.store import (
+    AT_ONCE,
+    DISPUTE,
+    LATE,
+    SEVERAL,
+    Asked,
+    Found,
+    Id,
+    Labelled,
+    NotTaken,
+    Rule,
+    Saying,
+    StoreAway,
+)
+
+PASSWORD = "FRAUDLAB_REDIS_PASSWORD"  # noqa: S105
+_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_SECONDS = 1.0  # for an answer, unless the address says socket_timeout=
+_PAUSE = 0.5  # seconds without another try after one that failed
+_SCRIPT = Path(__file__).with_suffix(".lua").read_text()
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class Address:
+    """``redis://host:port/db?name=<history>``, with ``rediss://`` for TLS and ``unix://`` for a socket.
+
+    Attributes:
+        shown: without user and password.
+        prefix: of all keys.
+
+    Raises:
+        UserError: it is none.
+    """
+
+    def __init__(self, text: str) -> None:
+        try:
+            parts = urlsplit(text)
+            query = parse_qsl(parts.query, strict_parsing=bool(parts.query))
+            where = parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}{parts.path}"
+            name = dict(query).get("name", "fraudlab")
+            rest = urlencode([(key, value) for key, value in query if key != "name"])
+            url = urlunsplit(parts._replace(query=rest))
+            given = {"password": os.environ[PASSWORD]} if PASSWORD in os.environ and parts.password is None else {}
+            self._pool = redis.ConnectionPool.from_url(
+                url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=_SECONDS, **given
+            )
+        except (ValueError, TypeError):  # whose text may hold the password
+            raise UserError(
+                "the history's address is none: write redis://host:port/db?name=<history>; characters such as / @ : "
+                f"of a password as %2F %40 %3A, or the password in the environment's {PASSWORD}"
+            ) from None
+        if not _NAME.fullmatch(name):
+            raise UserError(f"name={name!r} of a history must be 1 to 64 letters, digits, or . _ -")
+        self.prefix = f"{name}:".encode()
+        self.shown = f"{parts.scheme}://{where}{'' if name == 'fraudlab' else f'?name={name}'}"
+
+    def client(self) -> "redis.Redis":
+        return redis.Redis(connection_pool=self._pool)
+
+
+class RedisStore:
+    """See :class:`.store.Store`; it connects when it is first asked for something.
+
+    Args:
+        address: of the history.
+        rule: what the features need.
+
+    Raises:
+        UserError: the address is none.
+    """
+
+    def __init__(self, address: str, rule: Rule) -> None:
+        self._address = Address(address)
+        self.shown = self._address.shown
+        self._rule = rule
+        self._client = self._address.client()
+        self._script = self._client.register_script(_SCRIPT)
+        self._packed: Packed | None = None
+        self._meta = b""
+        self._added: list[tuple[bytes, bytes | int, bytes | int, bytes]] | None = None
+        self._again = 0.0  # when another try may be made
+
+    @property
+    def layout(self) -> Layout:
+        return self._known.layout
+
+    @property
+    def _known(self) -> Packed:
+        if self._packed is None:
+            meta: Any = self._asked(lambda: self._client.get(self._address.prefix + b"meta"))
+            if meta is None:
+                raise UserError(
+                    f"no history at {self.shown}; make one with python -m fraudlab.history transactions=<Parquet file> "
+                    f"out={self.shown}"
+                )
+            plain = json.loads(meta)
+            if plain["format"] != FORMAT:
+                raise UserError(
+                    f"{self.shown} is no history of format {FORMAT}; make one with python -m fraudlab.history"
+                )
+            self._packed, self._meta = Packed(Layout.from_dict(plain["layout"])), meta
+        return self._packed
+
+    def _asked(self, ask: Callable[[], _T]) -> _T:
+        """An answer; after a failure the next ones fail at once, so that requests need not wait in turn."""
+        shown = self.shown
+        if time.monotonic() < self._again:
+            raise StoreAway(f"{shown} did not answer a moment ago")
+        try:
+            return ask()
+        except redis.ResponseError as error:
+            if str(error) != "GONE":
+                raise StoreAway(f"{shown} refuses: {error}") from error
+            raise StoreAway(
+                f"{shown} has lost its history, or has another one now: make it anew with python -m fraudlab.history, "
+                "and start the server again"
+            ) from error
+        except (redis.RedisError, OSError) as error:
+            self._again = time.monotonic() + _PAUSE
+            raise StoreAway(f"{shown} does not answer: {error}") from error
+
+    def _call(self, what: str, *args: Any) -> Any:
+        known = self._known
+        layout = known.layout
+        about = [
+            *(len(layout.keys), known.width, known.record.itemsize, int(layout.text_ids)),
+            *(int(layout.delay is not None), int(layout.label_times), self._rule.delay),
+        ]
+        return self._asked(lambda: self._script(keys=[self._address.prefix], args=[what, self._meta, *about, *args]))
+
+    def concerns(self) -> list[str]:
+        info = self._asked(lambda: {**self._client.info("persistence"), **self._client.info("memory")})
+        found = []
+        if not info.get("aof_enabled"):
+            found.append(f"{self.shown} runs without appendonly yes: a crash loses what it was told")
+        if info.get("maxmemory") and info.get("maxmemory_policy") != "noeviction":
+            policy = info.get("maxmemory_policy")
+            found.append(f"{self.shown} has maxmemory-policy {policy}: it may drop the past; set noeviction")
+        return found
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        if self._added is not None:  # part of a larger one
+            yield
+            return
+        self._added = []
+        try:
+            yield
+        except BaseException:
+            if self._added:
+                taken = [part for each in self._added for part in each]
+                self._call("drop", len(self._added), *taken)
+            raise
+        finally:
+            self._added = None
+
+    def take(self, asked: Sequence[Asked], *, look_up: bool, add: bool) -> list[Found]:
+        known, reach = self._known, self._rule.reach
+        layout = known.layout
+        tomorrow = time.time_ns() // 1000 + DAY
+        ttl = "" if reach is None else (max(reach + LATE, DISPUTE if layout.label_times else 0)) // 1_000_000
+        args: list[Any] = [int(look_up), int(add), len(asked), _text(reach), _text(self._rule.ahead), tomorrow]
+        args += [LATE, DISPUTE, AT_ONCE, ttl]
+        days = []
+        for which, (event, request_id, position) in enumerate(asked):
+            if abs(event.time) >= MOST_TIME:
+                raise NotTaken(which, "beyond")
+            rest = known.rest(event)
+            days.append((day_of(event.time), day_of(event.time + (layout.delay or 0))))
+            own = b"" if event.id is None else known.id(event.id)
+            args += [own, redis_format.word(event.id), *days[-1], known.sent(event, rest), rest]
+            args += [request_id or "", position, *map(redis_format.key, event.keys)]
+        answers = self._call("take", *args)
+        if answers and isinstance(answers[0], int):
+            which, why, by = answers
+            raise NotTaken(which, why.decode(), int(by))
+        if self._added is not None:
+            requests = [(each.request_id or "").encode() for each in asked]
+            new = zip(answers, days, requests, strict=True)
+            self._added += [(answer[3], *day, request) for answer, day, request in new if answer[2]]
+        return [self._found(each, answer) for each, answer in zip(asked, answers, strict=True)] if look_up else []
+
+    def _found(self, asked: Asked, answer: Sequence[Any]) -> Found:
+        labels, frauds, _, _, *pasts = answer
+        known, delay = self._known, self._rule.delay
+        same = tuple(None if value is None else redis_format.category(value) for value in asked.event.categories)
+        present = asked.event._replace(categories=same)
+        return Found(present, lambda key: known.earlier(pasts[key], delay), (labels, frauds))
+
+    def named(self, places: Sequence[tuple[str, int]]) -> list[Any]:
+        known, prefix = self._known, self._address.prefix
+
+        def ask() -> list[Any]:
+            with self._client.pipeline(transaction=False) as line:
+                for request_id, position in places:
+                    line.hget((prefix + b"q:" + request_id.encode()).decode(), str(position))
+                packed = line.execute()
+                for each in packed:
+                    line.get(prefix + b"t:" + (each or b""))
+                return list(zip(packed, line.execute(), strict=True))
+
+        found = self._asked(ask) if places else []
+        return [
+            SEVERAL if packed == b"" else None if packed is None or row is None else known.id_of(packed, row)
+            for packed, row in found
+        ]
+
+    def labels(self, ids: Sequence[Id]) -> Mapping[Id, Labelled]:
+        known, prefix = self._known, self._address.prefix
+
+        def ask() -> list[Any]:
+            with self._client.pipeline(transaction=True) as line:  # rows and what was said of them, of one moment
+                for number in ids:
+                    line.mget([prefix + b"t:" + known.id(number), prefix + b"l:" + known.id(number)])
+                return line.execute()
+
+        found = {}
+        for number, (row, said) in zip(ids, self._asked(ask) if ids else [], strict=True):
+            if row is not None:
+                moment, fraud, own = redis_format.label_of(row)
+                sayings = tuple(Saying(*each) for each in json.loads(said or b"[]"))
+                found[number] = Labelled(own, moment, fraud, sayings, (row, said or b""))
+        return found
+
+    def settle(self, changes: Mapping[Id, tuple[Labelled, Labelled]]) -> bool:
+        args: list[Any] = [len(changes)]
+        for number, (before, now) in changes.items():
+            if any(abs(saying.event_time) >= MOST_TIME for saying in now.said):
+                raise UserError("a label's event_time is later than the year 2255, and a history in Redis ends there")
+            row, said = before.raw
+            label = redis_format.label(now.known, now.fraud)
+            args += [self._known.id(number), row, said, json.dumps(now.said), label]
+            args += [self._day(before), before.fraud, self._day(now), now.fraud]
+        return not changes or bool(self._call("settle", *args))
+
+    def _day(self, row: Labelled) -> int:
+        """On which a label becomes known."""
+        return day_of(row.time + (self.layout.delay or 0) if row.known is None else row.known)
+
+    def close(self) -> None:
+        self._client.connection_pool.disconnect()
+
+
+def _text(number: int | None) -> str | int:
+    return "" if number is None else number

@@ -1,0 +1,161 @@
+"""What a history in Redis keeps, byte by byte.
+
+All keys begin with the history's name and a colon:
+
+    meta            JSON: format and layout
+    k<n>:<value>    the events of a value of the n-th key, one string: records of one size by time, then id
+    t:<id>          a row: its label, then what its client sent
+    l:<id>          JSON: what was said of its label
+    q:<request>     hash: position in a request to id; it expires
+    d:<day>, queue  ids of the rows of a day, and the days, to forget them by
+    labels, frauds  how many labels become known on a day, and how many of them are frauds, as sums over ranges of days
+    newest, forgotten, next
+
+A record is time, id, known, fraud, numbers, categories. Times are float64, exact up to 2^53 microseconds. An integer id
+is kept so that its bytes sort as it does; of a text id, and of a category, 16 bytes of BLAKE2b stand in its place, and
+the text is in the row. A label that counts its delay after the row has NaN for ``known``.
+"""
+
+import hashlib
+import struct
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudlab.features.live import DAY, Earlier, Event, Layout
+from fraudlab.serving.history.store import Id
+
+FORMAT = 1
+MOST_TIME = 2**53
+MOST_DAYS = 2**17
+NOT_SAID = struct.pack("<dB", float("nan"), 0)
+NO_CATEGORY = bytes(16)
+_SIGN = 2**63
+
+
+class Packed:
+    """How the rows of a layout are packed.
+
+    Attributes:
+        width: bytes of an id.
+        record: dtype of a record.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.width = 16 if layout.text_ids else 8
+        self.record = np.dtype(
+            [
+                ("time", "<f8"),
+                ("id", f"V{self.width}"),
+                ("known", "<f8"),
+                ("fraud", "u1"),
+                ("numbers", "<i8", (len(layout.numbers),)),
+                ("categories", "V16", (len(layout.categories),)),
+            ]
+        )
+
+    def id(self, number: Id) -> bytes:
+        """The bytes of an id that :meth:`word` does not hold."""
+        return _digest(number) if isinstance(number, str) else (number + _SIGN).to_bytes(8)
+
+    def id_of(self, packed: bytes, row: bytes) -> Id:
+        """An id, from its bytes and its row."""
+        if not self.layout.text_ids:
+            return int.from_bytes(packed) - _SIGN
+        (length,) = struct.unpack_from("<I", row, 17)
+        return row[21 : 21 + length].decode("utf-8", "surrogatepass")
+
+    def rest(self, event: Event) -> bytes:
+        """Numbers and categories."""
+        numbers = struct.pack(f"<{len(event.numbers)}q", *event.numbers)
+        return numbers + b"".join(map(category, event.categories))
+
+    def sent(self, event: Event, rest: bytes) -> bytes:
+        """A row, without its label."""
+        word = _bytes(event.id) if isinstance(event.id, str) else b""
+        keys = (b"" if key is None else _bytes(key) for key in event.keys)
+        lengths = (0 if key is None else 1 for key in event.keys)
+        packed = b"".join(struct.pack("<I", len(key) + more) + key for key, more in zip(keys, lengths, strict=True))
+        return struct.pack("<dI", event.time, len(word)) + word + packed + rest
+
+    def earlier(self, events: bytes, delay: int) -> Earlier:
+        """Records as features read them."""
+        records = np.frombuffer(events, self.record)
+        time = records["time"].astype(np.int64)
+        known = records["known"]
+        unsaid = np.isnan(known)
+        return Earlier(
+            time,
+            np.where(unsaid, time + delay, np.where(unsaid, 0, known).astype(np.int64)),
+            records["fraud"].astype(np.int64),
+            list(np.ascontiguousarray(records["numbers"].T)),
+            [kept(values) for values in records["categories"].T],
+        )
+
+
+def _bytes(value: Id) -> bytes:
+    return str(value).encode("utf-8", "surrogatepass")
+
+
+def label(known: int | None, fraud: int) -> bytes:
+    """The label as rows and records have it."""
+    return NOT_SAID[:8] + bytes([fraud]) if known is None else struct.pack("<dB", known, fraud)
+
+
+def label_of(row: bytes) -> tuple[int | None, int, int]:
+    """When the label of a row was said, the label, and the row's time."""
+    known, fraud, time = struct.unpack_from("<dBd", row)
+    return None if known != known else int(known), fraud, int(time)
+
+
+def word(number: Id | None) -> bytes:
+    """The text of an id; nothing where it is an integer."""
+    return _bytes(number) if isinstance(number, str) else b""
+
+
+def key(value: Id | None) -> bytes:
+    """A key as the script takes it; nothing where it is missing."""
+    return b"" if value is None else b"=" + _bytes(value)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(_bytes(text), digest_size=16).digest()
+
+
+def category(value: Hashable) -> bytes:
+    """What stands for a category."""
+    return NO_CATEGORY if value is None else _digest(str(value))
+
+
+def kept(values: NDArray[Any]) -> list[bytes | None]:
+    """Categories of records, None where they are missing."""
+    return [None if value == NO_CATEGORY else value for value in values.tolist()]
+
+
+def day_of(time: int) -> int:
+    return time // DAY
+
+
+def ranges(days: NDArray[np.int64], fraud: NDArray[np.int64]) -> tuple[dict[int, int], dict[int, int]]:
+    """The hashes ``labels`` and ``frauds``: sums over ranges of days, as a Fenwick tree has them."""
+    labels: dict[int, int] = {}
+    frauds: dict[int, int] = {}
+    unique, inverse = np.unique(days, return_inverse=True)
+    counts = np.bincount(inverse), np.bincount(inverse, weights=fraud)
+    for day, number, of_fraud in zip(unique.tolist(), *(each.tolist() for each in counts), strict=True):
+        i = max(1, min(day + MOST_DAYS + 1, 2 * MOST_DAYS))
+        while i <= 2 * MOST_DAYS:
+            labels[i] = labels.get(i, 0) + int(number)
+            frauds[i] = frauds.get(i, 0) + int(of_fraud)
+            i += i & -i
+    return labels, frauds
+
+
+def ids(values: Sequence[Id]) -> bytes:
+    """The bytes of many ids."""
+    if values and isinstance(values[0], str):
+        return b"".join(_digest(str(value)) for value in values)
+    return (np.array(values, np.int64).view(np.uint64) ^ np.uint64(_SIGN)).astype(">u8").tobytes()
