@@ -90,8 +90,11 @@ class HistoryFeaturesConfig(FeaturesConfig):
     prior: float = 20.0  # rows that the share of frauds in all rows weighs in a label's rate
     columns: list[str] | None = None  # what a model gets, in this order; null: the table's own and all aggregates
     leave_out: list[str] = field(default_factory=list)  # columns no model gets; python -m fraudlab.select finds some
+    memory_gb: float | None = None  # GiB that computing them may take; null: half of what is free
 
     def __post_init__(self) -> None:
+        if self.memory_gb is not None and self.memory_gb <= 0:
+            raise UserError(f"features.memory_gb={self.memory_gb} must be positive, or null for half of what is free")
         within("features.decimals", self.decimals, 0, 9)
         at_least("features.prior", self.prior, 0)
         if not isinstance(self.windows, list):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import psutil
 from tqdm import tqdm
 
 from fraudlab.config import FeaturesConfig
@@ -54,7 +55,8 @@ class PreparedTable:
         self.features = features
         self.fingerprint = fingerprint
         self.data_fingerprint = data_fingerprint
-        self._on_disk = [source.frame, *(pl.scan_parquet(file, glob=False) for file in sorted(path.glob("*.parquet")))]
+        files = [[file] if file.is_file() else sorted(file.iterdir()) for file in sorted(path.iterdir())]
+        self._on_disk = [source.frame, *(pl.scan_parquet(rows, glob=False) for rows in files)]
         self._in_memory = {name: frame for frame in in_memory for name in frame.columns}
 
     @property
@@ -139,7 +141,9 @@ class Columns:
         return self._read[name]
 
 
-def prepare(source: Source, features: Features, settings: dict[str, object], cache_dir: Path) -> PreparedTable:
+def prepare(
+    source: Source, features: Features, settings: dict[str, object], cache_dir: Path, memory_gb: float | None = None
+) -> PreparedTable:
     """Compute the features of a source, or find them in the cache.
 
     Args:
@@ -147,6 +151,8 @@ def prepare(source: Source, features: Features, settings: dict[str, object], cac
         features: what to compute.
         settings: the features' settings; with the source's fingerprint they name the cache folder.
         cache_dir: where the cache lies.
+        memory_gb: GiB that features may take that can be computed of a table which does not fit into memory; None:
+            half of what is free.
     """
     identity = handbook.recorded(settings, features.version, source.schema.label_time is not None)
     fingerprint, data_fingerprint = (
@@ -158,15 +164,26 @@ def prepare(source: Source, features: Features, settings: dict[str, object], cac
 
     def write(folder: Path) -> None:
         folder.mkdir()
+        if source.in_memory is None and hasattr(features, "stretches"):
+            memory = psutil.virtual_memory().available / 2 if memory_gb is None else memory_gb * 2**30
+            for number, stretches in enumerate(features.stretches(source.frame, cache_dir, memory)):
+                (of_key := folder / f"{number:03}").mkdir()
+                for place, rows in enumerate(stretches):
+                    _write(rows, of_key / f"{place:06}.parquet")
+            return
         frame = source.frame if source.in_memory is None else source.in_memory.lazy()
         for number, part in enumerate(_wide(features.parts(frame))):
-            # Small row groups: a split reads only the weeks it needs.
-            part.write_parquet(folder / f"{number:03}.parquet", compression="lz4", row_group_size=65536)
+            _write(part, folder / f"{number:03}.parquet")
             if source.in_memory is not None:
                 in_memory.append(part)
 
     make_once(path, write)
     return PreparedTable(path, source, features, fingerprint, data_fingerprint, in_memory)
+
+
+def _write(rows: pl.DataFrame, file: Path) -> None:
+    # Small row groups: a split reads only the weeks it needs.
+    rows.write_parquet(file, compression="lz4", row_group_size=65536)
 
 
 def _wide(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -203,4 +220,4 @@ def prepared_source(source: Source, features: FeaturesConfig, label_delay_days: 
             f"{roles}; "
             "add columns of numbers or text, or leave fewer out (features.leave_out, data.carried)"
         )
-    return prepare(source, made, settings, data_dir)
+    return prepare(source, made, settings, data_dir, getattr(features, "memory_gb", None))

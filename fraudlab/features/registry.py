@@ -33,11 +33,12 @@ def register_features(name: str, make: MakeFeatures, settings: type) -> None:
 
 
 def settings_of(config: "FeaturesConfig", label_delay_days: int) -> dict[str, Any]:
-    """What :func:`make` takes, of the typed settings of a features option: all but the encoder's.
+    """What :func:`make` takes, of the typed settings of a features option.
 
-    Only sets that read labels get ``delay_days``; those of the others do not depend on it.
+    That is all but the encoder's and the memory that computing may take, which change no feature. Only sets that read
+    labels get ``delay_days``; those of the others do not depend on it.
     """
-    settings = {key: value for key, value in asdict(config).items() if key != "encoder"}
+    settings = {key: value for key, value in asdict(config).items() if key not in ("encoder", "memory_gb")}
     return {**settings, "delay_days": label_delay_days} if config.reads_labels else settings
 
 

@@ -84,7 +84,7 @@ def _times(stat: Path) -> list[int]:
 THREADS = min(cores(), 8)  # more wait for each other's memory
 
 
-def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+def in_threads(work: Callable[[Item], Result], items: Iterable[Item], threads: int = THREADS) -> list[Result]:
     """What ``work`` gives for each of ``items``, in their order; the first error in that order is raised."""
-    with ThreadPoolExecutor(THREADS) as threads:
-        return list(threads.map(work, items))
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, items))

@@ -70,17 +70,6 @@ def test_features_are_those_of_a_larger_number_of_keys() -> None:
     assert features_of(few, numbered) == features_of(few, many)
 
 
-@pytest.mark.parametrize("block", [1, 7, 100])
-def test_features_do_not_depend_on_how_many_keys_are_taken_at_once(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    frame = table(400, 6, days=30)
-    for of in (OF, LIMITED):
-        features = made(of, 3, True)
-        expected = features_of(features, frame)
-        with monkeypatch.context() as patch:
-            patch.setattr("fraudlab.features.history._BLOCK", block)
-            assert features_of(features, frame) == expected
-
-
 def test_columns_and_rows_without_a_past() -> None:
     features = made(OF, 1, False)
     assert features.categorical == ("country",)

@@ -12,7 +12,9 @@ row with its past (:meth:`HistoryFeatures.of_past`), so both give the same value
 
 import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,20 +22,18 @@ import numpy as np
 from fraudlab.errors import UserError
 from fraudlab.features.contract import Lookups
 from fraudlab.features.history import rows as _rows
-from fraudlab.features.history.aggregates import ByKey, of_clock, plan
-from fraudlab.features.history.definition import Aggregate, define, near
+from fraudlab.features.history.aggregates import computed, of_clock, plan
+from fraudlab.features.history.definition import define, near
 from fraudlab.features.history.proposal import proposal
 from fraudlab.features.history.rows import TimeReading
-from fraudlab.features.history.streams import Floats, Integers, Rows
+from fraudlab.features.history.tables import Table
 from fraudlab.features.live import Event, Layout, PastOf, WrongField
 from fraudlab.features.narrow import NARROW, narrow_columns, narrowed, narrowed_rows
-from fraudlab.features.threads import in_threads
 from fraudlab.schema import TableSchema
 
 if TYPE_CHECKING:
     import polars as pl
 
-_BLOCK = 1 << 19  # events at once: what is made of them is memory that the system need not hand out anew
 _ID = 64  # characters of an id, as those of a label
 _UNITS = {
     **{"seconds": 1e6, "minutes": 6e7, "hours": 3.6e9, "days": 8.64e10, "weeks": 6.048e11},
@@ -94,24 +94,15 @@ class HistoryFeatures:
         """
         import polars as pl
 
-        labels = [self._label, *([self._label_time] if self._label_time else [])] if self._reads_labels else []
-        columns = frame.select(*self.needs, *labels).collect()
-        rows, groups = _rows.table(self.definition, columns, self._label, self._label_time)
-        del columns
-        if clock := self._of[""]:
-            yield pl.DataFrame({a.name: of_clock(a.what, rows.time) for a in clock}).fill_nan(None)
-        for key, group in groups.items():
-            made = {a.name: np.full(len(group), np.nan) for a in self._of[key]}
-            for by_key, windows in self._by_stream(rows, group, key):
+        for stretches in self.stretches(frame):
+            yield pl.concat(stretches)
 
-                def write(part: tuple[ByKey, list[Aggregate]], made: dict[str, Floats] = made) -> None:
-                    block, some = part
-                    for name, values in block.features(some).items():
-                        made[name][block.past.place] = values
-
-                in_threads(write, itertools.product(by_key.blocks(_BLOCK), windows))
-            if made:
-                yield pl.DataFrame(made).fill_nan(None)
+    def stretches(
+        self, frame: "pl.LazyFrame", folder: Path | None = None, memory: float | None = None
+    ) -> "Iterator[Iterator[pl.DataFrame]]":
+        """The same of a table that need not fit into memory; see :meth:`.tables.Table.features`."""
+        chosen = replace(self.definition, aggregates=tuple(itertools.chain(*self._of.values())))
+        return Table(chosen, frame, self._label, self._label_time).features(folder, memory)
 
     @cached_property
     def layout(self) -> Layout:
@@ -235,15 +226,10 @@ class HistoryFeatures:
                 found |= {a.name: np.array([np.nan]) for a in self._of[key]}
                 continue
             rows = _rows.one_row(self.definition, present, past(position), known)
-            for by_key, windows in self._by_stream(rows, np.zeros(len(rows.time), np.int64), key):
-                for some in windows:
-                    found |= by_key.features(some)
+            for _, some in computed(rows, np.zeros(len(rows.time), np.int64), self._plans[key]):
+                found |= some
         values = ((name, float(found[name][0])) for name in self.computed)
         return {name: None if value != value else value for name, value in values}
-
-    def _by_stream(self, rows: Rows, group: Integers, key: str) -> Iterator[tuple[ByKey, list[list[Aggregate]]]]:
-        for stream, windows in self._plans[key].items():
-            yield ByKey(rows, group, rows.stream(*stream)), list(windows.values())
 
     def lookups(self, frame: "pl.LazyFrame") -> Lookups:
         """Which columns are narrow; the past changes with every transaction, so no fitted table holds it."""

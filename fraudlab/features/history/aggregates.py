@@ -4,8 +4,7 @@ Numbers are integers (of 10^-decimals) until the last step, so a feature depends
 last bit, and not on where a running sum began: one record with its past has the value that the whole table gives it.
 """
 
-from collections.abc import Callable, Iterable
-from copy import copy
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -40,6 +39,14 @@ def plan(aggregates: Iterable[Aggregate]) -> Plan:
     return found
 
 
+def computed(rows: Rows, group: Integers, planned: Plan) -> Iterator[tuple[Integers, dict[str, Floats]]]:
+    """Features of one key, some after the other, and positions in ``rows.asked`` of the rows that they are of."""
+    for stream, windows in planned.items():
+        by_key = ByKey(rows, group, rows.stream(*stream))
+        for aggregates in windows.values():
+            yield by_key.past.place, by_key.features(aggregates)
+
+
 class ByKey:
     """The events of one stream by key, and what is cumulated over them once for all windows.
 
@@ -58,19 +65,6 @@ class ByKey:
         self._numbers: dict[tuple[str, bool], tuple[Integers, Integers | None]] = {}
         self._totals: dict[tuple[str, str, bool], tuple[Integers, ...]] = {}
         self._same: dict[tuple[str, int | None], Floats] = {}
-        self._whole = self
-
-    def blocks(self, size: int) -> "list[ByKey]":
-        """The same in parts of whole keys, of about ``size`` events each."""
-        return [self._part(past) for past in self.past.blocks(size)]
-
-    def _part(self, past: Past) -> "ByKey":
-        part = copy(self)
-        part.past, part.asked = past, self.rows.asked[past.place]
-        part._numbers, part._totals = {}, {}
-        for name in ("fraud", "runs"):
-            vars(part).pop(name, None)  # what is cached of all keys
-        return part
 
     def features(self, aggregates: Iterable[Aggregate]) -> dict[str, Floats]:
         """``[P]`` of each of some aggregates over one window; NaN where they have no value."""
@@ -127,14 +121,13 @@ class ByKey:
 
     def same(self, column: str, window: int | None) -> Floats:
         """``[P]``: number of rows in the window that have the asked row's value; NaN where that is missing."""
-        found = self._whole._same
-        if (column, window) not in found:
+        if (column, window) not in self._same:
             value = self.rows.categories[column]
             own = self._group * (int(value.max(initial=0)) + 1) + value
             both = dense(np.where((value >= 0) & (self._group >= 0), own, -1))
             past = Past(self._stream, both, self.rows.asked)
-            found[column, window] = past.by_row((past.stop - past.first(window)).astype(np.float64))
-        return found[column, window][self.past.place]
+            self._same[column, window] = past.by_row((past.stop - past.first(window)).astype(np.float64))
+        return self._same[column, window][self.past.place]
 
     @cached_property
     def runs(self) -> tuple[Integers, Integers, Integers]:

@@ -97,6 +97,15 @@ class Definition:
         """The features of one key; of the row alone for an empty name."""
         return tuple(aggregate for aggregate in self.aggregates if aggregate.key == key)
 
+    def only(self, key: str) -> "Definition":
+        """What one key's features need."""
+        own = self.of(key)
+        used = {a.of for a in own} | {a.where.column for a in own if a.where is not None}
+        numbers, categories = (
+            tuple(name for name in names if name in used) for names in (self.numbers, self.categories)
+        )
+        return replace(self, keys={key: self.keys[key]}, aggregates=own, numbers=numbers, categories=categories)
+
 
 def define(settings: Mapping[str, Any], schema: TableSchema) -> Definition:
     """The definition that settings stand for: ``keys windows of decimals prior delay_days``.

@@ -1,7 +1,7 @@
 """Rows of a table, and one row with its past, in the numbers that aggregates are made of."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -153,25 +153,18 @@ def moments(column: "pl.Series") -> Integers:
     return np.rint(np.nan_to_num(as_numbers(column)) * 1_000_000).astype(np.int64)
 
 
-def table(
-    definition: Definition, frame: "pl.DataFrame", label: str, label_time: str | None
-) -> tuple[Rows, dict[str, Integers]]:
-    """All rows of a table in order of time, and the number of each row's key by the key's name.
+def table(definition: Definition, frame: "pl.DataFrame", label: str, label_time: str | None, shares: "Shares") -> Rows:
+    """Rows of a table, in order of time, all of them asked for.
 
     Raises:
-        UserError: a time is missing or rows are not in its order, or numbers are too large for exact sums.
+        UserError: numbers are too large for exact sums.
     """
-    column = frame[definition.time]
-    if empty := column.null_count():
-        raise UserError(f"column {definition.time} has no value in {empty} rows; fill them or leave the rows out")
-    time = moments(column)
-    if len(time) and (np.diff(time) < 0).any():
-        raise UserError(f"rows are not sorted by {definition.time}")
+    time = moments(frame[definition.time])
     known, fraud, share = time, np.zeros(0, np.int64), np.zeros(0)
     if definition.reads_labels:
-        known, fraud = _labels(definition, time, frame[label], frame[label_time] if label_time else None)
-        share = _share(time, known, fraud)
-    rows = Rows(
+        known, fraud = labels(definition, time, frame[label], frame[label_time] if label_time else None)
+        share = shares.at(time)
+    return Rows(
         time,
         np.arange(len(time)),
         {name: _units(frame[name], definition.decimals) for name in definition.numbers},
@@ -182,24 +175,45 @@ def table(
         share,
         definition.prior,
     )
-    return rows, {name: _group(frame, columns) for name, columns in definition.keys.items()}
 
 
-def _labels(
+def labels(
     definition: Definition, time: Integers, label: "pl.Series", label_time: "pl.Series | None"
 ) -> tuple[Integers, Integers]:
+    """``[N]`` each: microseconds at which a row's label is known, and the label; a missing one is genuine."""
     known = time + definition.delay
     if label_time is not None:
         known = np.where(label_time.is_null().to_numpy(), known, np.maximum(moments(label_time), time))
     return known, label.fill_null(0).to_numpy().astype(np.int64)
 
 
-def _share(time: Integers, known: Integers, fraud: Integers) -> NDArray[np.float64]:
-    """``[N]``: share of frauds among all rows whose label was known when the day of each row began."""
-    order = np.argsort(known, kind="stable")
-    count = np.searchsorted(known[order], time // DAY * DAY)
-    frauds = np.concatenate([[0], np.cumsum(fraud[order])])[count]
-    return np.divide(frauds, count, out=np.zeros(len(time)), where=count > 0)
+class Shares:
+    """Share of frauds among all rows whose label was known when a day began.
+
+    Args:
+        labels: ``known`` and ``fraud`` of stretches of the table, as :func:`labels` gives them.
+    """
+
+    def __init__(self, labels: Iterable[tuple[Integers, Integers]]) -> None:
+        import polars as pl
+
+        def counted(frames: list[pl.DataFrame]) -> pl.DataFrame:
+            empty = pl.DataFrame(schema={"day": pl.Int64, "count": pl.Int64, "frauds": pl.Int64})
+            return pl.concat([empty, *frames]).group_by("day").agg(pl.col("count").sum(), pl.col("frauds").sum())
+
+        days = [
+            counted([pl.DataFrame({"day": known // DAY, "count": np.ones(len(known), np.int64), "frauds": fraud})])
+            for known, fraud in labels
+        ]
+        by_day = counted(days).sort("day")
+        self._day = by_day["day"].to_numpy()
+        self._count, self._frauds = (np.append(0, np.cumsum(by_day[name].to_numpy())) for name in ("count", "frauds"))
+
+    def at(self, time: Integers) -> NDArray[np.float64]:
+        """``[N]`` of the days of some microseconds; 0 where no label was known."""
+        before = np.searchsorted(self._day, time // DAY)
+        count = self._count[before]
+        return np.divide(self._frauds[before], count, out=np.zeros(len(time)), where=count > 0)
 
 
 def _units(column: "pl.Series", decimals: int) -> Integers:
@@ -228,15 +242,16 @@ def _numbered(column: "pl.Series") -> Integers:
     return column.rank("dense").cast(pl.Int64).fill_null(0).to_numpy() - 1
 
 
-def _group(frame: "pl.DataFrame", columns: Sequence[str]) -> Integers:
-    group = _numbered(frame[columns[0]])
+def group(frame: "pl.DataFrame", columns: Sequence[str]) -> Integers:
+    """``[N]``: a number from 0 for each value of a key; -1: one of its columns is missing."""
+    made = _numbered(frame[columns[0]])
     for name in columns[1:]:
         value = _numbered(frame[name])
-        both = group * (int(value.max(initial=0)) + 1) + value
-        known = (group >= 0) & (value >= 0)
+        both = made * (int(value.max(initial=0)) + 1) + value
+        known = (made >= 0) & (value >= 0)
         values = np.unique(both[known])
-        group = np.where(known, np.searchsorted(values, both), -1)
-    return group
+        made = np.where(known, np.searchsorted(values, both), -1)
+    return made
 
 
 def kept(definition: Definition, rows: "pl.DataFrame") -> "dict[str, pl.Series | Integers]":

@@ -4,7 +4,6 @@ Positions and windows are counted in integers, and the same code serves all rows
 """
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -157,26 +156,6 @@ class Past:
         self._own = own[self.place] * self._span
         self._plain = stream.row is asked
         self.stop = np.arange(len(self.place)) + stream.own if self._plain else self._position(stream.stop)
-
-    def blocks(self, size: int) -> "list[Past]":
-        """The same in parts of whole keys, of about ``size`` events each, so that what is made of them stays small."""
-        begins = np.flatnonzero(self.fresh)
-        cuts = np.unique(begins[np.searchsorted(begins, np.arange(size, len(self.row), size), side="right") - 1])
-        cuts = cuts[cuts > 0]
-        keys = np.searchsorted(self._own, self._event[cuts] // self._span * self._span)
-        return [
-            self._part(slice(a, b), slice(c, d))
-            for a, b, c, d in zip([0, *cuts], [*cuts, len(self.row)], [0, *keys], [*keys, len(self.place)], strict=True)
-        ]
-
-    def _part(self, events: slice, places: slice) -> "Past":
-        part = copy(self)
-        for name in ("fresh", "most"):
-            vars(part).pop(name, None)  # what is cached of all keys
-        part.row, part._event = self.row[events], self._event[events]
-        part.place, part._own = self.place[places], self._own[places]
-        part.stop = self.stop[places] - events.start
-        return part
 
     def first(self, window: int | None) -> Integers:
         """``[P]``: position of the first event in the window, ``stop`` where there is none."""

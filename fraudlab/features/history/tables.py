@@ -1,0 +1,165 @@
+"""The features of a whole table, which need not fit into memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fraudlab.errors import UserError
+from fraudlab.features.history import rows as _rows
+from fraudlab.features.history.aggregates import computed, of_clock, plan
+from fraudlab.features.history.definition import Definition
+from fraudlab.features.history.parts import MOST, by_part, part_of
+from fraudlab.features.history.streams import Floats, Integers
+from fraudlab.features.threads import THREADS
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_PART = 1 << 17  # rows computed at once: what is made of them stays in the cache of a core
+_STRETCH = 1 << 18  # rows read and given at once, in memory
+_MANY, _FEW = 1 << 22, 1 << 16  # rows of a stretch where they go through files, as memory allows
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in order of time.
+
+    Attributes:
+        definition: of the features.
+        frame: the table.
+        label: name of its column.
+        label_time: name of the column that says when labels were known, if there is one.
+    """
+
+    definition: Definition
+    frame: "pl.LazyFrame"
+    label: str
+    label_time: str | None
+
+    def features(self, folder: Path | None, memory: float | None) -> Iterator[Iterator["pl.DataFrame"]]:
+        """The features, those of one key after the other, each of consecutive rows.
+
+        Args:
+            folder: where to put files meanwhile; None: all in memory.
+            memory: bytes that this may take; None: any.
+
+        Raises:
+            UserError: a time is missing or rows are not in its order, numbers are too large for exact sums, or memory
+                does not suffice.
+        """
+        self._check_order()
+        size = _STRETCH if memory is None else self._stretch(memory)
+        threads = {key: THREADS if memory is None else self._threads(key, memory) for key in self._keys}
+        shares = _rows.Shares(self._labels())
+        if self.definition.of(""):
+            yield self._of_clock(size)
+        for key in self._keys:
+            with TemporaryDirectory(dir=folder, prefix="history-") as place:
+                files = Path(place) if folder is not None and self._length > size else None
+                yield self._of_key(key, size, threads[key], shares, files)
+
+    def _stretch(self, memory: float) -> int:
+        """Rows of a stretch, that three copies of what is read and made of them fit into memory."""
+        sample = self.frame.head(_FEW).select(self._columns(self.definition)).collect()
+        widest = max(len(self.definition.of(key)) for key in ["", *self.definition.keys])
+        row = 3 * (sample.estimated_size() / max(len(sample), 1) + 8 * widest) + 32
+        if row * min(_FEW, self._length) > memory:
+            raise UserError(
+                f"features=history with {widest} features of one key needs {row * _FEW / _GIB:.2g} GiB of memory at "
+                f"least, and {memory / _GIB:.2g} GiB may be used: raise features.memory_gb, or ask for fewer features"
+            )
+        return int(min(_MANY, max(_FEW, memory / row)))
+
+    def _threads(self, key: str, memory: float) -> int:
+        """How many parts of a key fit into memory at once."""
+        own = self.definition.only(key)
+        columns, counts = own.keys[key], np.zeros(self._parts, np.int64)
+        for rows in self._read(list(columns), _MANY):
+            counts += np.bincount(part_of(rows, columns, self._parts), minlength=self._parts + 1)[:-1]
+        largest = int(counts.max())
+        words = 40 + 2 * len(own.aggregates) + 12 * len(own.numbers) + 6 * len(own.categories)
+        part = 8 * words * largest
+        if part > memory:
+            raise UserError(
+                f"features.keys.{key}: {largest:,} rows have one value of it or a few, which are computed at once and "
+                f"need about {part / _GIB:.2g} GiB of memory; {memory / _GIB:.2g} GiB may be used: raise "
+                "features.memory_gb, ask for fewer features of that key, or leave rows of its most frequent values out"
+            )
+        return max(1, min(THREADS, int(memory / max(part, 1))))
+
+    @cached_property
+    def _length(self) -> int:
+        import polars as pl
+
+        return int(self.frame.select(pl.len()).collect().item())
+
+    @property
+    def _keys(self) -> list[str]:
+        return [key for key in self.definition.keys if self.definition.of(key)]
+
+    @property
+    def _parts(self) -> int:
+        return min(max(1, -(-self._length // _PART)), MOST)
+
+    def _columns(self, definition: Definition) -> list[str]:
+        keys = [column for columns in definition.keys.values() for column in columns]
+        labels = [self.label, *([self.label_time] if self.label_time else [])] if definition.reads_labels else []
+        return list(dict.fromkeys((definition.time, *keys, *definition.numbers, *definition.categories, *labels)))
+
+    def _read(self, columns: list[str], size: int) -> Iterator["pl.DataFrame"]:
+        """Consecutive rows, ``size`` at once; one empty frame of an empty table."""
+        for begin in range(0, max(self._length, 1), size):
+            yield self.frame.slice(begin, size).select(columns).collect()
+
+    def _check_order(self) -> None:
+        name = self.definition.time
+        empty, before = 0, None
+        for rows in self._read([name], _STRETCH):
+            empty += rows[name].null_count()
+            time = _rows.moments(rows[name])
+            if not empty and len(time) and ((np.diff(time) < 0).any() or (before is not None and time[0] < before)):
+                raise UserError(f"rows are not sorted by {name}")
+            before = time[-1] if len(time) else before
+        if empty:
+            raise UserError(f"column {name} has no value in {empty} rows; fill them or leave the rows out")
+
+    def _labels(self) -> Iterator[tuple[Integers, Integers]]:
+        if self.definition.reads_labels:
+            name = self.definition.time
+            for rows in self._read([name, self.label, *([self.label_time] if self.label_time else [])], _STRETCH):
+                told = rows[self.label_time] if self.label_time else None
+                yield _rows.labels(self.definition, _rows.moments(rows[name]), rows[self.label], told)
+
+    def _of_clock(self, size: int) -> Iterator["pl.DataFrame"]:
+        import polars as pl
+
+        for rows in self._read([self.definition.time], size):
+            time = _rows.moments(rows.to_series())
+            yield pl.DataFrame({a.name: of_clock(a.what, time) for a in self.definition.of("")})
+
+    def _of_key(
+        self, key: str, size: int, threads: int, shares: _rows.Shares, folder: Path | None
+    ) -> Iterator["pl.DataFrame"]:
+        import polars as pl
+
+        own = self.definition.only(key)
+        position = {aggregate.name: number for number, aggregate in enumerate(own.aggregates)}
+        planned = plan(own.aggregates)
+
+        def compute(rows: pl.DataFrame) -> list[Floats]:
+            made = [np.full(len(rows), np.nan) for _ in position]
+            group = _rows.group(rows, own.keys[key])
+            for place, found in computed(_rows.table(own, rows, self.label, self.label_time, shares), group, planned):
+                for name, values in found.items():
+                    made[position[name]][place] = values
+            return made
+
+        stretches = self._read(self._columns(own), size)
+        for made in by_part(stretches, own.keys[key], self._parts, compute, len(position), threads, folder):
+            yield pl.DataFrame(dict(zip(position, made, strict=True)), nan_to_null=True)
