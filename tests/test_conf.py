@@ -75,6 +75,7 @@ def test_every_command_composes(command: str) -> None:
         "compare": ["runs=[x,y]"],
         "history": ["transactions=x", "out=x"],
         "labels": ["file=x", "to=x"],
+        "drift": ["bundle=x", "input=x.csv", "out=x"],
         "sweep": ["sweep=x"],
         "export": ["run=x"],
         "predict": ["bundle=x", "input=x.csv", "output=y.csv"],

@@ -29,7 +29,12 @@ def _from_3(name: str, content: Any) -> Any:
     return {**content, "settings": handbook.upgraded(content["settings"])}
 
 
-UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3)
+def _from_4(name: str, content: Any) -> Any:
+    """``reference.json`` had histograms, but not how far they vary without drift: drift cannot be judged by them."""
+    return {"rows": content["rows"], "columns": None} if name == "reference.json" else content
+
+
+UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3, _from_4)
 """One function a version: the first takes a file's name and content from format 1 to 2, the next from 2 to 3."""
 FORMAT = 1 + len(UPGRADES)
 """The one that is written; every one up to it is read."""

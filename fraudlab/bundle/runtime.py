@@ -224,6 +224,12 @@ class Bundle:
         with self._content("parity.json") as parity:
             return parity
 
+    @property
+    def reference(self) -> dict[str, Any]:
+        """What drift is held against: content of ``reference.json``; ``columns`` is None before format 5."""
+        with self._content("reference.json") as reference:
+            return reference
+
     def golden(self) -> list[dict[str, Any]]:
         """Raw records with their expected scores: ``[{"record", "score"}]``."""
         text = (self.path / "golden.jsonl").read_text(encoding="utf-8")

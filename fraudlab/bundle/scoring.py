@@ -3,12 +3,14 @@
 import logging
 import tempfile
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fraudlab.bundle.contract import Refused
@@ -18,6 +20,7 @@ from fraudlab.data.sources.table.dialect import Layout
 from fraudlab.data.sources.table.files import Found, find
 from fraudlab.data.sources.table.scan import header, scan
 from fraudlab.errors import UserError
+from fraudlab.features.encoder import Arrays
 from fraudlab.files import replacing
 
 log = logging.getLogger(__name__)
@@ -25,6 +28,7 @@ log = logging.getLogger(__name__)
 _BLOCK = 16_384
 _TYPES = {"integer": pl.Int64, "number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "datetime": pl.String}
 _ENDINGS = (".csv", ".parquet")
+Made = TypeVar("Made")
 
 
 def score_file(bundle: Bundle, source: str | Path, target: Path, threads: int = 1) -> pl.LazyFrame:
@@ -130,13 +134,36 @@ def _blocks(frame: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
         start += len(block)
 
 
+def scored_blocks(
+    bundle: Bundle, source: str, threads: int, made: Callable[[Arrays, NDArray[np.float64]], Made]
+) -> Iterator[Made]:
+    """What ``made`` makes of the encoded rows of each block and their scores, in order; ``source`` as in score_file."""
+    with tempfile.TemporaryDirectory(prefix="fraudlab_") as scratch:
+        frame = _scan(bundle, source, Path(scratch))
+
+        def work(check: RowCheck, block: pl.DataFrame, start: int) -> Made:
+            return made(*_encoded(bundle, check(block, start), start))
+
+        try:
+            yield from _in_order(bundle, frame, threads, work)
+        except pl.exceptions.PolarsError as error:
+            raise UserError(f"input={source} cannot be read: {str(error).strip().splitlines()[0]}") from error
+
+
 def _scores(bundle: Bundle, frame: pl.LazyFrame, key: str | None, threads: int) -> Iterator[pl.DataFrame]:
-    """The table's rows scored in order; a few blocks are read ahead of the threads, never more."""
+    """The table's rows scored in order."""
+    return _in_order(bundle, frame, threads, lambda check, block, start: _scored(bundle, check, block, start, key))
+
+
+def _in_order(
+    bundle: Bundle, frame: pl.LazyFrame, threads: int, work: Callable[[RowCheck, pl.DataFrame, int], Made]
+) -> Iterator[Made]:
+    """What is made of the frame's blocks, in order; a few are read ahead of the threads, never more."""
     check = RowCheck(bundle)
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[pl.DataFrame]] = deque()
+        waiting: deque[Future[Made]] = deque()
         for start, block in _blocks(frame):
-            waiting.append(pool.submit(_scored, bundle, check, block, start, key))
+            waiting.append(pool.submit(work, check, block, start))
             if len(waiting) > 2 * threads:
                 yield waiting.popleft().result()
         while waiting:
@@ -145,14 +172,19 @@ def _scores(bundle: Bundle, frame: pl.LazyFrame, key: str | None, threads: int) 
 
 def _scored(bundle: Bundle, check: RowCheck, block: pl.DataFrame, start: int, key: str | None) -> pl.DataFrame:
     rows = check(block, start)
-    columns = bundle.features.of_records(rows, bundle.lookups)
+    _, score = _encoded(bundle, rows, start)
+    name = {"row": np.arange(start, start + len(block))} if key is None else {key: rows[key]}
+    return pl.DataFrame({**name, "score": score, "risk_level": bundle.decision.levels(score)})
+
+
+def _encoded(bundle: Bundle, rows: pl.DataFrame, start: int) -> tuple[Arrays, NDArray[np.float64]]:
+    """Checked rows as the encoder has them, and their scores."""
+    arrays = bundle.encoder.transform(bundle.features.of_records(rows, bundle.lookups))
     try:
-        score = bundle.score(bundle.encoder.transform(columns))
+        return arrays, bundle.score(arrays)
     except Refused as error:
         first = error.problems[0]
         raise UserError(f"row {start + first['record'] + 1}: {first['problem']}") from error
-    name = {"row": np.arange(start, start + len(block))} if key is None else {key: rows[key]}
-    return pl.DataFrame({**name, "score": score, "risk_level": bundle.decision.levels(score)})
 
 
 def score_table(bundle: Bundle, scored: pl.LazyFrame) -> str:

@@ -32,6 +32,7 @@ from fraudlab.config.data import (
     IEEECISSimulatedConfig,
     TableConfig,
 )
+from fraudlab.config.drift import DriftConfig
 from fraudlab.config.export import ExportConfig, PredictConfig
 from fraudlab.config.features import (
     ColumnsFeaturesConfig,
@@ -78,6 +79,7 @@ __all__ = [
     "CrossEntropyConfig",
     "DataPlaceConfig",
     "DescribeConfig",
+    "DriftConfig",
     "EncoderConfig",
     "EvaluateConfig",
     "ExportConfig",
@@ -138,6 +140,7 @@ COMMANDS: dict[str, type] = {
     "predict": PredictConfig,
     "history": HistoryConfig,
     "labels": LabelsConfig,
+    "drift": DriftConfig,
     "sweep": SweepConfig,
 }
 

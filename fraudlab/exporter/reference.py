@@ -1,48 +1,152 @@
-"""What a model has learnt from, in histograms: served transactions that drift away from it can be told by them."""
+"""What a model has learnt from and how it scores, in counts, and how far those vary while nothing drifts."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import polars as pl
+from numpy.typing import NDArray
 
-from fraudlab.metrics.drift import counts_between, quantile_edges
+from fraudlab.bundle.decision import Decision, sigmoid
+from fraudlab.features.categories import FIRST
+from fraudlab.features.encoder import Arrays, ColumnsByName, TableEncoder
+from fraudlab.metrics.drift import Null, roots_by_size, roots_of
+from fraudlab.monitoring.cells import UNSEEN, Cells, score_parts, title
 
-_BINS = 20
+Array = NDArray[Any]
+
+_SHARES = np.array([0.001, 0.01, *np.linspace(0.05, 0.95, 19), 0.99, 0.999, 1.0])  # quantiles that are edges of numbers
 _MOST_VALUES = 50  # of a categorical column that are counted each for itself
+_TOP = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # of 1,000 scores: the lowest of them is an edge
+_LOG_ODDS = np.linspace(-12, 12, 241)  # further edges of scores, so that a threshold for any budget is found
+_SAMPLE = 50_000  # rows that edges come from
+_LEAST_SHARE = 0.005  # of such a value: of rarer ones those that happen to be frequent would be chosen
+_MOST_WINDOWS, _WINDOWS, _WINDOW_ROWS, _APART = 2048, 64, 128, 4
+_BLOCK = 16_384
+
+
+def sample_of(rows: Array) -> NDArray[np.int64]:
+    """Some of ``rows``, spread evenly over them, in order."""
+    return rows[sample_positions(len(rows))]
+
+
+def sample_positions(rows: int) -> NDArray[np.int64]:
+    """Where :func:`sample_of` has its rows among all."""
+    return np.linspace(0, rows - 1, min(rows, _SAMPLE)).astype(np.int64)
 
 
 def reference(
-    frame: pl.DataFrame, categorical: Sequence[str], numeric: Sequence[str], scores: np.ndarray
+    arrays: Arrays, encoder: TableEncoder, raw: ColumnsByName, scores: Array, decision: Decision
 ) -> dict[str, Any]:
-    """Histograms, plain data for ``reference.json``.
+    """Plain data for ``reference.json``.
 
     Args:
-        frame: the training rows.
-        categorical: columns whose values are counted, the 50 most frequent each for itself.
-        numeric: columns whose numbers are counted between the ``edges``, their quantiles, as
-            :func:`fraudlab.metrics.drift.counts_between` does; there is one count more than edges.
-        scores: in [0, 1], by this model, of rows that it has not learnt from; counted in bins of equal width.
+        arrays: the training rows, encoded, in order of time; may be mapped from a file.
+        encoder: of the bundle.
+        raw: numeric columns of :func:`sample_of` the training rows, as they were before the encoder.
+        scores: in [0, 1], by the model that is served, of rows that it has not learnt from, in order of time.
+        decision: whose thresholds are edges of the scores.
     """
-    edges = np.linspace(0.0, 1.0, _BINS + 1)
-    return {
-        "rows": len(frame),
-        "numeric": {name: _of_numbers(frame[name]) for name in numeric},
-        "categorical": {name: _of_values(frame[name]) for name in categorical},
-        "scores": {"edges": edges.tolist(), "counts": np.histogram(scores, edges)[0].tolist()},
+    columns = {**_categories(arrays, encoder), **_numbers(arrays, encoder, raw)}
+    of_scores = _scores(scores, decision)
+    cells = Cells(encoder, columns, of_scores["edges"])
+    size = _window_rows(len(arrays.numeric))
+    windows = _windows(arrays, cells, size, size)
+    roots = roots_by_size(windows, size)
+    if size > _WINDOW_ROWS:  # so many rows that the smallest windows are too many to be counted all
+        few = _windows(arrays, cells, _WINDOW_ROWS, _APART * size)
+        roots = {_WINDOW_ROWS: roots_of(windows.sum(axis=0), few, _WINDOW_ROWS), **roots}
+    null = Null.fitted(len(windows) * size, roots)
+    counts = windows.sum(axis=0, dtype=np.int64)
+    for i, (name, of_null) in enumerate(zip(cells.names, null.to_dict(), strict=True)):
+        columns[name] |= {"counts": counts[i, : cells.widths[i]].tolist(), "null": of_null}
+    further = len(of_scores["null"])
+    about = {
+        "rows": len(windows) * size,
+        "sizes": null.sizes.tolist(),
+        "needed": null.needed(roots, further),
     }
+    return {**about, "columns": columns, "scores": of_scores}
 
 
-def _of_numbers(column: pl.Series) -> dict[str, Any]:
-    values = column.cast(pl.Float64).to_numpy()
-    known = values[np.isfinite(values)]
-    edges = quantile_edges(known, _BINS) if len(known) else known
-    counts = counts_between(edges, known)
-    return {"edges": edges.tolist(), "counts": counts.tolist(), "missing": len(values) - len(known)}
+def _numbers(arrays: Arrays, encoder: TableEncoder, raw: ColumnsByName) -> dict[str, dict[str, Any]]:
+    """Edges of the numeric columns: values that the rows have, as they were and as the encoder has them."""
+    sample = arrays.numeric[sample_positions(len(arrays.numeric))]
+    found: dict[str, dict[str, Any]] = {}
+    for i, name in enumerate(encoder.numeric):
+        values = raw[name].to_numpy().astype(np.float64)
+        known = np.isfinite(values)
+        order = np.argsort(values[known], kind="stable")
+        values, encoded = values[known][order], sample[known, i][order]
+        at = np.maximum(np.ceil(_SHARES * len(values)).astype(np.int64) - 1, 0) if len(values) else np.empty(0, int)
+        edges, first = np.unique(encoded[at], return_index=True)
+        found[title("number", name, name in encoder.categorical)] = {
+            "kind": "number",
+            "edges": [float(f"{value:.6g}") for value in values[at][first]],
+            "encoded": edges.tolist(),
+        }
+    return found
 
 
-def _of_values(column: pl.Series) -> dict[str, Any]:
-    known = column.cast(pl.String).drop_nulls()
-    counts = known.value_counts(sort=True).head(_MOST_VALUES)
-    values = dict(zip(counts[column.name].to_list(), counts["count"].to_list(), strict=True))
-    return {"values": values, "other": len(known) - sum(values.values()), "missing": column.null_count()}
+def _categories(arrays: Arrays, encoder: TableEncoder) -> dict[str, dict[str, Any]]:
+    """The most frequent values of the categorical columns, and the share of new ones in the last of the rows."""
+    found: dict[str, dict[str, Any]] = {}
+    rows = len(arrays.categorical)
+    last = rows - rows // 8
+    ids = np.ascontiguousarray(np.asarray(arrays.categorical, np.int32).T)
+    for name, each, cardinality in zip(encoder.categorical, ids, encoder.cardinalities, strict=True):
+        counts = np.bincount(each, minlength=cardinality)
+        counts[:FIRST] = 0
+        top = np.argsort(-counts, kind="stable")[:_MOST_VALUES]
+        first = np.full(cardinality, rows)
+        first[each[::-1]] = np.arange(rows)[::-1]
+        first[UNSEEN] = rows
+        new = (first[each[last:]] >= last) & (each[last:] != 0)
+        words = encoder.words(name)
+        values = [words[number - FIRST] for number in top if counts[number] >= max(_LEAST_SHARE * rows, 1)]
+        found[name] = {"kind": "category", "values": values, "unseen": float(new.mean()) if len(new) else 0.0}
+    return found
+
+
+def _windows(arrays: Arrays, cells: Cells, size: int, apart: int) -> Array:
+    """Counts [W, D, K] of windows of ``size`` rows, in order of time, one beginning ``apart`` rows after the other."""
+    starts = np.arange(0, len(arrays.numeric) - size + 1, apart)
+    width = max(cells.widths, default=2)
+    found = np.zeros((len(starts), len(cells.names), width), np.int32)
+    for first in range(0, len(starts), step := max(_BLOCK // size, 1)):
+        some = starts[first : first + step]
+        rows = (some[:, None] + np.arange(size)).ravel()
+        codes = cells.codes(Arrays(arrays.categorical[rows], arrays.numeric[rows]))
+        which = np.repeat(np.arange(len(some)), size) * width
+        for i, code in enumerate(codes):
+            found[first : first + step, i] = np.bincount(which + code, minlength=len(some) * width).reshape(-1, width)
+    return found
+
+
+def _window_rows(rows: int) -> int:
+    """Many windows, but of more than a few rows, and at least 4."""
+    size = max(rows // _MOST_WINDOWS, min(_WINDOW_ROWS, max(rows // _WINDOWS, 8)))
+    return max(min(size, rows // 4), 1)
+
+
+def _scores(scores: Array, decision: Decision) -> dict[str, Any]:
+    """Edges, counts and nulls of the scores and of both levels' alerts."""
+    falling = np.sort(scores)[::-1]
+    thresholds = [decision.thresholds["high"], decision.thresholds["medium"]]
+    tops = [falling[max(round(top * len(falling) / 1000), 1) - 1] for top in _TOP]
+    told = np.unique([*tops, *thresholds])
+    edges = np.unique([*told, *sigmoid(_LOG_ODDS)])
+    size = _window_rows(len(scores))
+    used = len(scores) // size * size
+    at = np.searchsorted(edges, scores[:used], side="right").reshape(-1, size)
+    windows = np.stack([np.bincount(row, minlength=len(edges) + 1) for row in at])
+    parts = score_parts(windows, np.searchsorted(edges, told), np.searchsorted(edges, thresholds))
+    roots = roots_by_size(parts, size)
+    null = Null.fitted(used, roots)
+    names = ("scores", "high", "medium")
+    return {
+        "rows": used,
+        "edges": edges.tolist(),
+        "told": np.searchsorted(edges, told).tolist(),
+        "counts": windows.sum(axis=0).tolist(),
+        "sizes": null.sizes.tolist(),
+        "null": dict(zip(names, null.to_dict(), strict=True)),
+    }

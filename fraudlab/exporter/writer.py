@@ -26,7 +26,7 @@ from fraudlab.errors import UserError
 from fraudlab.exporter import parity
 from fraudlab.exporter.golden import golden_rows, records_of, write_golden
 from fraudlab.exporter.models import SAMPLE, Model, tested_model
-from fraudlab.exporter.reference import reference
+from fraudlab.exporter.reference import reference, sample_of
 from fraudlab.exporter.smaller import Served, arrays_of, measured, score_all, scorer, served
 from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.features.registry import FEATURES, settings_of
@@ -239,10 +239,11 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
         decision = replace(decision, rests_on=dict.fromkeys(decision.rests_on, _OF_THE_FIRST))
     write_json(folder / "decision.json", decision.to_dict())
     write_json(folder / "metrics.json", trained.run.metrics())
-    table = trained.table
-    learnt = table.rows(trained.learnt, trained.inputs)
+    rows, encoder = trained.learnt, trained.served.encoder
+    arrays = arrays_of(encode(trained.table, rows, encoder))
+    raw = trained.table.columns(sample_of(rows))
     scores = decision.calibrate(probability if recent is None else recent)
-    write_json(folder / "reference.json", reference(learnt, table.categorical, table.numeric, scores))
+    write_json(folder / "reference.json", reference(arrays, encoder, raw, scores, decision))
 
 
 def _prove(config: ExportConfig, trained: _Trained, records: list[dict[str, Any]], bundle: Bundle) -> None:

@@ -150,6 +150,10 @@ class TableEncoder:
         indicators = [name for name, scale in zip(numeric, scales, strict=True) if scale.missing]
         return cls(settings, dict(zip(categorical, words, strict=True)), numeric, indicators, state)
 
+    def words(self, name: str) -> Sequence[str]:
+        """Texts of a categorical column's ids from :data:`fraudlab.features.categories.FIRST` on."""
+        return self._vocabularies[name]
+
     def without(self, names: Collection[str]) -> "TableEncoder":
         """An encoder of the other columns, which it encodes alike."""
         kept = [i for i, name in enumerate(self.numeric) if name not in names]

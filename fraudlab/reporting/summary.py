@@ -8,7 +8,7 @@ import polars as pl
 from fraudlab.data.batches import Batch
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.features.encoder import TableEncoder
-from fraudlab.metrics.drift import ACT, WATCH, category_stability_index, population_stability_index
+from fraudlab.metrics.drift import LEVEL, adjusted, category_counts, number_counts, of_change, stability_index
 
 _SAMPLE = 20_000  # rows of each half
 _SHOWN = 10
@@ -45,18 +45,21 @@ def drift_summary(batch: Batch, encoder: TableEncoder) -> list[str]:
     """Lines on the columns of training rows, in order of time, whose later half differs from their earlier one."""
     half = len(batch.label) // 2
     early, late = (np.linspace(start, start + half - 1, min(half, _SAMPLE)).astype(int) for start in (0, half))
-    found: dict[str, float] = {}
-    for names, array, index in (
-        (encoder.categorical, batch.categorical, category_stability_index),
-        (encoder.numeric_names, batch.numeric, population_stability_index),
+    found: dict[str, tuple[float, int]] = {}
+    for names, array, counted in (
+        (encoder.categorical, batch.categorical, category_counts),
+        (encoder.numeric_names, batch.numeric, number_counts),
     ):
-        before, now = array[early].numpy(), array[late].numpy()
-        found |= {name: index(before[:, i], now[:, i]) for i, name in enumerate(names)}
-    drifted = sorted(((value, name) for name, value in found.items() if value >= WATCH), reverse=True)
-    strong = sum(value >= ACT for value, _ in drifted)
-    lines = [f"drift      {len(drifted)} of {len(found)} columns of the training rows (stability index >= {WATCH:g}),"]
-    lines[0] += f" {strong} strongly (>= {ACT:g})"
-    return lines + [f"             {value:6.2f}  {name}" for value, name in drifted[:_SHOWN]]
+        halves = array[early].numpy(), array[late].numpy()
+        for i, name in enumerate(names):
+            before, now = counted(halves[0][:, i], halves[1][:, i])
+            found[name] = float(stability_index(before, now)), int(((before > 0) | (now > 0)).sum())
+    index, cells = (np.array(each) for each in zip(*found.values(), strict=True))
+    moved = adjusted(of_change(cells, index, len(late), len(early))) <= LEVEL
+    drifted = sorted(((index[i], name) for i, name in enumerate(found) if moved[i]), reverse=True)
+    lines = [f"drift      {len(drifted)} of {len(found)} columns differ between the halves of the training rows"]
+    lines[0] += f" (Benjamini-Hochberg, {LEVEL:.0%}){'; stability index:' if drifted else ''}"
+    return lines + [f"             {value:8.4f}  {name}" for value, name in drifted[:_SHOWN]]
 
 
 def written_summary(paths: list[Path]) -> list[str]:

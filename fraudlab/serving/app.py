@@ -22,6 +22,7 @@ from fraudlab.serving import labels, logs
 from fraudlab.serving.admission import Admission
 from fraudlab.serving.contract import Checked, Contract
 from fraudlab.serving.dispatch import Dispatcher, Overloaded, WorkerFailed
+from fraudlab.serving.drift import MOST_HOURS, USUAL_HOURS, LiveDrift
 from fraudlab.serving.keys import EVERYONE, SCOPES, Key, Keys
 from fraudlab.serving.lifecycle import Lifecycle
 from fraudlab.serving.pages import POLICY
@@ -34,6 +35,7 @@ from fraudlab.serving.request import (
     Stop,
     challenge,
     explain_of,
+    hours_of,
     presented_keys,
     read_body,
     refused,
@@ -99,6 +101,7 @@ class Parts:
     telemetry: Telemetry
     lifecycle: Lifecycle
     recorder: Recorder | None
+    drift: LiveDrift | None
     version: str
     info: bytes
     described: bytes
@@ -115,9 +118,10 @@ class Middleware:
         self._routes = {
             "/predict": _Route("POST", frozenset(["score"]), self._predict),
             "/labels": _Route("POST", frozenset(["label"]), self._labels),
-            "/health/live": _Route("GET", frozenset(), self._live),
+            "/health/live": _Route("GET", frozenset(), partial(_content, b'{"live":true}', JSON)),
             "/health/ready": _Route("GET", frozenset(), self._ready),
             "/info": _Route("GET", _READABLE, partial(_content, parts.info, JSON)),
+            "/drift": _Route("GET", frozenset(["read"]), self._drift),
             "/metrics": _Route("GET", frozenset(["metrics"]), self._metrics),
             "/openapi.json": _Route("GET", _READABLE, partial(_content, parts.described, JSON)),
         }
@@ -313,14 +317,17 @@ class Middleware:
         labels.checked(rows, "")  # whose they are, the worker notes
         return Checked(rows, is_list, [])
 
-    async def _live(self, asked: _Asked) -> tuple[int, bytes, bytes]:
-        return 200, b'{"live":true}', JSON
-
     async def _ready(self, asked: _Asked) -> tuple[int, bytes, bytes]:
         lifecycle, dispatcher = self._parts.lifecycle, self._parts.dispatcher
         workers = {"up": dispatcher.connected, "wanted": dispatcher.wanted}
         says = {"ready": lifecycle.ready, "workers": workers, "draining": lifecycle.draining}
         return (200 if lifecycle.ready else 503), orjson.dumps(says), JSON
+
+    async def _drift(self, asked: _Asked) -> tuple[int, bytes, bytes]:
+        if self._parts.drift is None:
+            raise Stop(404, "path", "the bundle has no reference statistics; export its run again")
+        hours = hours_of(asked.scope["query_string"], USUAL_HOURS, MOST_HOURS)
+        return 200, orjson.dumps(self._parts.drift.answer(hours)), JSON
 
     async def _metrics(self, asked: _Asked) -> tuple[int, bytes, bytes]:
         telemetry = self._parts.telemetry

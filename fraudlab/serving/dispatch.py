@@ -87,6 +87,7 @@ class Dispatcher:
         late: seconds of a batch after which its worker does not count as ready.
         hung: seconds of a batch after which its worker is killed.
         on_batch: told of each batch that came back.
+        on_counts: told of what a worker has counted, now and then.
         on_failure: told of each worker that died.
     """
 
@@ -100,6 +101,7 @@ class Dispatcher:
         late: float,
         hung: float,
         on_batch: Callable[[ScoredBatch], None],
+        on_counts: Callable[[Mapping[str, Any]], None],
         on_failure: Callable[[], None],
     ) -> None:
         self._listener = listener
@@ -109,6 +111,7 @@ class Dispatcher:
         self._late = late
         self._hung = hung
         self._on_batch = on_batch
+        self._on_counts = on_counts
         self._on_failure = on_failure
         self._waiting: deque[_Job] = deque()
         self._workers: list[_Worker] = []
@@ -209,9 +212,11 @@ class Dispatcher:
         return jobs
 
     def _answer(self, jobs: list[_Job], data: bytes) -> None:
+        came = orjson.loads(data)
+        if (counts := came.get("counts")) is not None:
+            self._on_counts(counts)
         if not jobs:
             return  # it lives
-        came = orjson.loads(data)
         self._on_batch(ScoredBatch(sum(job.records for job in jobs), came["seconds"], came["unknown"]))
         for job, answer in zip(jobs, came["answers"], strict=True):
             if job.answer.done():

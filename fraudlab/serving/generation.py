@@ -32,6 +32,7 @@ from fraudlab.serving.app import Middleware, Parts
 from fraudlab.serving.connections import Connections, Reader
 from fraudlab.serving.contract import Contract
 from fraudlab.serving.dispatch import Dispatcher
+from fraudlab.serving.drift import LiveDrift
 from fraudlab.serving.history.store import StoreAway
 from fraudlab.serving.keys import Keys
 from fraudlab.serving.lifecycle import Lifecycle
@@ -205,7 +206,8 @@ class Generation:
     def _assemble(self, loaded: bundle.Bundle, keys: Keys) -> Callable[..., Reader]:
         """Put the app around LitServe's, and give what makes a connection's protocol."""
         settings = self._settings
-        telemetry = Telemetry(loaded.version, self._before, self._counts)
+        drift = None if loaded.reference["columns"] is None else LiveDrift(loaded)
+        telemetry = Telemetry(loaded.version, self._before, self._counts, drift)
         schema = served(loaded.schema, loaded.features, history=settings.history is not None)
         info = {
             "fraudlab_version": __version__,
@@ -227,6 +229,7 @@ class Generation:
             late=settings.timeout,
             hung=settings.worker_timeout,
             on_batch=telemetry.batch,
+            on_counts=drift.add if drift is not None else lambda counts: None,
             on_failure=telemetry.restarts.inc,
         )
         lifecycle = Lifecycle(
@@ -247,6 +250,7 @@ class Generation:
             telemetry,
             lifecycle,
             self._recorder,
+            drift,
             loaded.version,
             orjson.dumps(info),
             orjson.dumps(openapi.document(schema, settings, loaded.version, keyed=keys.needed)),

@@ -6,6 +6,7 @@ from typing import Any
 from fraudlab.bundle.contract import fewest_known
 from fraudlab.config.serve import ServingConfig
 from fraudlab.serving.contract import TIME
+from fraudlab.serving.drift import MOST_HOURS, USUAL_HOURS
 
 _TYPES = {"integer": "integer", "number": "number", "string": "string", "boolean": "boolean", "datetime": "string"}
 _NO_KEY = "no valid key in X-API-Key or Authorization"
@@ -93,6 +94,7 @@ def document(schema: Mapping[str, Any], settings: ServingConfig, version: str, *
                 "get": _plain("Whether it takes requests", {"200": "it does", "503": "not yet, or not now"})
             },
             "/info": {"get": _keyed("The bundle: version, schema, metrics, thresholds", "application/json", security)},
+            "/drift": {"get": {**_keyed(_DRIFT, "application/json", security), "parameters": [_HOURS]}},
             "/metrics": {"get": _keyed("Metrics for Prometheus", "text/plain", security)},
         },
         "components": {
@@ -111,6 +113,14 @@ def document(schema: Mapping[str, Any], settings: ServingConfig, version: str, *
     }
 
 
+_DRIFT = "Whether what this instance has scored differs from the training: the report and its counts"
+_HOURS: dict[str, Any] = {
+    "name": "hours",
+    "in": "query",
+    "required": False,
+    "description": "clock hours to look back, the present one among them",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MOST_HOURS, "default": USUAL_HOURS},
+}
 _SCORED: dict[str, Any] = {
     "type": "object",
     "required": ["score", "risk_level"],

@@ -12,7 +12,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 JSON = b"application/json"
 PATHS = frozenset(
-    ["/predict", "/labels", "/health/live", "/health/ready", "/info", "/metrics", "/openapi.json", "/docs"]
+    ["/predict", "/labels", "/drift", "/health/live", "/health/ready", "/info", "/metrics", "/openapi.json", "/docs"]
 )
 _CHALLENGE = b'Bearer realm="fraudlab"'
 
@@ -74,9 +74,18 @@ async def read_body(scope: Scope, receive: Receive, most: int, admission: Admiss
 
 def explain_of(query: bytes) -> int:
     """The ``k`` of ``?explain=k``, 0 without one."""
+    return _whole("explain", query, 0, 0, 999)
+
+
+def hours_of(query: bytes, usual: int, most: int) -> int:
+    """The ``n`` of ``?hours=n``, from 1 to ``most``; ``usual`` without one."""
+    return _whole("hours", query, usual, 1, most)
+
+
+def _whole(name: str, query: bytes, usual: int, least: int, most: int) -> int:
     if not query:
-        return 0
-    given = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("explain", ["0"])
-    if len(given) != 1 or not re.fullmatch(r"[0-9]{1,3}", given[0]):
-        raise Stop(422, "contract", "explain must be a whole number from 0 to 999, given once")
+        return usual
+    given = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(name, [str(usual)])
+    if len(given) != 1 or not re.fullmatch(r"[0-9]{1,3}", given[0]) or not least <= int(given[0]) <= most:
+        raise Stop(422, "contract", f"{name} must be a whole number from {least} to {most}, given once")
     return int(given[0])

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.samples import Sample
 
 from fraudlab.serving.dispatch import ScoredBatch
+from fraudlab.serving.drift import LiveDrift
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0)
 _RECORDS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -31,9 +32,10 @@ class Telemetry:
         version: of the bundle.
         before: file with the counts of the process that this one takes the place of; None where it is the first.
         after: file for those that the next process counts on from.
+        drift: what has drifted, for gauges; None where that is not known.
     """
 
-    def __init__(self, version: str, before: Path | None, after: Path) -> None:
+    def __init__(self, version: str, before: Path | None, after: Path, drift: LiveDrift | None = None) -> None:
         self._before = before
         self._after = after
         self._registry = CollectorRegistry()
@@ -69,6 +71,8 @@ class Telemetry:
         Gauge("fraudlab_bundle", "The bundle served", ["version"], registry=self._registry).labels(version).set(1)
         self._columns = _Columns()
         self._registry.register(self._columns)
+        if drift is not None:
+            self._registry.register(drift)
 
     def answered(self, path: str, status: int) -> None:
         self._requests.labels(path, str(status)).inc()

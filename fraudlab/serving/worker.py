@@ -21,8 +21,10 @@ from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
 from fraudlab.features.live import WrongField, live
 from fraudlab.features.narrow import NARROW, narrowed
+from fraudlab.monitoring.drift import Reference
 from fraudlab.serving import logs
 from fraudlab.serving.dispatch import LENGTH, connect, jobs_of
+from fraudlab.serving.drift import Tally, strongest
 from fraudlab.serving.history import History
 from fraudlab.serving.history.store import StoreAway
 from fraudlab.serving.labels import checked
@@ -134,6 +136,7 @@ class FraudAPI(litserve.LitAPI):
         self._bundle.check()
         address = self._history_address  # it may be away now: each request tries again
         self._history = None if address is None else open_history(address, self._bundle, wait=True)
+        self._tally = None if self._bundle.reference["columns"] is None else Tally(Reference(self._bundle))
 
     def decode_request(self, request: list[tuple[dict[str, Any], bytes]]) -> list[Job]:
         read = ((asked, orjson.loads(body)) for asked, body in request)
@@ -152,7 +155,10 @@ class FraudAPI(litserve.LitAPI):
         if not x:
             return {"answers": [], "unknown": [], "seconds": {}}  # the server asks whether it lives
         try:
-            return self._with_history(x)
+            answered = self._with_history(x)
+            if self._tally is not None:
+                self._tally.keep()
+            return answered
         except StoreAway:
             return {"answers": [{"away": True}] * len(x), "unknown": [], "seconds": {}}
         except Refused as error:
@@ -173,7 +179,8 @@ class FraudAPI(litserve.LitAPI):
         }
 
     def encode_response(self, output: dict[str, Any]) -> bytes:
-        return orjson.dumps(output)
+        """A batch's answers, with what was counted for drift where that is due."""
+        return orjson.dumps(output if self._tally is None else {**output, "counts": self._tally.due()})
 
     def _with_history(self, jobs: list[Job]) -> dict[str, Any]:
         if self._history is None:
@@ -255,6 +262,8 @@ class FraudAPI(litserve.LitAPI):
                     ]
             by_job.append(answers[start:stop])
             start = stop
+        if self._tally is not None:
+            self._tally.hold(arrays, scores, strongest(answers))
         names = self._bundle.encoder.categorical
         unknown = [names[column] for column in np.nonzero(arrays.categorical == _UNKNOWN)[1]]
         return {

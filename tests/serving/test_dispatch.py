@@ -53,6 +53,7 @@ def dispatcher(path: Path, deaths: list[int], **limits: Any) -> Dispatcher:
     return Dispatcher(
         listener,
         on_batch=lambda batch: None,
+        on_counts=lambda counts: None,
         on_failure=lambda: deaths.append(1),
         **{"workers": 1, "max_batch_size": 10, "max_queue": 100, "late": 5, "hung": 10, **limits},
     )

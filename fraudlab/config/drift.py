@@ -1,0 +1,47 @@
+"""``python -m fraudlab.drift``."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fraudlab.config.checks import MISSING, within
+from fraudlab.config.commands import PathsConfig
+from fraudlab.errors import UserError
+
+
+@dataclass
+class DriftConfig:
+    """``python -m fraudlab.drift``."""
+
+    bundle: str = MISSING  # folder or gs:// address
+    records: str | None = None  # folder of serving.record_to
+    input: str | None = None  # or a file, as python -m fraudlab.predict takes it
+    answers: list[str] = field(default_factory=list)  # or files of answers of GET /drift, of one or several servers
+    start: str | None = None  # of the records' scored_at, as 2026-11-01 or 2026-11-01T06:00
+    stop: str | None = None  # before which they end
+    out: str = MISSING  # folder of drift.json and drift.html
+    threads: int = 0  # that encode and score; 0: the cores that this process may use
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
+
+    def __post_init__(self) -> None:
+        within("threads", self.threads, 0, 1024)
+        given = [name for name in ("records", "input", "answers") if getattr(self, name)]
+        if len(given) != 1:
+            raise UserError(
+                f"give one of records=<folder>, input=<file> and answers=[<file>], not {' and '.join(given) or 'none'}"
+            )
+        for name in ("start", "stop"):
+            if getattr(self, name) is not None and given != ["records"]:
+                raise UserError(f"{name} goes with records=, whose rows have a time")
+        self.span()
+
+    def span(self) -> tuple[datetime | None, datetime | None]:
+        """``start`` and ``stop`` as times."""
+        return _moment("start", self.start), _moment("stop", self.stop)
+
+
+def _moment(name: str, text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{name}={text} is no ISO 8601 date or time, as 2026-11-01 or 2026-11-01T06:00") from None

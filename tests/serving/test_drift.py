@@ -1,0 +1,70 @@
+"""``GET /drift`` tells what the command tells of the same rows, over several workers and instances."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from fraudlab import bundle as bundles
+from tests.conftest import Command
+from tests.support.server import Server
+
+LATE = 30.0  # seconds until workers have told their counts
+
+
+def drift(server: Server, rows: int) -> tuple[str, dict[str, Any]]:
+    """The answer, once all that was scored is counted."""
+    until = time.monotonic() + LATE
+    while True:
+        answer = server.ask("/drift?hours=48")
+        assert answer.status == 200, answer.text
+        if answer.said["rows"] >= rows:
+            return answer.text, answer.said
+        assert time.monotonic() < until, answer.said["rows"]
+        time.sleep(0.1)
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+    return one == other if not isinstance(one, float) else abs(one - other) <= 1e-12
+
+
+def report(command: Command, folder: Path, *overrides: str) -> dict[str, Any]:
+    done = command("drift", *overrides, "out=report", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads((folder / "report" / "drift.json").read_text())
+    return found
+
+
+def test_live_is_batch(exported: tuple[Path, Path], command: Command, tmp_path: Path) -> None:
+    bundle = exported[1]
+    records = [row["record"] for row in bundles.load(bundle).golden()]
+    some, others = records[: len(records) // 3], records[len(records) // 3 :]
+    pl.DataFrame(records, infer_schema_length=None).write_parquet(tmp_path / "in.parquet")
+    texts = []
+    for number, part in enumerate((some, others)):
+        with Server(bundle, tmp_path, "serving.workers=2") as server:
+            assert server.ask("/drift").said["rows"] == 0
+            for start in range(0, len(part), 7):
+                assert server.predict(part[start : start + 7], "?explain=2" if number else "").status == 200
+            assert server.predict([{"nonsense": 1}]).status == 422  # what is refused is not counted
+            text, said = drift(server, len(part))
+            assert said["rows"] == len(part)
+            texts.append(text)
+            assert server.ask("/drift?hours=0").status == 422
+            shown = server.ask("/metrics").text
+            assert f"fraudlab_drift_rows {float(len(part))}" in shown
+            assert shown.count("fraudlab_drift_index{") == 20
+            assert server.end() == 0
+        (tmp_path / f"{number}.json").write_text(text)
+    assert sum(said["reasons"].values()) == pytest.approx(1) or not said["reasons"]
+    batch = report(command, tmp_path, f"bundle={bundle}", "input=in.parquet")
+    merged = report(command, tmp_path, f"bundle={bundle}", "answers=[0.json,1.json]")
+    assert same({**merged, "reasons": {}}, batch)
+    pl.DataFrame(others, infer_schema_length=None).write_parquet(tmp_path / "others.parquet")
+    batch = report(command, tmp_path, f"bundle={bundle}", "input=others.parquet")
+    assert same({**{name: said[name] for name in batch}, "reasons": {}}, batch)
