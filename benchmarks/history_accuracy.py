@@ -32,7 +32,7 @@ def on_week(week: str, seed: int, data_dir: Path, *overrides: str) -> float:
         made = config.typed("train", without_hydra(compose("train", own)))
         later = timedelta(days=made.split.validation_shift_days - made.split.train_days - made.label_delay_days)
         made.split.train_start = str(date.fromisoformat(week) + later)  # so that validation begins with the week
-        table = prepared_table(made.data, made.features, made.label_delay_days, data_dir)
+        table = prepared_table(made.data, made.features, made.label_delay_days, data_dir, made.split)
         split = table.split(made.split, made.label_delay_days)
         fit(made, table, split.selection_train, split.validation, Path(folder))
         scores = score_rows(made, table, split.validation, Path(folder))

@@ -13,7 +13,9 @@ def main(config: PrepareConfig) -> None:
     from fraudlab.data.prepared import prepared_table
     from fraudlab.reporting.summary import drift_summary, table_summary, written_summary
 
-    table = prepared_table(config.data, config.features, config.label_delay_days, Path(config.paths.data_dir))
+    table = prepared_table(
+        config.data, config.features, config.label_delay_days, Path(config.paths.data_dir), config.split
+    )
     print("\n".join(table_summary(table)))
     if config.split is not None:
         split = table.split(config.split, config.label_delay_days)

@@ -26,7 +26,9 @@ def main(config: PretrainConfig) -> None:
         use = to_type("train", literal("model.pretrained", run.path))
         print(f"the run in {run.path} has ended; train from it: {use}")
         return
-    table = prepared_table(config.data, config.features, config.label_delay_days, Path(config.paths.data_dir))
+    table = prepared_table(
+        config.data, config.features, config.label_delay_days, Path(config.paths.data_dir), config.split
+    )
     with tracking.begin(config.logger, run) as tracked:
         # It alone looks at labels: which cards are known, whether each part has frauds.
         split = table.split(config.split, config.label_delay_days)

@@ -21,7 +21,9 @@ def main(config: SelectConfig) -> None:
     from fraudlab.runs.settings import config_yaml
 
     run = RunFolder.start(Path(config.paths.output_dir), config_yaml(config))
-    table = prepared_table(config.data, config.features, config.label_delay_days, Path(config.paths.data_dir))
+    table = prepared_table(
+        config.data, config.features, config.label_delay_days, Path(config.paths.data_dir), config.split
+    )
     limits = {key: getattr(config, key) for key in ("days", "least_auc", "correlation", "among")}
     selection = select(table, table.split(config.split, config.label_delay_days).selection_train, **limits)
 

@@ -34,7 +34,9 @@ def main(config: SweepConfig) -> None:
     folder = Path(config.paths.output_dir)
     address = definition.storage or f"sqlite:///{folder / 'study.db'}"
     sweep = Sweep(definition, config, base, open_storage(address, config.grace, on_stale(config.retries)), config_dir())
-    table = prepared_table(base.data, base.features, base.label_delay_days, Path(base.paths.data_dir))  # once, for all
+    table = prepared_table(  # once, for all
+        base.data, base.features, base.label_delay_days, Path(base.paths.data_dir), base.split
+    )
     simulated = table.schema.simulated
     print(f"study {definition.name} in {hidden(address)}; runs and results in {folder}")
     try:

@@ -33,7 +33,9 @@ def run_training(config: TrainConfig) -> str:
         if config.report and not (run.path / "report.html").is_file():
             write_report(run.path)
         return f"the run in {run.path} has ended; its metrics: {to_type('evaluate', literal('run', run.path))}\n"
-    table = prepared_table(config.data, config.features, config.label_delay_days, Path(config.paths.data_dir))
+    table = prepared_table(
+        config.data, config.features, config.label_delay_days, Path(config.paths.data_dir), config.split
+    )
     if pretrained:
         pretrained.check_columns(table)
     with tracking.begin(config.logger, run) as tracked:

@@ -14,6 +14,7 @@ import psutil
 from tqdm import tqdm
 
 from fraudlab.config import FeaturesConfig
+from fraudlab.data.limits import learnt
 from fraudlab.data.sources.contract import Source
 from fraudlab.data.sources.registry import load_source
 from fraudlab.data.splits.contract import RowSplit
@@ -200,19 +201,29 @@ def _wide(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         yield wide
 
 
-def prepared_table(data: Any, features: FeaturesConfig, label_delay_days: int, data_dir: Path) -> PreparedTable:
+def prepared_table(
+    data: Any, features: FeaturesConfig, label_delay_days: int, data_dir: Path, split: Any = None
+) -> PreparedTable:
     """The prepared table of typed settings: made, or found under ``data_dir``.
+
+    Of ``split``, typed settings too, features may learn limits.
 
     Raises:
         UserError: no column is left to learn from.
     """
-    return prepared_source(load_source(data, data_dir), features, label_delay_days, data_dir)
+    return prepared_source(load_source(data, data_dir), features, label_delay_days, data_dir, split)
 
 
-def prepared_source(source: Source, features: FeaturesConfig, label_delay_days: int, data_dir: Path) -> PreparedTable:
+def prepared_source(
+    source: Source, features: FeaturesConfig, label_delay_days: int, data_dir: Path, split: Any = None
+) -> PreparedTable:
     """:func:`prepared_table` of a source that is there."""
     settings = registry.settings_of(features, label_delay_days)
     made = registry.make(settings, source.schema)
+    if to_learn := getattr(made, "to_learn", None):
+        limits = learnt(source, list(to_learn.values()), split, label_delay_days)
+        settings = {**settings, "limits": dict(zip(to_learn, limits, strict=True))}
+        made = registry.make(settings, source.schema)
     if not (made.categorical or made.numeric):
         roles = ", ".join(f"{column.name} ({column.role})" for column in source.schema.columns)
         raise UserError(

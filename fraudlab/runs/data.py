@@ -61,7 +61,8 @@ def table_of(run: RunFolder, config: FitConfig, given: DataPlaceConfig, data_dir
     facts = run.provenance()
     recorded = Path(facts.get("data_dir", data_dir))
     cache = recorded if recorded.is_dir() and not data_dir.is_dir() else data_dir
-    table = prepared_table(located(run, config.data, given), config.features, config.label_delay_days, cache)
+    data = located(run, config.data, given)
+    table = prepared_table(data, config.features, config.label_delay_days, cache, config.split)
     if table.data_fingerprint != facts["data_fingerprint"]:
         if written_format(run.config_path) <= LAST_WITH_OTHER_TABLES:
             log.warning(

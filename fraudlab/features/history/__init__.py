@@ -86,6 +86,11 @@ class HistoryFeatures:
         else:
             self._time = TimeReading(reading.time.get("zone"), _UNITS.get(reading.time.get("unit") or "seconds"))
 
+    @property
+    def to_learn(self) -> dict[str, tuple[str, str]]:
+        """Limits that training rows are to tell, ``settings["limits"]``: of which column, and how it compares."""
+        return {where.text: (where.column, where.operator) for where in self.definition.to_learn}
+
     def parts(self, frame: "pl.LazyFrame") -> "Iterator[pl.DataFrame]":
         """The aggregates of all rows, key by key.
 

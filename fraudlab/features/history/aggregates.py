@@ -211,11 +211,8 @@ class Window:
         return sign * self._number(made)
 
     def median(self, column: str) -> Floats:
-        if column not in self._medians:
-            self._medians[column] = self._median(column)
-        return self._medians[column]
-
-    def _median(self, column: str) -> Floats:
+        if column in self._medians:
+            return self._medians[column]
         number, counts = self._by_key.number(column, False)
         first, stop = self._first, self._stop
         if counts is not None:
@@ -223,12 +220,11 @@ class Window:
             number, first, stop = number[counts > 0], known[first], known[stop]
         made, some = np.full(len(first), np.nan), stop > first
         first, stop = first[some], stop[some]
-        length = stop - first
-        below = smallest(number, (length - 1) // 2, first, stop)
-        even, above = length % 2 == 0, below.copy()
-        above[even] = smallest(number, length[even] // 2, first[even], stop[even]) if even.any() else above[even]
+        below = smallest(number, (stop - first - 1) // 2, first, stop)
+        even, above = (stop - first) % 2 == 0, below.copy()
+        above[even] = smallest(number, ((stop - first) // 2)[even], first[even], stop[even])
         made[some] = (below + above) / 2 / self._rows.scale
-        return made
+        return self._medians.setdefault(column, made)
 
     def ratio(self, column: str, mean: Floats) -> Floats:
         """The present number over ``mean``; NaN where that is 0."""

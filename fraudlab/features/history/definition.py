@@ -14,18 +14,24 @@ from fraudlab.schema import Column, TableSchema
 
 _ENTRY = ("aggregate", "windows", "where", "keys", "name", "as", "own", "empty")
 _OPERATORS = ("<=", ">=", "==", "!=", "<", ">")
+LEARNT = "learnt"
 _WHERE = re.compile(
-    rf"\s*(\S+)\s*({'|'.join(_OPERATORS)})\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*"
+    rf"\s*(\S+)\s*({'|'.join(_OPERATORS)})\s*({LEARNT}|[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*"
 )
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Rows of the past that count: those whose number in ``column`` compares so with ``limit``."""
+    """Rows of the past that count: those whose number in ``column`` compares so with ``limit``; None: to be learnt."""
 
     column: str
     operator: str
-    limit: float
+    limit: float | None
+
+    @property
+    def text(self) -> str:
+        """As it is written, but for the limit."""
+        return f"{self.column} {self.operator}"
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,12 @@ class Definition:
         longest = None if None in windows else max((w for w in windows if w is not None), default=0)
         return None if longest is None else longest + self.delay * self.reads_labels
 
+    @property
+    def to_learn(self) -> tuple[Condition, ...]:
+        """Conditions whose limit is not known."""
+        found = (aggregate.where for aggregate in self.aggregates)
+        return tuple(dict.fromkeys(where for where in found if where is not None and where.limit is None))
+
     def of(self, key: str) -> tuple[Aggregate, ...]:
         """The features of one key; of the row alone for an empty name."""
         return tuple(aggregate for aggregate in self.aggregates if aggregate.key == key)
@@ -133,7 +145,8 @@ def define(settings: Mapping[str, Any], schema: TableSchema) -> Definition:
     names = [aggregate.name for aggregate in aggregates]
     if twice := sorted({name for name in names if names.count(name) > 1} | {*names}.intersection(_names(schema))):
         raise UserError(f"features.of gives {', '.join(twice)} twice, or as a column of the table; name another")
-    aggregates = [_resolved(aggregate, schema) for aggregate in aggregates]
+    limits = settings.get("limits") or {}
+    aggregates = [_resolved(aggregate, schema, limits) for aggregate in aggregates]
     if any(aggregate.of_labels for aggregate in aggregates) and not (settings["delay_days"] or schema.label_time):
         label = next(aggregate for aggregate in aggregates if aggregate.of_labels)
         raise UserError(
@@ -234,11 +247,15 @@ def _first(of: str) -> str:
 def _condition(where: str, text: str) -> Condition:
     if (found := _WHERE.fullmatch(str(text))) is None:
         raise UserError(f"{where}: where: {text} cannot be read; write it as 'amount < 220', with {_OPERATORS}")
-    return Condition(found[1], found[2], float(found[3]))
+    if found[3] != LEARNT:
+        return Condition(found[1], found[2], float(found[3]))
+    if found[2] in ("==", "!="):
+        raise UserError(f"{where}: where: {text}: what is learnt is a limit; write < or >")
+    return Condition(found[1], found[2], None)
 
 
-def _resolved(aggregate: Aggregate, schema: TableSchema) -> Aggregate:
-    """The aggregate with the amount's column where it says ``amount``."""
+def _resolved(aggregate: Aggregate, schema: TableSchema, limits: Mapping[str, float]) -> Aggregate:
+    """The aggregate with the amount's column where it says ``amount``, and with the limit that was learnt."""
 
     def column(name: str) -> str:
         name = schema.amount if name == "amount" and schema.amount and name not in _names(schema) else name
@@ -247,7 +264,8 @@ def _resolved(aggregate: Aggregate, schema: TableSchema) -> Aggregate:
     of = aggregate.of if aggregate.of in ROLES else column(aggregate.of)
     where = aggregate.where
     if where is not None:
-        where = Condition(column(where.column), where.operator, where.limit)
+        where = replace(where, column=column(where.column))
+        where = replace(where, limit=limits.get(where.text)) if where.limit is None else where
     return replace(aggregate, of=of, where=where)
 
 

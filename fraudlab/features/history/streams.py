@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudlab.errors import UserError
 from fraudlab.features.history.definition import Condition
 from fraudlab.features.live import MISSING
 
@@ -115,6 +116,8 @@ class Rows:
     def _meet(self, where: Condition) -> NDArray[np.bool_]:
         """``[N]``: rows that meet a condition; a missing number meets none."""
         number = self.numbers[where.column]
+        if where.limit is None:
+            raise UserError(f"where: {where.text} learnt: no training row has told the limit; train, or write a number")
         compare = _COMPARE[where.operator]
         met: NDArray[np.bool_] = compare(number / self.scale, where.limit) & (number != MISSING)
         return met
