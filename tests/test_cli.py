@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fraudlab import config
 from fraudlab.config.composition import _keys, compose, conf_dir, explain
-from fraudlab.config.renamed import RENAMED
+from fraudlab.config.renamed import GONE, RENAMED
 from fraudlab.errors import UserError
 from tests.conftest import REPOSITORY, Command
 
@@ -183,10 +183,24 @@ def test_a_renamed_key_is_refused_with_the_new_one(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("hydra_conf")
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("serving.record_files=9", "serving.record_files is called serving.record_days now."),
+        ("serving.record_rows=9", "serving.record_rows is gone: the record has a file an hour now; leave it out."),
+    ],
+)
+def test_settings_of_the_former_record_are_refused(typed: str, said: str) -> None:
+    with pytest.raises((HydraException, OmegaConfBaseException)) as refused:
+        config.typed("serve", hydra.compose("serve", [typed, "paths.output_dir=out"]))
+    assert said in explain(refused.value, "serve", [typed])
+
+
+@pytest.mark.usefixtures("hydra_conf")
 def test_every_renamed_key_is_gone_and_its_new_one_there() -> None:
     keys = [key for name in config.COMMANDS for key in _keys(OmegaConf.to_container(hydra.compose(name)))]
     options = [(group, option) for group, options in config.SCHEMAS.items() for option in options.values()]
     keys += [f"{group}.{field.name}" for group, option in options for field in dataclasses.fields(option)]
-    assert not set(RENAMED) & set(keys)
+    assert not {*RENAMED, *GONE} & set(keys)
     chosen = {f"{file.parent.name}={file.stem}" for file in conf_dir().glob("*/*.yaml")}
     assert set(RENAMED.values()) <= {*keys, *chosen}

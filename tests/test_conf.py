@@ -76,6 +76,7 @@ def test_every_command_composes(command: str) -> None:
         "history": ["transactions=x", "out=x"],
         "labels": ["file=x", "to=x"],
         "drift": ["bundle=x", "input=x.csv", "out=x"],
+        "records": ["folder=x"],
         "sweep": ["sweep=x"],
         "export": ["run=x"],
         "predict": ["bundle=x", "input=x.csv", "output=y.csv"],

@@ -1,12 +1,17 @@
-"""Bundles at ``gs://`` addresses: fetched once into a cache, then verified as any other."""
+"""Bundles at ``gs://`` addresses, fetched once into a cache, then verified as any other; and files copied to one."""
 
 import hashlib
+import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from fraudlab.bundle import manifest
 from fraudlab.errors import UserError
 from fraudlab.files import replacing
+
+_log = logging.getLogger(__name__)
 
 
 def download(address: str) -> Path:
@@ -18,17 +23,8 @@ def download(address: str) -> Path:
     Raises:
         UserError: there is no bundle, it cannot be read, or google-cloud-storage is not installed.
     """
+    bucket, prefix, failures = _folder("bundle", address)
     try:
-        from google.api_core.exceptions import GoogleAPIError
-        from google.auth.exceptions import GoogleAuthError
-        from google.cloud import storage
-    except ImportError as error:
-        raise UserError(f"bundle={address} needs google-cloud-storage: pip install 'fraudlab[serve]'") from error
-    bucket_name, _, prefix = address.removeprefix("gs://").rstrip("/").partition("/")
-    if not bucket_name or not prefix:
-        raise UserError(f"bundle={address} names no folder of a bucket; write gs://bucket/folder")
-    try:
-        bucket = storage.Client().bucket(bucket_name)
         blob = bucket.blob(f"{prefix}/{manifest.NAME}")
         if not blob.exists():
             raise UserError(f"{address} is no bundle (it has no {manifest.NAME}); check the address")
@@ -39,9 +35,54 @@ def download(address: str) -> Path:
                     path = _inside(aside, each.name.removeprefix(f"{prefix}/"))
                     path.parent.mkdir(parents=True, exist_ok=True)
                     each.download_to_filename(path)
-    except (GoogleAPIError, GoogleAuthError) as error:
+    except failures as error:
         raise UserError(f"bundle={address} cannot be read ({error}); check the address and your credentials") from error
     return folder
+
+
+class Uploads:
+    """Copies files to the folder at ``address``, ``gs://bucket/folder``, each again when it has changed.
+
+    Raises:
+        UserError: google-cloud-storage is not installed, or there are no credentials, or ``address`` names no folder.
+    """
+
+    def __init__(self, setting: str, address: str) -> None:
+        self._bucket, self._prefix, failures = _folder(setting, address)
+        self._failures: tuple[type[Exception], ...] = (*failures, OSError)
+        self._sent: dict[Path, tuple[int, int]] = {}
+
+    def send(self, folder: Path, paths: Iterable[Path]) -> None:
+        """Copy those of ``paths``, files under ``folder``, that changed; what fails is told, and tried next time."""
+        for path in paths:
+            facts = path.stat()
+            if self._sent.get(path) == (version := (facts.st_mtime_ns, facts.st_size)):
+                continue
+            try:
+                name = f"{self._prefix}/{path.relative_to(folder).as_posix()}"
+                self._bucket.blob(name).upload_from_filename(os.fspath(path))
+            except self._failures as error:
+                _log.error("%s is not copied to gs://%s: %s", path, self._bucket.name, error)
+                return  # the others would fail alike, each after long tries
+            self._sent[path] = version
+
+
+def _folder(setting: str, address: str) -> tuple[Any, str, tuple[type[Exception], ...]]:
+    """The bucket and the folder in it that ``address`` names, and what asking it may raise."""
+    try:
+        from google.api_core.exceptions import GoogleAPIError
+        from google.auth.exceptions import GoogleAuthError
+        from google.cloud import storage
+    except ImportError as error:
+        raise UserError(f"{setting}={address} needs google-cloud-storage: pip install 'fraudlab[serve]'") from error
+    name, _, prefix = address.removeprefix("gs://").rstrip("/").partition("/")
+    if not name or not prefix:
+        raise UserError(f"{setting}={address} names no folder of a bucket; write gs://bucket/folder")
+    failures = (GoogleAPIError, GoogleAuthError)
+    try:
+        return storage.Client().bucket(name), prefix, failures
+    except failures as error:
+        raise UserError(f"{setting}={address} cannot be asked ({error}); check your credentials") from error
 
 
 def _cache() -> Path:

@@ -165,7 +165,15 @@ class Bundle:
         Raises:
             Refused: the model gives no number for a record, since its values lie too far out.
         """
-        score = self.decision.calibrate(self.probability(arrays))
+        return self.calibrated(self.probability(arrays))
+
+    def calibrated(self, probability: NDArray[np.float32]) -> NDArray[np.float64]:
+        """:meth:`score` of rows with these probabilities.
+
+        Raises:
+            Refused: as :meth:`score` does.
+        """
+        score = self.decision.calibrate(probability)
         if not np.isfinite(score).all():
             says = "its numbers lie too far out for the model to give a score; check them"
             raise Refused([problem(int(position), None, says) for position in np.flatnonzero(~np.isfinite(score))])

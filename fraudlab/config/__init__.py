@@ -41,7 +41,8 @@ from fraudlab.config.features import (
     HistoryFeaturesConfig,
     IEEECISFeaturesConfig,
 )
-from fraudlab.config.history import HistoryConfig, LabelsConfig
+from fraudlab.config.history import HistoryConfig
+from fraudlab.config.labels import LabelsConfig, RecordsConfig
 from fraudlab.config.linear import LogisticRegressionConfig
 from fraudlab.config.loss import (
     CrossEntropyConfig,
@@ -103,6 +104,7 @@ __all__ = [
     "PrepareConfig",
     "PretrainConfig",
     "RandomConfig",
+    "RecordsConfig",
     "RollingOriginConfig",
     "SelectConfig",
     "ServeConfig",
@@ -141,6 +143,7 @@ COMMANDS: dict[str, type] = {
     "history": HistoryConfig,
     "labels": LabelsConfig,
     "drift": DriftConfig,
+    "records": RecordsConfig,
     "sweep": SweepConfig,
 }
 

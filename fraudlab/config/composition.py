@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fraudlab.config.overrides import literal, literal_text
-from fraudlab.config.renamed import RENAMED
+from fraudlab.config.renamed import GONE, RENAMED
 from fraudlab.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -247,6 +247,8 @@ def _keys_meant(
         place = key.replace("data.", "moved.", 1)
         if key in RENAMED:
             yield f"{key} is called {RENAMED[key]} now."
+        elif key in GONE:
+            yield f"{key} is gone: {GONE[key]}; leave it out."
         elif place in known and of_a_run:
             yield f"Where the data of a run lie now, {place}= says."
         elif key not in known and not key.startswith("hydra."):

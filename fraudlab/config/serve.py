@@ -7,6 +7,8 @@ from fraudlab.config.checks import at_least, one_of, within
 from fraudlab.config.commands import PathsConfig
 from fraudlab.errors import UserError
 
+LEVELS = ("high", "medium", "low")
+
 
 @dataclass
 class ServingConfig:
@@ -43,13 +45,16 @@ class ServingConfig:
     record_to: str | None = None
     hash_columns: list[str] = field(default_factory=list)
     record_share: float = 1.0
-    record_rows: int = 10_000
-    record_files: int = 100
+    record_reasons: int = 0
+    record_days: int = 180
+    record_bytes: int = 10 * 2**30
+    record_upload: str | None = None
+    decisions: dict[str, str | None] = field(default_factory=lambda: dict.fromkeys(LEVELS))
 
     def __post_init__(self) -> None:
         within("serving.port", self.port, 1, 65535)
         one_of("serving.unknown_fields", self.unknown_fields, ("ignore", "refuse"))
-        for key in ("workers", "worker_starts", "max_records", "max_batch_size", "record_rows", "record_files"):
+        for key in ("workers", "worker_starts", "max_records", "max_batch_size", "record_days"):
             at_least(f"serving.{key}", getattr(self, key), 1)
         if self.root_path and not re.fullmatch(r"(/[\w.~-]+)+", self.root_path):
             raise UserError(f"serving.root_path={self.root_path} must look like /fraud: from a slash, to none")
@@ -68,6 +73,12 @@ class ServingConfig:
         at_least("serving.drain", self.drain, 0.0)
         at_least("serving.grace", self.grace, self.drain + self.timeout)
         within("serving.record_share", self.record_share, 0.0, 1.0)
+        at_least("serving.record_reasons", self.record_reasons, 0)
+        at_least("serving.record_bytes", self.record_bytes, 2**20)
+        if self.record_upload is not None and not re.fullmatch(r"gs://[^/]+/.+", self.record_upload):
+            raise UserError(f"serving.record_upload={self.record_upload} must look like gs://bucket/folder")
+        for level in self.decisions:
+            one_of("serving.decisions, level", level, LEVELS)
 
 
 @dataclass

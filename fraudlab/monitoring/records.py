@@ -68,26 +68,29 @@ def scan(folder: str | Path, start: datetime | None = None, stop: datetime | Non
     other fields, ``input`` has those of all; a field that is of another type with another bundle is text, or a number
     where both are.
 
-    Which rows there are is settled here; a file that a server replaces before they are collected is read as it is then.
+    Which rows there are is settled here. Collect them soon: a server replaces files, once an hour.
 
     Raises:
         UserError: there is no such folder, or a file in it is no record.
     """
+    return _once(rows(folder, start, stop))
+
+
+def rows(folder: str | Path, start: datetime | None = None, stop: datetime | None = None) -> pl.LazyFrame:
+    """:func:`scan`, with what was sent again as often as it was scored."""
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"no records at {folder}; give the folder that serving.record_to names")
-    first, end = _utc(start), _utc(stop)
+    first, end = (None if moment is None else in_utc(moment) for moment in (start, stop))
     # In this order, in which a server moves rows: read twice, which counts once, rather than never.
     frames = [of_segment(segment).lazy() for segment in journal.segments(folder)]
     parts = sorted(folder.glob("_journal/*/*.parquet"))
     files = [path for path in sorted(folder.glob("day=*/*.parquet")) if _within(path, first, end)]
     frames += [pl.scan_parquet(path, hive_partitioning=False, glob=False) for path in [*parts, *files]]
-    rows = together(frames)
+    found = together(frames)
     if first is not None:
-        rows = rows.filter(pl.col("scored_at") >= first)
-    if end is not None:
-        rows = rows.filter(pl.col("scored_at") < end)
-    return _once(rows)
+        found = found.filter(pl.col("scored_at") >= first)
+    return found if end is None else found.filter(pl.col("scored_at") < end)
 
 
 def of_segment(segment: journal.Segment) -> pl.DataFrame:
@@ -183,7 +186,6 @@ def _within(path: Path, start: datetime | None, stop: datetime | None) -> bool:
     return (start is None or day >= start.date()) and (stop is None or day <= stop.date())
 
 
-def _utc(moment: datetime | None) -> datetime | None:
-    if moment is None:
-        return None
+def in_utc(moment: datetime) -> datetime:
+    """The moment in UTC, as which one without a zone counts."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

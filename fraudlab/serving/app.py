@@ -9,24 +9,21 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 import orjson
 
 from fraudlab.bundle.contract import Refused
-from fraudlab.config.serve import ServingConfig
+from fraudlab.monitoring.labels import Label
 from fraudlab.serving import labels, logs
-from fraudlab.serving.admission import Admission
-from fraudlab.serving.contract import Checked, Contract
-from fraudlab.serving.dispatch import Dispatcher, Overloaded, WorkerFailed
-from fraudlab.serving.drift import MOST_HOURS, USUAL_HOURS, LiveDrift
-from fraudlab.serving.keys import EVERYONE, SCOPES, Key, Keys
-from fraudlab.serving.lifecycle import Lifecycle
+from fraudlab.serving.contract import Checked
+from fraudlab.serving.dispatch import Answer, Overloaded, WorkerFailed
+from fraudlab.serving.drift import MOST_HOURS, USUAL_HOURS
+from fraudlab.serving.keys import EVERYONE, SCOPES, Key
 from fraudlab.serving.pages import POLICY
-from fraudlab.serving.recording import Recorder
+from fraudlab.serving.parts import Asked, Parts, Route
 from fraudlab.serving.refusals import REQUEST_ID, log_answer
 from fraudlab.serving.request import (
     JSON,
@@ -40,7 +37,6 @@ from fraudlab.serving.request import (
     read_body,
     refused,
 )
-from fraudlab.serving.telemetry import Telemetry
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -56,58 +52,6 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 _log = logging.getLogger(__name__)
 
 
-class _Asked(NamedTuple):
-    """A request, and whose it is."""
-
-    scope: Scope
-    receive: Receive
-    request_id: str
-    key: Key
-
-
-_Handler = Callable[[_Asked], Awaitable[tuple[int, bytes, bytes]]]
-
-
-@dataclass(frozen=True)
-class _Route:
-    """Who may ask for a path, and what answers.
-
-    Attributes:
-        method: GET or POST.
-        scopes: one of which a key must have; empty where no key is needed.
-        handler: gives status, body and media type.
-    """
-
-    method: str
-    scopes: frozenset[str]
-    handler: _Handler
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What the middleware needs.
-
-    Attributes:
-        info: answer of ``/info``.
-        described: answer of ``/openapi.json``.
-        pages: files of ``/docs``: content and media type by path.
-    """
-
-    settings: ServingConfig
-    keys: Keys
-    contract: Contract
-    admission: Admission
-    dispatcher: Dispatcher
-    telemetry: Telemetry
-    lifecycle: Lifecycle
-    recorder: Recorder | None
-    drift: LiveDrift | None
-    version: str
-    info: bytes
-    described: bytes
-    pages: Mapping[str, tuple[bytes, bytes]]
-
-
 class Middleware:
     """The middleware; see the module's text."""
 
@@ -116,18 +60,18 @@ class Middleware:
         self._parts = parts
         self._one_large = asyncio.Lock()
         self._routes = {
-            "/predict": _Route("POST", frozenset(["score"]), self._predict),
-            "/labels": _Route("POST", frozenset(["label"]), self._labels),
-            "/health/live": _Route("GET", frozenset(), partial(_content, b'{"live":true}', JSON)),
-            "/health/ready": _Route("GET", frozenset(), self._ready),
-            "/info": _Route("GET", _READABLE, partial(_content, parts.info, JSON)),
-            "/drift": _Route("GET", frozenset(["read"]), self._drift),
-            "/metrics": _Route("GET", frozenset(["metrics"]), self._metrics),
-            "/openapi.json": _Route("GET", _READABLE, partial(_content, parts.described, JSON)),
+            "/predict": Route("POST", frozenset(["score"]), self._predict),
+            "/labels": Route("POST", frozenset(["label"]), self._labels),
+            "/health/live": Route("GET", frozenset(), partial(_content, b'{"live":true}', JSON)),
+            "/health/ready": Route("GET", frozenset(), self._ready),
+            "/info": Route("GET", _READABLE, partial(_content, parts.info, JSON)),
+            "/drift": Route("GET", frozenset(["read"]), self._drift),
+            "/metrics": Route("GET", frozenset(["metrics"]), self._metrics),
+            "/openapi.json": Route("GET", _READABLE, partial(_content, parts.described, JSON)),
         }
         self._addresses = ", ".join([*self._routes, "/docs"])
         for path, (content, kind) in parts.pages.items():  # they show nothing of the bundle; the key is typed in there
-            self._routes[path] = _Route("GET", frozenset(), partial(_content, content, kind))
+            self._routes[path] = Route("GET", frozenset(), partial(_content, content, kind))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -159,7 +103,7 @@ class Middleware:
             if method != route.method and (method, route.method) != ("HEAD", "GET"):
                 extra.append((b"allow", route.method.encode()))
                 raise Stop(405, "method", f"use {route.method}")
-            status, body, content_type = await route.handler(_Asked(scope, receive, request_id, key or EVERYONE))
+            status, body, content_type = await route.handler(Asked(scope, receive, request_id, key or EVERYONE))
             if path in self._parts.pages:
                 extra.append(POLICY)
         except Stop as stop:
@@ -244,64 +188,97 @@ class Middleware:
                 host,
             )
 
-    async def _predict(self, asked: _Asked) -> tuple[int, bytes, bytes]:
+    async def _predict(self, asked: Asked) -> tuple[int, bytes, bytes]:
         parts = self._parts
         explain = explain_of(asked.scope["query_string"])
-        what = {"explain": explain, "request_id": asked.request_id}
-        keep = parts.recorder is not None
-        checked, answers = await self._by_a_worker(asked, what, parts.contract.check, keep=keep)
+        recorder = parts.recorder if parts.recorder is not None and parts.recorder.wanted() else None
+        what = {"explain": explain, "request_id": asked.request_id, "record": recorder is not None}
+        checked, (answers, rows) = await self._by_a_worker(asked, what, parts.contract.check)
         parts.telemetry.scored([answer["risk_level"] for answer in answers], checked.missing)
         parts.telemetry.without_history.inc(sum("without_history" in answer for answer in answers))
-        if parts.recorder is not None and not parts.recorder.put(asked.request_id, checked.records, answers):
-            parts.telemetry.unrecorded.inc(len(answers))
+        if recorder is not None:
+            recorder.journal.put(len(answers), rows)
         about = {"bundle_version": parts.version, "request_id": asked.request_id}
         said = {"predictions": answers, **about} if checked.is_list else {**answers[0], **about}
         return 200, orjson.dumps(said), JSON
 
-    async def _labels(self, asked: _Asked) -> tuple[int, bytes, bytes]:
-        if self._parts.settings.history is None:
-            raise Stop(404, "path", "labels go to the history, and this server has none: set serving.history")
-        source = {"source": asked.key.name or "unknown"}
-        told, counts = await self._by_a_worker(asked, source, self._check_labels, keep=True)
-        self._parts.telemetry.labelled(counts["frauds"], counts["genuine"], counts["taken_back"])
-        said = {"labels": len(told.records), "new": counts["new"], "request_id": asked.request_id}
-        return 200, orjson.dumps(said), JSON
+    async def _labels(self, asked: Asked) -> tuple[int, bytes, bytes]:
+        """Tell the history, which may refuse labels, and then the record, which keeps all."""
+        parts = self._parts
+        if parts.settings.history is None and parts.recorder is None:
+            says = "labels go to the history and to the record, and this server has neither: set serving.record_to"
+            raise Stop(404, "path", f"{says} or serving.history")
+        source = asked.key.name or "unknown"
+        found: list[Label] = []
+
+        def check(body: bytes) -> Checked:
+            rows, is_list = parts.contract.items(body)
+            found[:] = labels.checked(rows, source)
+            return Checked(rows, is_list, [])
+
+        said: dict[str, Any] = {}
+        if parts.settings.history is None:
+            await self._read(asked, check, self._until())
+        else:  # which forgets transactions sooner than the record
+            what = {"source": source, "skip_unknown": parts.recorder is not None}
+            said = (await self._by_a_worker(asked, what, check))[1].said
+        if parts.recorder is not None:
+            try:
+                await asyncio.to_thread(parts.recorder.keep, found)
+            except OSError as error:
+                _log.error("labels cannot be kept: %s", error.strerror)
+                raise Stop(503, "labels", "the labels cannot be kept; send them again later") from None
+        parts.telemetry.labelled([label.fraud for label in found])
+        return 200, orjson.dumps({"labels": len(found), **said, "request_id": asked.request_id}), JSON
+
+    async def _read(self, asked: Asked, check: Callable[[bytes], Checked], until: float) -> tuple[bytes, Checked]:
+        """The request's body, and its items, checked."""
+        parts = self._parts
+        body = None
+        try:
+            async with asyncio.timeout_at(until):
+                body = await read_body(asked.scope, asked.receive, parts.settings.max_body_bytes, parts.admission)
+                if len(body) <= _LARGE:
+                    return body, self._checked(check, body)
+                async with self._one_large:  # or else many of them, all there at once, would hold up all others
+                    await asyncio.sleep(0)
+                    return body, self._checked(check, body)
+        except TimeoutError:
+            if body is None:
+                raise Stop(408, "slow body", "the body did not come in time") from None
+            raise self._late() from None
 
     async def _by_a_worker(
-        self, asked: _Asked, what: Mapping[str, Any], check: Callable[[bytes], Checked], *, keep: bool
-    ) -> tuple[Checked, Any]:
-        """The request's items, checked, and a worker's answer to them; ``keep`` says whether they are needed after."""
+        self, asked: Asked, what: Mapping[str, Any], check: Callable[[bytes], Checked]
+    ) -> tuple[Checked, Answer]:
+        """The request's items, checked, and a worker's answer to them."""
         parts = self._parts
-        stage = "body"
+        until = self._until()
+        body, checked = await self._read(asked, check, until)
+        sent = time.perf_counter()
+        count = len(checked.records)
+        checked.records.clear()  # beside the body they would take its room again, or several times
         try:
-            async with asyncio.timeout(parts.settings.timeout):
-                body = await read_body(asked.scope, asked.receive, parts.settings.max_body_bytes, parts.admission)
-                stage = "work"
-                if len(body) > _LARGE:
-                    async with self._one_large:  # or else many of them, all there at once, would hold up all others
-                        await asyncio.sleep(0)
-                        checked = self._checked(check, body)
-                else:
-                    checked = self._checked(check, body)
-                sent = time.perf_counter()
-                count = len(checked.records)
-                if not keep:
-                    checked.records.clear()  # beside the body they would take its room again, or several times
-                answer: Any = await parts.dispatcher.score(body, count, what)
+            async with asyncio.timeout_at(until):
+                answer = await parts.dispatcher.score(body, count, what)
         except TimeoutError:
-            if stage == "body":
-                raise Stop(408, "slow body", "the body did not come in time") from None
-            raise Stop(504, "timeout", f"no answer within {parts.settings.timeout} s; try again later") from None
+            raise self._late() from None
         except Overloaded:
             raise Stop(429, "queue", "too many requests wait; try again later") from None
         except WorkerFailed:
             raise Stop(503, "worker", "the worker failed; try again later") from None
         parts.telemetry.took("wait", time.perf_counter() - sent)
-        if "away" in answer:
+        if "away" in answer.said:
             raise Stop(503, "history", "the history does not answer; try again later")
-        if "problems" in answer:
-            raise refused(Refused(answer["problems"]))
+        if "problems" in answer.said:
+            raise refused(Refused(answer.said["problems"]))
         return checked, answer
+
+    def _until(self) -> float:
+        return asyncio.get_running_loop().time() + self._parts.settings.timeout
+
+    def _late(self) -> Stop:
+        return Stop(504, "timeout", f"no answer within {self._parts.settings.timeout} s; try again later")
 
     def _checked(self, check: Callable[[bytes], Checked], body: bytes) -> Checked:
         started = time.perf_counter()
@@ -312,24 +289,19 @@ class Middleware:
         finally:
             self._parts.telemetry.took("check", time.perf_counter() - started)
 
-    def _check_labels(self, body: bytes) -> Checked:
-        rows, is_list = self._parts.contract.items(body)
-        labels.checked(rows, "")  # whose they are, the worker notes
-        return Checked(rows, is_list, [])
-
-    async def _ready(self, asked: _Asked) -> tuple[int, bytes, bytes]:
+    async def _ready(self, asked: Asked) -> tuple[int, bytes, bytes]:
         lifecycle, dispatcher = self._parts.lifecycle, self._parts.dispatcher
         workers = {"up": dispatcher.connected, "wanted": dispatcher.wanted}
         says = {"ready": lifecycle.ready, "workers": workers, "draining": lifecycle.draining}
         return (200 if lifecycle.ready else 503), orjson.dumps(says), JSON
 
-    async def _drift(self, asked: _Asked) -> tuple[int, bytes, bytes]:
+    async def _drift(self, asked: Asked) -> tuple[int, bytes, bytes]:
         if self._parts.drift is None:
             raise Stop(404, "path", "the bundle has no reference statistics; export its run again")
         hours = hours_of(asked.scope["query_string"], USUAL_HOURS, MOST_HOURS)
         return 200, orjson.dumps(self._parts.drift.answer(hours)), JSON
 
-    async def _metrics(self, asked: _Asked) -> tuple[int, bytes, bytes]:
+    async def _metrics(self, asked: Asked) -> tuple[int, bytes, bytes]:
         telemetry = self._parts.telemetry
         for _ in range(_LOOKS):
             if telemetry.waits:
@@ -337,13 +309,13 @@ class Middleware:
         telemetry.queue.set(self._parts.dispatcher.waiting_records)
         telemetry.limit.set(self._parts.admission.limit)
         telemetry.ready.set(self._parts.lifecycle.ready)
-        if self._parts.recorder is not None:
-            telemetry.unrecorded.inc(self._parts.recorder.newly_lost())
+        if (recorder := self._parts.recorder) is not None:
+            telemetry.recorded(*recorder.news(), recorder.journal.backlog)
         if self._parts.lifecycle.has_successor:
             telemetry.hand_over()  # so that the successor's counts are none less than those that are shown here
         return 200, telemetry.page(), b"text/plain; version=0.0.4; charset=utf-8"
 
 
-async def _content(content: bytes, kind: bytes, asked: _Asked) -> tuple[int, bytes, bytes]:
+async def _content(content: bytes, kind: bytes, asked: Asked) -> tuple[int, bytes, bytes]:
     """An answer that is always the same."""
     return 200, content, kind

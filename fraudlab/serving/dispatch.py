@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -43,8 +43,15 @@ class _Job:
     body: bytes
     records: int
     asked: Mapping[str, Any]
-    answer: "asyncio.Future[Any]"
+    answer: "asyncio.Future[Answer]"
     tries: int = 0
+
+
+class Answer(NamedTuple):
+    """A worker's answer to a job, and the lines that it made for the record."""
+
+    said: Any
+    rows: bytes
 
 
 @dataclass(frozen=True)
@@ -139,7 +146,7 @@ class Dispatcher:
             elif not worker.out:
                 worker.send([])
 
-    async def score(self, body: bytes, records: int, asked: Mapping[str, Any]) -> Any:
+    async def score(self, body: bytes, records: int, asked: Mapping[str, Any]) -> Answer:
         """A worker's answer to the items of ``body``; ``asked`` says what is wanted of them.
 
         Raises:
@@ -168,8 +175,10 @@ class Dispatcher:
             self._workers.append(worker)
             self._send_more()
             while True:
-                data = await reader.readexactly(int.from_bytes(await reader.readexactly(LENGTH)))
-                self._answer(worker.out.popleft(), data)
+                said = await reader.readexactly(int.from_bytes(await reader.readexactly(LENGTH)))
+                lengths = await reader.readexactly(int.from_bytes(await reader.readexactly(LENGTH)))
+                rows = [await reader.readexactly(length) if length else b"" for length in orjson.loads(lengths)]
+                self._answer(worker.out.popleft(), said, rows)
                 worker.since = time.monotonic()
                 self._send_more()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -211,20 +220,20 @@ class Dispatcher:
                 length += len(job.body)
         return jobs
 
-    def _answer(self, jobs: list[_Job], data: bytes) -> None:
+    def _answer(self, jobs: list[_Job], data: bytes, rows: list[bytes]) -> None:
         came = orjson.loads(data)
         if (counts := came.get("counts")) is not None:
             self._on_counts(counts)
         if not jobs:
             return  # it lives
         self._on_batch(ScoredBatch(sum(job.records for job in jobs), came["seconds"], came["unknown"]))
-        for job, answer in zip(jobs, came["answers"], strict=True):
+        for job, answer, lines in zip(jobs, came["answers"], rows, strict=True):
             if job.answer.done():
                 continue
             if answer is None:
                 job.answer.set_exception(WorkerFailed())
             else:
-                job.answer.set_result(answer)
+                job.answer.set_result(Answer(answer, lines))
 
     def _requeue(self, batches: deque[list[_Job]]) -> None:
         """Put what a dead worker had before all that waits; a job that was in work at two deaths fails."""
@@ -244,6 +253,12 @@ def message(jobs: list[tuple[Mapping[str, Any], bytes]]) -> list[bytes]:
     head = orjson.dumps([(asked, len(body)) for asked, body in jobs])
     bodies = [body for _, body in jobs]
     return [len(head).to_bytes(LENGTH), head, sum(map(len, bodies)).to_bytes(LENGTH), *bodies]
+
+
+def answer_message(said: bytes, rows: list[bytes]) -> list[bytes]:
+    """A batch's answer as bytes: length and JSON, then length and JSON of the rows' lengths, then these."""
+    lengths = orjson.dumps([len(lines) for lines in rows])
+    return [len(said).to_bytes(LENGTH), said, len(lengths).to_bytes(LENGTH), lengths, *rows]
 
 
 def jobs_of(head: bytes, bodies: bytes) -> list[tuple[dict[str, Any], bytes]]:

@@ -28,7 +28,7 @@ from fraudlab.errors import UserError
 from fraudlab.serving import openapi, recording
 from fraudlab.serving.addresses import Sockets
 from fraudlab.serving.admission import Admission
-from fraudlab.serving.app import Middleware, Parts
+from fraudlab.serving.app import Middleware
 from fraudlab.serving.connections import Connections, Reader
 from fraudlab.serving.contract import Contract
 from fraudlab.serving.dispatch import Dispatcher
@@ -37,6 +37,7 @@ from fraudlab.serving.history.store import StoreAway
 from fraudlab.serving.keys import Keys
 from fraudlab.serving.lifecycle import Lifecycle
 from fraudlab.serving.pages import pages
+from fraudlab.serving.parts import Parts
 from fraudlab.serving.protocol import Protocol
 from fraudlab.serving.telemetry import Telemetry
 from fraudlab.serving.worker import FraudAPI, open_history
@@ -68,6 +69,7 @@ class Generation:
         if settings.history is not None:
             _look_at_history(settings.history, loaded, required=settings.history_required)
         keys = Keys(settings.api_key_file)
+        form = recording.form_of(loaded, settings)
         self.version = loaded.version
         self._settings = settings
         self._failed_starts: Any = multiprocessing.Value("q", 0, lock=False)  # told to the process that answers HTTP
@@ -86,6 +88,7 @@ class Generation:
                 loaded.version,
                 settings.history,
                 line,
+                form,
                 plugins.loaded(),
                 history_required=settings.history_required,
             ),
@@ -97,7 +100,7 @@ class Generation:
             info_path="/litserve/info",
         )
         self._server.uvicorn_graceful_timeout = settings.grace
-        self._recorder = _recorder(loaded, settings)
+        self._recorder = None if form is None else recording.Recorder(loaded, form, settings)
         self._protocol = self._assemble(loaded, keys)
         self._manager: Any = None
         self._http: Any = None
@@ -149,6 +152,8 @@ class Generation:
         Raises:
             UserError: so many have failed, or a process that cannot be replaced has ended.
         """
+        if self._recorder is not None:
+            self._recorder.tend()
         if self._http is not None and not self._http.is_alive():
             raise UserError("the process that answers HTTP died; the log above may say why, or the system's log")
         try:
@@ -283,20 +288,5 @@ def _look_at_history(address: str, loaded: bundle.Bundle, *, required: bool) -> 
 def _hand_over(telemetry: Telemetry, recorder: recording.Recorder | None) -> None:
     """Hand over the counts, with the records that were lost since they were last asked for."""
     if recorder is not None:
-        telemetry.unrecorded.inc(recorder.newly_lost())
+        telemetry.recorded(*recorder.news(), recorder.journal.backlog)
     telemetry.hand_over()
-
-
-def _recorder(loaded: bundle.Bundle, settings: ServingConfig) -> recording.Recorder | None:
-    if settings.record_to is None:
-        return None
-    return recording.Recorder(
-        Path(settings.record_to),
-        loaded.schema,
-        loaded.version,
-        recording.hashed_columns(loaded.schema, settings.hash_columns),
-        recording.hash_key(),
-        settings.record_share,
-        settings.record_rows,
-        settings.record_files,
-    )

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from fraudlab.bundle.contract import Names, Refused, problem
 from fraudlab.errors import UserError
+from fraudlab.monitoring.labels import Label
 from fraudlab.serving.contract import is_time
 
 FIELDS = ("id", "request_id", "position", "fraud", "source", "event_time", "reversal")
@@ -16,27 +16,6 @@ _NAMES = Names(FIELDS)
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}")
 _MOST = 2**63
 _TRUTHS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-
-
-@dataclass(frozen=True)
-class Label:
-    """What somebody says of one transaction.
-
-    Attributes:
-        id: of the transaction, an integer or a text; None where ``request_id`` and ``position`` name it.
-        request_id: of the answer in which it was scored.
-        position: in the list of that request, from 0.
-        fraud: whether it was fraud; None to take back what was said before.
-        source: who says so.
-        event_time: when it was said, microseconds since 1970 in UTC; None: now.
-    """
-
-    id: int | str | None
-    request_id: str | None
-    position: int | None
-    fraud: bool | None
-    source: str
-    event_time: int | None
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -1,35 +1,41 @@
-"""The record: inputs and answers in Parquet files, written by a process of its own.
+"""The record of inputs and answers: who makes its rows, and the process that makes Parquet of its journal.
 
-Putting a row in never waits. Where the writer cannot keep up, is dead or cannot write, rows are left out and counted.
+A worker makes the rows of what it scores; the process that answers HTTP appends them to the journal once it has the
+answer; see :mod:`fraudlab.monitoring.journal`. Nothing of it makes an answer wait.
 """
 
 import hmac
 import logging
 import multiprocessing
 import os
-import queue
 import random
 import re
-import select
 import signal
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
 
 from fraudlab.errors import UserError
-from fraudlab.files import replacing
+from fraudlab.files import write_json
+from fraudlab.monitoring.journal import CONTRACT, FOLDER, Journal, instance_of
+from fraudlab.monitoring.labels import Label, append
 from fraudlab.serving import logs
+
+if TYPE_CHECKING:
+    from fraudlab.bundle import Bundle
+    from fraudlab.config.serve import ServingConfig
 
 _log = logging.getLogger(__name__)
 _VARIABLE = "FRAUDLAB_HASH_KEY"
 _CARD = re.compile(r"card\d*", re.IGNORECASE)
-_MOST_WAITING = 5000  # records: some 200 MB of IEEE-CIS's
-_PATIENCE = 10.0  # seconds for the writer to finish
-_MOST_SECONDS = 60.0  # a file is written at least so often
-_DTYPES = {"integer": "Int64", "number": "Float64", "string": "String", "boolean": "Boolean", "datetime": "String"}
+_PATIENCE = 10.0  # seconds for the disk, and for the writer, at the end
+_LOOK = 1.0  # seconds between two looks at the journal
+_NICE = 19  # answers come first
 
 
 def hash_key() -> bytes:
@@ -80,164 +86,207 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-class Recorder:
-    """The sending end; made in the server's first process, used in the one that answers HTTP.
+class Form(NamedTuple):
+    """What rows are made by, in a worker.
 
-    Args:
-        folder: of the files.
-        schema: content of the bundle's ``schema.json``.
-        version: of the bundle.
+    Attributes:
         hashed: see :func:`hashed_columns`.
         key: see :func:`hash_key`.
-        share: of the requests that are written.
-        rows: of a file.
-        files: kept; older ones are deleted.
-
-    Raises:
-        UserError: the folder cannot be written.
+        reasons: how many a row has; 0: none.
+        decisions: what is done about a level, by its name.
     """
 
-    def __init__(
+    hashed: Sequence[str]
+    key: bytes
+    reasons: int
+    decisions: Mapping[str, str | None]
+
+
+def form_of(loaded: "Bundle", settings: "ServingConfig") -> Form | None:
+    """How ``settings`` want rows to be made; None without a record.
+
+    Raises:
+        UserError: a field to hash is not there, there is no key, or reasons are wanted of a model that has none.
+    """
+    if settings.record_to is None:
+        return None
+    if settings.record_reasons and not loaded.explains:
+        raise UserError(
+            f"serving.record_reasons={settings.record_reasons}: the bundle's model explains no score; set 0"
+        )
+    hashed = hashed_columns(loaded.schema, settings.hash_columns)
+    return Form(hashed, hash_key(), settings.record_reasons, settings.decisions)
+
+
+class Rows:
+    """Makes lines of the journal, in a worker.
+
+    Args:
+        schema: content of the bundle's ``schema.json``.
+        form: how.
+    """
+
+    def __init__(self, schema: Mapping[str, Any], form: Form) -> None:
+        fields = schema["fields"]
+        self.reasons = form.reasons
+        self._decisions = form.decisions
+        self._key = form.key
+        self._names = [field["name"] for field in fields]
+        # 4497 and 4497.0 are one card.
+        kinds = {field["name"]: {"integer": int, "number": float}.get(field["type"], str) for field in fields}
+        self._hashed = [(self._names.index(name), kinds[name]) for name in form.hashed]
+        roles = {field["role"]: position for position, field in enumerate(fields)}
+        self._id = roles.get("id")
+        self._id_kind = str if self._id is None else kinds[self._names[self._id]]
+        time_at = roles.get("time")
+        self._time = time_at if time_at is not None and fields[time_at]["type"] == "datetime" else None
+
+    def lines(
         self,
-        folder: Path,
-        schema: Mapping[str, Any],
-        version: str,
-        hashed: Sequence[str],
-        key: bytes,
-        share: float,
-        rows: int,
-        files: int,
-    ) -> None:
-        make_folder(folder)
-        self._share = share
+        request_id: str,
+        records: Sequence[Mapping[str, Any]],
+        raw: Sequence[float],
+        answers: Sequence[Mapping[str, Any]],
+    ) -> bytes:
+        """The rows of a request; with the first of the answers' reasons, where rows have any."""
+        now = time.time_ns() // 1000
+        return b"".join(
+            orjson.dumps(self._row(request_id, position, now, *each)) + b"\n"
+            for position, each in enumerate(zip(records, raw, answers, strict=True))
+        )
+
+    def _row(
+        self, request_id: str, position: int, now: int, record: Mapping[str, Any], raw: float, answer: Mapping[str, Any]
+    ) -> list[Any]:
+        inputs = list(map(record.get, self._names))
+        for place, kind in self._hashed:
+            if (value := inputs[place]) is not None:
+                inputs[place] = hmac.digest(self._key, str(kind(value)).encode(), "sha256").hex()
+        number = None if self._id is None else inputs[self._id]
+        if type(number) is float and self._id_kind is int:
+            number = int(number)
+        why = answer["reasons"][: self.reasons] if self.reasons else None
+        level = answer["risk_level"]
+        return [
+            request_id,
+            position,
+            None if number is None else str(number),
+            None if self._time is None else inputs[self._time],
+            now,
+            raw,
+            answer["score"],
+            level,
+            why and [{"feature": one["field"], "value": _text(one["value"]), "share": one["share"]} for one in why],
+            self._decisions.get(level),
+            inputs,
+        ]
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+class Recorder:
+    """The record of one bundle in service: its journal, and the process that makes Parquet of it.
+
+    Made in the server's first process, which tends and closes it; the journal is for the one that answers HTTP.
+
+    Raises:
+        UserError: the folder cannot be written, or its copy in the cloud not be asked.
+    """
+
+    def __init__(self, loaded: "Bundle", form: Form, settings: "ServingConfig") -> None:
+        assert settings.record_to is not None
+        self.folder = Path(settings.record_to).absolute()
+        make_folder(self.folder)
+        if settings.record_upload is not None:
+            from fraudlab.bundle.cloud import Uploads
+
+            Uploads("serving.record_upload", settings.record_upload)
+        self.instance = instance_of(self.folder, settings.port)
+        self._share = settings.record_share
+        types = {field["name"]: field["type"] for field in loaded.schema["fields"]}
+        facts = {
+            "bundle_version": loaded.version,
+            "instance": self.instance,
+            "high_threshold": loaded.decision.thresholds["high"],
+            "medium_threshold": loaded.decision.thresholds["medium"],
+            "sample_weight": 1 / self._share if self._share else None,
+            "types": {**types, **dict.fromkeys(form.hashed, "string")},
+        }
+        roles = {field["name"]: field["role"] for field in loaded.schema["fields"]}
+        write_json(self.folder / CONTRACT, {"roles": roles})
+        (self.folder / CONTRACT).chmod(0o600)
+        self.journal = Journal(self.folder / FOLDER / self.instance, facts, settings.record_bytes)
+        self._told = (0, 0)
+        self._arguments = (self.folder, settings.record_days, settings.record_bytes, settings.record_upload)
+        self._start()
+
+    def _start(self) -> None:
         # Spawned: the process that answers HTTP is a fork, where Polars must not run.
         context = multiprocessing.get_context("spawn")
-        self._queue: Any = context.Queue()
-        self._given = 0
-        self._told = 0
-        # Records that the writer has taken out, and those of them that it could not write. It alone counts, so no lock
-        # is needed, which it could take to its grave.
-        self._taken: Any = context.Value("q", 0, lock=False)
-        self._lost: Any = context.Value("q", 0, lock=False)
-        self._writer = context.Process(
-            target=write,
-            args=(self._queue, self._taken, self._lost, folder, schema, version, hashed, key, rows, files),
-            name="record",
-        )
+        ours, theirs = context.Pipe()
+        self._writer = context.Process(target=write, args=(theirs, *self._arguments), name="record")
         self._writer.start()
-        self._death = select.poll()  # what tells of it in the fork too, whose child the writer is not
-        self._death.register(self._writer.sentinel)
+        theirs.close()
+        self._line = ours
 
-    def put(self, request_id: str, records: Sequence[Mapping[str, Any]], answers: Sequence[Mapping[str, Any]]) -> bool:
-        """Hand over a request's records, if it is among those to be written.
+    def wanted(self) -> bool:
+        """Whether the next request is among those to be recorded."""
+        return random.random() < self._share  # noqa: S311 - a sample, not a secret
 
-        Returns:
-            False where there was no room, or nobody who writes.
+    def news(self) -> tuple[int, int]:
+        """Rows that were written, and rows that could not be, since the last call; where the journal is."""
+        now = self.journal.written, self.journal.lost
+        self._told, before = now, self._told
+        return now[0] - before[0], now[1] - before[1]
+
+    def keep(self, told: Sequence[Label]) -> None:
+        """Keep labels; they are on the disk when this returns.
+
+        Raises:
+            OSError: they cannot be written.
         """
-        if random.random() >= self._share:  # noqa: S311 - a sample, not a secret
-            return True
-        if self._given - self._taken.value >= _MOST_WAITING or self._death.poll(0):
-            return False
-        self._given += len(records)
-        self._queue.put((time.time(), request_id, records, answers))
-        return True
+        append(self.folder, told, self.instance)
 
-    def newly_lost(self) -> int:
-        """Records that were handed over and could not be written, since the last call."""
-        lost = self._lost.value
-        self._told, new = lost, lost - self._told
-        return new
+    def tend(self) -> None:
+        """Start the writer again where it has died."""
+        if not self._writer.is_alive():
+            _log.error("serving.record_to: the writer died (%s); it is started again", self._writer.exitcode)
+            self._line.close()
+            self._start()
 
     def flush(self) -> None:
-        """Wait until the writer has all, but not for ever; for the process that put it in, before it ends."""
-        until = time.monotonic() + _PATIENCE
-        while self._given > self._taken.value and not self._death.poll(0) and time.monotonic() < until:
-            time.sleep(0.01)
-        self._queue.cancel_join_thread()  # which waits for ever for a dead reader
+        """Wait until the journal has all, but not for ever; for the process that put it in, before it ends."""
+        self.journal.close(_PATIENCE)
 
     def close(self) -> None:
-        """Wait until all is written, but not for ever; for the process that made it, once nobody puts rows in."""
-        self._queue.put(None)
+        """Wait until Parquet has all, but not for ever; for the process that made it, once nobody puts rows in."""
+        self._line.close()
         self._writer.join(_PATIENCE)
-        self._queue.cancel_join_thread()
         if self._writer.exitcode != 0:
-            _log.error("serving.record_to: the writer did not end in order; its last records are lost")
+            _log.error(
+                "serving.record_to: the writer did not end in order; the journal has its rows until a next start"
+            )
             self._writer.kill()
 
 
-def write(
-    rows_in: Any,
-    taken: Any,
-    lost: Any,
-    folder: Path,
-    schema: Mapping[str, Any],
-    version: str,
-    hashed: Sequence[str],
-    key: bytes,
-    rows: int,
-    files: int,
-) -> None:
-    """The writing process: collect rows, write a file whenever there are enough or a minute is over."""
+def write(line: Any, folder: Path, days: int, most_bytes: int, upload: str | None) -> None:
+    """The writing process: make Parquet of the journal until the other end of ``line`` is closed."""
     logs.configure()
     os.umask(0o077)  # the files hold what clients sent: for their owner alone
+    os.nice(_NICE)
+    os.environ["POLARS_MAX_THREADS"] = "1"
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the end is told through the queue
-    # 4497 and 4497.0 are one card.
-    plain = {field["name"]: {"integer": int, "number": float}.get(field["type"], str) for field in schema["fields"]}
-    names = [field["name"] for field in schema["fields"]]
-    collected: list[dict[str, Any]] = []
-    since = time.monotonic()
-    while True:
+        signal.signal(number, signal.SIG_IGN)  # the end is told through the line
+    from fraudlab.monitoring.store import Store
+
+    store = Store(folder, days, most_bytes, upload)
+    ended = False
+    while not ended:
+        ended = line.poll(_LOOK)
         try:
-            came = rows_in.get(timeout=1.0)
-        except queue.Empty:
-            parent = multiprocessing.parent_process()
-            came = () if parent is not None and parent.is_alive() else None
-        if came:
-            at, request_id, records, answers = came
-            taken.value += len(records)
-            for record, answer in zip(records, answers, strict=True):
-                fields = {name: record.get(name) for name in names}
-                for name in hashed:
-                    if fields[name] is not None:
-                        fields[name] = hmac.digest(key, str(plain[name](fields[name])).encode(), "sha256").hex()
-                about = {"scored_at": datetime.fromtimestamp(at, UTC), "request_id": request_id}
-                collected.append({**about, "bundle_version": version, **_of(answer), **fields})
-        over = time.monotonic() - since >= _MOST_SECONDS
-        if collected and (came is None or over or len(collected) >= rows):
-            try:
-                _write_file(folder, schema, hashed, collected)
-                for old in sorted(folder.glob("*.parquet"))[:-files]:
-                    old.unlink()
-            except Exception as error:  # a disk that is full now may have room for the next file
-                lost.value += len(collected)
-                why = error.strerror if isinstance(error, OSError) else type(error).__name__  # no client's values
-                _log.error("serving.record_to: %d records are lost: %s", len(collected), why)
-            collected = []
-        if over or not collected:
-            since = time.monotonic()
-        if came is None:
-            return
-
-
-def _of(answer: Mapping[str, Any]) -> dict[str, Any]:
-    return {"score": answer["score"], "risk_level": answer["risk_level"]}
-
-
-def _write_file(
-    folder: Path, schema: Mapping[str, Any], hashed: Sequence[str], rows: Sequence[Mapping[str, Any]]
-) -> None:
-    import polars as pl
-
-    dtypes: dict[str, Any] = {
-        "scored_at": pl.Datetime("us", "UTC"),
-        "request_id": pl.String,
-        "bundle_version": pl.String,
-        "score": pl.Float64,
-        "risk_level": pl.String,
-    }
-    for field in schema["fields"]:
-        dtypes[field["name"]] = pl.String if field["name"] in hashed else getattr(pl, _DTYPES[field["type"]])
-    frame = pl.DataFrame(rows, schema=dtypes, strict=False)
-    with replacing(folder / f"{datetime.now(UTC):%Y-%m-%d_%H-%M-%S.%f}.parquet") as aside:
-        frame.write_parquet(aside)
+            store.tend(datetime.now(UTC), whole=ended)
+        except Exception as error:  # a disk that is full now may have room later; the journal keeps the rows
+            why = error.strerror if isinstance(error, OSError) else type(error).__name__  # no client's values
+            _log.error("serving.record_to: no Parquet is made of the journal: %s", why)

@@ -64,7 +64,11 @@ class Telemetry:
         self._labels = Total("fraudlab_labels", "Labels taken", ["fraud"], registry=self._registry)
         self._levels = Total("fraudlab_scores", "Scored records", ["risk_level"], registry=self._registry)
         self.restarts = Total("fraudlab_worker_failures", "Workers that died", registry=self._registry)
-        self.unrecorded = Total("fraudlab_unrecorded", "Scored records that the record lacks", registry=self._registry)
+        self._recorded = Total("fraudlab_recorded", "Scored records in the record", registry=self._registry)
+        self._unrecorded = Total("fraudlab_unrecorded", "Scored records that the record lacks", registry=self._registry)
+        self._backlog = Gauge(
+            "fraudlab_record_backlog_bytes", "Of the record, not in Parquet yet", registry=self._registry
+        )
         self.without_history = Total(
             "fraudlab_without_history", "Records scored without their past", registry=self._registry
         )
@@ -94,10 +98,17 @@ class Telemetry:
         """Count an answer to whoever has the key of this name."""
         self._keys.labels(key, str(status)).inc()
 
-    def labelled(self, frauds: int, genuine: int, taken_back: int) -> None:
+    def labelled(self, said: Iterable[bool | None]) -> None:
         """Count labels that were taken."""
-        for fraud, count in (("true", frauds), ("false", genuine), ("taken back", taken_back)):
-            self._labels.labels(fraud).inc(count)
+        names = {True: "true", False: "false", None: "taken back"}
+        for fraud, count in Counter(said).items():
+            self._labels.labels(names[fraud]).inc(count)
+
+    def recorded(self, written: int, lost: int, backlog: int) -> None:
+        """Count rows of the record since the last call, and say how many bytes wait to become Parquet."""
+        self._recorded.inc(written)
+        self._unrecorded.inc(lost)
+        self._backlog.set(backlog)
 
     def rejected(self, reason: str) -> None:
         self._rejections.labels(reason).inc()

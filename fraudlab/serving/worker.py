@@ -23,12 +23,13 @@ from fraudlab.features.live import WrongField, live
 from fraudlab.features.narrow import NARROW, narrowed
 from fraudlab.monitoring.drift import Reference
 from fraudlab.serving import logs
-from fraudlab.serving.dispatch import LENGTH, connect, jobs_of
+from fraudlab.serving.dispatch import LENGTH, answer_message, connect, jobs_of
 from fraudlab.serving.drift import Tally, strongest
 from fraudlab.serving.history import History
 from fraudlab.serving.history.store import StoreAway
 from fraudlab.serving.labels import checked
 from fraudlab.serving.lifetime import end_with_parent
+from fraudlab.serving.recording import Form, Rows
 
 if TYPE_CHECKING:
     from fraudlab.bundle import Bundle
@@ -53,8 +54,8 @@ class _LineLoop(LitLoop):
             os._exit(1)  # the server is gone without its workers
         with line, line.makefile("rb") as came:
             while (head := _part(came)) is not None and (bodies := _part(came)) is not None:
-                answer = lit_api.encode_response(lit_api.predict(lit_api.decode_request(jobs_of(head, bodies))))
-                line.sendall(len(answer).to_bytes(LENGTH) + answer)
+                answer = lit_api.predict(lit_api.decode_request(jobs_of(head, bodies)))
+                line.sendall(b"".join(answer_message(lit_api.encode_response(answer), answer["rows"])))
 
 
 def open_history(address: str, bundle: "Bundle", *, wait: bool) -> History:
@@ -80,8 +81,8 @@ class Job(NamedTuple):
     """What the process that answers HTTP asks for, and the items of the request's body.
 
     Attributes:
-        asked: for scores ``{"explain": number of reasons, "request_id"}``, for labels ``{"source"}`` of those that name
-            none.
+        asked: for scores ``{"explain": number of reasons, "request_id", "record": whether to make rows of them}``, for
+            labels ``{"source", of those that name none, "skip_unknown": whether some may be of unknown transactions}``.
         records: transactions, or labels.
     """
 
@@ -100,6 +101,7 @@ class FraudAPI(litserve.LitAPI):
         history: address of the past, where records do not carry theirs.
         history_required: whether to refuse while it does not answer; else records are scored without their past.
         line: address of the Unix socket that the batches come from.
+        form: of the record's rows, where there is a record.
         plugins: modules to import before the bundle is loaded.
     """
 
@@ -109,6 +111,7 @@ class FraudAPI(litserve.LitAPI):
         version: str,
         history: str | None,
         line: Path,
+        form: Form | None = None,
         plugins: Sequence[str] = (),
         *,
         history_required: bool = True,
@@ -118,6 +121,7 @@ class FraudAPI(litserve.LitAPI):
         self._version = version
         self._history_address = history
         self._history_required = history_required
+        self._form = form
         self._plugins = plugins
 
     def setup(self, device: str) -> None:
@@ -134,6 +138,7 @@ class FraudAPI(litserve.LitAPI):
                 f"under {self._version}; send it SIGHUP, or start it again"
             )
         self._bundle.check()
+        self._rows = None if self._form is None else Rows(self._bundle.schema, self._form)
         address = self._history_address  # it may be away now: each request tries again
         self._history = None if address is None else open_history(address, self._bundle, wait=True)
         self._tally = None if self._bundle.reference["columns"] is None else Tally(Reference(self._bundle))
@@ -149,18 +154,19 @@ class FraudAPI(litserve.LitAPI):
             ``answers``: one a job: a list of ``{"score", "risk_level", "reasons"?}`` for records, ``{"new", …}`` for
             labels, ``{"problems"}`` where the job is refused, ``{"away"}`` where it needs a history that does not
             answer; None where it broke what scores it.
+            ``rows``: lines for the record, one bytes object a job.
             ``unknown``: names of columns whose category the training rows have not, one for each time.
             ``seconds``: of the stages.
         """
         if not x:
-            return {"answers": [], "unknown": [], "seconds": {}}  # the server asks whether it lives
+            return {"answers": [], "rows": [], "unknown": [], "seconds": {}}  # the server asks whether it lives
         try:
             answered = self._with_history(x)
             if self._tally is not None:
                 self._tally.keep()
             return answered
         except StoreAway:
-            return {"answers": [{"away": True}] * len(x), "unknown": [], "seconds": {}}
+            return {"answers": [{"away": True}] * len(x), "rows": [b""] * len(x), "unknown": [], "seconds": {}}
         except Refused as error:
             said: dict[str, Any] | None = {"problems": error.problems}
         except UserError as error:
@@ -170,17 +176,19 @@ class FraudAPI(litserve.LitAPI):
                 _log.exception("no score")
             said = None
         if len(x) == 1:
-            return {"answers": [said], "unknown": [], "seconds": {}}
+            return {"answers": [said], "rows": [b""], "unknown": [], "seconds": {}}
         alone = [self.predict([job]) for job in x]  # one bad job must not fail the others
         return {
             "answers": [one["answers"][0] for one in alone],
+            "rows": [one["rows"][0] for one in alone],
             "unknown": list(chain.from_iterable(one["unknown"] for one in alone)),
             "seconds": {},
         }
 
     def encode_response(self, output: dict[str, Any]) -> bytes:
         """A batch's answers, with what was counted for drift where that is due."""
-        return orjson.dumps(output if self._tally is None else {**output, "counts": self._tally.due()})
+        said = {name: each for name, each in output.items() if name != "rows"}
+        return orjson.dumps(said if self._tally is None else {**said, "counts": self._tally.due()})
 
     def _with_history(self, jobs: list[Job]) -> dict[str, Any]:
         if self._history is None:
@@ -194,17 +202,18 @@ class FraudAPI(litserve.LitAPI):
                 raise
         told = [job for job in jobs if "source" in job.asked]  # labels cannot do without it
         scored = self._answers([job for job in jobs if "source" not in job.asked], without_history=True)
-        answers = iter(scored["answers"])
-        return {**scored, "answers": [{"away": True} if job in told else next(answers) for job in jobs]}
+        answers, rows = iter(scored["answers"]), iter(scored["rows"])
+        return {
+            **scored,
+            "answers": [{"away": True} if job in told else next(answers) for job in jobs],
+            "rows": [b"" if job in told else next(rows) for job in jobs],
+        }
 
     def _labelled(self, job: Job) -> dict[str, Any]:
         """Take the labels of a job."""
         assert self._history is not None
         labels = checked(job.records, job.asked["source"])
-        frauds = sum(label.fraud is True for label in labels)
-        genuine = sum(label.fraud is False for label in labels)
-        taken_back = len(labels) - frauds - genuine
-        return {"new": self._history.tell(labels).new, "frauds": frauds, "genuine": genuine, "taken_back": taken_back}
+        return self._history.tell(labels, skip_unknown=job.asked["skip_unknown"])._asdict()
 
     def _with_past(self, jobs: Sequence[Job], *, without_history: bool = False) -> list[Mapping[str, Any]]:
         """The jobs' records with the features of their past, which they join; what a record carries already stays."""
@@ -233,7 +242,8 @@ class FraudAPI(litserve.LitAPI):
         records = self._with_past(scored, without_history=without_history)
         arrays = self._bundle.encode(records)
         encoded = time.perf_counter()
-        scores = self._bundle.score(arrays)
+        raw = self._bundle.probability(arrays)
+        scores = self._bundle.calibrated(raw)
         finished = time.perf_counter()
         level = self._bundle.decision.level
         about = {"without_history": True} if without_history else {}
@@ -242,12 +252,15 @@ class FraudAPI(litserve.LitAPI):
         ]
         start = 0
         by_job: list[Any] = []
+        rows = []
         for job, told in zip(jobs, labelled, strict=True):
             if told is not None:
                 by_job.append(told)
+                rows.append(b"")
                 continue
             stop = start + len(job.records)
-            if explain := job.asked["explain"]:
+            recorded = self._rows if job.asked["record"] else None
+            if explain := max(job.asked["explain"], recorded.reasons if recorded is not None else 0):
                 own = Arrays(arrays.categorical[start:stop], arrays.numeric[start:stop])
                 reasons = self._bundle.explain(records[start:stop], explain, own)
                 for answer, why in zip(answers[start:stop], reasons, strict=True):
@@ -260,7 +273,15 @@ class FraudAPI(litserve.LitAPI):
                         }
                         for reason in why
                     ]
-            by_job.append(answers[start:stop])
+            own_answers = answers[start:stop]
+            rows.append(
+                b""
+                if recorded is None
+                else recorded.lines(job.asked["request_id"], records[start:stop], raw[start:stop].tolist(), own_answers)
+            )
+            if (asked := job.asked["explain"]) < explain:  # the record wanted more
+                own_answers = [_with_reasons(answer, asked) for answer in own_answers]
+            by_job.append(own_answers)
             start = stop
         if self._tally is not None:
             self._tally.hold(arrays, scores, strongest(answers))
@@ -268,6 +289,13 @@ class FraudAPI(litserve.LitAPI):
         unknown = [names[column] for column in np.nonzero(arrays.categorical == _UNKNOWN)[1]]
         return {
             "answers": by_job,
+            "rows": rows,
             "unknown": unknown,
             "seconds": {"encode": encoded - started, "model": finished - encoded} if scored else {},
         }
+
+
+def _with_reasons(answer: dict[str, Any], number: int) -> dict[str, Any]:
+    """The answer with the first reasons alone, and without any where none were asked for."""
+    others = {name: said for name, said in answer.items() if name != "reasons"}
+    return {**others, "reasons": answer["reasons"][:number]} if number else others

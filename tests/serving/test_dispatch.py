@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from fraudlab.serving.dispatch import LENGTH, Dispatcher, Overloaded, WorkerFailed, jobs_of
+from fraudlab.serving.dispatch import LENGTH, Answer, Dispatcher, Overloaded, WorkerFailed, answer_message, jobs_of
 
 
 class Worker:
@@ -33,7 +33,7 @@ class Worker:
 
     async def answers(self, bodies: list[bytes]) -> None:
         said = orjson.dumps({"answers": [[{"score": len(body)}] for body in bodies], "seconds": {}, "unknown": []})
-        self._writer.writelines([len(said).to_bytes(LENGTH), said])
+        self._writer.writelines(answer_message(said, bodies))
         await self._writer.drain()
 
     async def dies(self) -> None:
@@ -80,7 +80,7 @@ def test_the_request_that_kills_workers_fails_and_the_others_get_their_score(soc
 
     (deadly, *others), deaths = asyncio.run(asyncio.wait_for(story(), 20))
     assert isinstance(deadly, WorkerFailed)
-    assert others == [[{"score": 4}], [{"score": 8}]]
+    assert others == [Answer([{"score": 4}], b"fine"), Answer([{"score": 8}], b"fine too")]
     assert deaths == 2
 
 
@@ -97,7 +97,7 @@ def test_no_more_waits_than_may(socket_path: Path) -> None:
             assert server.waiting_records == 0
             return await waits
 
-    assert asyncio.run(asyncio.wait_for(story(), 20)) == [{"score": 3}]
+    assert asyncio.run(asyncio.wait_for(story(), 20)) == Answer([{"score": 3}], b"two")
 
 
 def test_a_worker_that_does_not_answer_is_not_ready_and_is_killed(socket_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_worker_that_does_not_answer_is_not_ready_and_is_killed(socket_path: P
             await worker.dies()  # as the kernel closes what a killed process had
             following = await Worker.of(socket_path)
             await following.answers(await following.takes())
-            assert await asked == [{"score": 4}]
+            assert (await asked).said == [{"score": 4}]
             assert (server.connected, deaths) == (1, [1])
 
     asyncio.run(asyncio.wait_for(story(), 20))

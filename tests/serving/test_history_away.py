@@ -10,8 +10,8 @@ from fraudlab import bundle as bundles
 from fraudlab.bundle import Bundle
 from fraudlab.config import HandbookConfig
 from fraudlab.data.sources.handbook import simulate
+from fraudlab.monitoring.labels import Label
 from fraudlab.serving.history import History, build
-from fraudlab.serving.labels import Label
 from tests.conftest import Command
 from tests.support.handbook import RAW, of_table
 from tests.support.redis_server import PROGRAM, RedisServer

@@ -29,7 +29,7 @@ import polars as pl
 from pathlib import Path
 from fraudlab.features import handbook
 from fraudlab.serving.history import History
-from fraudlab.serving.labels import Label
+from fraudlab.monitoring.labels import Label
 store = History.open(Path(sys.argv[1]), handbook.of_raw_columns())
 for row in pl.read_parquet(sys.argv[2]).iter_rows(named=True):
     store.add(row)

@@ -16,9 +16,10 @@ from fraudlab.errors import UserError
 from fraudlab.features.contract import with_features
 from fraudlab.features.history import HistoryFeatures
 from fraudlab.features.narrow import NARROW
+from fraudlab.monitoring.labels import Label
 from fraudlab.schema import Column, TableSchema
 from fraudlab.serving.history import History, build
-from fraudlab.serving.labels import Label, checked, read
+from fraudlab.serving.labels import checked, read
 from fraudlab.serving.worker import FraudAPI, Job
 from tests.features.history_tables import START, made, schema, table
 from tests.serving.conftest import Place

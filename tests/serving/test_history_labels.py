@@ -5,7 +5,7 @@ import random
 import pytest
 
 from fraudlab.bundle.contract import Refused
-from fraudlab.serving.labels import Label
+from fraudlab.monitoring.labels import Label
 from tests.serving.conftest import Place
 from tests.support.histories import DAY, RECORD, empty, label
 

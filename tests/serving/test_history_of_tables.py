@@ -18,9 +18,9 @@ from fraudlab.bundle.contract import Refused
 from fraudlab.errors import UserError
 from fraudlab.features.contract import with_features
 from fraudlab.features.history import HistoryFeatures
+from fraudlab.monitoring.labels import Label
 from fraudlab.schema import Column, Reading, TableSchema
 from fraudlab.serving.history import History, build
-from fraudlab.serving.labels import Label
 from tests.conftest import Command
 from tests.features.history_tables import LIMITED, OF, known_at, made, schema, table
 from tests.serving.conftest import Place

@@ -16,8 +16,8 @@ from fraudlab.config import HandbookConfig
 from fraudlab.data.sources.handbook import simulate
 from fraudlab.features.history import HistoryFeatures
 from fraudlab.features.live import DAY
+from fraudlab.monitoring.labels import Label
 from fraudlab.serving.history import History
-from fraudlab.serving.labels import Label
 from tests.conftest import Command
 from tests.support.handbook import RAW, of_table
 from tests.support.server import Server

@@ -5,8 +5,6 @@ import shutil
 import signal
 import socket
 import threading
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import pytest
 
 from fraudlab import bundle as bundles
 from fraudlab.bundle import manifest
-from tests.support.server import KEY, Server
+from tests.support.server import KEY, Server, until
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +33,6 @@ def keys(tmp_path: Path) -> Path:
     path.write_text(f"ops:score,metrics:{KEY}\n")
     path.chmod(0o600)
     return path
-
-
-def until(happened: Callable[[], Any], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def replace(bundle: Path) -> str:

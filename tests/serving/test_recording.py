@@ -2,18 +2,22 @@
 
 import hmac
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from fraudlab import bundle as bundles
+from fraudlab.config.serve import ServingConfig
+from fraudlab.monitoring import records
 from fraudlab.serving.generation import _hand_over
-from fraudlab.serving.recording import Recorder
+from fraudlab.serving.recording import Form, Recorder
 from fraudlab.serving.telemetry import Telemetry
-from tests.support.server import HASH_KEY, Server
+from tests.support.server import HASH_KEY, Server, until
 
 HASHED = [*(f"card{i}" for i in range(1, 7)), "client", "addr1"]
 
@@ -24,21 +28,41 @@ def _hash(text: str) -> str:
 
 def test_cards_and_named_columns_are_recorded_as_keyed_hashes(exported: tuple[Path, Path], tmp_path: Path) -> None:
     bundle = bundles.load(exported[1])
-    records = [row["record"] for row in bundle.golden()[:6]]
-    again = {**records[0], "card1": float(records[0]["card1"])}  # JSON knows one kind of number
+    sent = [row["record"] for row in bundle.golden()[:6]]
+    again = {**sent[0], "TransactionID": 5, "card1": float(sent[0]["card1"])}  # JSON knows one kind of number
     folder = tmp_path / "record"
-    settings = (f"serving.record_to={folder}", "serving.hash_columns=[addr1]", "serving.record_rows=4")
-    with Server(exported[1], tmp_path, *settings) as server:
-        scores = [row["score"] for row in server.predict(records).said["predictions"]]
-        assert server.predict(again, headers={"X-Request-ID": "the-last"}).status == 200
+    settings = (f"serving.record_to={folder}", "serving.hash_columns=[addr1]", "serving.record_reasons=2")
+    with Server(exported[1], tmp_path, *settings, "serving.decisions.low=accept") as server:
+        said = server.predict(sent, "?explain=1").said["predictions"]
+        assert [len(answer["reasons"]) for answer in said] == [1] * 6
+        answer = server.predict(again, headers={"X-Request-ID": "the-last"})
+        assert (answer.status, "reasons" in answer.said) == (200, False)
         assert server.predict({"TransactionDT": "broken"}).status == 422
+        until(lambda: "fraudlab_recorded_total 7.0" in server.ask("/metrics").text)
+        rows = records.scan(folder).collect()  # of the journal
+        clear = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
         assert server.end() == 0
-    rows = pl.read_parquet(folder / "*.parquet").sort("scored_at", maintain_order=True)
-    assert rows["score"].to_list()[:6] == scores
-    assert rows["risk_level"].to_list()[:6] == [bundle.decision.level(score) for score in scores]
+    assert not list(folder.glob("_journal/*/*.jsonl"))
+    (file,) = folder.glob("day=*/*.parquet")
+    assert_frame_equal(pl.read_parquet(file), rows)
+    assert rows["position"].to_list() == [*range(6), 0]
+    assert rows["score"].to_list()[:6] == [answer["score"] for answer in said]
+    raw = bundle.probability(bundle.encode(sent))
+    assert rows["raw_score"].to_list()[:6] == pytest.approx(raw.tolist(), abs=1e-6)
+    assert bundle.decision.calibrate(rows["raw_score"].to_numpy()) == pytest.approx(rows["score"].to_numpy(), abs=1e-6)
+    assert rows["risk_level"].to_list()[:6] == [bundle.decision.level(answer["score"]) for answer in said]
+    assert rows["transaction_id"].to_list() == [*(str(record["TransactionID"]) for record in sent), "5"]
     assert rows["request_id"][-1] == "the-last"
+    assert [len(reasons) for reasons in rows["reasons"]] == [2] * 7
+    first = said[0]["reasons"][0]
+    assert rows["reasons"][0][0]["feature"] == first["field"]
+    assert rows["reasons"][0][0]["share"] == first["share"]
+    levels = {"low": "accept", "medium": None, "high": None}
+    assert rows["decision"].to_list() == [levels[level] for level in rows["risk_level"]]
+    thresholds = rows.select("medium_threshold", "high_threshold").unique().row(0, named=True)
+    assert thresholds == {f"{name}_threshold": value for name, value in bundle.decision.thresholds.items()}
     assert set(rows["bundle_version"]) == {bundle.version}
-    for row, record in zip(rows.to_dicts(), [*records, records[0]], strict=True):
+    for row, record in zip(rows["input"].to_list(), [*sent, sent[0]], strict=True):
         for name in HASHED:
             kind = next(field["type"] for field in bundle.schema["fields"] if field["name"] == name)
             value = record.get(name)
@@ -46,12 +70,11 @@ def test_cards_and_named_columns_are_recorded_as_keyed_hashes(exported: tuple[Pa
             assert row[name] == expected
         assert row["TransactionAmt"] == record["TransactionAmt"]
         assert row["P_emaildomain"] == record.get("P_emaildomain")
-    assert rows["card1"].n_unique() > 1
+    assert rows["input"].struct.field("card1").n_unique() > 1
     assert folder.stat().st_mode & 0o777 == 0o700  # e-mail domains and devices stand there in the clear
-    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
-    raw = b"".join(path.read_bytes() for path in folder.iterdir())
-    assert b"visa" not in raw
-    assert b"gmail.com" in raw
+    assert {path.stat().st_mode & 0o077 for path in folder.rglob("*")} == {0}
+    assert b"visa" not in clear + file.read_bytes()
+    assert b"gmail.com" in clear
 
 
 @pytest.mark.parametrize(
@@ -59,6 +82,7 @@ def test_cards_and_named_columns_are_recorded_as_keyed_hashes(exported: tuple[Pa
     [
         ("serving.hash_columns=[nobody]", HASH_KEY, "no field nobody"),
         ("serving.hash_columns=[addr1]", "short", "FRAUDLAB_HASH_KEY"),
+        ("serving.record_upload=bucket", HASH_KEY, "gs://bucket/folder"),
         ("serving.record_to=/proc/nowhere", HASH_KEY, "serving.record_to=/proc/nowhere cannot be written"),
     ],
 )
@@ -78,15 +102,28 @@ def test_what_cannot_be_hashed_or_written_is_told_at_the_start(
     assert "Traceback" not in done.stderr
 
 
-def test_records_lost_before_a_reload_are_handed_over(tmp_path: Path) -> None:
-    schema = {"fields": [{"name": "amount", "type": "number", "role": "amount"}]}
-    recorder = Recorder(tmp_path / "record", schema, "v", [], b"key", 1.0, 1, 9)
-    (tmp_path / "record").rmdir()
+def test_rows_lost_before_a_reload_are_handed_over(exported: tuple[Path, Path], tmp_path: Path) -> None:
+    settings = ServingConfig(record_to=str(tmp_path / "record"))
+    recorder = Recorder(bundles.load(exported[1]), Form([], b"key", 0, {}), settings)
+    shutil.rmtree(tmp_path / "record")
     (tmp_path / "record").write_text("")  # no folder, so that no file can be written
     for _ in range(3):
-        recorder.put("one", [{"amount": 4.0}], [{"score": 0.1, "risk_level": "low"}])
+        recorder.journal.put(1, b"[]\n")
+    recorder.flush()
     recorder.close()
     former = Telemetry("v", None, tmp_path / "0.json")
     _hand_over(former, recorder)
     page = Telemetry("v", tmp_path / "0.json", tmp_path / "1.json").page().decode()
     assert "fraudlab_unrecorded_total 3.0" in page
+    assert "fraudlab_recorded_total 0.0" in page
+
+
+def test_a_share_of_the_requests_stands_for_all(exported: tuple[Path, Path], tmp_path: Path) -> None:
+    record = bundles.load(exported[1]).golden()[0]["record"]
+    with Server(exported[1], tmp_path, "serving.record_to=record", "serving.record_share=0.5") as server:
+        for number in range(40):
+            assert server.predict({**record, "TransactionID": number}).status == 200
+        assert server.end() == 0
+    rows = records.scan(tmp_path / "record").collect()
+    assert 4 <= len(rows) <= 36  # less likely than one in a million otherwise
+    assert set(rows["sample_weight"]) == {2.0}

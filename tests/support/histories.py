@@ -8,8 +8,8 @@ import polars as pl
 from fraudlab.config import HandbookConfig
 from fraudlab.data.sources.handbook import simulate
 from fraudlab.features.history import HistoryFeatures
+from fraudlab.monitoring.labels import Label
 from fraudlab.serving.history import History, build
-from fraudlab.serving.labels import Label
 from tests.support.handbook import features as features_of
 from tests.support.handbook import of_table
 

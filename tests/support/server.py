@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -16,6 +17,14 @@ import psutil
 
 KEY = "k" * 32
 HASH_KEY = "h" * 32
+
+
+def until(happened: Callable[[], Any], seconds: float = 30) -> None:
+    """Wait for what other processes do."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 class Answer(NamedTuple):

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Self
 from fraudlab.bundle.contract import Refused, problem
 from fraudlab.errors import UserError
 from fraudlab.features.live import DAY, Earlier, Layout, Live, WrongField
+from fraudlab.monitoring.labels import Label
 from fraudlab.serving.history import sqlite
 from fraudlab.serving.history.store import Asked, NotTaken, Rule, Store, StoreAway
 from fraudlab.serving.history.told import Told, tell
-from fraudlab.serving.labels import Label
 
 if TYPE_CHECKING:
     import polars as pl

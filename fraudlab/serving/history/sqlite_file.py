@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,6 +76,29 @@ def connect(path: Path) -> sqlite3.Connection:
         raise UserError(f"{path} is no history of format {_FORMAT}; {make}")
     connection.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine may lose the last rows, nothing else
     return connection
+
+
+def erase(path: Path, ids: Collection[str]) -> int:
+    """Take out the transactions of these ids, and those with one of them as a key; gives how many those are.
+
+    Their labels go, too; what days count stays. Nothing of them is left in the file.
+    """
+    connection = connect(path)
+    layout = layout_of(connection)
+    keys = [f"key_{position}" for position in range(len(layout.keys))]
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("CREATE TEMP TABLE erased (id)")
+    columns = " OR ".join(f"CAST({name} AS TEXT) IN (SELECT id FROM erased)" for name in ("id", *keys))  # noqa: S608
+    theirs = f"SELECT id FROM transactions WHERE {columns}"  # noqa: S608
+    connection.executemany("INSERT INTO erased VALUES (?)", [(each,) for each in ids])
+    connection.execute("BEGIN IMMEDIATE")
+    for table in ("labels", "requests"):
+        connection.execute(f"DELETE FROM {table} WHERE id IN ({theirs})")  # noqa: S608
+    count = connection.execute(f"DELETE FROM transactions WHERE {columns}").rowcount  # noqa: S608
+    connection.execute("COMMIT")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    return count
 
 
 def layout_of(connection: sqlite3.Connection) -> Layout:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from fraudlab.bundle.contract import Refused, problem
 from fraudlab.errors import UserError
+from fraudlab.monitoring.labels import Label
 from fraudlab.serving.history.store import SEVERAL, Id, Labelled, Saying, Store
-from fraudlab.serving.labels import Label
 
 _AT_ONCE = 1_000  # labels that are written in one go
 

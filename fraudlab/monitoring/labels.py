@@ -1,0 +1,220 @@
+"""Labels as they were told, kept beside the record: nothing is overwritten, so what was known at any time can be asked.
+
+``_labels/<day>_<teller>.jsonl`` has a line a label, by the day on which it was told (UTC).
+"""
+
+import fcntl
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FOLDER = "_labels"
+_KEY = ("transaction_id", "request_id", "position")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WHOLE = re.compile(r"[+-]?[0-9]+\.0*")
+Clock = Literal["told_at", "event_time"]
+
+
+@dataclass(frozen=True)
+class Label:
+    """What somebody says of one transaction.
+
+    Attributes:
+        id: of the transaction, an integer or a text; None where ``request_id`` and ``position`` name it.
+        request_id: of the answer in which it was scored.
+        position: in the list of that request, from 0.
+        fraud: whether it was fraud; None to take back what was said before.
+        source: who says so.
+        event_time: when it was said, microseconds since 1970 in UTC; None: now.
+    """
+
+    id: int | str | None
+    request_id: str | None
+    position: int | None
+    fraud: bool | None
+    source: str
+    event_time: int | None
+
+
+def append(folder: Path, told: Sequence[Label], teller: str, now: datetime | None = None) -> None:
+    """Keep labels, all or none; they are on the disk when this returns.
+
+    Args:
+        folder: of the record.
+        told: labels; of transactions that the record lacks, too, which may come later.
+        teller: which file: a server's instance, or a command.
+        now: when they are told; None: now.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    now = datetime.now(UTC) if now is None else now
+    told_at = (now - _EPOCH) // timedelta(microseconds=1)
+    lines = b"".join(
+        orjson.dumps([_text(label.id), *(getattr(label, name) for name in _SAID), told_at]) + b"\n" for label in told
+    )
+    (folder / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = _opened(folder / FOLDER / f"{now:%Y-%m-%d}_{teller}.jsonl")
+    try:
+        length = os.lseek(descriptor, 0, os.SEEK_END)
+        if length and os.pread(descriptor, 1, length - 1) != b"\n":
+            lines = b"\n" + lines  # what a crash cut off stays a line of its own
+        try:
+            done = 0
+            while done < len(lines):
+                done += os.write(descriptor, lines[done:])
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, length)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    """The file at ``path``, locked, though another process puts a new one in its place meanwhile."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)
+
+
+_SAID = ("request_id", "position", "fraud", "source", "event_time")
+
+
+def _text(number: int | str | None) -> str | None:
+    text = None if number is None else str(number)
+    return text.partition(".")[0] if text is not None and _WHOLE.fullmatch(text) else text
+
+
+def files(folder: Path) -> list[Path]:
+    """The files of labels in the record at ``folder``, oldest first."""
+    return sorted(folder.glob(f"{FOLDER}/*.jsonl"))
+
+
+def forget(folder: Path, oldest: date) -> None:
+    """Delete the labels that were told before that day."""
+    for path in files(folder):
+        if date.fromisoformat(path.name[:10]) < oldest:
+            path.unlink()
+
+
+def told(folder: str | Path) -> "pl.DataFrame":
+    """All that was told, a row a label, in the order of telling.
+
+    Returns:
+        ``transaction_id`` (also where the label came by request id and position and the record knows the transaction),
+        ``request_id``, ``position``, ``fraud`` (null: takes back what was said before), ``source``, ``event_time``
+        (null: when it was told) and ``told_at``, both UTC.
+    """
+    import polars as pl
+
+    folder = Path(folder)
+    rows = [row for path in files(folder) for line in path.read_bytes().split(b"\n") if (row := row_of(line))]
+    schema = {"transaction_id": pl.String, "request_id": pl.String, "position": pl.Int32, "fraud": pl.Boolean}
+    schema |= {"source": pl.String, "event_time": pl.Int64, "told_at": pl.Int64}
+    said = pl.DataFrame(rows, schema=schema, orient="row").with_columns(
+        pl.from_epoch(pl.col("event_time", "told_at"), time_unit="us").dt.replace_time_zone("UTC")
+    )
+    asked = said.filter(pl.col("transaction_id").is_null()).select("request_id", "position").unique()
+    if not asked.is_empty():
+        from fraudlab.monitoring.records import rows as record_rows
+
+        named = record_rows(folder).select("request_id", "position", found="transaction_id")
+        of_record = named.join(asked.lazy(), on=["request_id", "position"], how="semi").unique().collect()
+        alone = of_record.filter(~pl.struct("request_id", "position").is_duplicated())  # or nobody knows which is meant
+        said = said.join(alone, on=["request_id", "position"], how="left", maintain_order="left")
+        said = said.with_columns(pl.coalesce("transaction_id", "found").alias("transaction_id")).drop("found")
+    return said.sort("told_at", maintain_order=True)
+
+
+def row_of(line: bytes) -> list[Any] | None:
+    """A line of a file of labels, by :func:`told`'s columns; None where it is none."""
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError:  # cut off by a crash: whoever told it got no answer
+        return None
+    return row if type(row) is list else None
+
+
+def as_of(folder: str | Path, moment: datetime, *, clock: Clock = "told_at") -> "pl.DataFrame":
+    """What was known at ``moment``, a row a transaction that has a label: see :func:`known`.
+
+    Args:
+        folder: of the record.
+        moment: UTC where it names no zone.
+        clock: ``told_at``: what had reached this record by then, and was said to happen by then. ``event_time``: what
+            was said to happen by then, whenever it was told: for labels that were filled in later.
+    """
+    return known(told(folder), moment, clock=clock)
+
+
+def known(said: "pl.DataFrame", moment: datetime, *, clock: Clock = "told_at") -> "pl.DataFrame":
+    """:func:`as_of`, of rows as :func:`told` gives them.
+
+    What was said last of a transaction counts, by ``event_time`` and whoever said it; of two sayings of one moment,
+    fraud. A saying that takes back leaves no label. One without an ``event_time`` that repeats the last of its source
+    says nothing new, and the same said twice counts once.
+
+    Returns:
+        ``transaction_id``, ``request_id``, ``position``, ``fraud``, ``source``, ``event_time``, ``told_at`` (of what
+        counts), ``revision`` (how many things were said of the transaction until then) and ``contradicted`` (whether
+        sources, or one source at one moment, say otherwise of it).
+    """
+    import polars as pl
+
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    by_id = pl.col("transaction_id").is_not_null()
+    said = said.with_columns(
+        *(pl.when(by_id).then(None).otherwise(pl.col(name)).alias(name) for name in ("request_id", "position")),
+        untimed=pl.col("event_time").is_null(),
+        event_time=pl.coalesce("event_time", "told_at"),
+    ).filter(pl.col("event_time") <= moment)
+    if clock == "told_at":
+        said = said.filter(pl.col("told_at") <= moment)
+    of_source = [*_KEY, "source"]
+    same = [*of_source, "event_time", "fraud"]
+    said = said.sort("event_time", "fraud", "told_at", nulls_last=False).unique(same, keep="first", maintain_order=True)
+    before, first = pl.col("fraud").shift().over(of_source), pl.int_range(pl.len()).over(of_source) == 0
+    said = said.filter(~(pl.col("untimed") & before.eq_missing(pl.col("fraud")) & ~first))
+    last_words = said.group_by(of_source).last().group_by(_KEY).agg(apart=pl.col("fraud").n_unique() > 1)
+    at_once = said.group_by([*of_source, "event_time"]).agg(pl.col("fraud").n_unique() > 1)
+    at_once = at_once.group_by(_KEY).agg(at_once=pl.col("fraud").any())
+    counted = said.group_by(_KEY, maintain_order=True).agg(
+        pl.col("fraud", "source", "event_time", "told_at").last(), revision=pl.len().cast(pl.Int32)
+    )
+    joined = counted.join(last_words, on=_KEY, nulls_equal=True).join(at_once, on=_KEY, nulls_equal=True)
+    return (
+        joined.with_columns(contradicted=pl.col("apart") | pl.col("at_once"))
+        .drop("apart", "at_once")
+        .filter(pl.col("fraud").is_not_null())
+        .sort(_KEY)
+    )
+
+
+def with_labels(rows: "pl.LazyFrame", known: "pl.DataFrame") -> "pl.LazyFrame":
+    """Rows of the record, with ``fraud``, ``source``, ``event_time`` and ``told_at`` of what is known, or null."""
+    import polars as pl
+
+    told = ("fraud", "source", "event_time", "told_at")
+    by_id = known.filter(pl.col("transaction_id").is_not_null()).select("transaction_id", *told)
+    others = known.filter(pl.col("transaction_id").is_null())
+    place = ["request_id", "position"]
+    by_place = others.select(*place, *(pl.col(name).alias(f"{name}_") for name in told))
+    joined = rows.join(by_id.lazy(), on="transaction_id", how="left", maintain_order="left")
+    joined = joined.join(by_place.lazy(), on=place, how="left", maintain_order="left")
+    both = [pl.coalesce(name, f"{name}_").alias(name) for name in told]
+    return joined.with_columns(both).drop(f"{name}_" for name in told)

@@ -1,0 +1,68 @@
+"""What the app is made of: a request, who may ask for a path, and all that answers need."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fraudlab.config.serve import ServingConfig
+from fraudlab.serving.admission import Admission
+from fraudlab.serving.contract import Contract
+from fraudlab.serving.dispatch import Dispatcher
+from fraudlab.serving.drift import LiveDrift
+from fraudlab.serving.keys import Key, Keys
+from fraudlab.serving.lifecycle import Lifecycle
+from fraudlab.serving.recording import Recorder
+from fraudlab.serving.request import Receive, Scope
+from fraudlab.serving.telemetry import Telemetry
+
+
+class Asked(NamedTuple):
+    """A request, and whose it is."""
+
+    scope: Scope
+    receive: Receive
+    request_id: str
+    key: Key
+
+
+Handler = Callable[[Asked], Awaitable[tuple[int, bytes, bytes]]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """Who may ask for a path, and what answers.
+
+    Attributes:
+        method: GET or POST.
+        scopes: one of which a key must have; empty where no key is needed.
+        handler: gives status, body and media type.
+    """
+
+    method: str
+    scopes: frozenset[str]
+    handler: Handler
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the middleware needs.
+
+    Attributes:
+        info: answer of ``/info``.
+        described: answer of ``/openapi.json``.
+        pages: files of ``/docs``: content and media type by path.
+    """
+
+    settings: ServingConfig
+    keys: Keys
+    contract: Contract
+    admission: Admission
+    dispatcher: Dispatcher
+    telemetry: Telemetry
+    lifecycle: Lifecycle
+    recorder: Recorder | None
+    drift: LiveDrift | None
+    version: str
+    info: bytes
+    described: bytes
+    pages: Mapping[str, tuple[bytes, bytes]]

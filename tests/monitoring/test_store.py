@@ -1,0 +1,159 @@
+"""From the journal to Parquet: files by the hour, whatever crashes on the way, for as long as they are to be kept."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from fraudlab.monitoring import journal, labels, records
+from fraudlab.monitoring.store import Store
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+FACTS = {"bundle_version": "v1", "instance": "a", "high_threshold": 0.9, "medium_threshold": 0.5, "sample_weight": 1.0}
+FACTS |= {"types": {"amount": "number"}}
+
+
+def line(number: int, at: datetime) -> bytes:
+    scored = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return json.dumps([f"r{number}", 0, str(number), None, scored, 0.1, 0.2, "low", None, None, [1.5]]).encode() + b"\n"
+
+
+def segment(folder: Path, name: str, rows: dict[int, datetime]) -> Path:
+    path = folder / "_journal" / "a" / f"{name}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(json.dumps(FACTS).encode() + b"\n" + b"".join(line(*row) for row in rows.items()))
+    return path
+
+
+def numbers(folder: Path) -> list[int]:
+    return sorted(int(number) for number in records.scan(folder).collect()["transaction_id"])
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.glob("day=*/*"))
+
+
+def test_an_hour_is_one_file_whenever_its_rows_come(tmp_path: Path) -> None:
+    store = Store(tmp_path, 30, 2**40, None)
+    minutes = {number: NOON + timedelta(minutes=10 * number) for number in range(9)}  # until 13:20
+    segment(tmp_path, "1", minutes)
+    store.tend(NOON + timedelta(minutes=80))
+    assert files(tmp_path) == ["day=2026-03-01/a_12.parquet"]
+    assert numbers(tmp_path) == list(range(9))  # those of this hour are not in a file of a day yet
+    segment(tmp_path, "2", {9: NOON + timedelta(minutes=1), 10: NOON + timedelta(hours=13)})  # late, and a wrong clock
+    store.tend(NOON + timedelta(minutes=81))
+    assert files(tmp_path) == ["day=2026-03-01/a_12.parquet", "day=2026-03-02/a_01.parquet"]
+    store.tend(NOON + timedelta(minutes=82), whole=True)
+    assert len(files(tmp_path)) == 3
+    assert numbers(tmp_path) == list(range(11))
+    assert pl.read_parquet(tmp_path / "day=2026-03-01" / "a_12.parquet").height == 7
+    assert not [*tmp_path.glob("_journal/a/*.jsonl"), *tmp_path.glob("_journal/a/*.parquet")]
+
+
+def test_rows_that_a_crash_left_in_two_places_come_into_the_file_once(tmp_path: Path) -> None:
+    store = Store(tmp_path, 30, 2**40, None)
+    rows = dict.fromkeys(range(3), NOON)
+    for _ in range(2):  # a crash after the file was made and before the journal's was deleted
+        segment(tmp_path, "1", rows)
+        store.tend(NOON, whole=True)
+    assert pl.read_parquet(tmp_path / "day=2026-03-01" / "a_12.parquet").height == 3
+
+
+def test_what_is_too_old_or_too_much_is_deleted_the_oldest_first(tmp_path: Path) -> None:
+    for day in range(40):
+        segment(tmp_path, str(day), {day: NOON + timedelta(days=day)})
+    label = labels.Label(1, None, None, True, "bank", None)
+    for day in (0, 39):
+        labels.append(tmp_path, [label], "a", NOON + timedelta(days=day))
+    now = NOON + timedelta(days=39, hours=1)
+    Store(tmp_path, 30, 2**40, None).tend(now, whole=True)
+    assert numbers(tmp_path) == list(range(9, 40))
+    assert labels.told(tmp_path)["told_at"].to_list() == [NOON + timedelta(days=39)]
+    size = max(path.stat().st_size for path in tmp_path.glob("day=*/*"))
+    Store(tmp_path, 30, 5 * size, None).tend(now)
+    assert numbers(tmp_path) == list(range(35, 40))
+
+
+def test_a_file_that_is_being_written_is_left_and_a_killed_writer_s_is_taken(tmp_path: Path) -> None:
+    program = f"""
+import sys, time
+from pathlib import Path
+from fraudlab.monitoring.journal import Journal
+made = Journal(Path({str(tmp_path / "_journal" / "a")!r}), {FACTS!r}, 2**30)
+made.put(2, {line(1, NOON) + line(2, NOON)!r})
+while not made.written:
+    time.sleep(0.01)
+print("written", flush=True)
+time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "written\n"
+    store = Store(tmp_path, 30, 2**40, None)
+    store.tend(NOON, whole=True)
+    assert files(tmp_path) == []
+    assert numbers(tmp_path) == [1, 2]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    store.tend(NOON, whole=True)
+    assert len(files(tmp_path)) == 1
+    assert numbers(tmp_path) == [1, 2]
+
+
+def test_the_journal_counts_what_it_cannot_write(tmp_path: Path) -> None:
+    made = journal.Journal(tmp_path / "a", FACTS, 0)  # Parquet is made of no byte
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.jsonl").write_bytes(b"x" * 100)
+    assert made.backlog == 100
+    made.put(3, b"[]\n" * 3)
+    made.close(10)
+    assert (made.written, made.lost) == (0, 3)
+    full = journal.Journal(tmp_path / "b", FACTS, 2**30)
+    full.put(5, b"[]" * 2**25)  # more than may wait
+    full.put(1, line(1, NOON))
+    full.close(10)
+    assert (full.written, full.lost) == (1, 5)
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    from gcp_storage_emulator.server import create_server
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import storage
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = create_server("127.0.0.1", port, in_memory=True)
+    server.start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test")
+    try:
+        yield storage.Client(project="test", credentials=AnonymousCredentials()).create_bucket("records")
+    finally:
+        server.stop()
+
+
+def test_files_are_copied_to_the_cloud_as_they_change(tmp_path: Path, bucket: Any) -> None:
+    store = Store(tmp_path / "here", 30, 2**40, "gs://records/fraud")
+    segment(tmp_path / "here", "1", {1: NOON})
+    labels.append(tmp_path / "here", [labels.Label(1, None, None, True, "bank", None)], "a", NOON)
+    store.tend(NOON)
+    segment(tmp_path / "here", "2", {2: NOON})
+    store.tend(NOON + timedelta(minutes=1))  # no upload is due
+    store.tend(NOON + timedelta(minutes=2), whole=True)
+    for blob in bucket.list_blobs():
+        path = tmp_path / "there" / blob.name.removeprefix("fraud/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        blob.download_to_filename(os.fspath(path))
+    assert numbers(tmp_path / "there") == [1, 2]
+    assert labels.told(tmp_path / "there").height == 1
