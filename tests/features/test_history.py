@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import hydra
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from fraudlab.config import typed as typed_config
 from fraudlab.errors import UserError
 from fraudlab.features.contract import with_features
 from fraudlab.features.history import HistoryFeatures
+from fraudlab.features.history.streams import smallest
 from fraudlab.features.live import WrongField
 from fraudlab.features.registry import make, settings_of
 from fraudlab.schema import Reading, TableSchema
@@ -155,6 +157,20 @@ def test_names_of_digits_are_text() -> None:
     assert features.computed == ("1_7_7d",)
     assert features.definition.aggregates[0].where is not None
     assert features.definition.aggregates[0].where.limit == 50.0
+
+
+@pytest.mark.parametrize("longest", [20, 400])
+@pytest.mark.parametrize("spread", [9, 2**40])
+def test_the_values_in_the_middle_of_windows(longest: int, spread: int) -> None:
+    """Short windows are sorted one by one, long ones together."""
+    draw = np.random.default_rng(longest)
+    value, stop = draw.integers(-spread, spread, 30_000), np.arange(1, 30_001)
+    first = np.maximum.accumulate(np.maximum(stop - draw.integers(1, longest, 30_000), 0))
+    places = np.stack([(stop - first - 1) // 2, stop - first - 1])
+    found = smallest(value, places, first, stop)
+    for window in [*range(50), *range(16_300, 16_450), 29_999]:
+        inside = sorted(value[first[window] : stop[window]].tolist())
+        assert found[:, window].tolist() == [inside[place] for place in places[:, window]]
 
 
 def test_columns_are_chosen_and_named_whole() -> None:

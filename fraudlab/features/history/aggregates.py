@@ -220,10 +220,9 @@ class Window:
             number, first, stop = number[counts > 0], known[first], known[stop]
         made, some = np.full(len(first), np.nan), stop > first
         first, stop = first[some], stop[some]
-        below = smallest(number, (stop - first - 1) // 2, first, stop)
-        even, above = (stop - first) % 2 == 0, below.copy()
-        above[even] = smallest(number, ((stop - first) // 2)[even], first[even], stop[even])
-        made[some] = (below + above) / 2 / self._rows.scale
+        length = stop - first
+        made[some] = smallest(number, np.stack([(length - 1) // 2, length // 2]), first, stop).sum(axis=0) / 2
+        made /= self._rows.scale
         return self._medians.setdefault(column, made)
 
     def ratio(self, column: str, mean: Floats) -> Floats:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from fraudlab.errors import UserError
@@ -15,6 +16,7 @@ from fraudlab.features.history.definition import Condition
 from fraudlab.features.live import MISSING
 
 _AT_ONCE = 1 << 14  # windows
+_SHORT = 256  # rows of a window that is sorted on its own
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -230,32 +232,45 @@ def extremes(value: Integers, first: Integers, stop: Integers) -> Integers:
     return found
 
 
-def smallest(value: Integers, place: Integers, first: Integers, stop: Integers) -> Integers:
-    """``[P]``: the value at ``place`` (from 0) of the sorted ones at the positions from ``first`` to before ``stop``.
+def smallest(value: Integers, places: Integers, first: Integers, stop: Integers) -> Integers:
+    """``[K, P]``: values at ``places`` (from 0) of the sorted ones at the positions from ``first`` to before ``stop``.
 
     Windows are not empty, and their bounds never fall. Some are taken at once, so that what is made of them stays in
     the processor's cache.
     """
     if len(first) == 1:
-        return np.sort(value[int(first[0]) : int(stop[0])])[place]
-    found = np.empty(len(first), np.int64)
-    size = max(_AT_ONCE, int((stop - first).max(initial=0)))
+        return np.sort(value[int(first[0]) : int(stop[0])])[places]
+    found = np.empty(places.shape, np.int64)
+    longest = int((stop - first).max(initial=0))
+    few = longest <= _SHORT
+    size = _AT_ONCE // 4 if few else max(_AT_ONCE, longest)
     for begin in range(0, len(first), size):
-        some = slice(begin, begin + size)
-        start = first[begin]
-        found[some] = _smallest(value[start : stop[some][-1]], place[some], first[some] - start, stop[some] - start)
+        some, start = slice(begin, begin + size), first[begin]
+        windows = value[start : stop[some][-1]], places[:, some], first[some] - start, stop[some] - start
+        found[:, some] = _sorted(*windows) if few else _parted(*windows)
     return found
 
 
-def _smallest(value: Integers, place: Integers, first: Integers, stop: Integers) -> Integers:
+def _sorted(value: Integers, places: Integers, first: Integers, stop: Integers) -> Integers:
+    """Each window on its own."""
+    length, least = stop - first, int(value.min())
+    longest, narrow = int(length.max()), int(value.max()) - least < 2**31 - 1
+    number = (value - least).astype(np.int32) if narrow else value - least
+    rows = sliding_window_view(np.concatenate([np.zeros(longest, number.dtype), number]), longest)[stop]
+    rows[np.arange(longest) < (longest - length)[:, None]] = np.iinfo(number.dtype).max
+    rows.sort(axis=1)
+    return np.take_along_axis(rows, places.T, 1).T.astype(np.int64) + least
+
+
+def _parted(value: Integers, places: Integers, first: Integers, stop: Integers) -> Integers:
     """By a wavelet matrix (Claude, Navarro, Ordóñez 2015).
 
     Level by level the values are parted by a bit of their rank, the highest first, and each window goes on where its
     place falls.
     """
     distinct, ranks = np.unique(value, return_inverse=True)
-    rank, found = ranks.astype(np.int32), np.zeros(len(first), np.int32)
-    left, right, nth = first.astype(np.int32), stop.astype(np.int32), place.astype(np.int32)
+    rank, found, nth = ranks.astype(np.int32), np.zeros(places.shape, np.int32), places.astype(np.int32)
+    left, right = (np.broadcast_to(bound.astype(np.int32), places.shape) for bound in (first, stop))
     ones = np.zeros(len(rank) + 1, np.int32)
     for bit in range((len(distinct) - 1).bit_length() - 1, -1, -1):
         high = (rank >> bit & 1).astype(np.bool_)
