@@ -22,7 +22,7 @@ def main(config: EvaluateConfig) -> None:
 
     use_threads(0)
     run = RunFolder.find(Path(config.run))
-    trained = load_config(run.config_path)
+    trained = load_config(run.settled_by.config_path)
     table = table_of(run, trained, config.moved, Path(config.paths.data_dir))
     schema = table.schema
     split = table.split(trained.split, trained.label_delay_days)

@@ -20,7 +20,7 @@ def main(config: ExportConfig) -> None:
     bundle = export(config, run, Path(config.out) if config.out else run.path / "bundle")
     print(summary(bundle))
     print(f"\nbundle: {bundle.path}")
-    with tracking.go_on(load_config(run.config_path).logger, run) as tracked:
+    with tracking.go_on(load_config(run.settled_by.config_path).logger, run) as tracked:
         tracked.artifact("bundle", bundle.path)
 
 

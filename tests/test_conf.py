@@ -73,6 +73,7 @@ def test_every_command_composes(command: str) -> None:
         "evaluate": ["run=x"],
         "simulate": ["out=x"],
         "compare": ["runs=[x,y]"],
+        "blend": ["runs=[x,y]"],
         "history": ["transactions=x", "out=x"],
         "labels": ["file=x", "to=x"],
         "drift": ["bundle=x", "input=x.csv", "out=x"],

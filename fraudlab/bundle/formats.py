@@ -34,7 +34,12 @@ def _from_4(name: str, content: Any) -> Any:
     return {"rows": content["rows"], "columns": None} if name == "reference.json" else content
 
 
-UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3, _from_4)
+def _from_5(name: str, content: Any) -> Any:
+    """Format 6 may have several models, of which ``blend.json`` tells: a bundle of one stays as it is."""
+    return content
+
+
+UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3, _from_4, _from_5)
 """One function a version: the first takes a file's name and content from format 1 to 2, the next from 2 to 3."""
 FORMAT = 1 + len(UPGRADES)
 """The one that is written; every one up to it is read."""

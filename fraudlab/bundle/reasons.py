@@ -11,7 +11,8 @@ from safetensors.numpy import save
 
 from fraudlab.bundle.replaced import Replaced
 from fraudlab.errors import UserError
-from fraudlab.features.encoder import Arrays, TableEncoder
+from fraudlab.features.encoder import Arrays
+from fraudlab.features.joined import Encoder
 from fraudlab.models.boosting.tree_shap import TreeShap
 from fraudlab.models.boosting.trees import Trees
 from fraudlab.models.linear.weights import LinearReasons
@@ -91,11 +92,10 @@ class Columns:
         names: categorical, then numeric ones.
     """
 
-    def __init__(self, encoder: TableEncoder) -> None:
-        self.names = [*encoder.categorical, *encoder.numeric]
-        first, plain = len(encoder.categorical), len(encoder.numeric)
-        missing = [name.removesuffix("_missing") for name in encoder.numeric_names[plain:]]
-        self.of_encoded = np.array([*range(first + plain), *(first + encoder.numeric.index(name) for name in missing)])
+    def __init__(self, encoder: Encoder) -> None:
+        self.names = list(dict.fromkeys([*encoder.categorical, *encoder.numeric]))
+        place = {name: i for i, name in enumerate(self.names)}
+        self.of_encoded = np.array([place[name] for name in encoder.encoded_columns])
 
     def summed(self, encoded: NDArray[Any]) -> NDArray[np.float64]:
         """Of what encoded columns have [n, C + N] what these have, float64 [n, columns]."""

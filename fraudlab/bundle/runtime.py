@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.bundle import formats, manifest
+from fraudlab.bundle.blend import FILE as BLEND
+from fraudlab.bundle.blend import Blend
 from fraudlab.bundle.contract import (
     ALWAYS,
     Refused,
@@ -23,21 +25,21 @@ from fraudlab.bundle.contract import (
     missing_needed,
     problem,
 )
-from fraudlab.bundle.decision import Decision, log_odds, sigmoid
-from fraudlab.bundle.ort import onnxruntime
+from fraudlab.bundle.decision import Decision, sigmoid
+from fraudlab.bundle.graph import Graph, Scorer, line
 from fraudlab.bundle.reading import InputReading
-from fraudlab.bundle.reasons import Columns, Reason, load_reasons
+from fraudlab.bundle.reasons import Columns, Reason
 from fraudlab.config.plugins import require
 from fraudlab.errors import UserError
 from fraudlab.features import registry
-from fraudlab.features.encoder import Arrays, TableEncoder
+from fraudlab.features.encoder import Arrays
+from fraudlab.features.joined import load_encoder
 from fraudlab.features.narrow import NARROW
 from fraudlab.schema import TableSchema
 
 GOLDEN_TOLERANCE = 1e-6
 _MOST_SINGLE = float(np.finfo(np.float32).max)
 _EXPLAINED = 2  # golden records whose reasons are checked
-_BLOCK = 128  # rows of one call: what the model computes of them stays in the processor's cache
 Record = Mapping[str, Any]
 
 
@@ -61,7 +63,7 @@ class Bundle:
         self.path = folder
         self.version = version
         self.manifest = facts
-        self.encoder = TableEncoder.load(folder)
+        self.encoder = load_encoder(folder)
         with self._content("features.json") as features:
             require(features.get("plugins", ()), f"the bundle {folder}")
             table = TableSchema.from_dict(features["schema"])
@@ -87,24 +89,16 @@ class Bundle:
             if field["type"] == "number" and field["name"] in narrow:
                 field["minimum"] = -_MOST_SINGLE if field["minimum"] is None else field["minimum"]
                 field["maximum"] = _MOST_SINGLE if field["maximum"] is None else field["maximum"]
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        try:
-            self._session = onnxruntime.InferenceSession(
-                (folder / "model.onnx").read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's own, one for each kind of fault
-            raise UserError(f"bundle {folder}: model.onnx cannot be run ({_line(error)}); export again") from error
-        self._inputs = [given.name for given in self._session.get_inputs()]
-        widths = {"categorical": len(self.encoder.categorical), "numeric": self.encoder.num_numeric}
-        found = {given.name: given.shape[-1] for given in self._session.get_inputs()}
-        wrong = [name for name, width in found.items() if isinstance(width, int) and width != widths.get(name)]
-        if wrong or "score" not in [output.name for output in self._session.get_outputs()]:
-            raise UserError(f"bundle {folder}: model.onnx is not the model of this encoder ({found}); export again")
-        self._has_masks = "importance" in [output.name for output in self._session.get_outputs()]
+        self._model = self._loaded(threads)
         self._columns = Columns(self.encoder)
-        self._contributions = load_reasons(folder, lambda rows: log_odds(self.probability(rows)))
-        self.explains = self._has_masks or self._contributions is not None
+        self.explains = self._model.has_masks or self._model.contributions is not None
+
+    def _loaded(self, threads: int) -> Scorer:
+        """The one model of the bundle, or the blend of its several."""
+        if not (self.path / BLEND).is_file():
+            return Graph(self.path, self.encoder, threads)
+        with self._content(BLEND) as blend:
+            return Blend(self.path, self.encoder, blend["members"], threads)
 
     def columns(self, record: Record) -> dict[str, Any]:
         """The columns that the encoder reads, of a raw record."""
@@ -157,7 +151,7 @@ class Bundle:
 
     def probability(self, arrays: Arrays) -> NDArray[np.float32]:
         """Probability of fraud [n] as the network gives it."""
-        return self._run("score", arrays)
+        return self._model.probability(arrays)
 
     def score(self, arrays: Arrays) -> NDArray[np.float64]:
         """Calibrated probability of fraud [n].
@@ -202,12 +196,12 @@ class Bundle:
         if not self.explains:
             raise UserError(f"bundle {self.path}: its model explains no score; export its run again")
         arrays = self.encode(records) if arrays is None else arrays
-        if self._contributions is None:
-            weights = self._columns.summed(self._run("importance", arrays))
+        if self._model.contributions is None:
+            weights = self._columns.summed(self._model.importance(arrays))
         else:
             weights = self.contributions(arrays)[1]
         columns = [self.columns(record) for record in records]
-        return self._columns.reasons(weights, columns, k, signed=self._contributions is not None)
+        return self._columns.reasons(weights, columns, k, signed=self._model.contributions is not None)
 
     def contributions(self, arrays: Arrays) -> tuple[float, NDArray[np.float64]]:
         """What each column adds to the log-odds of the calibrated score; above 0 speaks for fraud.
@@ -220,11 +214,11 @@ class Bundle:
         Raises:
             UserError: the model tells only what it looked at, or nothing.
         """
-        if self._contributions is None:
+        if self._model.contributions is None:
             raise UserError(f"bundle {self.path}: its model gives no contributions to the log-odds")
         fitted = self.decision.calibration or {"slope": 1.0, "intercept": 0.0}
-        found = self._columns.summed(self._contributions(*arrays))
-        return fitted["slope"] * self._contributions.base + fitted["intercept"], fitted["slope"] * found
+        found = self._columns.summed(self._model.contributions(*arrays))
+        return fitted["slope"] * self._model.contributions.base + fitted["intercept"], fitted["slope"] * found
 
     @property
     def parity(self) -> dict[str, Any]:
@@ -245,9 +239,7 @@ class Bundle:
             golden = [json.loads(line) for line in text.splitlines()]
             whole = all(isinstance(row["record"], dict) and math.isfinite(row["score"]) for row in golden)
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"bundle {self.path}: golden.jsonl cannot be read ({_line(error)}); export again"
-            ) from error
+            raise UserError(f"bundle {self.path}: golden.jsonl cannot be read ({line(error)}); export again") from error
         if not golden or not whole:
             raise UserError(f"bundle {self.path}: golden.jsonl holds no record with a score; export again")
         return golden
@@ -273,27 +265,16 @@ class Bundle:
                 "wrote; this machine or these packages compute something else, do not serve it"
             )
         # A model in int8 rounds by the rows of a call, so that its scores alone and beside others differ by more.
-        if self._contributions is not None and self.manifest.get("quantize") != "int8":
+        if self._model.contributions is not None and self.manifest.get("quantize") != "int8":
             arrays = self.encode([row["record"] for row in golden[:_EXPLAINED]])
-            found = self._columns.summed(self._contributions(*arrays))
+            found = self._columns.summed(self._model.contributions(*arrays))
             # Before calibration, which would amplify what rounding to single precision leaves.
-            apart = np.abs(sigmoid(self._contributions.base + found.sum(axis=1)) - self.probability(arrays)).max()
+            apart = np.abs(sigmoid(self._model.contributions.base + found.sum(axis=1)) - self.probability(arrays)).max()
             if not apart <= GOLDEN_TOLERANCE:
                 raise UserError(
                     f"bundle {self.path}: its reasons add up to {apart:.2g} off the score; they are of another model, "
                     "export again"
                 )
-
-    def _run(self, output: str, arrays: Arrays) -> NDArray[np.float32]:
-        given = {name: getattr(arrays, name) for name in self._inputs}
-        blocks = [
-            self._session.run([output], {name: array[start : start + _BLOCK] for name, array in given.items()})[0]
-            for start in range(0, len(arrays.numeric), _BLOCK)
-        ]
-        if not blocks:  # the loop of its masks would never end on no rows
-            width = arrays.categorical.shape[1] + arrays.numeric.shape[1]
-            return np.empty((0, width) if output == "importance" else 0, np.float32)
-        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
     @contextmanager
     def _content(self, name: str) -> Iterator[dict[str, Any]]:
@@ -304,13 +285,8 @@ class Bundle:
             yield dict(formats.upgraded(name, read, written))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(
-                f"bundle {self.path}: {name} is not what an export writes ({_line(error)}); export again"
+                f"bundle {self.path}: {name} is not what an export writes ({line(error)}); export again"
             ) from error
-
-
-def _line(error: Exception) -> str:
-    """An error's type and the first line of its text."""
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
 
 
 def _whole(value: float) -> float:

@@ -20,12 +20,14 @@ def summary(bundle: Bundle) -> str:
     lines += ["", *(f"{name.replace('_', ' '):16} rest on {on}" for name, on in decision.rests_on.items())]
     parity = bundle.parity
     sizes = {name: fact["bytes"] for name, fact in facts["files"].items()}
+    of_models = sum(size for name, size in sizes.items() if name.endswith(".onnx"))
     lines += [
         "",
         f"model        {facts['model']}, {facts['precision']}, quantize={facts['quantize']}",
+        *(f"member       {member['weight']:.3f} {member['model']}" for member in facts.get("members", ())),
         f"parity       {parity['max_difference']:.1e} at most in probability, "
         f"{parity['rows']:,} validation rows; {parity['records_max_difference']:.1e} on {parity['records']} records",
-        f"size         {sum(sizes.values()):,} bytes, {sizes['model.onnx']:,} of them the model",
+        f"size         {sum(sizes.values()):,} bytes, {of_models:,} of them the model",
         *_smaller(parity.get("smaller")),
         f"version      {bundle.version}",
         *(f"warning      {warning}" for warning in facts["warnings"]),

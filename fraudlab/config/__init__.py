@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fraudlab.config import data, features, loss, model, split
+from fraudlab.config.blend import BlendConfig
 from fraudlab.config.boosting import CatBoostConfig, LightGBMConfig, XGBoostConfig
 from fraudlab.config.commands import (
     DataPlaceConfig,
@@ -74,6 +75,7 @@ from fraudlab.errors import UserError
 __all__ = [
     "COMMANDS",
     "SCHEMAS",
+    "BlendConfig",
     "CatBoostConfig",
     "ColumnsFeaturesConfig",
     "CompareConfig",
@@ -138,6 +140,7 @@ COMMANDS: dict[str, type] = {
     "compare": CompareConfig,
     "select": SelectConfig,
     "serve": ServeConfig,
+    "blend": BlendConfig,
     "export": ExportConfig,
     "predict": PredictConfig,
     "history": HistoryConfig,

@@ -22,12 +22,22 @@ class CompareConfig:
     plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
 
     def __post_init__(self) -> None:
-        self.runs = [self.runs] if isinstance(self.runs, str) else self.runs
-        if not (isinstance(self.runs, list) and self.runs and all(isinstance(run, str) for run in self.runs)):
-            raise UserError("name the runs to compare: runs=outputs/multirun/<time> or runs=[outputs/train/<one>,...]")
+        self.runs = run_names(self.runs, "compare")
         one_of("part", self.part, ("val", "test"))
         if self.group is not None:
             one_of("group", self.group, ("card", "terminal", "day", "row"))
         at_least("resamples", self.resamples, 100)
         within("confidence", self.confidence, 0.5, 0.999)
         at_least("seed", self.seed, 0)
+
+
+def run_names(runs: Any, do: str) -> list[str]:
+    """The runs that a command is told, as a list.
+
+    Raises:
+        UserError: there are none; the message says what one may ``do`` with them.
+    """
+    names = [runs] if isinstance(runs, str) else runs
+    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+        raise UserError(f"name the runs to {do}: runs=outputs/multirun/<time> or runs=[outputs/train/<one>,...]")
+    return names

@@ -18,6 +18,7 @@ from fraudlab.data.batches import Batch
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits.contract import Rows
 from fraudlab.features.encoder import Arrays, TableEncoder
+from fraudlab.features.joined import Encoder
 from fraudlab.files import make_once
 
 _BLOCK = 65_536  # rows encoded at once
@@ -35,7 +36,7 @@ def fit_encoder(table: PreparedTable, rows: Rows, settings: Any) -> TableEncoder
     return TableEncoder.load(folder)
 
 
-def encode(table: PreparedTable, rows: Rows, encoder: TableEncoder) -> Batch:
+def encode(table: PreparedTable, rows: Rows, encoder: Encoder) -> Batch:
     """Encoded rows of a table, mapped from ``categorical.npy``, ``numeric.npy`` and ``label.npy`` beside it."""
     folder = _folder(table, ["arrays", encoder.fingerprint], rows)
     make_once(folder, lambda aside: _write(table, rows, encoder, aside))
@@ -52,7 +53,7 @@ def _folder(table: PreparedTable, made_of: list[Any], rows: Rows) -> Path:
     return table.path.with_name(f"{table.path.name}-{made_of[0]}-{digest.hexdigest()[:16]}")
 
 
-def _write(table: PreparedTable, rows: Rows, encoder: TableEncoder, folder: Path) -> None:
+def _write(table: PreparedTable, rows: Rows, encoder: Encoder, folder: Path) -> None:
     folder.mkdir()
     columns = list(dict.fromkeys([*table.categorical, *table.numeric, table.schema.label]))
     # One memory for all blocks, and plain writes: cheaper than to fill a map of a new file page by page.

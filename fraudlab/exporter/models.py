@@ -93,6 +93,12 @@ def tested_model(config: ExportConfig, run: RunFolder, trained: Any, encoder: Ta
     return _Fitted(estimator, estimator.exported(encoder.cardinalities, encoder.num_numeric))
 
 
+def save_replaced(folder: Path, sample: Arrays, columns: Columns) -> None:
+    """Write the reasons of a model that is known by its scores alone; arguments as of :meth:`Model.write`."""
+    count = max(2, _SCORED // (2 * len(columns.names) + 2))
+    save_reasons(folder, "replaced", {**reference_rows(*sample, count), "column": columns.of_encoded})
+
+
 def _looks_at_all() -> UserError:
     return UserError("prune_columns=true is for boosted trees and for networks with masks; leave it out for this model")
 
@@ -118,8 +124,7 @@ class _Network:
         if self._config.quantize == "int8":
             quantize_int8(path)
         if not explains:
-            count = max(2, _SCORED // (2 * len(columns.names) + 2))
-            save_reasons(folder, "replaced", {**reference_rows(*sample, count), "column": columns.of_encoded})
+            save_replaced(folder, sample, columns)
 
     def unused(self, rows: Batch) -> NDArray[np.bool_]:
         if not all(hasattr(member, "without") for member in self._each):

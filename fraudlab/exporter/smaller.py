@@ -15,7 +15,8 @@ from fraudlab.config import ExportConfig
 from fraudlab.data.batches import Batch
 from fraudlab.errors import UserError
 from fraudlab.exporter.models import Model
-from fraudlab.features.encoder import Arrays, TableEncoder
+from fraudlab.features.encoder import Arrays
+from fraudlab.features.joined import Encoder
 from fraudlab.metrics.ranking import average_precision
 
 _TIMED = 200  # rows of a call each
@@ -33,7 +34,7 @@ class Served:
     """
 
     model: Model
-    encoder: TableEncoder
+    encoder: Encoder
     kept: NDArray[np.bool_]
     exact: bool
 
@@ -43,7 +44,7 @@ class Served:
         return Arrays(arrays.categorical[:, self.kept[:width]], arrays.numeric[:, self.kept[width:]])
 
 
-def served(config: ExportConfig, model: Model, encoder: TableEncoder, validation: Batch, sample: Arrays) -> Served:
+def served(config: ExportConfig, model: Model, encoder: Encoder, validation: Batch, sample: Arrays) -> Served:
     """The model that ``config`` asks for.
 
     Args:
@@ -94,7 +95,7 @@ def score_all(score: Callable[[int, int], NDArray[np.float32]], count: int) -> N
     return np.concatenate([score(start, min(start + 128, count)) for start in range(0, count, 128)])
 
 
-def measured(path: Path, model: Model, encoder: TableEncoder, rows: Arrays, label: NDArray) -> dict[str, Any]:
+def measured(path: Path, model: Model, encoder: Encoder, rows: Arrays, label: NDArray) -> dict[str, Any]:
     """Columns, members, bytes, time of one row and average precision of a model.
 
     Args:

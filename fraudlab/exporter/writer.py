@@ -24,15 +24,17 @@ from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits.contract import RowSplit
 from fraudlab.errors import UserError
 from fraudlab.exporter import parity
+from fraudlab.exporter.blend import blended_model
 from fraudlab.exporter.golden import golden_rows, records_of, write_golden
 from fraudlab.exporter.models import SAMPLE, Model, tested_model
 from fraudlab.exporter.reference import reference, sample_of
 from fraudlab.exporter.smaller import Served, arrays_of, measured, score_all, scorer, served
 from fraudlab.features.encoder import Arrays, TableEncoder
+from fraudlab.features.joined import Encoder
 from fraudlab.features.registry import FEATURES, settings_of
 from fraudlab.files import replacing, write_json
 from fraudlab.runs.data import table_of
-from fraudlab.runs.folder import RunFolder
+from fraudlab.runs.folder import BLEND, RunFolder
 from fraudlab.runs.predictions import groups_of
 from fraudlab.runs.provenance import PACKAGES, git_commit, versions
 from fraudlab.runs.settings import load_config
@@ -81,15 +83,20 @@ class _Trained:
     config: Any
     table: PreparedTable
     split: RowSplit
-    encoder: TableEncoder
+    encoder: Encoder
     model: Model
     asked: ExportConfig
 
     @classmethod
     def by(cls, run: RunFolder, asked: ExportConfig) -> "_Trained":
-        config = load_config(run.config_path)
-        encoder = TableEncoder.load(run.final / "encoder")
-        model = tested_model(asked, run, config, encoder)
+        model: Model
+        encoder: Encoder
+        config = load_config(run.settled_by.config_path)
+        if run.blend:
+            model, encoder = blended_model(asked, run)
+        else:
+            encoder = TableEncoder.load(run.final / "encoder")
+            model = tested_model(asked, run, config, encoder)
         table = table_of(run, config, asked.moved, Path(asked.paths.data_dir))
         split = table.split(config.split, config.label_delay_days)
         return cls(run, config, table, split, encoder, model, asked)
@@ -183,7 +190,7 @@ def _facts(config: ExportConfig, trained: _Trained) -> dict[str, Any]:
         log.warning(warning)
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": trained.config.model.name,
+        **_models(trained),
         "precision": config.precision,
         "quantize": config.quantize,
         "git_commit": git_commit(),
@@ -191,6 +198,17 @@ def _facts(config: ExportConfig, trained: _Trained) -> dict[str, Any]:
         "data_fingerprint": trained.table.data_fingerprint,
         "versions": versions(_PACKAGES),
         "warnings": warned,
+    }
+
+
+def _models(trained: _Trained) -> dict[str, Any]:
+    """The model's name; of a blend, its members, too."""
+    if not trained.run.blend:
+        return {"model": trained.config.model.name}
+    members = [member for member in trained.run.blend["members"] if member["weight"]]
+    return {
+        "model": BLEND,
+        "members": [{key: member[key] for key in ("model", "weight", "seed")} for member in members],
     }
 
 

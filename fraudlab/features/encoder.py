@@ -106,6 +106,11 @@ class TableEncoder:
         return len(self.numeric_names)
 
     @property
+    def encoded_columns(self) -> list[str]:
+        """The column that each output is made of: the ids', then the numbers' and the indicators'."""
+        return [*self.categorical, *self.numeric, *self._indicators]
+
+    @property
     def never_missing(self) -> frozenset[str]:
         """Numeric columns of which the fit saw no missing value."""
         return frozenset(self.numeric).difference(self._indicators)

@@ -13,9 +13,11 @@ from fraudlab.files import write_text
 from fraudlab.metrics.operating_points import operating_point, threshold_for_budget
 from fraudlab.metrics.ranking import Ranking
 from fraudlab.metrics.registry import headings
+from fraudlab.reporting.blend import blend_rows
 from fraudlab.reporting.plots import ScoredSplit, draw_plots
 from fraudlab.reporting.published import BENCHMARKS
 from fraudlab.reporting.template import environment
+from fraudlab.runs.folder import RunFolder
 
 _ALERTS_PER_1000 = (1, 2, 5, 10, 20, 50)
 
@@ -54,8 +56,9 @@ def write_report(run: Path) -> Path:
         best=benchmark.best() if benchmark else {},
         plots=plots,
         operating_points=_operating_points(splits, unlabelled),
-        threshold_split=_thresholds_from(splits, unlabelled, fitted_twice=(run / "selection").is_dir()),
+        threshold_split=_thresholds_from(splits, unlabelled, fitted_twice=RunFolder(run).fitted_twice),
         measured_split="test" if "test" in splits else "validation",
+        blend=blend_rows(RunFolder(run).blend, metrics),
         provenance=_flat(provenance),
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
     )

@@ -117,7 +117,7 @@ def find_runs(patterns: Sequence[str]) -> list[RunFolder]:
             else:
                 log.warning("%s is left out: it did not finish", path)
     if len(found) < 2:
-        raise UserError(f"runs={list(patterns)} names {len(found)} finished run; a comparison needs two or more")
+        raise UserError(f"runs={list(patterns)} names {len(found)} finished run; two or more are needed")
     return list(found.values())
 
 
@@ -132,7 +132,8 @@ def models(runs: Sequence[RunFolder], part: str) -> list[ComparedModel]:
     groups: list[tuple[dict[str, Any], pl.DataFrame, list[RunFolder], list[pl.Series]]] = []
     for run in tqdm(runs, desc="runs", leave=False):
         config = read_settings(run.config_path)
-        without = {*_NOT_THE_MODEL, *MODELS[config["model"]["name"]].unused}
+        unused = () if run.blend else MODELS[config["model"]["name"]].unused
+        without = {*_NOT_THE_MODEL, *unused}
         settings = {key: value for key, value in _flat(config).items() if key.split(".")[0] not in without}
         rows, score = _predictions(run, part)
         for known, theirs, members, scores in groups:

@@ -16,6 +16,9 @@ from fraudlab.errors import UserError
 from fraudlab.files import replacing, write_json, write_text
 from fraudlab.runs.provenance import PACKAGES, git_commit, versions
 
+BLEND = "blend"
+"""The model of a run that is made of others; ``blend.json`` in its folder names them."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -95,7 +98,25 @@ class RunFolder:
     @property
     def fitted_twice(self) -> bool:
         """Whether the tested model is another one than the model that was scored on validation."""
-        return self.selection.is_dir()
+        return self.selection.is_dir() or bool(self.blend.get("fitted_twice"))
+
+    @property
+    def blend(self) -> dict[str, Any]:
+        """Content of ``blend.json``; empty where the run is no blend of others."""
+        path = self.path / f"{BLEND}.json"
+        read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return read
+
+    @property
+    def members(self) -> "list[tuple[RunFolder, float]]":
+        """Of a blend, the runs that it is made of, with their weights, the largest first."""
+        return [(RunFolder(Path(m["run"])), m["weight"]) for m in self.blend.get("members", ()) if m["weight"]]
+
+    @property
+    def settled_by(self) -> "RunFolder":
+        """The run whose settings say which data, features and split are meant: of a blend one of its members."""
+        members = self.members
+        return RunFolder.find(members[0][0].path) if members else self
 
     @property
     def validated(self) -> Path:
@@ -126,6 +147,10 @@ class RunFolder:
     def write_predictions(self, part: str, predictions: pl.DataFrame) -> None:
         with replacing(self.predictions_path(part)) as aside:
             predictions.write_parquet(aside)
+
+    def write_blend(self, found: Mapping[str, Any]) -> None:
+        """Write ``blend.json``."""
+        write_json(self.path / f"{BLEND}.json", found)
 
     def write_provenance(self, facts: Mapping[str, Any]) -> None:
         """Write ``run.json``: ``facts`` and what is known of code, packages and machine."""

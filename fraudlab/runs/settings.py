@@ -10,6 +10,7 @@ from fraudlab.config import COMMANDS, SCHEMAS, EncoderConfig, FitConfig, SelectC
 from fraudlab.config.plugins import require
 from fraudlab.config.registry import unknown
 from fraudlab.errors import UserError
+from fraudlab.runs.folder import BLEND
 from fraudlab.runs.formats import FORMAT, upgraded
 
 _OUTPUT_DIR = "${paths.output_dir}"  # as conf/logger says it
@@ -51,6 +52,8 @@ def load_config(path: Path, command: str = "train") -> Any:
         UserError: the file is no config of a run of this version of fraudlab.
     """
     plain = _replaced(read_settings(path), _OUTPUT_DIR, str(path.parent))
+    if plain.get("model", {}).get("name") == BLEND:
+        raise UserError(f"{path.parent} is a blend, which has no settings of a training; name one of its runs")
     try:
         for group, options in SCHEMAS.items():
             if group not in {field.name for field in fields(COMMANDS[command])}:

@@ -286,7 +286,8 @@ class FraudAPI(litserve.LitAPI):
         if self._tally is not None:
             self._tally.hold(arrays, scores, strongest(answers))
         names = self._bundle.encoder.categorical
-        unknown = [names[column] for column in np.nonzero(arrays.categorical == _UNKNOWN)[1]]
+        # Each once a record: a blend may encode a column in several ways.
+        unknown = [name for _, name in {(row, names[i]) for row, i in np.argwhere(arrays.categorical == _UNKNOWN)}]
         return {
             "answers": by_job,
             "rows": rows,

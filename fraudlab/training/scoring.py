@@ -15,8 +15,10 @@ from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits.contract import Rows, RowSplit
 from fraudlab.features.encoder import TableEncoder
 from fraudlab.models.registry import MODELS, make_network
+from fraudlab.runs.blend import combined
 from fraudlab.runs.folder import RunFolder
 from fraudlab.runs.predictions import predictions_frame
+from fraudlab.runs.settings import load_config
 from fraudlab.training import fit_baseline
 from fraudlab.training.checkpoints import load_checkpoint
 from fraudlab.training.losses.weighted import at_least_float32
@@ -36,8 +38,13 @@ def predict_parts(
 ) -> dict[str, pl.DataFrame]:
     """Predictions of ``val`` by the model that was chosen, of ``test`` by the tested one; both lie in ``run``.
 
-    Those of ``recent`` are by the tested one too; there are none where it is the one that was chosen.
+    Those of ``recent`` are by the tested one too; there are none where it is the one that was chosen. A blend's are the
+    weighted means of its members'.
     """
+    if members := run.members:
+        each = [predict_parts(load_config(m.config_path), table, split, m, parts) for m, _ in members]
+        weights = [weight for _, weight in members]
+        return {part: combined([found[part] for found in each], weights) for part in each[0]}
     scored = {
         "val": (split.validation, run.validated),
         "test": (split.test, run.final),

@@ -1,0 +1,92 @@
+"""A bundle's model as ONNX Runtime computes it, with what its reasons are made of."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fraudlab.bundle.decision import log_odds
+from fraudlab.bundle.ort import onnxruntime
+from fraudlab.bundle.reasons import Contributions, load_reasons
+from fraudlab.errors import UserError
+from fraudlab.features.encoder import Arrays
+from fraudlab.features.joined import Encoder
+
+_BLOCK = 128  # rows of one call: what the model computes of them stays in the processor's cache
+
+
+class Scorer(Protocol):
+    """What gives the scores of a bundle."""
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether :meth:`importance` gives something."""
+        ...
+
+    @property
+    def contributions(self) -> Contributions | None:
+        """What each encoded column adds to the log-odds; None where the model does not tell."""
+        ...
+
+    def probability(self, arrays: Arrays) -> NDArray[np.float32]:
+        """Probability of fraud [n]."""
+        ...
+
+    def importance(self, arrays: Arrays) -> NDArray[np.float32]:
+        """What the model looked at [n, C + N]."""
+        ...
+
+
+class Graph:
+    """``model.onnx`` and, where it is there, ``reasons.safetensors`` of a folder; a :class:`Scorer`.
+
+    Args:
+        folder: where they lie.
+        encoder: of the arrays that the model reads.
+        threads: of one call.
+
+    Raises:
+        UserError: the files are not what an export writes, or are of another encoder.
+    """
+
+    def __init__(self, folder: Path, encoder: Encoder, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        try:
+            self._session = onnxruntime.InferenceSession(
+                (folder / "model.onnx").read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's own, one for each kind of fault
+            raise UserError(f"bundle {folder}: model.onnx cannot be run ({line(error)}); export again") from error
+        inputs, outputs = self._session.get_inputs(), [output.name for output in self._session.get_outputs()]
+        self._inputs = [given.name for given in inputs]
+        widths = {"categorical": len(encoder.categorical), "numeric": encoder.num_numeric}
+        found = {given.name: given.shape[-1] for given in inputs}
+        wrong = [name for name, width in found.items() if isinstance(width, int) and width != widths.get(name)]
+        if wrong or "score" not in outputs:
+            raise UserError(f"bundle {folder}: model.onnx is not the model of this encoder ({found}); export again")
+        self.has_masks = "importance" in outputs
+        self.contributions = load_reasons(folder, lambda rows: log_odds(self.probability(rows)))
+
+    def probability(self, arrays: Arrays) -> NDArray[np.float32]:
+        return self._run("score", arrays)
+
+    def importance(self, arrays: Arrays) -> NDArray[np.float32]:
+        return self._run("importance", arrays)
+
+    def _run(self, output: str, arrays: Arrays) -> NDArray[np.float32]:
+        given = {name: getattr(arrays, name) for name in self._inputs}
+        blocks = [
+            self._session.run([output], {name: array[start : start + _BLOCK] for name, array in given.items()})[0]
+            for start in range(0, len(arrays.numeric), _BLOCK)
+        ]
+        if not blocks:  # the loop of its masks would never end on no rows
+            width = arrays.categorical.shape[1] + arrays.numeric.shape[1]
+            return np.empty((0, width) if output == "importance" else 0, np.float32)
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+
+def line(error: Exception) -> str:
+    """An error's type and the first line of its text."""
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
