@@ -118,3 +118,35 @@ def test_a_script_for_pytorch_tabnet_runs_with_either_import(tmp_path: Path) -> 
     assert line["ratio"] > 0
     # Two epochs of one seed: the same weights and batches, so nearly the same scores.
     assert line["ours"]["auc"] == pytest.approx(line["theirs"]["auc"], abs=0.02)
+
+
+def test_the_cases_of_a_gpu_run_each_for_itself_and_say_what_is_missing(tmp_path: Path) -> None:
+    """On the CPU: each case leaves its JSON, and one whose package is not installed is told, not failed."""
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Without:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('tabm', 'lightning', 'polars', 'hydra', 'omegaconf'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Without())\n"
+    )
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks.gpu", "--device", "cpu", "--quick", "--out", str(tmp_path / "gpu")),
+            *("--cases", "resume_mlp", "speed_tabm", "train", "equals_cpu_tabm"),
+        ],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tmp_path}/without:{REPOSITORY}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "gpu").glob("*.json")}
+    assert {name: each["status"] for name, each in found.items()} == {
+        **dict.fromkeys(("resume_mlp", "equals_cpu_tabm"), "passed"),
+        **dict.fromkeys(("speed_tabm", "train"), "not run"),
+    }
+    assert "tabm" in found["speed_tabm"]["why"]
+    assert "lightning" in found["train"]["why"]
