@@ -93,9 +93,10 @@ class Columns:
     """
 
     def __init__(self, encoder: Encoder) -> None:
-        self.names = list(dict.fromkeys([*encoder.categorical, *encoder.numeric]))
-        place = {name: i for i, name in enumerate(self.names)}
-        self.of_encoded = np.array([place[name] for name in encoder.encoded_columns])
+        ids, numbers = list(dict.fromkeys(encoder.categorical)), list(dict.fromkeys(encoder.numeric))
+        self.names = [*ids, *numbers]
+        of_numbers = (len(ids) + numbers.index(name) for name in encoder.numeric_columns)
+        self.of_encoded = np.array([*map(ids.index, encoder.categorical), *of_numbers])
 
     def summed(self, encoded: NDArray[Any]) -> NDArray[np.float64]:
         """Of what encoded columns have [n, C + N] what these have, float64 [n, columns]."""

@@ -30,7 +30,7 @@ from fraudlab.exporter.models import SAMPLE, Model, tested_model
 from fraudlab.exporter.reference import reference, sample_of
 from fraudlab.exporter.smaller import Served, arrays_of, measured, score_all, scorer, served
 from fraudlab.features.encoder import Arrays, TableEncoder
-from fraudlab.features.joined import Encoder
+from fraudlab.features.joined import Encoder, parts_of, split
 from fraudlab.features.registry import FEATURES, settings_of
 from fraudlab.files import replacing, write_json
 from fraudlab.runs.data import table_of
@@ -261,7 +261,8 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
     arrays = arrays_of(encode(trained.table, rows, encoder))
     raw = trained.table.columns(sample_of(rows))
     scores = decision.calibrate(probability if recent is None else recent)
-    write_json(folder / "reference.json", reference(arrays, encoder, raw, scores, decision))
+    first, own = parts_of(encoder)[0], split(encoder, arrays)[0]  # each part encodes the same rows
+    write_json(folder / "reference.json", reference(own, first, raw, scores, decision))
 
 
 def _prove(config: ExportConfig, trained: _Trained, records: list[dict[str, Any]], bundle: Bundle) -> None:

@@ -106,9 +106,9 @@ class TableEncoder:
         return len(self.numeric_names)
 
     @property
-    def encoded_columns(self) -> list[str]:
-        """The column that each output is made of: the ids', then the numbers' and the indicators'."""
-        return [*self.categorical, *self.numeric, *self._indicators]
+    def numeric_columns(self) -> list[str]:
+        """The column that each numeric output is made of."""
+        return [*self.numeric, *self._indicators]
 
     @property
     def never_missing(self) -> frozenset[str]:

@@ -19,7 +19,8 @@ class JoinedEncoder:
     """Encoders side by side: the ids of each, then the numbers of each.
 
     It is used as a :class:`fraudlab.features.encoder.TableEncoder` is. A column that several parts read occurs as often
-    in ``categorical``, ``numeric`` and ``encoded_columns``.
+    in ``categorical``, ``numeric`` and ``numeric_columns``. The
+    first part's arrays are the first columns of all.
 
     Args:
         parts: two or more.
@@ -31,8 +32,7 @@ class JoinedEncoder:
         self.numeric = tuple(name for part in parts for name in part.numeric)
         self.cardinalities = [count for part in parts for count in part.cardinalities]
         self.num_numeric = sum(part.num_numeric for part in parts)
-        ids, numbers = zip(*(_halves(part) for part in parts), strict=True)
-        self.encoded_columns = [name for half in (*ids, *numbers) for name in half]
+        self.numeric_columns = [name for part in parts for name in part.numeric_columns]
         self.never_missing = frozenset.intersection(*(part.never_missing for part in parts))
 
     def without(self, names: Collection[str]) -> "JoinedEncoder":
@@ -99,8 +99,3 @@ def split(encoder: Encoder, arrays: Arrays) -> list[Arrays]:
         found.append(Arrays(arrays.categorical[:, ids:next_ids], arrays.numeric[:, numbers:next_numbers]))
         ids, numbers = next_ids, next_numbers
     return found
-
-
-def _halves(part: TableEncoder) -> tuple[list[str], list[str]]:
-    count = len(part.categorical)
-    return part.encoded_columns[:count], part.encoded_columns[count:]

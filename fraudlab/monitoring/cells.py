@@ -47,7 +47,7 @@ class Cells:
     for each of its most frequent values, one for all others, unseen ones among them, and one for missing values.
 
     Args:
-        encoder: of the bundle.
+        encoder: of the bundle; of several, the first, whose arrays are the first columns of all.
         columns: ``reference.json``'s ``columns``.
         score_edges: its scores' ``edges``.
 
@@ -104,7 +104,7 @@ class Cells:
         weights = np.ones(rows) if weights is None else np.asarray(weights, np.float64)
         for i, code in enumerate(self.codes(arrays)):
             found.cells[i] = np.bincount(code, weights, self._width)
-        found.unseen[: self._categories] = weights @ (arrays.categorical == UNSEEN)
+        found.unseen[: self._categories] = weights @ (arrays.categorical[:, : self._categories] == UNSEEN)
         # A threshold is an edge, and a score that equals it lies above it: it makes an alert.
         at = np.searchsorted(self._score_edges, scores, side="right")
         found.scores[:] = np.bincount(at, weights, len(found.scores))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fraudlab.bundle import Bundle
 from fraudlab.bundle.decision import log_odds, sigmoid
 from fraudlab.errors import UserError
+from fraudlab.features.joined import parts_of
 from fraudlab.metrics.drift import LEVEL, Null, adjusted, jensen_shannon, stability_index
 from fraudlab.monitoring.cells import Cells, score_parts
 from fraudlab.monitoring.counts import Counts
@@ -44,7 +45,7 @@ class Reference:
         self.version = bundle.version
         self.columns: dict[str, Any] = content["columns"]
         self.scores: dict[str, Any] = content["scores"]
-        self.cells = Cells(bundle.encoder, self.columns, self.scores["edges"])
+        self.cells = Cells(parts_of(bundle.encoder)[0], self.columns, self.scores["edges"])
         self.counts = np.zeros(self.cells.empty().cells.shape)
         for row, name, width in zip(self.counts, self.cells.names, self.cells.widths, strict=True):
             row[:width] = self.columns[name]["counts"]

@@ -16,6 +16,7 @@ from fraudlab.bundle.contract import computed
 from fraudlab.bundle.scoring import scored_blocks
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
+from fraudlab.features.joined import parts_of
 from fraudlab.monitoring import records
 from fraudlab.monitoring.cells import Cells
 from fraudlab.monitoring.counts import Counts
@@ -126,7 +127,7 @@ class _Recorded:
             self._features(self._frame(pl.DataFrame(rows, infer_schema_length=None))) for rows in (golden, lacking)
         )
         encoder = self._bundle.encoder
-        names = [*encoder.categorical, *(name.removesuffix("_missing") for name in encoder.numeric_names)]
+        names = [*encoder.categorical, *encoder.numeric_columns]
         pairs: list[tuple[np.ndarray, np.ndarray]] = list(zip(whole, less, strict=True))
         differs = np.hstack([np.not_equal(one, other).any(axis=0) for one, other in pairs])
         changed = {name for name, its in zip(names, differs, strict=True) if its}
@@ -180,7 +181,7 @@ class _Recorded:
 
     def _hashes(self, name: str, kind: str) -> Iterator[tuple[str, str]]:
         text = _TEXTS.get(kind, str)
-        for word in self._bundle.encoder.words(name):
+        for word in parts_of(self._bundle.encoder)[0].words(name):
             try:
                 plain = text(word)
             except ValueError:

@@ -15,6 +15,7 @@ from fraudlab.bundle import Bundle
 from fraudlab.bundle.scoring import score_file
 from fraudlab.errors import UserError
 from fraudlab.metrics.ranking import average_precision
+from fraudlab.monitoring.drift import Reference
 from fraudlab.runs.blend import check_alike, choose
 from fraudlab.runs.folder import RunFolder
 from tests.conftest import SMALL, Command
@@ -123,6 +124,7 @@ def test_the_bundle_scores_as_its_members_do(
 ) -> None:
     """Records, alone and together, and files; encoders that are alike are there once."""
     bundle.check()
+    Reference(bundle)  # rows can be judged for drift
     records = [row["record"] for row in bundle.golden()]
     assert [member["weight"] for member in bundle.manifest["members"]] == [0.5, 0.3, 0.2]
     expected = sum(weight * alone[name].predict(records) for name, weight in _members(folder / "three"))
