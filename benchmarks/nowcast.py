@@ -68,8 +68,8 @@ def replay(seed: int, rows: int, spread: float) -> dict[tuple[str, int], tuple[b
     assert past is not None
     found = {}
     for age in AGES:
-        estimated = estimate(past, now.of_week(NOW - age), ADMIN_COST, seed)
-        week = later.of_week(NOW - age)
+        estimated = estimate(past, now.where(now.week == NOW - age), ADMIN_COST, seed)
+        week = later.where(later.week == NOW - age)
         came = metrics_of(week, week.final_fraud(HORIZON), ADMIN_COST)
         for name, each in estimated.items():
             if np.isfinite(came[name]):

@@ -77,6 +77,7 @@ def test_every_command_composes(command: str) -> None:
         "history": ["transactions=x", "out=x"],
         "labels": ["file=x", "to=x"],
         "drift": ["bundle=x", "input=x.csv", "out=x"],
+        "performance": ["bundle=x", "records=x", "mature_days=30", "out=x"],
         "records": ["folder=x"],
         "sweep": ["sweep=x"],
         "export": ["run=x"],

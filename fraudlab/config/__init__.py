@@ -54,6 +54,7 @@ from fraudlab.config.model import (
     TabMConfig,
     TabNetConfig,
 )
+from fraudlab.config.performance import PerformanceConfig
 from fraudlab.config.plugins import load_plugins
 from fraudlab.config.plumbing import moved_targets, warn_of_moved_targets
 from fraudlab.config.registry import unknown
@@ -102,6 +103,7 @@ __all__ = [
     "LightGBMConfig",
     "LogisticRegressionConfig",
     "MLPConfig",
+    "PerformanceConfig",
     "PredictConfig",
     "PrepareConfig",
     "PretrainConfig",
@@ -147,6 +149,7 @@ COMMANDS: dict[str, type] = {
     "labels": LabelsConfig,
     "drift": DriftConfig,
     "records": RecordsConfig,
+    "performance": PerformanceConfig,
     "sweep": SweepConfig,
 }
 

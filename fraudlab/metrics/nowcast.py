@@ -57,9 +57,8 @@ class KnownRows:
     weight: NDArray[np.float64]
     amount: NDArray[np.float64] | None = None
 
-    def of_week(self, week: int) -> "KnownRows":
-        """The rows of one week."""
-        mine = self.week == week
+    def where(self, mine: NDArray[np.bool_]) -> "KnownRows":
+        """Those of the rows."""
         return replace(self, **{name: values[mine] for name, values in vars(self).items() if values is not None})
 
     def final_fraud(self, horizon: float) -> NDArray[np.bool_]:

@@ -74,7 +74,7 @@ def of_records(
     rows = records.scan(folder, start, stop)
     others = rows.filter(pl.col("bundle_version") != bundle.version).select(pl.len()).collect().item()
     own = rows.filter(pl.col("bundle_version") == bundle.version)
-    reader = _Recorded(bundle)
+    reader = Recorded(bundle)
     total = cells.empty()
     names = ["score", "high_threshold", "medium_threshold", "sample_weight", "reasons", "input"]
     for block in own.select(names).collect_batches(chunk_size=_BLOCK):
@@ -95,7 +95,7 @@ def _reasons(block: pl.DataFrame) -> Counter[str]:
     return Counter(first.drop_nulls().to_list())
 
 
-class _Recorded:
+class Recorded:
     """Recorded inputs as the encoder had them, as far as the record tells."""
 
     def __init__(self, bundle: Bundle) -> None:

@@ -72,7 +72,7 @@ def test_final_labels_give_the_metric_itself(happened: dict[str, np.ndarray]) ->
     rows = known(happened, 7.0 * 30 + HORIZON)
     past = learn(rows, HORIZON)
     assert past is not None
-    week = rows.of_week(20)
+    week = rows.where(rows.week == 20)
     fraud = week.final_fraud(HORIZON)
     found = nowcast.estimate(past, week, admin_cost=2.5)
     lost = week.amount * fraud
@@ -102,9 +102,7 @@ def test_a_shift_of_the_transactions_is_weighed(happened: dict[str, np.ndarray])
     rows = known(happened, 7.0 * NOW)
     alike = np.where(rows.amount > 60, 1.0, 0.0)
     those = rows.amount > 60
-    names = ("week", "score", "age", "told", "revoked", "alerted", "weight", "amount")
-    alone = KnownRows(*(getattr(rows, name)[those] for name in names))
-    weighed, expected = learn(rows, HORIZON, alike), learn(alone, HORIZON)
+    weighed, expected = learn(rows, HORIZON, alike), learn(rows.where(those), HORIZON)
     assert weighed is not None
     assert expected is not None
     assert weighed.slopes[0] == pytest.approx(expected.slopes[0], rel=1e-6)

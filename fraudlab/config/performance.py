@@ -1,0 +1,39 @@
+"""``python -m fraudlab.performance``."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from fraudlab.config.checks import MISSING, at_least, one_of
+from fraudlab.config.commands import PathsConfig
+from fraudlab.errors import UserError
+
+
+@dataclass
+class PerformanceConfig:
+    """``python -m fraudlab.performance``."""
+
+    bundle: str = MISSING  # folder or gs:// address; records of other bundles have weeks of their own
+    records: str = MISSING  # folder of serving.record_to
+    out: str = MISSING  # folder of performance.json and performance.html
+    mature_days: int = MISSING  # after which a transaction without a label counts as genuine
+    as_of: str | None = None  # as 2026-11-01 or 2026-11-01T06:00, UTC; null: now
+    clock: str = "received"  # received: when it was scored and told | transaction: the times that the data say
+    admin_cost: float = 2.5  # of one alert, in the currency of the amount
+    keep: bool = True  # keep the estimates in the record, to be held against what comes
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+    def __post_init__(self) -> None:
+        one_of("clock", self.clock, ("received", "transaction"))
+        at_least("mature_days", self.mature_days, 1)
+        at_least("admin_cost", self.admin_cost, 0)
+        self.moment()
+
+    def moment(self) -> datetime:
+        """``as_of`` as a time, UTC."""
+        if self.as_of is None:
+            return datetime.now(UTC)
+        try:
+            found = datetime.fromisoformat(self.as_of)
+        except ValueError:
+            raise UserError(f"as_of={self.as_of} is no ISO 8601 date or time, as 2026-11-01T06:00") from None
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,141 @@
+"""``performance.json`` and ``performance.html``: metrics by week, estimated and final; a page without scripts."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fraudlab.files import write_json, write_text
+
+_PLOTTED = {
+    "average_precision": "Average precision",
+    "precision": "Precision of the alerts",
+    "recall": "Recall of the alerts",
+    "value_recall": "Share of the defrauded amount alerted",
+    "frauds": "Frauds",
+    "saved": "Amount saved by the alerts, less their cost",
+}
+_WIDTH, _HEIGHT, _LEFT, _FOOT = 420, 160, 44, 18
+
+
+def write(folder: Path, report: Mapping[str, Any]) -> None:
+    """Write both into ``folder``, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "performance.json", report)
+    write_text(folder / "performance.html", page(report))
+
+
+def page(report: Mapping[str, Any]) -> str:
+    """The report as HTML."""
+    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Performance</title>'
+    head += f"<style>{style}</style>"
+    body = "\n".join(_body(report))
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+
+
+def _body(report: Mapping[str, Any]) -> Iterator[str]:
+    weeks = report["weeks"]
+    yield "<h1>Performance by week</h1>"
+    yield (
+        f"<p>{report['transactions']:,} transactions, as known at {escape(report['as_of'][:16])} UTC. A transaction "
+        f"without a label counts as genuine {report['mature_days']} days after it. Weeks whose labels are final have "
+        f'metrics <span style="color:var(--first)">■</span>; younger ones are '
+        f'estimated <span style="color:var(--second)">■</span>, with an interval that is to hold the later value in '
+        f"{report['level']:.0%}.</p>"
+    )
+    yield '<div class="plots">'
+    for name, title in _PLOTTED.items():
+        values = [_value(week, name) for week in weeks]
+        if any(value is not None for value in values):
+            yield _figure(title, [week["week"] for week in weeks], values, [week["mature"] for week in weeks])
+    yield "</div>"
+    yield "<h2>All weeks</h2>"
+    yield from _table(weeks)
+    yield from _notes(report)
+
+
+def _value(week: Mapping[str, Any], name: str) -> Mapping[str, float] | None:
+    found: Mapping[str, float | None] | None = (week["realised"] or week["estimated"] or {}).get(name)
+    if found is None or found["value"] is None or not np.isfinite(found["value"]):
+        return None
+    value = float(found["value"])
+    return {"value": value, "low": float(found.get("low") or value), "high": float(found.get("high") or value)}
+
+
+def _table(weeks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    names = ("week", "bundle", "transactions", "alerts", "frauds told", "of all", *_PLOTTED.values())
+    yield f'<div class="scroll"><table><tr>{"".join(f"<th>{name}</th>" for name in names)}</tr>'
+    for week in weeks:
+        share = week["told_share"]
+        cells = [week["week"], escape(week["bundle_version"]), f"{week['rows']:,.0f}", f"{week['alerts']:,.0f}"]
+        cells += [f"{week['frauds_told']:,.0f}", "" if share is None else f"{share['value']:.0%}"]
+        cells += [_cell(_value(week, name), mature=week["mature"]) for name in _PLOTTED]
+        yield f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    yield "</table></div>"
+
+
+def _cell(it: Mapping[str, float] | None, *, mature: bool) -> str:
+    if it is None:
+        return ""
+    said = _number(it["value"])
+    return said if mature else f"≈ {said} ({_number(it['low'])} to {_number(it['high'])})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def _notes(report: Mapping[str, Any]) -> Iterator[str]:
+    why = {week["bundle_version"]: week["why_not"] for week in report["weeks"] if "why_not" in week}
+    said = [f"No estimates for {escape(version)}: {escape(text)}." for version, text in why.items()]
+    if report["labels_of_no_transaction"]:
+        said.append(f"{report['labels_of_no_transaction']:,} labels are of transactions that the record has not.")
+    if report["frauds_told_after_maturity"]:
+        said.append(
+            f"{report['frauds_told_after_maturity']:,} frauds were told later than {report['mature_days']} days and "
+            "count as genuine."
+        )
+    past = report["past_estimates"]
+    if past:
+        yield "<h2>Past estimates</h2>"
+        yield "<p>How many of the kept intervals, of weeks that are final now, hold what came.</p><ul>"
+        for name, each in past.items():
+            yield f"<li>{escape(_PLOTTED.get(name, name))}: {each['held']:.0%} of {each['estimates']:,}</li>"
+        yield "</ul>"
+    if said:
+        yield f"<h2>Notes</h2><ul>{''.join(f'<li>{text}</li>' for text in said)}</ul>"
+
+
+def _figure(
+    title: str, weeks: Sequence[str], values: Sequence[Mapping[str, float] | None], mature: Sequence[bool]
+) -> str:
+    """A dot a week, with its interval; the numbers are its title."""
+    known = [each for each in values if each is not None]
+    top = max(max(each["high"] for each in known), 0.0)
+    bottom = min(min(each["low"] for each in known), 0.0)
+    scale = _HEIGHT / ((top - bottom) or 1.0)
+    step = (_WIDTH - _LEFT) / len(weeks)
+    marks = []
+    for n, (week, it, final) in enumerate(zip(weeks, values, mature, strict=True)):
+        if it is None:
+            continue
+        x, kind = _LEFT + (n + 0.5) * step, "before" if final else "now"
+        low, value, high = (round(_HEIGHT - (it[name] - bottom) * scale, 1) for name in ("low", "value", "high"))
+        says = escape(f"{week}: {_cell(it, mature=final)}")
+        bar = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{high}" y2="{low}" stroke="currentColor" stroke-width="2"/>'
+        dot = f'<circle cx="{x:.1f}" cy="{value}" r="3.5" fill="currentColor"/>'
+        color = "var(--first)" if final else "var(--second)"
+        marks.append(f'<g class="{kind}" style="color:{color}"><title>{says}</title>{bar}{dot}</g>')
+    axis = "".join(
+        f'<text x="{_LEFT - 6}" y="{y}" text-anchor="end">{_number(number)}</text>'
+        for y, number in ((10, top), (_HEIGHT, bottom))
+    )
+    ends = ((_LEFT, "start", weeks[0]), (_WIDTH, "end", weeks[-1]))
+    labels = "".join(
+        f'<text x="{x}" y="{_HEIGHT + 14}" text-anchor="{anchor}">{text}</text>' for x, anchor, text in ends
+    )
+    size = f'viewBox="0 0 {_WIDTH} {_HEIGHT + _FOOT}" role="img" aria-label="{escape(title, quote=True)} by week"'
+    return f"<figure><b>{escape(title)}</b><svg {size}>{''.join(marks)}{axis}{labels}</svg></figure>"
