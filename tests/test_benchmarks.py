@@ -86,11 +86,11 @@ def test_preparation_is_the_same_in_pandas(tmp_path: Path) -> None:
     assert found["scale"][0]["ours"]["rows"] == 10 * found["scale"][0]["theirs"]["rows"]
 
 
-def test_history_features_are_those_of_polars_and_pandas(tmp_path: Path) -> None:
-    out = tmp_path / "out.json"
-    done = run("history", "--quick", "--rounds", "1", "--cases", "polars", "pandas", "live", "--out", str(out))
+def test_history_features_are_those_of_polars_duckdb_and_pandas(tmp_path: Path) -> None:
+    out, cases = tmp_path / "out.json", ("polars", "duckdb", "pandas", "large", "live")
+    done = run("history", "--quick", "--rounds", "1", "--cases", *cases, "--out", str(out))
     assert done.returncode == 0, done.stderr
-    assert {record["case"] for record in records.load(out)} == {"polars", "pandas", "live"}
+    assert {record["case"] for record in records.load(out)} == {*cases}
 
 
 def test_defaults_are_held_against_plain_scripts_and_fits_are_not_done_twice(tmp_path: Path) -> None:

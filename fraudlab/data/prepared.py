@@ -27,7 +27,7 @@ from fraudlab.files import make_once
 log = logging.getLogger(__name__)
 
 _WIDTH = 32  # columns of one file at least
-_AHEAD = 32  # columns read at once where they are asked for one by one
+_AHEAD, _VALUES = 32, 1 << 27  # columns, and values of all of them, read at once where they are asked for one by one
 
 
 class PreparedTable:
@@ -138,7 +138,8 @@ class Columns:
     def __getitem__(self, name: str) -> pl.Series:
         if name not in self._read.columns:
             first = self.columns.index(name)
-            self._read = self._table.rows(self._rows, self.columns[first : first + _AHEAD])
+            ahead = max(1, min(_AHEAD, _VALUES // max(len(self._rows), 1)))
+            self._read = self._table.rows(self._rows, self.columns[first : first + ahead])
         return self._read[name]
 
 

@@ -53,10 +53,10 @@ class Table:
             UserError: a time is missing or rows are not in its order, numbers are too large for exact sums, or memory
                 does not suffice.
         """
-        self._check_order()
         size = _STRETCH if memory is None else self._stretch(memory)
-        threads = {key: THREADS if memory is None else self._threads(key, memory) for key in self._keys}
-        shares = _rows.Shares(self._labels())
+        threads = {key: THREADS if memory is None else self._threads(key, size, memory) for key in self._keys}
+        self._check_order(size)
+        shares = _rows.Shares(self._labels(size))
         if self.definition.of(""):
             yield self._of_clock(size)
         for key in self._keys:
@@ -76,11 +76,11 @@ class Table:
             )
         return int(min(_MANY, max(_FEW, memory / row)))
 
-    def _threads(self, key: str, memory: float) -> int:
+    def _threads(self, key: str, size: int, memory: float) -> int:
         """How many parts of a key fit into memory at once."""
         own = self.definition.only(key)
         columns, counts = own.keys[key], np.zeros(self._parts, np.int64)
-        for rows in self._read(list(columns), _MANY):
+        for rows in self._read(list(columns), size):
             counts += np.bincount(part_of(rows, columns, self._parts), minlength=self._parts + 1)[:-1]
         largest = int(counts.max())
         words = 40 + 2 * len(own.aggregates) + 12 * len(own.numbers) + 6 * len(own.categories)
@@ -117,10 +117,10 @@ class Table:
         for begin in range(0, max(self._length, 1), size):
             yield self.frame.slice(begin, size).select(columns).collect()
 
-    def _check_order(self) -> None:
+    def _check_order(self, size: int) -> None:
         name = self.definition.time
         empty, before = 0, None
-        for rows in self._read([name], _STRETCH):
+        for rows in self._read([name], size):
             empty += rows[name].null_count()
             time = _rows.moments(rows[name])
             if not empty and len(time) and ((np.diff(time) < 0).any() or (before is not None and time[0] < before)):
@@ -129,10 +129,10 @@ class Table:
         if empty:
             raise UserError(f"column {name} has no value in {empty} rows; fill them or leave the rows out")
 
-    def _labels(self) -> Iterator[tuple[Integers, Integers]]:
+    def _labels(self, size: int) -> Iterator[tuple[Integers, Integers]]:
         if self.definition.reads_labels:
             name = self.definition.time
-            for rows in self._read([name, self.label, *([self.label_time] if self.label_time else [])], _STRETCH):
+            for rows in self._read([name, self.label, *([self.label_time] if self.label_time else [])], size):
                 told = rows[self.label_time] if self.label_time else None
                 yield _rows.labels(self.definition, _rows.moments(rows[name]), rows[self.label], told)
 
