@@ -108,7 +108,7 @@ def by_duckdb(rows: pd.DataFrame) -> Callable[[], dict[str, np.ndarray]]:
 def by_pandas(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     made = {}
     for window in WINDOWS:
-        amount = rows.groupby("card", sort=True).rolling(window, on="time", closed="neither")["amount"]
+        amount = rows.groupby("card", sort=True).rolling(window.upper(), on="time", closed="neither")["amount"]
         made[window] = pd.DataFrame({what: getattr(amount, what)() for what in AGGREGATES})
     return made
 
