@@ -126,7 +126,10 @@ def define(settings: Mapping[str, Any], schema: TableSchema) -> Definition:
         UserError: a key, column, window or aggregate does not exist, or labels are asked for without a delay.
     """
     if schema.time is None:
-        raise UserError(f"features=history needs the time of each row, and data={schema.name} has none: data.time=…")
+        raise UserError(
+            f"features=history needs the time of each row, and data={schema.name} has none: data.time=…; or use "
+            "features=columns for the table's own columns alone"
+        )
     keys = {name: tuple(columns) for name, columns in settings["keys"].items()}
     for name, columns in keys.items():
         if not columns:
@@ -275,7 +278,8 @@ def _column(schema: TableSchema, name: str, where: str) -> Column:
             if column.role in ("label", "label_time"):
                 raise UserError(f"{where}: {name} is the label; aggregates of it stand under features.of.label")
             return column
-    raise UserError(f"{where} names {name}, which data={schema.name} has not{near(name, _names(schema))}")
+    others = near(name, _names(schema)) or "; use features=columns for the table's own columns alone"
+    raise UserError(f"{where} names {name}, which data={schema.name} has not{others}")
 
 
 def _names(schema: TableSchema) -> list[str]:
