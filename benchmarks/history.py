@@ -6,8 +6,7 @@ closed="none")``, DuckDB by three windows of one query over a table of its own, 
 closed="neither")``, one call a window. Each case checks that both sides agree before anything is timed. Besides the
 time on the clock a line has each side's processor time, which a busy machine changes less. ``scale`` is ours alone: ten
 times the rows. ``large`` prepares a Parquet file of ``--rows`` rows in a process of its own, with the label's rate as a
-sixteenth, against 8 GB and a million rows a second. ``live`` looks 30 aggregates up in a store, against 2 ms that the
-project asks of itself.
+sixteenth, against 8 GB and a million rows a second.
 """
 
 import argparse
@@ -32,14 +31,12 @@ from fraudlab.data.prepared import prepare
 from fraudlab.data.sources.contract import Source
 from fraudlab.features.history import HistoryFeatures
 from fraudlab.schema import Column, TableSchema
-from fraudlab.serving.history import History, build
 
 ROWS, PANDAS_ROWS, QUICK = 1_000_000, 100_000, 5_000
 WINDOWS = ("1d", "7d", "30d")
 AGGREGATES = ("count", "sum", "mean", "std", "max")
 MOST_APART = 1e-6
 MOST_GB, ROWS_PER_S = 8.0, 1e6  # of 50 million rows
-MOST_MS = 2.0  # of a look-up and an append, 99 of 100 times
 SCHEMA = TableSchema(
     "transactions",
     (
@@ -223,43 +220,10 @@ def prepared(file: Path) -> dict[str, float]:
             "files_mib": files / MIB}  # fmt: skip
 
 
-def live(arguments: argparse.Namespace) -> list[Line]:
-    """Look up 30 aggregates of a card with 1,000 transactions in 29 days and add the transaction, time after time."""
-    events, asked = (50, 20) if arguments.quick else (1_000, 1_000)
-    of = {"count": [], "amount": ["sum", "mean", "std", "min", "max", "ratio_to_mean"]}
-    of["label"] = ["rate", "count", "known"]
-    settings = {"windows": WINDOWS, "of": of, "decimals": 2, "prior": 20.0, "delay_days": 7}
-    features = HistoryFeatures({"keys": {"card": ["card"]}, **settings}, SCHEMA)
-    rows = table(10 * events).with_columns(card=pl.Series(np.arange(10 * events) % 10))
-    second = pl.col("time").dt.epoch("s") % (29 * 86_400)
-    rows = rows.with_columns(time=pl.from_epoch(second).cast(pl.Datetime("us"))).sort("time")
-    rows = rows.with_columns(id=np.arange(len(rows)))
-    took: list[tuple[float, float]] = []
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "history.sqlite"
-        build(path, rows, features)
-        store = History.open(path, features)
-        last = rows.to_dicts()[-1]
-        for number in range(asked):
-            record = {**last, "id": len(rows) + number, "card": number % 10}
-            started = time.perf_counter(), time.thread_time()
-            with store.transaction():
-                found = store.features(record)
-                store.add(record)
-            took.append((time.perf_counter() - started[0], time.thread_time() - started[1]))
-        assert len(found) == 30
-    (p50, cpu_p50), (p99, cpu_p99) = 1000 * np.percentile(took, [50, 99], axis=0)
-    print(f"look-up and append, {events:,} events a card: p50 {p50:.2f} ms, p99 {p99:.2f} ms of {MOST_MS} at most; "
-          f"processor time p50 {cpu_p50:.2f} ms, p99 {cpu_p99:.2f} ms")  # fmt: skip
-    ours_ = {"ms_per_step": p50, "p99_ms": p99, "cpu_p99_ms": cpu_p99}
-    what = "30 aggregates looked up, p50; the ratio is of p99"
-    return [{"what": what, "ours": ours_, "theirs": {"ms_per_step": MOST_MS}, "ratio": MOST_MS / p99}]
-
-
 def main() -> None:
     cases: dict[str, records.Case] = {
         **{"polars": against_polars, "duckdb": against_duckdb, "pandas": against_pandas},
-        **{"scale": scale, "large": large, "live": live},
+        **{"scale": scale, "large": large},
     }
     parser = records.parser(__doc__ or "", list(cases), "history")
     parser.set_defaults(rounds=3)

@@ -12,6 +12,7 @@ from scipy import stats
 
 from benchmarks import records
 from tests.conftest import REPOSITORY
+from tests.support.redis_server import PROGRAM
 
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -87,10 +88,21 @@ def test_preparation_is_the_same_in_pandas(tmp_path: Path) -> None:
 
 
 def test_history_features_are_those_of_polars_duckdb_and_pandas(tmp_path: Path) -> None:
-    out, cases = tmp_path / "out.json", ("polars", "duckdb", "pandas", "large", "live")
+    out, cases = tmp_path / "out.json", ("polars", "duckdb", "pandas", "large")
     done = run("history", "--quick", "--rounds", "1", "--cases", *cases, "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert {record["case"] for record in records.load(out)} == {*cases}
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_a_history_that_is_asked_live_gives_what_the_batch_gives(store: str) -> None:
+    if store == "redis" and PROGRAM is None:
+        pytest.skip("no Redis here: apt-get install redis-server")
+    done = run("live_history", "--quick", "--store", store)
+    assert done.returncode == 0, done.stderr
+    assert "300 transactions replayed" in done.stdout
+    assert "; 0 transactions differ from the batch" in done.stdout
+    assert float(done.stdout.partition("p99_ms ")[2].split()[0]) > 0
 
 
 def test_defaults_are_held_against_plain_scripts_and_fits_are_not_done_twice(tmp_path: Path) -> None:

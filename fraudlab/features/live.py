@@ -65,11 +65,16 @@ class Earlier(NamedTuple):
     categories: Sequence[Sequence[Hashable]]
 
     @classmethod
-    def of_rows(cls, rows: Sequence[Sequence[Any]], numbers: int, categories: int) -> "Earlier":
-        """Of ``(time, known, fraud, *numbers, *categories)`` each."""
-        columns = list(zip(*rows, strict=True)) if rows else [()] * (3 + numbers + categories)
-        time, known, fraud, *others = (np.array(column, np.int64) for column in columns[: 3 + numbers])
-        return cls(time, known, fraud, others, columns[3 + numbers :])
+    def of_rows(
+        cls, rows: Sequence[Sequence[Any]], numbers: int, categories: int, delay: int | None = None
+    ) -> "Earlier":
+        """Of ``(time, known, fraud, *numbers, *categories)`` each; with ``delay`` no ``known``: it is so much later."""
+        first = 3 if delay is None else 2
+        columns = list(zip(*rows, strict=True)) if rows else [()] * (first + numbers + categories)
+        time, *others = (np.array(column, np.int64) for column in columns[: first + numbers])
+        if delay is not None:
+            others.insert(0, time + delay)
+        return cls(time, others[0], others[1], others[2:], columns[first + numbers :])
 
 
 PastOf = Callable[[int], Earlier]

@@ -220,5 +220,6 @@ def test_a_password_is_used_and_never_shown(tmp_path: Path, monkeypatch: pytest.
         store = History.open(f"redis://{where}")
         assert "p4ss" not in store.shown
         assert store.tell([label(7, 1)]).new == 1
-    with pytest.raises(UserError, match="name='a b' of a history"):
-        History.open(f"redis://{where}?name=a b")
+    for query, said in (("name=a b", "name='a b' of a history"), ("nme=cards", "address is none"), ("name", "is none")):
+        with pytest.raises(UserError, match=said):
+            History.open(f"redis://{where}?{query}")

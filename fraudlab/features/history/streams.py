@@ -195,6 +195,8 @@ class Past:
 
 def sorted_by(group: Integers) -> Integers:
     """Positions by group, then position; without those of group -1. Radix sort: NumPy has it for 16 bits."""
+    if not group.any():  # one key, as of one row with its past
+        return np.arange(len(group))
     low = (group & 0xFFFF).astype(np.uint16)
     order = np.argsort(low, kind="stable")
     if len(group) and int(group.max()) >= 0xFFFF:

@@ -70,6 +70,7 @@ class Address:
             self._pool = redis.ConnectionPool.from_url(
                 url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=_SECONDS, **given
             )
+            self._pool.connection_class(**self._pool.connection_kwargs)  # it checks the options, and connects later
         except (ValueError, TypeError):  # whose text may hold the password
             raise UserError(
                 "the history's address is none: write redis://host:port/db?name=<history>; characters such as / @ : "

@@ -56,8 +56,10 @@ class SqliteStore:
         self._rule = rule
         self.layout = layout_of(self._connection)
         names = columns_of(self.layout)
-        own = ["time", f"coalesce(known, time + {rule.delay})", "coalesce(fraud, 0)"]
-        selected = ", ".join([*own, *(name for name in names if not name.startswith("key"))])
+        read = ["time", "coalesce(fraud, 0)", *(name for name in names if not name.startswith("key"))]
+        if self.layout.label_times:  # else all labels are known at one age
+            read.insert(1, f"coalesce(known, time + {rule.delay})")
+        selected = ", ".join(read)
         # A row counts for windows by its own time, and by that of its label where the label came late.
         self._reached = f"coalesce(known - {rule.delay}, time)" if self.layout.label_times else "time"
         self._before = [
@@ -115,12 +117,15 @@ class SqliteStore:
             raise NotTaken(which, "forgotten")
         since = -(2**63) if reach is None else new.time - reach
         end = (since, new.time, _LAST if new.id is None else new.id)
-        numbers, categories = len(self.layout.numbers), len(self.layout.categories)
         rows = [
             [] if key is None else self._connection.execute(query, (key, *end)).fetchall()
             for query, key in zip(self._before, new.keys, strict=True)
         ]
-        return Found(new, lambda key: Earlier.of_rows(rows[key], numbers, categories), self._known_by(new.time))
+        return Found(new, lambda key: self._earlier(rows[key]), self._known_by(new.time))
+
+    def _earlier(self, rows: list[tuple[Any, ...]]) -> Earlier:
+        numbers, categories = len(self.layout.numbers), len(self.layout.categories)
+        return Earlier.of_rows(rows, numbers, categories, None if self.layout.label_times else self._rule.delay)
 
     def _known_by(self, time: int) -> tuple[int, int]:
         """How many labels were known when the day of ``time`` began, and how many of them were frauds."""
