@@ -27,9 +27,9 @@ def main(config: RecordsConfig) -> None:
     print(f"rows       {erased.rows:,} erased")
     print(f"labels     {erased.labels:,} erased")
     if config.history is not None:
-        from fraudlab.serving.history.sqlite_file import erase
+        from fraudlab.serving.history import erase
 
-        print(f"history    {erase(Path(config.history), erased.transactions):,} transactions erased")
+        print(f"history    {erase(config.history, erased.transactions):,} transactions erased")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class RecordsConfig:
 
     folder: str = MISSING  # that serving.record_to names
     erase: str | None = None  # text file with a transaction id or hashed key a line, whose rows and labels go
-    history: str | None = None  # SQLite file of python -m fraudlab.history that they leave too
+    history: str | None = None  # SQLite file or redis:// address of python -m fraudlab.history that they leave too
     paths: PathsConfig = field(default_factory=PathsConfig)
 
     def __post_init__(self) -> None:

@@ -1,6 +1,8 @@
 """What the store of any table's past keeps and takes: late labels, wrong clocks, single precision, ids."""
 
+import re
 import sqlite3
+import struct
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import redis
 
 from fraudlab.bundle.contract import Refused
 from fraudlab.errors import UserError
@@ -49,20 +52,27 @@ def label(row: dict[str, Any]) -> Label:
     return Label(row["row"], None, None, bool(row["fraud"]), "bank", told)
 
 
-def test_a_label_that_is_told_late_counts_when_it_is_told(tmp_path: Path) -> None:
+def test_a_label_that_is_told_late_counts_when_it_is_told(place: Place) -> None:
     """Half of the labels come up to 100 days late, after windows and their transactions' delay have passed."""
     draw = np.random.default_rng(3)
     late = pl.Series(np.where(draw.random(300) < 0.5, draw.integers(0, 5, 300), draw.integers(0, 100, 300)))
     frame = table(300, 2, days=250).with_columns(told=pl.col("when") + pl.duration(days=late))
     features = features_of(schema(True))
     expected = batch(features, frame)
-    store = empty(tmp_path / "h.sqlite", features, frame)
+    store = empty(address := place(), features, frame)
     for row, found in zip(frame.to_dicts(), expected, strict=True):
         assert store.features(row) == found
         store.add(row)
         store.tell([label(row)])  # dated, so that it counts from then on
     assert sum(row["card_label_known_7d"] or 0 for row in expected) > 100
-    first = sqlite3.connect(tmp_path / "h.sqlite").execute("SELECT min(time) FROM transactions").fetchone()[0]
+    if Path(address).is_file():
+        first = sqlite3.connect(address).execute("SELECT min(time) FROM transactions").fetchone()[0]
+    else:
+        client = redis.Redis.from_url(address.partition("?")[0])
+        row = re.compile(rb"%b:t:.{8}" % address.partition("name=")[2].encode(), re.DOTALL)
+        first = min(
+            struct.unpack_from("<9xd", client.get(name))[0] for name in client.scan_iter() if row.fullmatch(name)
+        )
     assert day(30) < datetime(1970, 1, 1) + timedelta(microseconds=first) < day(80)  # what is 180 days old goes
 
 

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from fraudlab.errors import UserError
-from fraudlab.serving.history import History, build
+from fraudlab.serving.history import History, build, erase
 from fraudlab.serving.history.store import StoreAway
 from tests.conftest import Command
 from tests.support.histories import EXTENDED, RECORD, batch, empty, label, simulated
@@ -133,6 +133,19 @@ def test_the_commands_make_a_history_and_tell_it_labels(
     store = History.open(url, EXTENDED)
     last = transactions[-20:].to_dicts()
     assert [store.features(row) for row in last] == batch(EXTENDED, transactions)[-20:]
+
+
+def test_persons_are_erased(redis_server: RedisServer, transactions: pl.DataFrame) -> None:
+    url, rows = redis_server.url("erased"), transactions[:300]
+    build(url, rows)
+    ids = [0, 299, rows["CUSTOMER_ID"][100], rows["TERMINAL_ID"][200]]
+    gone = pl.any_horizontal(pl.col("TRANSACTION_ID", "CUSTOMER_ID", "TERMINAL_ID").is_in(ids))  # none is told apart
+    asked = [*map(str, ids), "none", "12345678901234567890", ""]
+    assert erase(url, asked) == rows.filter(gone).height > 5
+    assert erase(url, asked) == 0
+    left = rows.filter(~gone)
+    store = History.open(url, EXTENDED)
+    assert [store.features(row) for row in left.to_dicts()] == batch(EXTENDED, left)
 
 
 def test_all_that_was_acknowledged_outlives_the_store(own: RedisServer) -> None:

@@ -8,7 +8,7 @@ counts as genuine from the delay on.
 A store keeps rows alone (:class:`.store.Store`): the features are made of them by the code that makes those of a table.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,7 @@ from fraudlab.bundle.contract import Refused, problem
 from fraudlab.errors import UserError
 from fraudlab.features.live import DAY, Earlier, Layout, Live, WrongField
 from fraudlab.monitoring.labels import Label
-from fraudlab.serving.history import sqlite
+from fraudlab.serving.history import sqlite, sqlite_file
 from fraudlab.serving.history.store import Asked, NotTaken, Rule, Store, StoreAway
 from fraudlab.serving.history.told import Told, tell
 
@@ -233,7 +233,6 @@ def build(address: str | Path, transactions: "pl.DataFrame", features: Live | No
         UserError: there is one already, a column is missing, or values are not of their kind.
     """
     from fraudlab.features import handbook
-    from fraudlab.serving.history import sqlite_file
 
     given: Live = features or handbook.of_raw_columns()
     layout, rows = given.layout, given.events(transactions)
@@ -244,6 +243,21 @@ def build(address: str | Path, transactions: "pl.DataFrame", features: Live | No
     else:
         sqlite_file.build(Path(address), layout, rows)
     return len(rows), len(rows) - rows["fraud"].null_count()
+
+
+def erase(address: str | Path, ids: Collection[str]) -> int:
+    """Take out the transactions of these ids, and those with one of them as a key; gives how many those are.
+
+    Their labels go, too; what days count stays. Nothing of them is left in a file.
+
+    Raises:
+        UserError: there is no history.
+    """
+    if _in_redis(address):
+        from fraudlab.serving.history.redis import RedisStore
+
+        return RedisStore(str(address), Rule()).erase(ids)
+    return sqlite_file.erase(Path(address), ids)
 
 
 def _in_redis(address: str | Path) -> bool:

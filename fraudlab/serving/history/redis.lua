@@ -238,25 +238,48 @@ function calls.take()
   return answers
 end
 
+local function take_out(id, row)
+  local time, word, names = named(row)
+  for _, name in ipairs(names) do
+    local place = before(name, length(name), time, id, word)
+    local rest = redis.call('GETRANGE', name, (place + 1) * size, -1)
+    local kept = (place > 0 and redis.call('GETRANGE', name, 0, place * size - 1) or '') .. rest
+    if kept == '' then redis.call('DEL', name) else redis.call('SET', name, kept) end
+  end
+  redis.call('DEL', prefix .. 't:' .. id, prefix .. 'l:' .. id)
+  redis.call('LREM', prefix .. 'd:' .. string.format('%.0f', math.floor(time / DAY)), -1, id)
+end
+
 function calls.drop() -- what was taken for a request that failed after all
   for _ = 1, tonumber(arg()) do
-    local id, day, label_day, request = arg(), arg(), arg(), arg()
+    local id, label_day, request = arg(), arg(), arg()
     local row = redis.call('GET', prefix .. 't:' .. id)
     if row then
-      local time, word, names = named(row)
-      for _, name in ipairs(names) do
-        local place = before(name, length(name), time, id, word)
-        local rest = redis.call('GETRANGE', name, (place + 1) * size, -1)
-        local kept = (place > 0 and redis.call('GETRANGE', name, 0, place * size - 1) or '') .. rest
-        if kept == '' then redis.call('DEL', name) else redis.call('SET', name, kept) end
-      end
-      redis.call('DEL', prefix .. 't:' .. id, prefix .. 'l:' .. id)
-      redis.call('LREM', prefix .. 'd:' .. day, -1, id)
+      take_out(id, row)
       count(label_day, -1, 0)
     end
     if request ~= '' then redis.call('DEL', prefix .. 'q:' .. request) end
   end
   return 1
+end
+
+function calls.erase() -- rows of ids, and those of keys; known labels stay counted
+  local erased = 0
+  for _ = 1, tonumber(arg()) do
+    local ids, value = { arg() }, arg()
+    for k = 1, keys do
+      local name = prefix .. 'k' .. k .. ':' .. value
+      for i = 0, length(name) - 1 do ids[#ids + 1] = record(name, i):sub(9, head) end
+    end
+    for _, id in ipairs(ids) do
+      local row = redis.call('GET', prefix .. 't:' .. id)
+      if row then
+        take_out(id, row)
+        erased = erased + 1
+      end
+    end
+  end
+  return erased
 end
 
 function calls.settle()

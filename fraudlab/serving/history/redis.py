@@ -9,8 +9,8 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -39,6 +39,7 @@ from fraudlab.serving.history.store import (
 )
 
 PASSWORD = "FRAUDLAB_REDIS_PASSWORD"  # noqa: S105
+_IDS = 100  # that are erased in one go
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _SECONDS = 1.0  # for an answer, unless the address says socket_timeout=
 _PAUSE = 0.5  # seconds without another try after one that failed
@@ -104,7 +105,7 @@ class RedisStore:
         self._script = self._client.register_script(_SCRIPT)
         self._packed: Packed | None = None
         self._meta = b""
-        self._added: list[tuple[bytes, bytes | int, bytes | int, bytes]] | None = None
+        self._added: list[tuple[bytes, int, bytes]] | None = None
         self._again = 0.0  # when another try may be made
 
     @property
@@ -204,7 +205,7 @@ class RedisStore:
         if self._added is not None:
             requests = [(each.request_id or "").encode() for each in asked]
             new = zip(answers, days, requests, strict=True)
-            self._added += [(answer[3], *day, request) for answer, day, request in new if answer[2]]
+            self._added += [(answer[3], label_day, request) for answer, (_, label_day), request in new if answer[2]]
         return [self._found(each, answer) for each, answer in zip(asked, answers, strict=True)] if look_up else []
 
     def _found(self, asked: Asked, answer: Sequence[Any]) -> Found:
@@ -259,6 +260,20 @@ class RedisStore:
             args += [self._known.id(number), row, said, json.dumps(now.said), label]
             args += [self._day(before), before.fraud, self._day(now), now.fraud]
         return not changes or bool(self._call("settle", *args))
+
+    def erase(self, ids: Collection[str]) -> int:
+        """Take out the transactions of these ids, and those with one of them as a key; gives how many those are.
+
+        The append-only file is written anew, so that it holds nothing of them either.
+        """
+        about = [(self._known.id_in_text(each), each.encode("utf-8", "surrogatepass")) for each in ids]
+        erased = 0
+        for start in range(0, len(about), _IDS):
+            some = about[start : start + _IDS]
+            erased += self._call("erase", len(some), *(part for each in some for part in each))
+        with suppress(StoreAway):  # it is being written already
+            self._asked(self._client.bgrewriteaof)
+        return erased
 
     def _day(self, row: Labelled) -> int:
         """On which a label becomes known."""

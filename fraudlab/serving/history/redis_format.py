@@ -17,6 +17,7 @@ the text is in the row. A label that counts its delay after the row has NaN for 
 """
 
 import hashlib
+import re
 import struct
 from collections.abc import Hashable, Sequence
 from typing import Any
@@ -60,6 +61,12 @@ class Packed:
     def id(self, number: Id) -> bytes:
         """The bytes of an id that :meth:`word` does not hold."""
         return _digest(number) if isinstance(number, str) else (number + _SIGN).to_bytes(8)
+
+    def id_in_text(self, text: str) -> bytes:
+        """The bytes of an id that stands in a text; nothing where it cannot be one."""
+        if self.layout.text_ids:
+            return self.id(text)
+        return self.id(int(text)) if re.fullmatch("-?[0-9]{1,18}", text, re.ASCII) else b""
 
     def id_of(self, packed: bytes, row: bytes) -> Id:
         """An id, from its bytes and its row."""
