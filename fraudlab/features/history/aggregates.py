@@ -305,9 +305,11 @@ def dense(group: Integers) -> Integers:
 
 def of_clock(what: str, time: Integers) -> Floats:
     """``[Q]``: the hour, 0 to 23; the weekday, 0 for Monday; 1 on Saturday and Sunday; 1 from midnight to before 7."""
-    hour, weekday = time % DAY // (DAY // 24), (time // DAY + 3) % 7
-    made = {"hour": hour, "weekday": weekday, "weekend": weekday >= 5, "night": hour <= 6}
-    return made[what].astype(np.float64)
+    if what in ("hour", "night"):
+        hour = time % DAY // (DAY // 24)
+        return (hour if what == "hour" else hour <= 6).astype(np.float64)
+    weekday = (time // DAY + 3) % 7
+    return (weekday if what == "weekday" else weekday >= 5).astype(np.float64)
 
 
 def _check(column: str, most: float, count: int) -> None:

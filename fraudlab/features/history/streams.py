@@ -45,13 +45,13 @@ class Stream:
         if len(row) == len(time) and row is asked:  # every row, in order
             self.stop: Integers = asked + own
             return
-        first = np.maximum(row + (not own), np.searchsorted(time, moment))  # the first row that sees the event
-        self.stop = np.searchsorted(first, asked, side="right")
+        first = np.maximum(row + (not own), time.searchsorted(moment))  # the first row that sees the event
+        self.stop = first.searchsorted(asked, side="right")
 
     def start(self, window: int | None) -> Integers:
         """``[Q]``: number of events that lie before the window."""
         if window not in self._starts:
-            self._starts[window] = np.searchsorted(self._moment, self._now - (window or 0), side="right")
+            self._starts[window] = self._moment.searchsorted(self._now - (window or 0), side="right")
         return self._starts[window]
 
     def only(self, kept: NDArray[np.bool_], time: Integers, asked: Integers) -> "Stream":
@@ -187,10 +187,12 @@ class Past:
     @cached_property
     def most(self) -> int:
         """Events of the key that has most."""
-        return int(np.diff(np.flatnonzero(self.fresh), append=len(self.row)).max(initial=0))
+        if not len(self.row) or self._event[-1] < self._span:  # one key
+            return len(self.row)
+        return int(np.diff(np.flatnonzero(self.fresh), append=len(self.row)).max())
 
     def _position(self, bound: Integers) -> Integers:
-        return np.searchsorted(self._event, self._own + bound[self.place])
+        return self._event.searchsorted(self._own + bound[self.place])
 
 
 def sorted_by(group: Integers) -> Integers:
