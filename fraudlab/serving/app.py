@@ -309,6 +309,8 @@ class Middleware:
         telemetry.queue.set(self._parts.dispatcher.waiting_records)
         telemetry.limit.set(self._parts.admission.limit)
         telemetry.ready.set(self._parts.lifecycle.ready)
+        telemetry.workers.set(self._parts.dispatcher.connected)
+        telemetry.workers_wanted.set(self._parts.dispatcher.wanted)
         if (recorder := self._parts.recorder) is not None:
             telemetry.recorded(*recorder.news(), recorder.journal.backlog)
         if self._parts.lifecycle.has_successor:

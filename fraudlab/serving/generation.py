@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -212,7 +213,8 @@ class Generation:
         """Put the app around LitServe's, and give what makes a connection's protocol."""
         settings = self._settings
         drift = None if loaded.reference["columns"] is None else LiveDrift(loaded)
-        telemetry = Telemetry(loaded.version, self._before, self._counts, drift)
+        created = datetime.fromisoformat(loaded.manifest["created"])
+        telemetry = Telemetry(loaded.version, self._before, self._counts, drift, created)
         schema = served(loaded.schema, loaded.features, history=settings.history is not None)
         info = {
             "fraudlab_version": __version__,

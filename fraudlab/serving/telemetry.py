@@ -6,6 +6,7 @@ A reload starts another such process. It counts on from a file that the one befo
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,17 @@ class Telemetry:
         before: file with the counts of the process that this one takes the place of; None where it is the first.
         after: file for those that the next process counts on from.
         drift: what has drifted, for gauges; None where that is not known.
+        created: when the bundle was exported; None where it does not say.
     """
 
-    def __init__(self, version: str, before: Path | None, after: Path, drift: LiveDrift | None = None) -> None:
+    def __init__(
+        self,
+        version: str,
+        before: Path | None,
+        after: Path,
+        drift: LiveDrift | None = None,
+        created: datetime | None = None,
+    ) -> None:
         self._before = before
         self._after = after
         self._registry = CollectorRegistry()
@@ -53,6 +62,8 @@ class Telemetry:
         self.queue = Gauge("fraudlab_queue_records", "Records that wait for a worker", registry=self._registry)
         self.limit = Gauge("fraudlab_admission_limit", "Requests that may be in work", registry=self._registry)
         self.ready = Gauge("fraudlab_ready", "1 while /health/ready says so", registry=self._registry)
+        self.workers = Gauge("fraudlab_workers", "Workers that are ready to score", registry=self._registry)
+        self.workers_wanted = Gauge("fraudlab_workers_wanted", "serving.workers", registry=self._registry)
         self._keys = Total(
             "fraudlab_key_requests", "Answers by name of the key", ["key", "status"], registry=self._registry
         )
@@ -62,6 +73,10 @@ class Telemetry:
             503: (self._requests.labels("other", "503"), self._rejections.labels("connections")),
         }
         self._labels = Total("fraudlab_labels", "Labels taken", ["fraud"], registry=self._registry)
+        self._last_label = Gauge(
+            "fraudlab_last_label_timestamp_seconds", "When labels came last, or the start", registry=self._registry
+        )
+        self._last_label.set_to_current_time()
         self._levels = Total("fraudlab_scores", "Scored records", ["risk_level"], registry=self._registry)
         self.restarts = Total("fraudlab_worker_failures", "Workers that died", registry=self._registry)
         self._recorded = Total("fraudlab_recorded", "Scored records in the record", registry=self._registry)
@@ -73,6 +88,10 @@ class Telemetry:
             "fraudlab_without_history", "Records scored without their past", registry=self._registry
         )
         Gauge("fraudlab_bundle", "The bundle served", ["version"], registry=self._registry).labels(version).set(1)
+        if created is not None:
+            Gauge("fraudlab_bundle_created_timestamp_seconds", "When it was exported", registry=self._registry).set(
+                created.timestamp()
+            )
         self._columns = _Columns()
         self._registry.register(self._columns)
         if drift is not None:
@@ -103,6 +122,7 @@ class Telemetry:
         names = {True: "true", False: "false", None: "taken back"}
         for fraud, count in Counter(said).items():
             self._labels.labels(names[fraud]).inc(count)
+            self._last_label.set_to_current_time()
 
     def recorded(self, written: int, lost: int, backlog: int) -> None:
         """Count rows of the record since the last call, and say how many bytes wait to become Parquet."""

@@ -1,0 +1,1 @@
+"""Rules, routes and dashboards for a server's metrics, made by ``python -m fraudlab.monitoring.stack``."""
