@@ -4,20 +4,29 @@ import re
 
 from fraudlab.errors import UserError
 
+QUANTILES = {f"q{percent}": percent for percent in (1, 5, 10, 25, 75, 90, 95, 99)}
+"""Percent of the numbers that lie below."""
+LAST = {"last": 1, **{f"last_{k}": k for k in range(2, 11)}}
+"""How far back among the rows."""
 NUMBER = (
-    *("sum", "mean", "std", "min", "median", "max", "last", "ratio_to_mean", "ratio_to_median"),
-    *("genuine_mean", "ratio_to_genuine_mean"),
+    *("sum", "mean", "std", "min", "median", "max", "ratio_to_mean", "ratio_to_median", "decayed"),
+    *("genuine_mean", "ratio_to_genuine_mean", *QUANTILES, *LAST),
 )
 TIME = ("since_last", "since_first")
+GAPS = ("gap_mean", "gap_std", "gap_min", "gap_max")
 CLOCK = ("hour", "weekday", "weekend", "night")
-CATEGORY = ("nunique", "is_new", "share")
+CATEGORY = ("nunique", "is_new", "share", "entropy")
 LABEL = ("rate", "count", "known", "since_first", "since_last", "run_length", "run_age", "run_ended")
 OF_LABELS = ("genuine_mean", "ratio_to_genuine_mean")
 """Aggregates of a number that rest on labels."""
-ONCE = ("last", "is_new", *TIME, "run_length", "run_age", "run_ended")
+ONCE = (*LAST, "is_new", *TIME, "run_length", "run_age", "run_ended")
 """Aggregates that are not taken by window: they look back over the longest one."""
-ROLES = {"count": (), "time": (*TIME, *CLOCK), "label": LABEL}
+ROLES = {"count": ("count", "decayed"), "time": (*TIME, *GAPS, *CLOCK), "label": LABEL}
 """What may stand under ``features.of`` besides columns: for each, its aggregates."""
+
+HALF_LIVES = 16
+"""How many of them ``decayed`` looks back; what is older weighs less than 2^-16."""
+LONGEST_HALF_LIFE = 10_000  # days
 
 ALL = "all"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}

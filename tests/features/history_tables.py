@@ -1,7 +1,9 @@
 """Random tables for the history features, and what their aggregates are, one row at a time in plain Python."""
 
+import itertools
 import math
 import statistics
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,20 +16,26 @@ from fraudlab.schema import Column, TableSchema
 
 START = datetime(2024, 1, 1)
 WINDOWS = {"6h": timedelta(hours=6), "7d": timedelta(days=7), "all": timedelta(days=10**5)}
+GAPS = ("gap_mean", "gap_std", "gap_min", "gap_max")
 OF: dict[str, Any] = {
-    "count": [],
+    "count": ["count", {"aggregate": "decayed", "windows": ["6h", "7d"]}],
     "amount": [
-        *("sum", "mean", "std", "min", "median", "max", "last"),
+        *("sum", "mean", "std", "min", "median", "max", "last", "last_2", "last_3", "q25", "q90"),
         *("ratio_to_mean", "ratio_to_median", "genuine_mean", "ratio_to_genuine_mean"),
         *({"aggregate": what, "own": True, "name": f"{what}_own", "empty": -1} for what in ("mean", "std", "median")),
+        {"aggregate": "decayed", "windows": ["6h", "7d"]},
     ],
-    "time": ["since_last", "since_first", "hour", "weekday", "weekend", "night"],
-    "country": ["nunique", "is_new", "share"],
+    "time": ["since_last", "since_first", "hour", "weekday", "weekend", "night", *GAPS],
+    "country": ["nunique", "is_new", "share", "entropy"],
     "label": ["rate", "count", "known", "since_first", "since_last", "run_length", "run_age", "run_ended"],
 }
 LIMITED: dict[str, Any] = {
     **OF,
-    "count": [{"where": "amount > 40"}, {"where": "amount > 40", "own": True, "name": "own"}],
+    "count": [
+        *({"where": "amount > 40"}, {"where": "amount > 40", "own": True, "name": "own"}),
+        {"aggregate": "decayed", "windows": ["7d"], "own": True, "name": "decayed_own"},
+    ],
+    "time": [*OF["time"], *({"aggregate": gap, "own": True, "name": f"{gap}_own"} for gap in GAPS)],
     "label": [*OF["label"], {"aggregate": "rate", "where": "amount < 50", "windows": ["7d"], "keys": ["card"]}],
 }
 
@@ -132,6 +140,8 @@ def by_hand(frame: pl.DataFrame, present: int, delay: int, label_time: bool, lim
         amounts = [row["amount"] for row in own]
         found |= {
             f"{key}_amount_last": amounts[-1] if own else None,
+            f"{key}_amount_last_2": amounts[-2] if len(own) > 1 else None,
+            f"{key}_amount_last_3": amounts[-3] if len(own) > 2 else None,
             f"{key}_time_since_last": days(own[-1]) if own else None,
             f"{key}_time_since_first": days(own[0]) if own else None,
             f"{key}_country_is_new": None if me["country"] is None else float(not same),
@@ -169,9 +179,23 @@ def by_hand(frame: pl.DataFrame, present: int, delay: int, label_time: bool, lim
                 f"{key}_label_rate_{window}": rate(labels),
                 f"{key}_label_count_{window}": sum(row["fraud"] for row in labels),
                 f"{key}_label_known_{window}": len(labels),
+                f"{key}_amount_q25_{window}": float(np.quantile(a, 0.25)) if a else None,
+                f"{key}_amount_q90_{window}": float(np.quantile(a, 0.9)) if a else None,
+                f"{key}_country_entropy_{window}": _entropy([row["country"] for row in inside]),
+                **_gaps(f"{key}_time_{{}}_{window}", [days(row) for row in inside]),
             }
+            if window != "all":
+                seen = [row for row in own if row["when"] > now - 16 * length]
+                weights = [(row, 0.5 ** ((now - row["when"]) / length)) for row in seen]
+                sums = [row["amount"] * weight for row, weight in weights if row["amount"] is not None]
+                found[f"{key}_amount_decayed_{window}"] = sum(sums)
+                if not limited:
+                    found[f"{key}_decayed_{window}"] = sum(weight for _, weight in weights)
+                elif window == "7d":
+                    found[f"{key}_decayed_own_{window}"] = 1 + sum(weight for _, weight in weights)
             if limited:
                 found[f"{key}_count_where_{window}"] = sum(value > 40 for value in a)
+                found |= _gaps(f"{key}_time_{{}}_own_{window}", [*(days(row) for row in inside), 0.0])
                 found[f"{key}_own_{window}"] = sum(value > 40 for value in own_too)
                 if (key, window) == ("card", "7d"):
                     small = [row for row in labels if row["amount"] is not None and row["amount"] < 50]
@@ -179,6 +203,19 @@ def by_hand(frame: pl.DataFrame, present: int, delay: int, label_time: bool, lim
             else:
                 found[f"{key}_count_{window}"] = len(inside)
     return found
+
+
+def _entropy(values: list[str | None]) -> float | None:
+    counts = Counter(value for value in values if value is not None)
+    shares = [count / counts.total() for count in counts.values()]
+    return -sum(share * math.log(share) for share in shares) if shares else None
+
+
+def _gaps(name: str, ages: list[float]) -> dict[str, float | None]:
+    gaps = [earlier - later for earlier, later in itertools.pairwise(ages)]
+    mean, std = statistics.fmean(gaps) if gaps else None, statistics.stdev(gaps) if len(gaps) > 1 else None
+    values = (mean, std, min(gaps, default=None), max(gaps, default=None))
+    return {name.format(what): value for what, value in zip(GAPS, values, strict=True)}
 
 
 def _run(told: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], bool]:
@@ -199,7 +236,9 @@ def _names(limited: bool) -> tuple[str, ...]:
 
 
 def same(found: dict[str, Any], expected: dict[str, Any]) -> bool:
+    rounded = 1e-4  # sums and means are of whole cents, decayed sums of 2^-10 of them at their oldest
     return found.keys() == expected.keys() and all(
-        (a is None) == (b is None) and (a is None or math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-6))
-        for a, b in ((found[name], expected[name]) for name in found)
+        (a is None) == (b is None)
+        and (a is None or math.isclose(a, b, rel_tol=1e-9, abs_tol=rounded if "decayed" in name else 1e-6))
+        for name, a, b in zip(found, found.values(), (expected[name] for name in found), strict=True)
     )

@@ -16,7 +16,7 @@ from fraudlab.config import typed as typed_config
 from fraudlab.errors import UserError
 from fraudlab.features.contract import with_features
 from fraudlab.features.history import HistoryFeatures
-from fraudlab.features.history.streams import smallest
+from fraudlab.features.history.sliding import smallest
 from fraudlab.features.live import WrongField
 from fraudlab.features.registry import make, settings_of
 from fraudlab.schema import Reading, TableSchema
@@ -111,6 +111,8 @@ def test_a_definition_is_proposed_by_the_roles() -> None:
         ({"keys": {"card": []}}, "features.keys.card names no column"),
         ({"keys": {"card": ["fraud"]}}, "fraud is the label"),
         ({"of": {"amount": ["avg"]}}, "there is no aggregate avg; there are sum, mean"),
+        ({"of": {"count": ["decayed"]}, "windows": ["1d", "all"]}, r"decayed takes .* write {aggregate: decayed, wind"),
+        ({"of": {"amount": ["decayed"]}, "windows": ["1429w"]}, "half-lives, of 10,000 days at most"),
         ({"of": {"label": ["rates"]}}, "there is no aggregate rates; did you mean rate"),
         ({"of": {"country_": ["is_new"]}}, "country_, which data=t has not; did you mean country"),
         ({"of": {"country": ["mean"]}}, "country holds no numbers"),
@@ -171,6 +173,19 @@ def test_the_values_in_the_middle_of_windows(longest: int, spread: int) -> None:
     for window in [*range(50), *range(16_300, 16_450), 29_999]:
         inside = sorted(value[first[window] : stop[window]].tolist())
         assert found[:, window].tolist() == [inside[place] for place in places[:, window]]
+
+
+def test_rows_beyond_the_reach_do_not_count() -> None:
+    """A store forgets them; ``decayed`` looks back 16 half-lives."""
+    of = {"count": ["decayed"], "amount": ["decayed", "q25"], "time": ["gap_std"], "country": ["entropy"]}
+    settings = {**made(of, 3, False).settings, "windows": ["6h"]}
+    features, frame = HistoryFeatures(settings, schema(False)), table(300, 4, days=30)
+    assert features.reach == 4 * 86_400_000_000
+    expected = features_of(features, frame)
+    for present in (150, 299):
+        near = frame[: present + 1].filter(pl.col("when") > frame["when"][present] - timedelta(days=4))
+        assert 1 < len(near) < present
+        assert features_of(features, near)[-1] == expected[present]
 
 
 def test_columns_are_chosen_and_named_whole() -> None:

@@ -1,32 +1,17 @@
-"""The aggregates: what each of them gives for every row that is asked, from the rows that it sees.
+"""The aggregates: what each of them gives for every row that is asked, from the rows that it sees."""
 
-Numbers are integers (of 10^-decimals) until the last step, so a feature depends on the rows of its window alone, to the
-last bit, and not on where a running sum began: one record with its past has the value that the whole table gives it.
-"""
-
-from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudlab.errors import UserError
+from fraudlab.config.aggregates import HALF_LIVES, LAST, QUANTILES
 from fraudlab.features.history.definition import Aggregate, Condition
-from fraudlab.features.history.streams import (
-    Floats,
-    Integers,
-    Past,
-    Rows,
-    Stream,
-    cumulated,
-    different,
-    extremes,
-    smallest,
-)
+from fraudlab.features.history.events import BLOCK, LOW, ByKey
+from fraudlab.features.history.sliding import cumulated, different, entropy, extremes, smallest
+from fraudlab.features.history.streams import Floats, Integers, Rows
 from fraudlab.features.live import DAY, MISSING
-
-_LOW = 20  # bits: a number is high * 2^20 + low, so that sums of squares fit 64 bits
-
 
 Plan = dict[tuple[bool, Condition | None, bool], dict[int | None, list[Aggregate]]]
 
@@ -44,101 +29,19 @@ def computed(rows: Rows, group: Integers, planned: Plan) -> Iterator[tuple[Integ
     for stream, windows in planned.items():
         by_key = ByKey(rows, group, rows.stream(*stream))
         for aggregates in windows.values():
-            yield by_key.past.place, by_key.features(aggregates)
+            yield by_key.past.place, _features(by_key, aggregates)
 
 
-class ByKey:
-    """The events of one stream by key, and what is cumulated over them once for all windows.
-
-    Args:
-        rows: the table, or the present row and its past.
-        group: ``[N]``, number of each row's key from 0; -1 where it has none.
-        stream: of :meth:`Rows.stream`.
-    """
-
-    def __init__(self, rows: Rows, group: Integers, stream: Stream) -> None:
-        self.rows = rows
-        self.past = Past(stream, group, rows.asked)
-        self.asked = rows.asked[self.past.place]
-        self._group = group
-        self._stream = stream
-        self._numbers: dict[tuple[str, bool], tuple[Integers, Integers | None]] = {}
-        self._totals: dict[tuple[str, str, bool], tuple[Integers, ...]] = {}
-        self._same: dict[tuple[str, int | None], Floats] = {}
-
-    def features(self, aggregates: Iterable[Aggregate]) -> dict[str, Floats]:
-        """``[P]`` of each of some aggregates over one window; NaN where they have no value."""
-        found: dict[str, Floats] = {}
-        window = None
-        with np.errstate(divide="ignore", invalid="ignore"):
-            for a in aggregates:
-                window = window or Window(self, a.window)
-                table = _OF_LABELS if a.of == "label" else _OF_ROWS
-                value = table[a.what](window, a.of)
-                found[a.name] = value if a.empty is None else np.where(np.isnan(value), a.empty, value)
-        return found
-
-    @cached_property
-    def fraud(self) -> Integers:
-        """``[M]`` by position."""
-        return self.rows.fraud[self.past.row]
-
-    def number(self, column: str, genuine: bool) -> tuple[Integers, Integers | None]:
-        """``[M]`` each by position: numbers, 0 where they do not count, and whether they do; None: all do."""
-        if (column, genuine) not in self._numbers:
-            number = self.rows.numbers[column][self.past.row]
-            known = number != MISSING
-            if genuine:
-                known &= self.fraud == 0
-            counts = None if known.all() else known.astype(np.int64)
-            self._numbers[column, genuine] = number if counts is None else np.where(known, number, 0), counts
-        return self._numbers[column, genuine]
-
-    def totals(self, column: str, what: str, genuine: bool = False) -> tuple[Integers, ...]:
-        """``[M + 1]`` each: cumulated frauds, numbers, counts of them, or their squares in parts, the last one low."""
-        if (column, what, genuine) not in self._totals:
-            parts = tuple(map(cumulated, self._parts(column, what, genuine)))
-            self._totals[column, what, genuine] = parts
-        return self._totals[column, what, genuine]
-
-    def _parts(self, column: str, what: str, genuine: bool) -> tuple[Integers, ...]:
-        if what == "frauds":
-            return (self.fraud,)
-        number, counts = self.number(column, genuine)
-        if what == "counts":
-            return () if counts is None else (counts,)
-        least, most = int(number.min(initial=0)), int(number.max(initial=0))
-        most = max(most, -least)
-        if what == "numbers":
-            _check(column, most, self.past.most)
-            return (number,)
-        if least >= 0 and most < 1 << _LOW:
-            return (number * number,)
-        high, low = number >> _LOW, number & ((1 << _LOW) - 1)
-        part = most / 2**_LOW
-        _check(column, max(part * part, part * 2**_LOW, min(most, 2**_LOW) ** 2), self.past.most)
-        return high * high, high * low, low * low
-
-    def same(self, column: str, window: int | None) -> Floats:
-        """``[P]``: number of rows in the window that have the asked row's value; NaN where that is missing."""
-        if (column, window) not in self._same:
-            value = self.rows.categories[column]
-            own = self._group * (int(value.max(initial=0)) + 1) + value
-            both = dense(np.where((value >= 0) & (self._group >= 0), own, -1))
-            past = Past(self._stream, both, self.rows.asked)
-            self._same[column, window] = past.by_row((past.stop - past.first(window)).astype(np.float64))
-        return self._same[column, window][self.past.place]
-
-    @cached_property
-    def runs(self) -> tuple[Integers, Integers, Integers]:
-        """``[M + 1]`` each: of the events before a position the last fraud, the start of its run; the next fraud."""
-        position, fraud = np.arange(len(self.fraud)), self.fraud == 1
-        before = np.concatenate([[False], fraud[:-1]])[: len(fraud)]
-        begins = fraud & (~before | self.past.fresh)
-        last = np.concatenate([[-1], np.maximum.accumulate(np.where(fraud, position, -1))])
-        start = np.concatenate([[-1], np.maximum.accumulate(np.where(begins, position, -1))])
-        ahead = np.minimum.accumulate(np.where(fraud, position, len(position))[::-1])[::-1]
-        return last, start, np.concatenate([ahead, [len(position)]])
+def _features(by_key: ByKey, aggregates: Sequence[Aggregate]) -> dict[str, Floats]:
+    """``[P]`` of each of some aggregates over one window; NaN where they have no value."""
+    found: dict[str, Floats] = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        window = Window(by_key, aggregates)
+        for a in aggregates:
+            table = _OF_LABELS if a.of == "label" else _OF_ROWS
+            value = table[a.what](window, a.of)
+            found[a.name] = value if a.empty is None else np.where(np.isnan(value), a.empty, value)
+    return found
 
 
 class Window:
@@ -146,16 +49,17 @@ class Window:
 
     Args:
         by_key: the events.
-        length: of the window, in microseconds; None: all the past.
+        aggregates: those that are asked for, all over this window.
     """
 
-    def __init__(self, by_key: ByKey, length: int | None) -> None:
+    def __init__(self, by_key: ByKey, aggregates: Sequence[Aggregate]) -> None:
         self._by_key = by_key
         self._rows = by_key.rows
-        self._length = length
-        self._first, self._stop = by_key.past.first(length), by_key.past.stop
+        self._aggregates = aggregates
+        self._length = aggregates[0].window
+        self._first, self._stop = by_key.past.first(self._length), by_key.past.stop
         self._moments: dict[tuple[str, bool], tuple[Floats, Floats]] = {}
-        self._medians: dict[str, Floats] = {}
+        self._quantiles: dict[str, dict[int, Floats]] = {}
 
     @cached_property
     def _count(self) -> Floats:
@@ -194,44 +98,67 @@ class Window:
 
     def std(self, column: str) -> Floats:
         known, total = self._known(column, False)
-        *parts, squares = self._sums(column, "squares")
-        if parts:
-            squares = parts[0] * 2.0 ** (2 * _LOW) + parts[1] * 2.0 ** (_LOW + 1) + squares
-        spread = np.sqrt(np.maximum(squares - total**2.0 / known, 0.0) / (known - 1)) / self._rows.scale
-        spread[known <= 1] = np.nan
-        return spread
+        return _spread(known, total, self._sums(column, "squares")) / self._rows.scale
 
     def largest(self, column: str, sign: int = 1) -> Floats:
         number, counts = self._by_key.number(column, False)
         number = sign * number if sign < 0 else number
         if counts is not None:
             number = np.where(counts > 0, number, MISSING)
-        made = np.full(len(self._first), MISSING)
-        made[self._some] = extremes(number, self._first[self._some], self._stop[self._some])
-        return sign * self._number(made)
+        return sign * self._number(self._extremes(number, self._first))
 
-    def median(self, column: str) -> Floats:
-        if column in self._medians:
-            return self._medians[column]
+    def _extremes(self, value: Integers, first: Integers) -> Integers:
+        """Largest of ``value`` at the positions from ``first`` on; ``MISSING`` where there is none."""
+        made, some = np.full(len(first), MISSING), self._stop > first
+        made[some] = extremes(value, first[some], self._stop[some])
+        return made
+
+    def decayed(self, column: str) -> Floats:
+        """Sum, or number of rows for ``count``, in which what is a half-life older weighs half."""
+        half_life, past = self._length or 1, self._by_key.past
+        bits, total = self._by_key.decayed(column, half_life)
+        now = self._rows.time[self._rows.asked]
+        block = BLOCK * half_life
+        begin, made = now - now % block, np.zeros(len(past.place))
+        first = past.first(half_life * HALF_LIVES)
+        for back in range(HALF_LIVES // BLOCK, -1, -1):  # blocks, the oldest first
+            stop = past.since(begin - (back - 1) * block) if back else self._stop
+            stop = np.maximum(first, stop)
+            age = (now - begin + back * block)[past.place]
+            made += (total[stop] - total[first]) * np.exp2(-age / half_life - bits)
+            first = stop
+        return made if column == "count" else made / self._rows.scale
+
+    def quantile(self, column: str, percent: int = 50) -> Floats:
+        """As ``numpy.quantile`` has it: between two numbers in proportion."""
+        if column not in self._quantiles:
+            asked = (_PERCENT.get(a.what) for a in self._aggregates if a.of == column)
+            percents = list(dict.fromkeys(some for some in asked if some is not None))
+            made = self._all_quantiles(column, np.array(percents)[:, None])
+            self._quantiles[column] = dict(zip(percents, made, strict=True))
+        return self._quantiles[column][percent]
+
+    def _all_quantiles(self, column: str, percents: Integers) -> Floats:
         number, counts = self._by_key.number(column, False)
         first, stop = self._first, self._stop
         if counts is not None:
             known = cumulated(counts)
             number, first, stop = number[counts > 0], known[first], known[stop]
-        made, some = np.full(len(first), np.nan), stop > first
+        made, some = np.full((len(percents), len(first)), np.nan), stop > first
         first, stop = first[some], stop[some]
-        length = stop - first
-        made[some] = smallest(number, np.stack([(length - 1) // 2, length // 2]), first, stop).sum(axis=0) / 2
-        made /= self._rows.scale
-        return self._medians.setdefault(column, made)
+        place, rest = np.divmod((stop - first - 1) * percents, 100)
+        low, high = np.split(smallest(number, np.concatenate([place, place + (rest > 0)]), first, stop), 2)
+        made[:, some] = (low + (high - low) * rest / 100) / self._rows.scale
+        return made
 
     def ratio(self, column: str, mean: Floats) -> Floats:
         """The present number over ``mean``; NaN where that is 0."""
         present = self._number(self._rows.numbers[column][self._by_key.asked])
         return np.where(mean != 0, present / mean, np.nan)
 
-    def last(self, column: str) -> Floats:
-        return np.where(self._some, self._number(self._rows.numbers[column][self._at(self._stop - 1)]), np.nan)
+    def last(self, column: str, back: int) -> Floats:
+        number = self._number(self._rows.numbers[column][self._at(self._stop - back)])
+        return np.where(self._count >= back, number, np.nan)
 
     def since(self, position: Integers, there: NDArray[np.bool_]) -> Floats:
         """Days since the row of the event at each position; NaN where it is not ``there``."""
@@ -248,6 +175,29 @@ class Window:
 
     def since_first(self, of: str) -> Floats:
         return self.since(self._first, self._some)
+
+    def gap_mean(self, of: str) -> Floats:
+        gaps = self._count - 1
+        return np.where(gaps > 0, self._between / (gaps * DAY), np.nan)
+
+    @cached_property
+    def _between(self) -> Floats:
+        """Microseconds from the first row to the last one; of none it says nothing."""
+        time = self._rows.time
+        return (time[self._at(self._stop - 1)] - time[self._at(self._first)]).astype(np.float64)
+
+    def gap_std(self, of: str) -> Floats:
+        first = np.minimum(self._first + 1, self._stop)
+        squares = [(total[self._stop] - total[first]).astype(np.float64) for total in self._by_key.gap_squares]
+        return _spread(self._count - 1, self._between, squares) / DAY
+
+    def gap_extreme(self, of: str, sign: int = 1) -> Floats:
+        most = self._extremes(sign * self._by_key.gaps, np.minimum(self._first + 1, self._stop))
+        return np.where(self._count > 1, sign * most / DAY, np.nan)
+
+    def entropy(self, column: str) -> Floats:
+        past = self._by_key.past
+        return entropy(self._rows.categories[column][past.row], past.fresh, self._first, self._stop)
 
     def nunique(self, column: str) -> Floats:
         past = self._by_key.past
@@ -295,12 +245,14 @@ class Window:
         return np.where(there, last < self._stop - 1, np.nan)
 
 
-def dense(group: Integers) -> Integers:
-    """The same groups, numbered from 0 in order; -1 stays."""
-    if not len(group) or int(group.max()) < 2**31:
-        return group
-    known = np.unique(group[group >= 0])
-    return np.where(group >= 0, np.searchsorted(known, group), -1)
+def _spread(count: Floats, total: Floats, squares: list[Floats]) -> Floats:
+    """Standard deviation of ``count`` numbers by their sum and that of their squares in parts; NaN of less than two."""
+    *parts, square = squares
+    if parts:
+        square = parts[0] * 2.0 ** (2 * LOW) + parts[1] * 2.0 ** (LOW + 1) + square
+    spread = np.sqrt(np.maximum(square - total**2.0 / count, 0.0) / (count - 1))
+    spread[count <= 1] = np.nan
+    return spread
 
 
 def of_clock(what: str, time: Integers) -> Floats:
@@ -312,14 +264,7 @@ def of_clock(what: str, time: Integers) -> Floats:
     return (weekday if what == "weekday" else weekday >= 5).astype(np.float64)
 
 
-def _check(column: str, most: float, count: int) -> None:
-    if most * count >= 2.0**63:
-        raise UserError(
-            f"column {column}: numbers as large as its largest are too large for exact sums over {count} rows; "
-            "lower features.decimals, or give the column in a larger unit"
-        )
-
-
+_PERCENT = {**QUANTILES, "median": 50, "ratio_to_median": 50}
 _OF_ROWS: dict[str, Callable[[Window, str], Floats]] = {
     "count": Window.count,
     "sum": Window.sum,
@@ -327,15 +272,22 @@ _OF_ROWS: dict[str, Callable[[Window, str], Floats]] = {
     "std": Window.std,
     "min": lambda window, column: window.largest(column, -1),
     "max": Window.largest,
-    "last": Window.last,
-    "median": Window.median,
+    **{name: partial(Window.last, back=back) for name, back in LAST.items()},
+    "median": Window.quantile,
+    **{name: partial(Window.quantile, percent=percent) for name, percent in QUANTILES.items()},
+    "decayed": Window.decayed,
     "ratio_to_mean": lambda window, column: window.ratio(column, window.mean(column)),
-    "ratio_to_median": lambda window, column: window.ratio(column, window.median(column)),
+    "ratio_to_median": lambda window, column: window.ratio(column, window.quantile(column)),
     "genuine_mean": lambda window, column: window.mean(column, True),
     "ratio_to_genuine_mean": lambda window, column: window.ratio(column, window.mean(column, True)),
     "since_last": Window.since_last,
     "since_first": Window.since_first,
+    "gap_mean": Window.gap_mean,
+    "gap_std": Window.gap_std,
+    "gap_min": lambda window, of: window.gap_extreme(of, -1),
+    "gap_max": Window.gap_extreme,
     "nunique": Window.nunique,
+    "entropy": Window.entropy,
     "is_new": Window.is_new,
     "share": Window.share,
 }

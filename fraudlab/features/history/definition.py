@@ -7,7 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fraudlab.config.aggregates import ALL, CATEGORY, CLOCK, NUMBER, OF_LABELS, ONCE, ROLES, length
+from fraudlab.config.aggregates import (
+    ALL,
+    CATEGORY,
+    CLOCK,
+    HALF_LIVES,
+    LONGEST_HALF_LIFE,
+    NUMBER,
+    OF_LABELS,
+    ONCE,
+    ROLES,
+    length,
+)
 from fraudlab.errors import UserError
 from fraudlab.features.live import DAY
 from fraudlab.schema import Column, TableSchema
@@ -43,7 +54,7 @@ class Aggregate:
         key: whose past; empty: of the row alone.
         of: ``count``, ``time``, ``label`` or a column's name.
         what: the aggregate, ``count`` for the number of rows.
-        window: its length in microseconds; None: all the past.
+        window: its length in microseconds, of ``decayed`` the half-life; None: all the past.
         where: rows that count; None: all.
         own: the present row counts, too.
         empty: what stands where there is no value; None: it is missing.
@@ -62,6 +73,11 @@ class Aggregate:
     def of_labels(self) -> bool:
         """Whether it rests on labels of earlier rows."""
         return self.of == "label" or self.what in OF_LABELS
+
+    @property
+    def reach(self) -> int | None:
+        """How far back it looks, in microseconds; None: without limit."""
+        return self.window * HALF_LIVES if self.what == "decayed" and self.window else self.window
 
 
 @dataclass(frozen=True)
@@ -95,7 +111,7 @@ class Definition:
     @property
     def reach(self) -> int | None:
         """How far back features look, in microseconds; None: without limit."""
-        windows = [aggregate.window for aggregate in self.aggregates if aggregate.key]
+        windows = [aggregate.reach for aggregate in self.aggregates if aggregate.key]
         longest = None if None in windows else max((w for w in windows if w is not None), default=0)
         return None if longest is None else longest + self.delay * self.reads_labels
 
@@ -190,7 +206,7 @@ def _aggregates(settings: Mapping[str, Any], keys: Mapping[str, Sequence[str]], 
         if not isinstance(entry.get(name, []), list | tuple):
             raise UserError(f"{where}: {name} is a list; write {name}: [{entry[name]}]")
     what = str(entry.get("aggregate", "count"))
-    known = ("count",) if of == "count" else ROLES.get(of, (*NUMBER, *CATEGORY))
+    known = ROLES.get(of, (*NUMBER, *CATEGORY))
     if what not in known:
         raise UserError(f"{where}: there is no aggregate {what}{near(what, known)}; there are {', '.join(known)}")
     whole_name = entry.get("as")
@@ -208,6 +224,12 @@ def _aggregates(settings: Mapping[str, Any], keys: Mapping[str, Sequence[str]], 
     lengths = {window: length(window) for window in windows}
     if len(set(lengths.values())) < len(windows):
         raise UserError(f"features.windows names a window twice: {', '.join(windows)}")
+    most = LONGEST_HALF_LIFE * DAY
+    if what == "decayed" and any(reach is None or reach > most for reach in lengths.values()):
+        raise UserError(
+            f"{where}: decayed takes windows for half-lives, of {LONGEST_HALF_LIFE:,} days at most; "
+            "write {aggregate: decayed, windows: [7d]}"
+        )
     condition = None if entry.get("where") is None else _condition(where, entry["where"])
     title = str(entry.get("name", f"{what}_where" if condition else what))
     parts = [title] if of == "count" else [of, title]

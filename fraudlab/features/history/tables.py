@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fraudlab.config.aggregates import QUANTILES
 from fraudlab.errors import UserError
 from fraudlab.features.history import rows as _rows
 from fraudlab.features.history.aggregates import computed, of_clock, plan
@@ -83,7 +84,8 @@ class Table:
         for rows in self._read(list(columns), size):
             counts += np.bincount(part_of(rows, columns, self._parts), minlength=self._parts + 1)[:-1]
         largest = int(counts.max())
-        words = 40 + 2 * len(own.aggregates) + 12 * len(own.numbers) + 6 * len(own.categories)
+        quantiles = sum(a.what in QUANTILES for a in own.aggregates)
+        words = 40 + 2 * len(own.aggregates) + 12 * len(own.numbers) + 6 * len(own.categories) + 6 * quantiles
         part = 8 * words * largest
         if part > memory:
             raise UserError(
