@@ -178,7 +178,7 @@ def test_the_values_in_the_middle_of_windows(longest: int, spread: int) -> None:
 def test_rows_beyond_the_reach_do_not_count() -> None:
     """A store forgets them; ``decayed`` looks back 16 half-lives."""
     of = {"count": ["decayed"], "amount": ["decayed", "q25"], "time": ["gap_std"], "country": ["entropy"]}
-    settings = {**made(of, 3, False).settings, "windows": ["6h"]}
+    settings = {**made({"count": []}, 3, False).settings, "windows": ["6h"], "of": of}
     features, frame = HistoryFeatures(settings, schema(False)), table(300, 4, days=30)
     assert features.reach == 4 * 86_400_000_000
     expected = features_of(features, frame)
