@@ -29,6 +29,11 @@ sys.meta_path.insert(0, Blocked)
 """
 
 
+def _done(command: list[str], folder: Path, env: dict[str, str]) -> None:
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 def _four_commands(python: str, bundle: Path, folder: Path, env: dict[str, str]) -> None:
     golden = bundles.load(bundle).golden()
     records: list[dict[str, Any]] = [row["record"] for row in golden]
@@ -43,21 +48,21 @@ def _four_commands(python: str, bundle: Path, folder: Path, env: dict[str, str])
         ["history", "transactions=past.parquet", "out=h.sqlite"],
         ["labels", "file=labels.csv", "to=h.sqlite"],
     ):
-        done = subprocess.run(
-            [python, "-m", f"fraudlab.{command[0]}", *command[1:]],
-            cwd=folder,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr
+        _done([python, "-m", f"fraudlab.{command[0]}", *command[1:]], folder, env)
     scores = pl.read_csv(folder / "out.csv")["score"].to_list()
     assert scores == pytest.approx([row["score"] for row in golden], abs=1e-6)
-    with Server(bundle, folder, "serving.history=h.sqlite", env=env, python=python) as server:
+    with Server(
+        bundle, folder, "serving.history=h.sqlite", "serving.record_to=record", env=env, python=python
+    ) as server:
         answer = server.predict(records[1], key=KEY)
         assert answer.said["score"] == pytest.approx(golden[1]["score"], abs=1e-6)
         assert server.end() == 0
+    for command in (
+        ["labels", "file=labels.csv", "to=record"],
+        ["labels", "records=record", "out=training", "label_delay_days=0"],
+        ["records", "folder=record"],
+    ):
+        _done([python, "-m", f"fraudlab.{command[0]}", *command[1:]], folder, env)
 
 
 def test_the_four_commands_import_nothing_of_training(handbook_bundle: Path, tmp_path: Path) -> None:

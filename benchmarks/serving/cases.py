@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.serving import floods, install, malformed, model, servers
+from benchmarks.serving import floods, install, malformed, model, recording, servers
 from benchmarks.serving.load import Load, closed, opened
 from benchmarks.serving.material import Material
 from fraudlab.config.overrides import literal
@@ -37,6 +37,7 @@ BARS = {
     "bulk predict": ">= 30,000 rows/s",
     "malformed requests": "no 5xx, no crash",
     "schemathesis": "no 5xx, no answer that the OpenAPI page does not describe",
+    **recording.BARS,
     "SIGTERM under load": "no accepted request lost, exit status 0",
     **dict.fromkeys(
         floods.FLOODS,
@@ -59,9 +60,10 @@ class Effort:
     starts: int = 3
     bulk_rows: int = 590_540  # as many as IEEE-CIS has
     flood_seconds: float = 10.0
+    turns: int = 3
 
 
-QUICK = Effort(20, 1.0, 3.0, 300, 10, 2, 1, 2_000, 1.0)
+QUICK = Effort(20, 1.0, 3.0, 300, 10, 2, 1, 2_000, 1.0, 1)
 
 
 def endpoint(material: Material, effort: Effort) -> list[Line]:
@@ -268,6 +270,7 @@ CASES: dict[str, Callable[[Material, Effort], list[Line]]] = {
     "start": start,
     "install": size,
     "bulk": bulk,
+    "record": lambda material, effort: recording.measure(material, effort.seconds, effort.turns),
     "malformed": broken,
     "shutdown": shutdown,
     "floods": flood,

@@ -28,7 +28,7 @@ CONTRACT = "_contract.json"
 LOCK = ".lock"
 """In the folder of an instance: who holds it makes Parquet of its journal."""
 _MOST_WAITING = 2**25  # bytes that wait in memory for the disk
-_MOST_BYTES = 2**24  # of a file
+_MOST_BYTES = 2**23  # of a file, which is read whole
 _MOST_SECONDS = 60.0  # a file is written to, so that what reads complete ones is not far behind
 _PAUSE = 0.1  # seconds between two writes: what a kill of this process can cost
 _SYNC = 1.0  # seconds between two orders to the disk: what a crash of the machine can cost

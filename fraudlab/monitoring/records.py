@@ -61,7 +61,9 @@ def dtypes(types: Mapping[str, str]) -> pl.Schema:
 
 
 def scan(folder: str | Path, start: datetime | None = None, stop: datetime | None = None) -> pl.LazyFrame:
-    """The rows that were scored from ``start`` to before ``stop`` (UTC where they name no zone), by :func:`dtypes`.
+    """The rows by :func:`dtypes`, in any order, that were scored from ``start`` to before ``stop``.
+
+    Times without a zone are UTC.
 
     Rows of the journal, which are not in Parquet yet, are among them. A transaction that was sent again counts once: of
     rows of the same input with one request id and position, or one transaction id, the first stays. Where bundles had
@@ -161,21 +163,25 @@ def _common(one: Any, other: Any) -> Any:
 
 def _once(rows: pl.LazyFrame) -> pl.LazyFrame:
     """The rows without those that were sent again, the first of each kept."""
-    keys = rows.select("request_id", "position", "transaction_id", "scored_at").with_row_index().collect()
+    own = ["request_id", "position", "transaction_id", "scored_at"]
+    keys = rows.select(own).collect()
     by_request = pl.struct("request_id", "position").is_duplicated()
     by_id = pl.col("transaction_id").is_duplicated() & pl.col("transaction_id").is_not_null()
-    likely = keys.filter(by_request | by_id)
+    likely = keys.filter(by_request | by_id).unique()
     if likely.is_empty():
         return rows
-    numbered = rows.with_row_index()
-    inputs = numbered.filter(pl.col("index").is_in(likely["index"].implode())).select("index", "input").collect()
-    content = inputs.select("index", content=inputs["input"].struct.unnest().hash_rows())
-    seen = likely.join(content, on="index").sort("scored_at", "index")
-    again = seen.filter(
-        ~pl.struct("request_id", "position", "content").is_first_distinct()
-        | (~pl.struct("transaction_id", "content").is_first_distinct() & pl.col("transaction_id").is_not_null())
-    )
-    return numbered.filter(~pl.col("index").is_in(again["index"].implode())).drop("index")
+    seen = rows.join(likely.lazy(), on=own, how="semi", nulls_equal=True).select(*own, content=pl.col("input").hash())
+    several = seen.collect().sort("scored_at", maintain_order=True)
+    place = pl.struct("request_id", "position", "content")
+    number = pl.struct("transaction_id", "content")
+    named = pl.col("transaction_id").is_not_null()
+    again = several.filter(~place.is_first_distinct() | (named & ~number.is_first_distinct()))
+    # By what they are, not by where they stand: a server may put files in the place of others meanwhile.
+    first = several.filter(place.is_first_distinct() & (~named | number.is_first_distinct()))
+    copied = again.join(first, on=own, how="semi", nulls_equal=True).select(own).unique()
+    one_each = rows.join(copied.lazy(), on=own, how="semi", nulls_equal=True).collect().unique(own, keep="first")
+    others = rows.join(again.select(own).unique().lazy(), on=own, how="anti", nulls_equal=True)
+    return pl.concat([others, one_each.lazy()])
 
 
 def _within(path: Path, start: datetime | None, stop: datetime | None) -> bool:

@@ -228,6 +228,9 @@ class Middleware:
             except OSError as error:
                 _log.error("labels cannot be kept: %s", error.strerror)
                 raise Stop(503, "labels", "the labels cannot be kept; send them again later") from None
+        now = time.time_ns() // 1000
+        if future := sum((label.event_time or 0) > now for label in found):
+            said = {**said, "future": future}
         parts.telemetry.labelled([label.fraud for label in found])
         return 200, orjson.dumps({"labels": len(found), **said, "request_id": asked.request_id}), JSON
 

@@ -88,7 +88,7 @@ def document(schema: Mapping[str, Any], settings: ServingConfig, version: str, *
         "servers": [{"url": "./"}],  # relative to this document, whatever path prefix a proxy puts before it
         "paths": {
             "/predict": {"post": predict},
-            **({"/labels": {"post": labels}} if settings.history is not None else {}),
+            **({"/labels": {"post": labels}} if settings.history or settings.record_to else {}),
             "/health/live": {"get": _plain("Whether the server runs", {"200": "it does"})},
             "/health/ready": {
                 "get": _plain("Whether it takes requests", {"200": "it does", "503": "not yet, or not now"})
@@ -202,8 +202,17 @@ _LABEL: dict[str, Any] = {
 }
 _LABELLED: dict[str, Any] = {
     "type": "object",
-    "required": ["labels", "new", "request_id"],
-    "properties": {"labels": {"type": "integer"}, "new": {"type": "integer"}, "request_id": {"type": "string"}},
+    "required": ["labels", "request_id"],
+    "properties": {
+        "labels": {"type": "integer", "description": "that were taken"},
+        "new": {"type": "integer", "description": "with a history: that say something new"},
+        "unknown": {"type": "integer", "description": "with a history: of transactions that it has not"},
+        "future": {
+            "type": "integer",
+            "description": "of a time to come, from which on they count; absent where none is",
+        },
+        "request_id": {"type": "string"},
+    },
 }
 _ERROR: dict[str, Any] = {
     "type": "object",

@@ -1,6 +1,7 @@
 """Labels reach the history of a running server, over HTTP and from files, and change what it scores."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 
 from fraudlab.bundle.contract import Refused
+from fraudlab.monitoring import labels, records
 from fraudlab.serving.labels import checked
 from tests.conftest import Command
 from tests.support.handbook import features
@@ -171,6 +173,35 @@ def test_a_file_of_labels(server: Server, store: Path, command: Command, tmp_pat
     assert (refused.returncode, "record 1 field id: no transaction -5" in refused.stderr) == (1, True)
     skipped = command("labels", f"file={tmp_path}/more.csv", f"to={store}", "unknown=skip", cwd=tmp_path)
     assert ["new        1" in skipped.stdout, "unknown    1" in skipped.stdout] == [True, True]
+
+
+def test_labels_reach_the_history_and_the_record(bundle: Path, store: Path, tmp_path: Path) -> None:
+    settings = (f"serving.history={shutil.copy(store, tmp_path)}", "serving.record_to=record")
+    with Server(bundle, tmp_path, *settings) as server:
+        assert server.predict(transaction(800, 30), headers={"X-Request-ID": "noon"}).status == 200
+        rows = [
+            {"request_id": "noon", "position": 0, "fraud": True, "event_time": "2018-08-07T09:00:00Z"},
+            {"id": 999_999, "fraud": True, "source": "bank"},  # forgotten by the history, or never there
+        ]
+        told = _tell(server, rows)
+        assert (told.status, told.said["labels"], told.said["new"], told.said["unknown"]) == (200, 2, 1, 1)
+        described = server.ask("/openapi.json").said["paths"]["/labels"]["post"]["responses"]["200"]
+        assert {*told.said, "future"} == set(described["content"]["application/json"]["schema"]["properties"])
+        wrong = _tell(server, [{"id": 800, "fraud": True}, {"id": 800}])
+        assert (wrong.status, wrong.said["problems"][0]["record"]) == (422, 1)
+        assert server.end() == 0
+    said = labels.told(tmp_path / "record")
+    assert sorted(zip(said["transaction_id"], said["source"], strict=True)) == [("800", "key_1"), ("999999", "bank")]
+    row = records.scan(tmp_path / "record").collect().row(0, named=True)
+    assert row["transaction_time"] == START + timedelta(days=30)
+    assert row["input"]["TERMINAL_ID_RISK_7DAY_WINDOW"] is not None  # as the model saw it
+    with Server(bundle, tmp_path, "serving.record_to=record") as server:
+        alone = _tell(server, {"id": 1, "reversal": True})
+        assert (alone.status, set(alone.said)) == (200, {"labels", "request_id"})
+        ahead = _tell(server, {"id": 2, "fraud": True, "event_time": "2999-01-01"})
+        assert (ahead.status, ahead.said["future"]) == (200, 1)
+        assert 'fraudlab_labels_total{fraud="taken back"} 1.0' in server.ask("/metrics").text
+    assert labels.told(tmp_path / "record").height == 4
 
 
 def test_a_server_without_a_history_says_so(bundle: Path, tmp_path: Path) -> None:
