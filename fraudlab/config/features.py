@@ -18,7 +18,7 @@ class EncoderConfig:
     min_count: int = 1  # rarer categories count as unknown
 
     def __post_init__(self) -> None:
-        one_of("features.encoder.scaling", self.scaling, ("standard", "quantile_normal", "none"))
+        one_of("features.encoder.scaling", self.scaling, ("standard", "robust", "quantile_normal", "none"))
         at_least("features.encoder.min_count", self.min_count, 1)
         if self.clip is not None and self.clip <= 0:
             raise UserError(f"features.encoder.clip={self.clip} must be positive, or null for no clipping")

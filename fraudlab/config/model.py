@@ -74,6 +74,9 @@ class MLPConfig(NumericEmbeddingConfig):
     hidden: list[int] = field(default_factory=lambda: [256, 128])
     dropout: float = 0.0
     batch_norm: bool = True
+    activation: str = "relu"
+    learnt_activation: bool = False  # each unit learns how much of it stands in the place of its input
+    input_scale: bool = False  # each number that the first layer reads has a learnt factor
     embedding_dim: int = 4
     members: int = 1  # networks trained at once, whose probabilities are averaged
     compile: bool = False  # train through torch.compile: a minute of compiling first
@@ -83,6 +86,7 @@ class MLPConfig(NumericEmbeddingConfig):
         for width in self.hidden:
             at_least("model.hidden", width, 1)
         within("model.dropout", self.dropout, 0.0, 0.99)
+        one_of("model.activation", self.activation, ("relu", "selu", "mish"))
         self.check_embedding()
 
 

@@ -20,6 +20,7 @@ ALLOWED_TARGETS = (
     "torch.profiler.",
     "fraudlab.training.callbacks.",
     "fraudlab.training.muon.",
+    "fraudlab.training.schedules.",
 )
 # Where classes stood that users' YAML and runs may name, and where they stand now.
 _MOVED = {"fraudlab.callbacks.": "fraudlab.training.callbacks."}

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save
 
 from fraudlab.errors import UserError
 from fraudlab.features.categories import FIRST, Categories, vocabulary
-from fraudlab.features.numbers import Curves, as_number, as_numbers, log1p, scale_of
+from fraudlab.features.numbers import Curves, as_number, as_numbers, log1p, scale_of, smoothly_clipped
 from fraudlab.features.threads import in_threads
 from fraudlab.files import replacing
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # a record is encoded without it
     import polars as pl
 
 FORMAT = 1
-_SCALINGS = ("standard", "quantile_normal", "none")
+_SCALINGS = ("standard", "robust", "quantile_normal", "none")
 _LARGEST = float(np.finfo(np.float32).max)
 _CURVE = ("knots", "targets")  # of a column's quantiles in the state
 _BLOCK = 32  # columns that a thread takes at once
@@ -133,9 +133,10 @@ class TableEncoder:
             frame: the training rows, a frame or columns by name, each of which is asked for once, in the order below.
             categorical: names of the categorical columns.
             numeric: names of the numeric columns.
-            scaling: ``standard`` (mean 0, deviation 1; a constant column becomes 0), ``quantile_normal`` (each column's
-                quantiles to those of the normal distribution, piecewise linear through at most 1,000 knots, ends at
-                -5.2 and 5.2) or ``none``.
+            scaling: ``standard`` (mean 0, deviation 1; a constant column becomes 0), ``robust`` (median 0, quartiles 1
+                apart, then smoothly within -3 and 3, see :func:`fraudlab.features.numbers.smoothly_clipped`),
+                ``quantile_normal`` (each column's quantiles to those of the normal distribution, piecewise linear
+                through at most 1,000 knots, ends at -5.2 and 5.2) or ``none``.
             clip: scaled values beyond +-clip are cut; None for no clipping.
             log1p: sign(x) log(1 + |x|) before scaling.
             min_count: rarer categories count as unknown.
@@ -241,9 +242,11 @@ class TableEncoder:
         with np.errstate(invalid="ignore", over="ignore"):
             if self._settings.log1p:
                 value = log1p(value)
-            if self._settings.scaling == "standard":
+            if self._settings.scaling in ("standard", "robust"):
                 value = value - self._state["mean"][which]
                 value /= self._state["scale"][which]
+                if self._settings.scaling == "robust":
+                    value = smoothly_clipped(value)
             elif self._settings.scaling == "quantile_normal":
                 value = self._curves.of_row(value) if column is None else self._curves.of_column(column, value)
             limit = min(self._settings.clip or _LARGEST, _LARGEST)

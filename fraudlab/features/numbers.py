@@ -65,6 +65,11 @@ def log1p(value: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.sign(value) * np.log1p(np.abs(value))
 
 
+def smoothly_clipped(value: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``x / sqrt(1 + (x / 3)^2)``, never beyond -3 and 3 (Holzmueller et al. 2024, arXiv:2407.04491)."""
+    return value / np.hypot(1.0, value / 3)
+
+
 def normal_quantiles(known: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Values and the normal quantiles they stand for; a value that spans several quantiles takes their middle."""
     share = np.linspace(0.0, 1.0, min(_MOST_KNOTS, max(len(known), 2)))
@@ -106,6 +111,10 @@ def scale_of(column: "pl.Series", scaling: str, log1p_first: bool) -> Scale:
         mean, deviation = known.mean(), known.std()
         # A constant column becomes 0. Rounding can leave its mean a bit off and its deviation above 0.
         scale = deviation if deviation > 0 and least < most else math.inf
+    elif scaling == "robust":
+        low, mean, high = np.quantile(known, [0.25, 0.5, 0.75])
+        # Where more than half of the rows have one value, half of the range stands for the quartiles' distance.
+        scale = high - low if high > low else (most - least) / 2 if most > least else math.inf
     elif scaling == "quantile_normal":
         knots, targets = normal_quantiles(known)
     return Scale(mean, scale, missing, knots, targets)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
-from sklearn.preprocessing import QuantileTransformer, StandardScaler
+from sklearn.preprocessing import QuantileTransformer, RobustScaler, StandardScaler
 
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import TableEncoder
@@ -61,7 +61,7 @@ def assert_same(encoder: TableEncoder, frame: pl.DataFrame, records: list[dict])
 @given(
     train=st.lists(row(scalable), min_size=1, max_size=30),
     rows=st.lists(row(floats), max_size=10),
-    scaling=st.sampled_from(["standard", "quantile_normal", "none"]),
+    scaling=st.sampled_from(["standard", "robust", "quantile_normal", "none"]),
     clip=st.sampled_from([None, 3.0]),
     log1p=st.booleans(),
     min_count=st.integers(1, 3),
@@ -75,7 +75,7 @@ def test_a_record_is_encoded_as_its_row(train, rows, scaling, clip, log1p, min_c
 
 
 @pytest.mark.parametrize("log1p", [False, True])
-@pytest.mark.parametrize("scaling", ["standard", "quantile_normal", "none"])
+@pytest.mark.parametrize("scaling", ["standard", "robust", "quantile_normal", "none"])
 def test_a_record_of_a_wide_table_is_encoded_as_its_row(scaling: str, log1p: bool) -> None:
     """More rows than knots and more columns than are written at once, some with missing values."""
     draw = np.random.default_rng(0)
@@ -103,7 +103,10 @@ def test_text_is_read_as_a_number_in_both_ways_or_in_none(text: str) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(train=st.lists(row(scalable), min_size=1, max_size=30), scaling=st.sampled_from(["standard", "quantile_normal"]))
+@given(
+    train=st.lists(row(scalable), min_size=1, max_size=30),
+    scaling=st.sampled_from(["standard", "robust", "quantile_normal"]),
+)
 def test_survives_the_disk(train, scaling, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("e") / "encoder"
     encoder = TableEncoder.fit(frame_of(train), CATEGORICAL, NUMERIC, scaling=scaling)
@@ -114,6 +117,18 @@ def test_survives_the_disk(train, scaling, tmp_path_factory: pytest.TempPathFact
     assert before.numeric.tobytes() == after.numeric.tobytes()
     assert (again.cardinalities, again.numeric_names) == (encoder.cardinalities, encoder.numeric_names)
     assert sorted(file.name for file in folder.iterdir()) == ["encoder.json", "encoder.safetensors"]
+
+
+def test_robust_scales_as_scikit_learn_and_clips_smoothly() -> None:
+    draw = np.random.default_rng(0)
+    frame = pl.DataFrame({"x": draw.lognormal(0, 2, 501), "y": [0.0] * 400 + list(range(1, 102))})
+    found = TableEncoder.fit(frame, [], ["x", "y"], scaling="robust").transform(frame).numeric
+    plain = RobustScaler().fit_transform(frame[["x"]].to_numpy())[:, 0]
+    assert found[:, 0] == pytest.approx(plain / np.sqrt(1 + (plain / 3) ** 2), abs=1e-6)
+    few = frame["y"].to_numpy() / (101 / 2)  # quartiles that are one value: half of the range
+    assert found[:, 1] == pytest.approx(few / np.sqrt(1 + (few / 3) ** 2), abs=1e-6)
+    far = TableEncoder.fit(frame, [], ["x"], scaling="robust").encode({"x": 1e300}).numeric
+    assert far == pytest.approx(3.0)
 
 
 def test_scales_as_scikit_learn() -> None:
@@ -156,7 +171,7 @@ def test_missing_numbers_are_zero_and_told() -> None:
     assert encoder.encode({"x": math.inf, "y": "2"}).numeric.tolist() == [[0, 0, 1]]
 
 
-@pytest.mark.parametrize("scaling", ["standard", "quantile_normal"])
+@pytest.mark.parametrize("scaling", ["standard", "robust", "quantile_normal"])
 @pytest.mark.parametrize("known", [[5.0, 5.0], [0.1, 0.1, 0.1], [None, None], [math.nan, math.inf]])
 def test_a_column_that_tells_nothing_is_zero(scaling: str, known: list) -> None:
     encoder = TableEncoder.fit(pl.DataFrame({"x": known}, schema={"x": pl.Float64}), [], ["x"], scaling=scaling)
