@@ -24,12 +24,20 @@ ONCE = (*LAST, "is_new", *TIME, "run_length", "run_age", "run_ended")
 ROLES = {"count": ("count", "decayed"), "time": (*TIME, *GAPS, *CLOCK), "label": LABEL}
 """What may stand under ``features.of`` besides columns: for each, its aggregates."""
 
+PER_TIME = ("count", "known", "sum", "decayed")
+"""Aggregates that grow with the window: over a longer one they are divided a unit of time."""
 HALF_LIVES = 16
 """How many of them ``decayed`` looks back; what is older weighs less than 2^-16."""
 LONGEST_HALF_LIFE = 10_000  # days
 
 ALL = "all"
+_WINDOW = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def is_window(text: str) -> bool:
+    """Whether it is written as a window."""
+    return text == ALL or _WINDOW.fullmatch(text) is not None
 
 
 def length(window: str) -> int | None:
@@ -40,6 +48,6 @@ def length(window: str) -> int | None:
     """
     if window == ALL:
         return None
-    if (found := re.fullmatch(r"([1-9][0-9]{0,5})([smhdw])", window)) is None:
+    if (found := _WINDOW.fullmatch(window)) is None:
         raise UserError(f"features.windows: {window} is no window; write it as 30m, 1h, 7d, 2w or all")
     return int(found[1]) * _SECONDS[found[2]] * 1_000_000

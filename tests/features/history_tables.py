@@ -18,12 +18,14 @@ START = datetime(2024, 1, 1)
 WINDOWS = {"6h": timedelta(hours=6), "7d": timedelta(days=7), "all": timedelta(days=10**5)}
 GAPS = ("gap_mean", "gap_std", "gap_min", "gap_max")
 OF: dict[str, Any] = {
-    "count": ["count", {"aggregate": "decayed", "windows": ["6h", "7d"]}],
+    "count": ["count", {"aggregate": "decayed", "windows": ["6h", "7d"]}, {"over": "7d"}],
     "amount": [
         *("sum", "mean", "std", "min", "median", "max", "last", "last_2", "last_3", "q25", "q90"),
         *("ratio_to_mean", "ratio_to_median", "genuine_mean", "ratio_to_genuine_mean"),
         *({"aggregate": what, "own": True, "name": f"{what}_own", "empty": -1} for what in ("mean", "std", "median")),
         {"aggregate": "decayed", "windows": ["6h", "7d"]},
+        {"aggregate": "mean", "windows": ["7d"], "over": "all"},
+        {"aggregate": "last", "over": "amount_mean_own_7d", "own": False, "empty": -1, "as": "{key}_spike"},
     ],
     "time": ["since_last", "since_first", "hour", "weekday", "weekend", "night", *GAPS],
     "country": ["nunique", "is_new", "share", "entropy"],
@@ -184,6 +186,14 @@ def by_hand(frame: pl.DataFrame, present: int, delay: int, label_time: bool, lim
                 f"{key}_country_entropy_{window}": _entropy([row["country"] for row in inside]),
                 **_gaps(f"{key}_time_{{}}_{window}", [days(row) for row in inside]),
             }
+            if window == "7d":
+                every = [amount for amount in amounts if amount is not None]
+                found[f"{key}_amount_mean_7d_over_all"] = _ratio(mean, statistics.fmean(every) if every else None)
+                spike = _ratio(found[f"{key}_amount_last"], found[f"{key}_amount_mean_own_7d"])
+                found[f"{key}_spike"] = -1 if spike is None else spike
+                if not limited:
+                    short = sum(row["when"] > now - WINDOWS["6h"] for row in own)
+                    found[f"{key}_count_6h_over_7d"] = _ratio(short / 6, len(inside) / (7 * 24))
             if window != "all":
                 seen = [row for row in own if row["when"] > now - 16 * length]
                 weights = [(row, 0.5 ** ((now - row["when"]) / length)) for row in seen]

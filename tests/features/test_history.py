@@ -113,6 +113,10 @@ def test_a_definition_is_proposed_by_the_roles() -> None:
         ({"of": {"amount": ["avg"]}}, "there is no aggregate avg; there are sum, mean"),
         ({"of": {"count": ["decayed"]}, "windows": ["1d", "all"]}, r"decayed takes .* write {aggregate: decayed, wind"),
         ({"of": {"amount": ["decayed"]}, "windows": ["1429w"]}, "half-lives, of 10,000 days at most"),
+        ({"of": {"count": [{"over": "7d"}]}}, "over: 7d must be longer than a window of count"),
+        ({"of": {"count": [{"over": "all"}]}}, "over: all has no length, so there is no count a day"),
+        ({"of": {"amount": ["mean", {"aggregate": "max", "over": "amount_mean"}]}}, "did you mean amount_mean_7d"),
+        ({"of": {"amount": [{"aggregate": "last", "over": "7d"}]}}, "over: 7d must be longer than a window of last"),
         ({"of": {"label": ["rates"]}}, "there is no aggregate rates; did you mean rate"),
         ({"of": {"country_": ["is_new"]}}, "country_, which data=t has not; did you mean country"),
         ({"of": {"country": ["mean"]}}, "country holds no numbers"),
@@ -197,6 +201,10 @@ def test_columns_are_chosen_and_named_whole() -> None:
     assert (features.categorical, features.numeric) == (("country",), ("card_of_0.25_days", "new_7d", "amount"))
     assert with_features(features, frame.lazy()).columns == [*frame.columns, "card_of_0.25_days", "new_7d"]
     assert from_its_past(features, frame, 99, False).keys() == {"card_of_0.25_days", "new_7d"}
+    all_of_them = made(OF, 3, False)  # what a chosen ratio is made of is computed though it is not chosen
+    one = HistoryFeatures({**all_of_them.settings, "columns": ["card_spike"]}, schema(False))
+    assert features_of(one, frame) == [{"card_spike": row["card_spike"]} for row in features_of(all_of_them, frame)]
+    assert from_its_past(one, frame, 99, False) == features_of(one, frame)[99]
 
 
 def test_a_time_that_is_derived_is_read_once() -> None:

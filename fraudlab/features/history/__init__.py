@@ -23,9 +23,9 @@ from fraudlab.errors import UserError
 from fraudlab.features.contract import Lookups
 from fraudlab.features.history import rows as _rows
 from fraudlab.features.history.aggregates import computed, of_clock, plan
-from fraudlab.features.history.definition import define, near
 from fraudlab.features.history.proposal import proposal
 from fraudlab.features.history.rows import TimeReading
+from fraudlab.features.history.settings import define, near
 from fraudlab.features.history.tables import Table
 from fraudlab.features.live import Event, Layout, PastOf, WrongField
 from fraudlab.features.narrow import NARROW, narrow_columns, narrowed, narrowed_rows
@@ -225,16 +225,16 @@ class HistoryFeatures:
             UserError: numbers are too large for exact sums.
         """
         now = np.array([present.time])
-        found = {a.name: of_clock(a.what, now) for a in self._of[""]}
+        found = {a: of_clock(a.what, now) for a in self._of[""]}
         for position, key in enumerate(self.definition.keys):
-            if present.keys[position] is None or not self._plans[key]:
-                found |= {a.name: np.array([np.nan]) for a in self._of[key]}
+            if present.keys[position] is None or not self._of[key]:
+                found |= {a: np.array([np.nan]) for a in self._of[key]}
                 continue
             rows = _rows.one_row(self.definition, present, past(position), known)
             for _, some in computed(rows, np.zeros(len(rows.time), np.int64), self._plans[key]):
                 found |= some
-        values = ((name, float(found[name][0])) for name in self.computed)
-        return {name: None if value != value else value for name, value in values}
+        values = {a.name: float(found[a][0]) for own in self._of.values() for a in own}
+        return {name: None if values[name] != values[name] else values[name] for name in self.computed}
 
     def lookups(self, frame: "pl.LazyFrame") -> Lookups:
         """Which columns are narrow; the past changes with every transaction, so no fitted table holds it."""

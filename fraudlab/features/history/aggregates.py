@@ -1,46 +1,69 @@
 """The aggregates: what each of them gives for every row that is asked, from the rows that it sees."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.config.aggregates import HALF_LIVES, LAST, QUANTILES
-from fraudlab.features.history.definition import Aggregate, Condition
+from fraudlab.features.history.definition import Aggregate, Condition, basis
 from fraudlab.features.history.events import BLOCK, LOW, ByKey
 from fraudlab.features.history.sliding import cumulated, different, entropy, extremes, smallest
 from fraudlab.features.history.streams import Floats, Integers, Rows
 from fraudlab.features.live import DAY, MISSING
 
-Plan = dict[tuple[bool, Condition | None, bool], dict[int | None, list[Aggregate]]]
+
+@dataclass(frozen=True)
+class Plan:
+    """How the aggregates of one key are computed.
+
+    Attributes:
+        streams: what is no ratio, by the stream that it rests on, and by window.
+        ratios: the rest.
+    """
+
+    streams: Mapping[tuple[bool, Condition | None, bool], Mapping[int | None, Sequence[Aggregate]]]
+    ratios: tuple[Aggregate, ...]
 
 
-def plan(aggregates: Iterable[Aggregate]) -> Plan:
-    """The aggregates of one key by the stream that they rest on, and by window."""
-    found: Plan = {}
-    for a in aggregates:
+def plan(aggregates: Sequence[Aggregate]) -> Plan:
+    """The plan of one key's aggregates."""
+    found: dict[tuple[bool, Condition | None, bool], dict[int | None, list[Aggregate]]] = {}
+    for a in basis(aggregates):
         found.setdefault((a.of_labels, a.where, a.own), {}).setdefault(a.window, []).append(a)
-    return found
+    return Plan(found, tuple(a for a in aggregates if a.terms))
 
 
-def computed(rows: Rows, group: Integers, planned: Plan) -> Iterator[tuple[Integers, dict[str, Floats]]]:
-    """Features of one key, some after the other, and positions in ``rows.asked`` of the rows that they are of."""
-    for stream, windows in planned.items():
+def computed(rows: Rows, group: Integers, planned: Plan) -> Iterator[tuple[Integers, dict[Aggregate, Floats]]]:
+    """Features of one key and terms of ratios, some after the other, and positions of their rows in ``rows.asked``."""
+    terms: dict[Aggregate, Floats] = dict.fromkeys(basis(planned.ratios), np.zeros(0))
+    place = np.zeros(0, np.int64)
+    for stream, windows in planned.streams.items():
         by_key = ByKey(rows, group, rows.stream(*stream))
+        place = by_key.past.place  # of all streams the same
         for aggregates in windows.values():
-            yield by_key.past.place, _features(by_key, aggregates)
+            found = _features(by_key, aggregates)
+            if terms:
+                terms.update((a, found[a]) for a in aggregates if a in terms)
+            yield place, found
+    for a in planned.ratios:
+        above, below = (terms[term] for term in a.terms)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = np.where(below != 0, above / below * a.factor, np.nan)
+        yield place, {a: value if a.empty is None else np.where(np.isnan(value), a.empty, value)}
 
 
-def _features(by_key: ByKey, aggregates: Sequence[Aggregate]) -> dict[str, Floats]:
+def _features(by_key: ByKey, aggregates: Sequence[Aggregate]) -> dict[Aggregate, Floats]:
     """``[P]`` of each of some aggregates over one window; NaN where they have no value."""
-    found: dict[str, Floats] = {}
+    found: dict[Aggregate, Floats] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         window = Window(by_key, aggregates)
         for a in aggregates:
             table = _OF_LABELS if a.of == "label" else _OF_ROWS
             value = table[a.what](window, a.of)
-            found[a.name] = value if a.empty is None else np.where(np.isnan(value), a.empty, value)
+            found[a] = value if a.empty is None else np.where(np.isnan(value), a.empty, value)
     return found
 
 

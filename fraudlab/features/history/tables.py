@@ -13,7 +13,7 @@ from fraudlab.config.aggregates import QUANTILES
 from fraudlab.errors import UserError
 from fraudlab.features.history import rows as _rows
 from fraudlab.features.history.aggregates import computed, of_clock, plan
-from fraudlab.features.history.definition import Definition
+from fraudlab.features.history.definition import Definition, basis
 from fraudlab.features.history.parts import MOST, by_part, part_of
 from fraudlab.features.history.streams import Floats, Integers
 from fraudlab.features.threads import THREADS
@@ -84,8 +84,16 @@ class Table:
         for rows in self._read(list(columns), size):
             counts += np.bincount(part_of(rows, columns, self._parts), minlength=self._parts + 1)[:-1]
         largest = int(counts.max())
-        quantiles = sum(a.what in QUANTILES for a in own.aggregates)
-        words = 40 + 2 * len(own.aggregates) + 12 * len(own.numbers) + 6 * len(own.categories) + 6 * quantiles
+        made_of = basis(own.aggregates)
+        quantiles = sum(a.what in QUANTILES for a in made_of)
+        words = (
+            40
+            + 2 * len(own.aggregates)
+            + 2 * len(made_of)
+            + 12 * len(own.numbers)
+            + 6 * len(own.categories)
+            + 6 * quantiles
+        )
         part = 8 * words * largest
         if part > memory:
             raise UserError(
@@ -151,17 +159,17 @@ class Table:
         import polars as pl
 
         own = self.definition.only(key)
-        position = {aggregate.name: number for number, aggregate in enumerate(own.aggregates)}
+        position = {aggregate: number for number, aggregate in enumerate(own.aggregates)}
         planned = plan(own.aggregates)
 
         def compute(rows: pl.DataFrame) -> list[Floats]:
             made = [np.full(len(rows), np.nan) for _ in position]
             group = _rows.group(rows, own.keys[key])
             for place, found in computed(_rows.table(own, rows, self.label, self.label_time, shares), group, planned):
-                for name, values in found.items():
-                    made[position[name]][place] = values
+                for aggregate in position.keys() & found.keys():
+                    made[position[aggregate]][place] = found[aggregate]
             return made
 
         stretches = self._read(self._columns(own), size)
         for made in by_part(stretches, own.keys[key], self._parts, compute, len(position), threads, folder):
-            yield pl.DataFrame(dict(zip(position, made, strict=True)), nan_to_null=True)
+            yield pl.DataFrame({a.name: values for a, values in zip(position, made, strict=True)}, nan_to_null=True)
