@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-fast test-slow serve load-test pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint format typecheck check-conf clean distclean
+.PHONY: help setup train test test-fast test-slow serve load-test monitor pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint format typecheck check-conf clean distclean
 
 PYTHON ?= python3
 VENV := .venv
@@ -52,6 +52,9 @@ check-pipeline: $(READY) ## say whether dvc.lock is of this code and these setti
 load-test: $(READY) ## Locust's users against a server of its own, with a report; ARGS="--users 200 --seconds 60"
 	@$(SOME_BUNDLE)
 	$(BIN)/python -m benchmarks.load_test $(ARGS)
+
+monitor: $(READY) ## the loop after deployment on simulated transactions: record, labels, drift, performance, alerts
+	$(BIN)/python -m benchmarks.monitor $(ARGS)
 
 results: $(READY) ## run every experiment of the README's table and LightGBM on its rows, five seeds each (an hour or two)
 	$(BIN)/python -m benchmarks.results

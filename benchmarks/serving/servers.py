@@ -59,7 +59,7 @@ class Server:
 @contextlib.contextmanager
 def ours(bundle: Path | str, *settings: str) -> Iterator[Server]:
     """``python -m fraudlab.serve`` on a bundle."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "fraudlab.serve", f"bundle={bundle}", f"serving.port={port}", *settings]
     with _running(command, port, "/health/ready", Path("outputs/benchmarks/serving/serve.log")) as server:
         yield server
@@ -68,7 +68,7 @@ def ours(bundle: Path | str, *settings: str) -> Iterator[Server]:
 @contextlib.contextmanager
 def plain(folder: Path) -> Iterator[Server]:
     """The FastAPI app of :mod:`benchmarks.serving.plain_app`, with two uvicorn workers."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "uvicorn", "benchmarks.serving.plain_app:app", "--workers", "2"]
     command += ["--host", HOST, "--port", str(port), "--log-level", "warning"]
     environment = {"PLAIN_APP_FOLDER": str(folder.absolute()), "OMP_NUM_THREADS": "1"}
@@ -112,7 +112,7 @@ def _answers(server: Server, probe: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

@@ -261,7 +261,7 @@ def _held(folder: Path, report: Mapping[str, Any]) -> dict[str, Any]:
 def summary(report: Mapping[str, Any]) -> str:
     """The report as plain text, a line a week and bundle."""
     head = f"{'week':11}{'bundle':14}{'rows':>10}{'alerts':>8}{'frauds':>18}{'told':>6}"
-    lines = [f"{head}   {'average precision':24}{'precision':24}{'recall':24}", "-" * 139]
+    lines = [f"{head}   {'average precision':27}{'precision':27}{'recall':24}", "-" * 145]
     for week in report["weeks"]:
         found = week["realised"] or week["estimated"] or {}
         share = week["told_share"]

@@ -17,7 +17,7 @@ _PLOTTED = {
     "frauds": "Frauds",
     "saved": "Amount saved by the alerts, less their cost",
 }
-_WIDTH, _HEIGHT, _LEFT, _FOOT = 420, 160, 44, 18
+_WIDTH, _HEIGHT, _LEFT, _FOOT, _HEAD = 420, 160, 44, 18, 8
 
 
 def write(folder: Path, report: Mapping[str, Any]) -> None:
@@ -116,7 +116,7 @@ def _figure(
     known = [each for each in values if each is not None]
     top = max(max(each["high"] for each in known), 0.0)
     bottom = min(min(each["low"] for each in known), 0.0)
-    scale = _HEIGHT / ((top - bottom) or 1.0)
+    scale = (_HEIGHT - _HEAD) / ((top - bottom) or 1.0)
     step = (_WIDTH - _LEFT) / len(weeks)
     marks = []
     for n, (week, it, final) in enumerate(zip(weeks, values, mature, strict=True)):

@@ -5,6 +5,7 @@ import re
 import resource
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -223,3 +224,16 @@ def test_trouble_is_told_and_its_end_too(exported: tuple[Path, Path], tmp_path: 
         stack.fires("FraudlabDown")
         assert ("firing", "/page") in stack.webhook.told["FraudlabDown"]
         assert {path for _, path in stack.webhook.told["FraudlabLabelsStale"]} == {"/ticket"}
+
+
+@pytest.mark.slow
+def test_the_whole_loop_runs_on_one_machine(tmp_path: Path) -> None:
+    words = ["-m", "benchmarks.monitor", "--once", "--share", "0.02", "--out", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / "out" / "performance" / "performance.json").read_text())
+    assert [week["mature"] for week in report["weeks"]].count(True) >= 4
+    assert report["weeks"][-1]["estimated"]["frauds"]["high"] > report["weeks"][-1]["frauds_told"]
+    assert report["labels_of_no_transaction"] == 0
+    drift = json.loads((tmp_path / "out" / "drift" / "drift.json").read_text())
+    assert drift["rows"] == report["transactions"]
