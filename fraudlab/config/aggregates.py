@@ -8,9 +8,11 @@ QUANTILES = {f"q{percent}": percent for percent in (1, 5, 10, 25, 75, 90, 95, 99
 """Percent of the numbers that lie below."""
 LAST = {"last": 1, **{f"last_{k}": k for k in range(2, 11)}}
 """How far back among the rows."""
+PLACES = ("distance", "speed")
+"""Aggregates of a column of latitudes and one of longitudes."""
 NUMBER = (
     *("sum", "mean", "std", "min", "median", "max", "ratio_to_mean", "ratio_to_median", "decayed"),
-    *("genuine_mean", "ratio_to_genuine_mean", *QUANTILES, *LAST),
+    *("genuine_mean", "ratio_to_genuine_mean", *QUANTILES, *LAST, *PLACES),
 )
 TIME = ("since_last", "since_first")
 GAPS = ("gap_mean", "gap_std", "gap_min", "gap_max")
@@ -19,7 +21,7 @@ CATEGORY = ("nunique", "is_new", "share", "entropy")
 LABEL = ("rate", "count", "known", "since_first", "since_last", "run_length", "run_age", "run_ended")
 OF_LABELS = ("genuine_mean", "ratio_to_genuine_mean")
 """Aggregates of a number that rest on labels."""
-ONCE = (*LAST, "is_new", *TIME, "run_length", "run_age", "run_ended")
+ONCE = (*LAST, *PLACES, "is_new", *TIME, "run_length", "run_age", "run_ended")
 """Aggregates that are not taken by window: they look back over the longest one."""
 ROLES = {"count": ("count", "decayed"), "time": (*TIME, *GAPS, *CLOCK), "label": LABEL}
 """What may stand under ``features.of`` besides columns: for each, its aggregates."""

@@ -25,6 +25,7 @@ OF: dict[str, Any] = {
         *({"aggregate": what, "own": True, "name": f"{what}_own", "empty": -1} for what in ("mean", "std", "median")),
         {"aggregate": "decayed", "windows": ["6h", "7d"]},
         {"aggregate": "mean", "windows": ["7d"], "over": "all"},
+        *({"aggregate": what, "longitude": "shop"} for what in ("distance", "speed")),
         {"aggregate": "last", "over": "amount_mean_own_7d", "own": False, "empty": -1, "as": "{key}_spike"},
     ],
     "time": ["since_last", "since_first", "hour", "weekday", "weekend", "night", *GAPS],
@@ -142,6 +143,8 @@ def by_hand(frame: pl.DataFrame, present: int, delay: int, label_time: bool, lim
         amounts = [row["amount"] for row in own]
         found |= {
             f"{key}_amount_last": amounts[-1] if own else None,
+            f"{key}_amount_distance": (km := _distance(me, own[-1]) if own else None),
+            f"{key}_amount_speed": km / days(own[-1]) / 24 if km is not None and days(own[-1]) else None,
             f"{key}_amount_last_2": amounts[-2] if len(own) > 1 else None,
             f"{key}_amount_last_3": amounts[-3] if len(own) > 2 else None,
             f"{key}_time_since_last": days(own[-1]) if own else None,
@@ -213,6 +216,15 @@ def by_hand(frame: pl.DataFrame, present: int, delay: int, label_time: bool, lim
             else:
                 found[f"{key}_count_{window}"] = len(inside)
     return found
+
+
+def _distance(a: dict[str, Any], b: dict[str, Any]) -> float | None:
+    """With amounts for latitudes and shops for longitudes: the angle between two vectors, by chord."""
+    if a["amount"] is None or b["amount"] is None or max(a["amount"], b["amount"]) > 90:
+        return None
+    points = [(math.radians(row["amount"]), math.radians(row["shop"])) for row in (a, b)]
+    one, other = ((math.cos(n) * math.cos(e), math.cos(n) * math.sin(e), math.sin(n)) for n, e in points)
+    return 6371.0088 * 2 * math.asin(min(1.0, math.dist(one, other) / 2))
 
 
 def _entropy(values: list[str | None]) -> float | None:

@@ -117,6 +117,8 @@ def test_a_definition_is_proposed_by_the_roles() -> None:
         ({"of": {"count": [{"over": "all"}]}}, "over: all has no length, so there is no count a day"),
         ({"of": {"amount": ["mean", {"aggregate": "max", "over": "amount_mean"}]}}, "did you mean amount_mean_7d"),
         ({"of": {"amount": [{"aggregate": "last", "over": "7d"}]}}, "over: 7d must be longer than a window of last"),
+        ({"of": {"amount": ["distance"]}}, "write {aggregate: distance, longitude: <column>}"),
+        ({"of": {"amount": [{"aggregate": "speed", "longitude": "lon"}]}}, "features.of names lon, which data=t has"),
         ({"of": {"label": ["rates"]}}, "there is no aggregate rates; did you mean rate"),
         ({"of": {"country_": ["is_new"]}}, "country_, which data=t has not; did you mean country"),
         ({"of": {"country": ["mean"]}}, "country holds no numbers"),

@@ -62,7 +62,7 @@ def _features(by_key: ByKey, aggregates: Sequence[Aggregate]) -> dict[Aggregate,
         window = Window(by_key, aggregates)
         for a in aggregates:
             table = _OF_LABELS if a.of == "label" else _OF_ROWS
-            value = table[a.what](window, a.of)
+            value = table[a.what](window, a.of) if not a.longitude else window.place(a.what, a.of, a.longitude)
             found[a] = value if a.empty is None else np.where(np.isnan(value), a.empty, value)
     return found
 
@@ -183,6 +183,21 @@ class Window:
         number = self._number(self._rows.numbers[column][self._at(self._stop - back)])
         return np.where(self._count >= back, number, np.nan)
 
+    def place(self, what: str, latitude: str, longitude: str) -> Floats:
+        """Kilometres to the last row's place over the great circle, or km/h: missing where no time has passed."""
+        rows = (self._by_key.asked, self._at(self._stop - 1))
+        (north, before), (east, east_before) = (
+            [np.radians(self._number(self._rows.numbers[name][row])) for row in rows] for name in (latitude, longitude)
+        )
+        half = np.sin((north - before) / 2) ** 2
+        half += np.cos(north) * np.cos(before) * np.sin((east - east_before) / 2) ** 2
+        there = self._some & (np.abs(north) <= np.pi / 2) & (np.abs(before) <= np.pi / 2)
+        distance = np.where(there, 2 * _EARTH * np.arcsin(np.sqrt(np.minimum(half, 1.0))), np.nan)
+        if what == "distance":
+            return distance
+        hours = self.since_last(latitude) * 24
+        return np.where(hours > 0, distance / hours, np.nan)
+
     def since(self, position: Integers, there: NDArray[np.bool_]) -> Floats:
         """Days since the row of the event at each position; NaN where it is not ``there``."""
         age = self._rows.time[self._by_key.asked] - self._rows.time[self._at(position)]
@@ -287,6 +302,7 @@ def of_clock(what: str, time: Integers) -> Floats:
     return (weekday if what == "weekday" else weekday >= 5).astype(np.float64)
 
 
+_EARTH = 6371.0088  # km, the mean radius
 _PERCENT = {**QUANTILES, "median": 50, "ratio_to_median": 50}
 _OF_ROWS: dict[str, Callable[[Window, str], Floats]] = {
     "count": Window.count,

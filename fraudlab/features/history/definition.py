@@ -33,6 +33,7 @@ class Aggregate:
         where: rows that count; None: all.
         own: the present row counts, too.
         empty: what stands where there is no value; None: it is missing.
+        longitude: the column of longitudes where ``of`` is one of latitudes, else empty.
         terms: of a ratio of two features of one key, ``what`` is ``ratio``.
         factor: times which the ratio is taken.
     """
@@ -45,6 +46,7 @@ class Aggregate:
     where: Condition | None = None
     own: bool = False
     empty: float | None = None
+    longitude: str = ""
     terms: "tuple[Aggregate, ...]" = ()
     factor: float = 1.0
 
@@ -116,7 +118,11 @@ class Definition:
         """What one key's features need."""
         own = self.of(key)
         made_of = basis(own)
-        used = {a.of for a in made_of} | {a.where.column for a in made_of if a.where is not None}
+        used = (
+            {a.of for a in made_of}
+            | {a.longitude for a in made_of}
+            | {a.where.column for a in made_of if a.where is not None}
+        )
         numbers, categories = (
             tuple(name for name in names if name in used) for names in (self.numbers, self.categories)
         )

@@ -16,6 +16,7 @@ from fraudlab.config.aggregates import (
     OF_LABELS,
     ONCE,
     PER_TIME,
+    PLACES,
     ROLES,
     is_window,
     length,
@@ -25,7 +26,7 @@ from fraudlab.features.history.definition import Aggregate, Condition, Definitio
 from fraudlab.features.live import DAY
 from fraudlab.schema import Column, TableSchema
 
-_ENTRY = ("aggregate", "windows", "over", "where", "keys", "name", "as", "own", "empty")
+_ENTRY = ("aggregate", "windows", "over", "where", "keys", "name", "as", "own", "empty", "longitude")
 _OPERATORS = ("<=", ">=", "==", "!=", "<", ">")
 LEARNT = "learnt"
 RATIO = "ratio"
@@ -77,6 +78,7 @@ def define(settings: Mapping[str, Any], schema: TableSchema) -> Definition:
         raise UserError(f"features.of.time: {schema.time} counts seconds from no known day, so it has no hour")
     made_of = basis(aggregates)
     numbers = [a.of for a in made_of if a.what in NUMBER and a.of not in ROLES]
+    numbers += [a.longitude for a in made_of if a.longitude]
     numbers += [a.where.column for a in made_of if a.where is not None]
     for name in numbers:
         if _column(schema, name, "features.of").type not in ("integer", "number", "boolean"):
@@ -111,6 +113,12 @@ def _aggregates(settings: Mapping[str, Any], keys: Mapping[str, Sequence[str]], 
     known = ROLES.get(of, (*NUMBER, *CATEGORY))
     if what not in known:
         raise UserError(f"{where}: there is no aggregate {what}{near(what, known)}; there are {', '.join(known)}")
+    longitude = str(entry.get("longitude", ""))
+    if (what in PLACES) != bool(longitude):
+        raise UserError(
+            f"{where}: {what}: a distance and a speed stand under the column of latitudes and name that of longitudes; "
+            "write {aggregate: distance, longitude: <column>}"
+        )
     whole_name = entry.get("as")
     if what in CLOCK:
         return [Aggregate(str(whole_name or f"time_{what}"), "", of, what, None)]
@@ -149,7 +157,7 @@ def _aggregates(settings: Mapping[str, Any], keys: Mapping[str, Sequence[str]], 
     made = []
     for key, window in itertools.product(chosen, windows):
         name = "_".join([key, *parts, *([] if what in ONCE else [window])])
-        found = Aggregate(name, key, of, what, lengths[window], condition, own, empty)
+        found = Aggregate(name, key, of, what, lengths[window], condition, own, empty, longitude)
         if over is not None:
             terms, factor = [replace(found, empty=None)], 1.0
             if longer != 0:
@@ -226,11 +234,12 @@ def _resolved(aggregate: Aggregate, schema: TableSchema, limits: Mapping[str, fl
     if aggregate.terms:
         return replace(aggregate, terms=tuple(_resolved(term, schema, limits) for term in aggregate.terms))
     of = aggregate.of if aggregate.of in ROLES else column(aggregate.of)
+    longitude = aggregate.longitude and column(aggregate.longitude)
     where = aggregate.where
     if where is not None:
         where = replace(where, column=column(where.column))
         where = replace(where, limit=limits.get(where.text)) if where.limit is None else where
-    return replace(aggregate, of=of, where=where)
+    return replace(aggregate, of=of, where=where, longitude=longitude)
 
 
 def _column(schema: TableSchema, name: str, where: str) -> Column:
