@@ -47,7 +47,7 @@ class ColumnsFeaturesConfig(FeaturesConfig):
 
     name: str = "columns"
     leave_out: list[str] = field(default_factory=list)  # columns no model gets; python -m fraudlab.select finds some
-    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(scaling="quantile_normal"))
+    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(scaling="quantile_normal", min_count=3))
 
 
 @dataclass

@@ -52,9 +52,9 @@ class TabNetConfig:
 class NumericEmbeddingConfig:
     """How a network that is no TabNet takes numeric columns (Gorishniy et al. 2022, arXiv:2203.05556)."""
 
-    embedding: str = "none"
-    numeric_dim: int = 8  # numbers that stand for a number, unless embedding=none
-    bins: int = 16  # of embedding=piecewise_linear
+    embedding: str = "piecewise_linear"
+    numeric_dim: int = 4  # numbers that stand for a number, unless embedding=none
+    bins: int = 8  # of embedding=piecewise_linear
     frequencies: int = 16  # of embedding=periodic
     frequency_scale: float = 0.1  # of embedding=periodic
 
@@ -96,9 +96,9 @@ class TabMConfig(NumericEmbeddingConfig):
 
     name: str = "tabm"
     variant: str = "mini"
-    k: int = 32
-    hidden: list[int] = field(default_factory=lambda: [256, 256, 256])
-    dropout: float = 0.1
+    k: int = 8
+    hidden: list[int] = field(default_factory=lambda: [128, 128])
+    dropout: float = 0.0
     embedding_dim: int = 4
     compile: bool = False  # train through torch.compile: a minute of compiling first
 

@@ -38,7 +38,7 @@ class ModelPart:
         single_precision: what of the network needs single precision; empty where nothing does.
         rounds: of an estimator, the setting that bounds its rounds; None where it has none.
         auto: settings that may be ``auto``, each with the rule that gives its number.
-        weight_decay: what ``optimizer.weight_decay=auto`` is.
+        optimizer: of a network, what ``auto`` is in the optimizer: its ``lr``, ``weight_decay`` and ``decay``.
     """
 
     kind: Literal["network", "estimator"]
@@ -50,7 +50,7 @@ class ModelPart:
     single_precision: str = ""
     rounds: str | None = None
     auto: Mapping[str, Callable[[Facts], Any]] = field(default_factory=dict)
-    weight_decay: float = 0.01
+    optimizer: Mapping[str, Any] = field(default_factory=lambda: {"lr": 0.02, "weight_decay": 0.01, "decay": "all"})
 
     @property
     def unused(self) -> tuple[str, ...]:

@@ -38,8 +38,9 @@ def chosen(config: FitConfig, rows: int, frauds: int, cardinalities: list[int], 
         size = batch_size(rows)
         if part.kind == "network":
             numbers["batch_size"] = size
-    if part.kind == "network" and (config.optimizer or {}).get("weight_decay") == AUTO:
-        numbers["optimizer.weight_decay"] = part.weight_decay
+    for key, value in part.optimizer.items() if part.kind == "network" else ():
+        if (config.optimizer or {}).get(key) == AUTO:
+            numbers[f"optimizer.{key}"] = value
     facts = Facts(rows, frauds, tuple(cardinalities), num_numeric, size)
     for key, rule in part.auto.items():
         if getattr(config.model, key) == AUTO:
@@ -57,9 +58,13 @@ def settled(config: Config, numbers: Mapping[str, Any]) -> Config:
         group, _, name = key.rpartition(".")
         if group:
             groups[group][name] = value
+    rate, schedule = groups["optimizer"].get("lr"), config.scheduler
+    if rate is not None and schedule:  # which may go by the rate: conf/scheduler/one_cycle.yaml
+        schedule = {key: rate if value == AUTO else value for key, value in schedule.items()}
     return replace(
         config,
         model=replace(config.model, **groups["model"]),
         optimizer=config.optimizer and {**config.optimizer, **groups["optimizer"]},
+        scheduler=schedule,
         batch_size=numbers.get("batch_size", config.batch_size),
     )

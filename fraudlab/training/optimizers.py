@@ -33,35 +33,41 @@ def make_optimizer(config: Mapping[str, Any]) -> MakeOptimizer:
     """What makes the optimiser of a network; its settings are checked now.
 
     Besides the class's own arguments a config has ``decay``: what weight decay acts on, ``all`` parameters (as without
-    it) or ``matrices``, see :func:`parameter_groups`.
+    it), ``weights`` or ``matrices``, see :func:`parameter_groups`.
     """
     settings = dict(config)
     decay = settings.pop("decay", "all")
-    one_of("optimizer.decay", decay, ("all", "matrices"))
+    one_of("optimizer.decay", decay, ("all", "weights", "matrices"))
     check_plumbing("optimizer", settings)
     return lambda network: plumbing(
-        settings, params=parameter_groups(network) if decay == "matrices" else list(network.parameters())
+        settings,
+        params=list(network.parameters()) if decay == "all" else parameter_groups(network, decay == "weights"),
     )
 
 
-def parameter_groups(network: nn.Module) -> list[dict[str, Any]]:
-    """The parameters of a network by kind: hidden matrices, other matrices, and the rest without weight decay.
+def parameter_groups(network: nn.Module, decayed_embeddings: bool = False) -> list[dict[str, Any]]:
+    """The parameters of a network by kind: hidden matrices, other weights, and the rest without weight decay.
 
-    Matrices are parameters called ``weight`` with two dimensions or more, but for embeddings, which have ``embedding``
-    in their name. So the rest is embeddings, norms, biases and scales. Hidden are those of two dimensions that neither
-    take nor give two numbers or fewer, as a head does; their group says ``hidden: True``.
+    Weights are parameters called ``weight`` with two dimensions or more. Those with ``embedding`` in their name are
+    embeddings, the others matrices. Hidden are matrices of two dimensions that neither take nor give two numbers or
+    fewer, as a head does; their group says ``hidden: True``. The rest is norms, biases and scales.
+
+    Args:
+        network: whose parameters.
+        decayed_embeddings: whether embeddings are among the other weights; else they are of the rest.
     """
-    hidden, matrices, rest = [], [], []
+    hidden, weights, rest = [], [], []
     for name, parameter in network.named_parameters():
-        if name.rpartition(".")[2] != "weight" or "embedding" in name or parameter.ndim < 2:
+        embedding = "embedding" in name
+        if name.rpartition(".")[2] != "weight" or parameter.ndim < 2 or (embedding and not decayed_embeddings):
             rest.append(parameter)
-        elif parameter.ndim == 2 and min(parameter.shape) > 2:
+        elif not embedding and parameter.ndim == 2 and min(parameter.shape) > 2:
             hidden.append(parameter)
         else:
-            matrices.append(parameter)
+            weights.append(parameter)
     kinds = (
         {"params": hidden, "hidden": True},
-        {"params": matrices, "hidden": False},
+        {"params": weights, "hidden": False},
         {"params": rest, "hidden": False, "weight_decay": 0.0},
     )
     return [kind for kind in kinds if kind["params"]]

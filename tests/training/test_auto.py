@@ -1,6 +1,7 @@
 """What is ``auto`` follows from the training rows, and both fits of a run use the very same numbers."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import yaml
 
 from fraudlab.api import compose, train
 from fraudlab.errors import UserError
+from fraudlab.models.registry import MODELS, make_network
 from fraudlab.runs.settings import load_config
 from fraudlab.training.auto import batch_size, chosen, settled
 from fraudlab.training.checkpoints import load_checkpoint
+from fraudlab.training.optimizers import make_optimizer, make_scheduler
 
 pytestmark = pytest.mark.long
 
@@ -27,24 +30,56 @@ def test_an_epoch_has_64_to_128_steps_within_the_bounds(rows: int) -> None:
 
 def test_a_number_that_is_given_stays_and_others_follow_it(tmp_path: Path) -> None:
     own = ("data=table", f"data.path={tmp_path}/t.csv", "data.label=fraud", "experiment=none", "model=tabnet")
+    optimizer = ("optimizer.weight_decay=0.1", "optimizer.lr=0.05", "optimizer.decay=matrices")
     automatic, given = (
         compose(*own),
-        compose(*own, "batch_size=500", "model.virtual_batch_size=50", "optimizer.weight_decay=0.1"),
+        compose(*own, "batch_size=500", "model.virtual_batch_size=50", *optimizer),
     )
+    own_optimizer = {f"optimizer.{key}": value for key, value in MODELS["tabnet"].optimizer.items()}
     assert chosen(automatic, 100_000, 900, [5], 3) == {
         "batch_size": 1024,
-        "optimizer.weight_decay": 0.3,
+        **own_optimizer,
         "model.virtual_batch_size": 1024,
     }
     assert chosen(compose(*own, "batch_size=500"), 100_000, 900, [5], 3) == {
-        "optimizer.weight_decay": 0.3,
+        **own_optimizer,
         "model.virtual_batch_size": 500,
     }
     assert chosen(given, 100_000, 900, [5], 3) == {}
     assert settled(given, {}) == given
+    assert given.scheduler["max_lr"] == 0.05
     assert chosen(compose(*own, "model=xgboost"), 100_000, 900, [5], 3) == {}
     with pytest.raises(UserError, match="batch_size=some does not exist; it is one of: auto, a number"):
         compose(*own, "batch_size=some")
+
+
+@pytest.mark.parametrize("model", ["tabnet", "mlp", "tabm"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "muon"])
+def test_a_network_brings_its_own_rate_and_decay(tmp_path: Path, model: str, optimizer: str) -> None:
+    own = ("data=table", f"data.path={tmp_path}/t.csv", "data.label=fraud", "experiment=none")
+    config = compose(*own, f"model={model}", f"optimizer={optimizer}")
+    config = settled(config, chosen(config, 10_000, 100, [5], 3))
+    suits = MODELS[model].optimizer
+    assert config.optimizer["lr"] == config.scheduler["max_lr"] == suits["lr"]
+    if optimizer == "adamw":
+        assert {key: config.optimizer[key] for key in suits} == suits
+    rebuild = {"model": asdict(config.model), "cardinalities": [5], "num_numeric": 3}
+    made = make_optimizer(config.optimizer)(make_network(rebuild))
+    made_schedule = make_scheduler(config.scheduler)(made, 100)["scheduler"]
+    for _ in range(30):  # up to the highest rate
+        made.step()
+        made_schedule.step()
+    assert made.param_groups[0]["lr"] == pytest.approx(suits["lr"], rel=0.02)
+
+
+@pytest.mark.parametrize("experiment", ["handbook_book", "handbook", "ieee_cis"])
+@pytest.mark.parametrize("model", ["tabnet", "mlp"])
+def test_recipes_were_chosen_with_decay_of_all_parameters(experiment: str, model: str) -> None:
+    """They leave ``decay`` to the optimizer, so that ``optimizer=muon`` can have its own."""
+    assert MODELS[model].optimizer["decay"] == "all"
+    config = compose(f"experiment={experiment}", f"model={model}")
+    assert not any(key.startswith("optimizer.") and key != "optimizer.decay" for key in chosen(config, 9, 1, [], 3))
+    assert settled(config, chosen(config, 9, 1, [], 3)).optimizer["decay"] == "all"
 
 
 def test_a_run_records_its_numbers_and_fits_twice_with_them(tmp_path: Path) -> None:
@@ -72,7 +107,8 @@ def test_a_run_records_its_numbers_and_fits_twice_with_them(tmp_path: Path) -> N
     first, second = (json.loads((run.path / part / "fit.json").read_text()) for part in ("selection", "."))
     assert batch_size(first["rows"]) != batch_size(second["rows"])
     rows_of_batch = batch_size(first["rows"])
-    expected = {"batch_size": rows_of_batch, "optimizer.weight_decay": 0.3, "model.virtual_batch_size": rows_of_batch}
+    suits = {f"optimizer.{key}": value for key, value in MODELS["tabnet"].optimizer.items()}
+    expected = {"batch_size": rows_of_batch, **suits, "model.virtual_batch_size": rows_of_batch}
     assert facts["auto"] == first["auto"] == second["auto"] == expected
     rebuild, _ = load_checkpoint(run.path / "checkpoints" / "best.ckpt")
     assert rebuild["model"]["virtual_batch_size"] == expected["batch_size"]

@@ -30,6 +30,11 @@ HIDDEN = {
         *(f"encoder.attentive_transformers.{i}.linear.weight" for i in range(2)),
     },
 }
+EMBEDDINGS = {
+    "mlp": {"embeddings.0.weight", "numeric_embedding.weight"},
+    "tabm": {"embeddings.0.weight"},
+    "tabnet": {"embedding.weight"},
+}
 HEAD = {"mlp": "layers.8.weight", "tabm": "head.weight", "tabnet": "head.weight"}
 
 
@@ -47,7 +52,7 @@ def give_gradients(made: nn.Module, seed: int) -> None:
         parameter.grad = torch.randn(parameter.shape, generator=draw)
 
 
-@pytest.mark.parametrize("decay", ["all", "matrices", None])
+@pytest.mark.parametrize("decay", ["all", "weights", "matrices", None])
 @pytest.mark.parametrize("model", MODELS)
 def test_weight_decay_acts_on_what_it_is_told(model: str, decay: str | None) -> None:
     made = network(model)
@@ -57,7 +62,8 @@ def test_weight_decay_acts_on_what_it_is_told(model: str, decay: str | None) -> 
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     decayed = {name for name, parameter in made.named_parameters() if not parameter.equal(before[name])}
-    assert decayed == (HIDDEN[model] | {HEAD[model]} if decay == "matrices" else set(before))
+    matrices = HIDDEN[model] | {HEAD[model]}
+    assert decayed == {"matrices": matrices, "weights": matrices | EMBEDDINGS[model]}.get(str(decay), set(before))
     for name in decayed:
         assert torch.allclose(dict(made.named_parameters())[name], before[name] * (1 - 0.1 * 0.5))
 
@@ -97,7 +103,7 @@ def test_members_of_an_ensemble_have_the_same_kinds() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(UserError, match=r"optimizer\.decay=most does not exist; it is one of: all, matrices"):
+    with pytest.raises(UserError, match=r"optimizer\.decay=most does not exist; it is one of: all, weights, matrices"):
         make_optimizer({**ADAMW, "decay": "most"})
     with pytest.raises(UserError, match=r"no parameter is a hidden matrix; .* optimizer\.decay=matrices"):
         make_optimizer({**MUON, "decay": "all"})(network("mlp"))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fraudlab.models.categories import category_embedding
 from fraudlab.models.contract import NetworkOutput
 from fraudlab.models.numbers import numeric_embedding
 
@@ -92,7 +93,7 @@ class MLP(nn.Module):
         **of_embedding: Any,
     ) -> None:
         super().__init__()
-        self.embeddings = nn.ModuleList(_embedding(ids, embedding_dim) for ids in cardinalities)
+        self.embeddings = nn.ModuleList(category_embedding(ids, embedding_dim) for ids in cardinalities)
         self.numeric_embedding = numeric_embedding(embedding, num_numeric, **of_embedding)
         width = embedding_dim * len(cardinalities) + self.numeric_embedding.width * num_numeric
         layers: list[nn.Module] = [_Scale(width)] if input_scale else []
@@ -114,10 +115,3 @@ class MLP(nn.Module):
         return NetworkOutput(
             self.layers(torch.cat([*embedded, self.numeric_embedding(numeric)], dim=1)), numeric.new_zeros(())
         )
-
-
-def _embedding(ids: int, width: int) -> nn.Embedding:
-    """Small numbers to start from, so that an id that training has none of, or few, adds next to nothing."""
-    made = nn.Embedding(ids, width)
-    nn.init.normal_(made.weight, std=0.01)
-    return made

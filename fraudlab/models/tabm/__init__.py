@@ -2,4 +2,6 @@
 
 from fraudlab.models.contract import ModelPart
 
-PART = ModelPart("network", "fraudlab.models.tabm.network:TabM")
+PART = ModelPart(
+    "network", "fraudlab.models.tabm.network:TabM", optimizer={"lr": 0.02, "weight_decay": 0.3, "decay": "weights"}
+)

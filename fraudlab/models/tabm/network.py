@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fraudlab.models.categories import category_embedding
 from fraudlab.models.contract import NetworkOutput
 from fraudlab.models.numbers import numeric_embedding
 from fraudlab.models.tabm.layers import Dropout, MemberLinear, SharedLinear
@@ -48,7 +49,7 @@ class TabM(nn.Module):
         **of_embedding: Any,
     ) -> None:
         super().__init__()
-        self.embeddings = nn.ModuleList(nn.Embedding(ids, embedding_dim) for ids in cardinalities)
+        self.embeddings = nn.ModuleList(category_embedding(ids, embedding_dim) for ids in cardinalities)
         self.numeric_embedding = numeric_embedding(embedding, num_numeric, **of_embedding)
         columns = torch.tensor([embedding_dim] * len(cardinalities) + [self.numeric_embedding.width] * num_numeric)
         widths = [int(columns.sum()), *hidden]

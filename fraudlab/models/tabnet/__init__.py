@@ -34,7 +34,7 @@ PART = ModelPart(
     weights_follow=("n_d", "n_a", "n_steps", "n_independent", "n_shared", "embedding_dim", "feature_groups"),
     pretraining={"backend": "fast", "pretrained": None},
     single_precision="TabNet's masks and statistics",
-    weight_decay=0.3,
+    optimizer={"lr": 0.02, "weight_decay": 0.3, "decay": "all"},
     auto={"virtual_batch_size": lambda facts: facts.batch_size},
 )
 
