@@ -55,9 +55,9 @@ def _from_3(settings: Settings) -> Settings:
 def _from_4(settings: Settings) -> Settings:
     """Only split=time_windows fitted again, on the rows before the test, once validation had chosen the epoch.
 
-    The perceptron had no embedding of numbers.
+    The network with hidden layers had no embedding of numbers.
     """
-    if settings.get("model", {}).get("name") == "mlp":
+    if "hidden" in settings.get("model", {}):
         settings = {**settings, "model": {"embedding": "none", **settings["model"]}}
     if "refit" in settings and settings["split"]["name"] != "time_windows":
         return {**settings, "refit": False}
