@@ -52,14 +52,14 @@ class TabNetConfig:
 class NumericEmbeddingConfig:
     """How a network that is no TabNet takes numeric columns (Gorishniy et al. 2022, arXiv:2203.05556)."""
 
-    embedding: str = "piecewise_linear"
+    embedding: str = AUTO  # auto: piecewise_linear up to 64 numeric columns, none beyond
     numeric_dim: int = 4  # numbers that stand for a number, unless embedding=none
     bins: int = 8  # of embedding=piecewise_linear
     frequencies: int = 16  # of embedding=periodic
     frequency_scale: float = 0.1  # of embedding=periodic
 
     def check_embedding(self) -> None:
-        one_of("model.embedding", self.embedding, ("none", "piecewise_linear", "periodic"))
+        one_of("model.embedding", self.embedding, (AUTO, "none", "piecewise_linear", "periodic"))
         at_least("model.numeric_dim", self.numeric_dim, 1)
         at_least("model.bins", self.bins, 2)
         at_least("model.frequencies", self.frequencies, 1)

@@ -22,6 +22,14 @@ class Facts(NamedTuple):
     batch_size: int
 
 
+MOST_EMBEDDED = 64
+
+
+def suiting_embedding(facts: Facts) -> str:
+    """The embedding of numbers that suits a table: of hundreds of columns the many numbers are learnt by heart."""
+    return "piecewise_linear" if facts.num_numeric <= MOST_EMBEDDED else "none"
+
+
 @dataclass(frozen=True)
 class ModelPart:
     """What ``model=<name>`` stands for.

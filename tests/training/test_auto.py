@@ -72,6 +72,15 @@ def test_a_network_brings_its_own_rate_and_decay(tmp_path: Path, model: str, opt
     assert made.param_groups[0]["lr"] == pytest.approx(suits["lr"], rel=0.02)
 
 
+@pytest.mark.parametrize("model", ["mlp", "tabm"])
+def test_numbers_are_embedded_where_columns_are_few(tmp_path: Path, model: str) -> None:
+    own = ("data=table", f"data.path={tmp_path}/t.csv", "data.label=fraud", "experiment=none", f"model={model}")
+    automatic, given = compose(*own), compose(*own, "model.embedding=periodic")
+    for columns, expected in ((3, "piecewise_linear"), (300, "none")):
+        assert settled(automatic, chosen(automatic, 10_000, 100, [5], columns)).model.embedding == expected
+        assert "model.embedding" not in chosen(given, 10_000, 100, [5], columns)
+
+
 @pytest.mark.parametrize("experiment", ["handbook_book", "handbook", "ieee_cis"])
 @pytest.mark.parametrize("model", ["tabnet", "mlp"])
 def test_recipes_were_chosen_with_decay_of_all_parameters(experiment: str, model: str) -> None:
