@@ -2,40 +2,47 @@
 
 ops   forward and backward of single operations at the shape ``ieee``
 ways  a whole training step of ours in plain PyTorch, under torch.compile and with the C encoder (CPU only)
+share   a training step as ``fraudlab.sklearn`` takes it, batch 2048, against products of large float32 matrices: the
+        ratio is its share of the rate of a step that is its dense products and nothing else (CPU only)
 """
 
 import argparse
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from unittest.mock import patch
 
 import torch
 from pytorch_tabnet import sparsemax as their_masks
 from pytorch_tabnet import tab_network
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from benchmarks import records
 from benchmarks.records import Line
-from benchmarks.tabnet_shapes import EMBEDDING_DIM, IEEE
-from benchmarks.tabnet_train import compared, cut, for_theirs, our_step, sized, take, their_step
-from fraudlab.models.tabnet import masks
+from benchmarks.tabnet_shapes import EMBEDDING_DIM, IEEE, SHAPES
+from benchmarks.tabnet_train import compared, cut, for_theirs, our_optimizer, our_step, sized, take, their_step
+from fraudlab.data.batches import Batch
+from fraudlab.models.tabnet import TabNet, masks
 from fraudlab.models.tabnet.blocks import Embedding
 from fraudlab.models.tabnet.ghost_batch_norm import GhostBatchNorm
 from fraudlab.models.tabnet.grouping import Grouping
 from fraudlab.models.tabnet.native import compile as native
+from fraudlab.sklearn.training import together
 
 Op = Callable[[Tensor], Tensor]
 
 
 def main() -> None:
-    cases: dict[str, records.Case] = {"ops": ops, "ways": ways}
+    cases: dict[str, records.Case] = {"ops": ops, "ways": ways, "share": share}
     parser = records.parser(__doc__ or "", list(cases), "tabnet_ops")
     parser.add_argument("--steps", type=int, default=8, help="steps of a round (default 8)")
     parser.set_defaults(bf16=False, compile=False)
     arguments = records.parsed(parser)
     if arguments.quick:
         arguments.steps, arguments.rounds = 1, 1
-    names = arguments.cases or [name for name in cases if name != "ways" or arguments.device == "cpu"]
+    names = arguments.cases or [name for name in cases if name == "ops" or arguments.device == "cpu"]
     records.measure(arguments, {name: cases[name] for name in names})
 
 
@@ -100,6 +107,53 @@ def ways(arguments: argparse.Namespace) -> list[Line]:
         sides = {"ours": ours, "theirs": theirs}
         lines.append(compared(f"step, ours: {what}", sides, arguments, "ways", steps * shape.batch, steps))
     return lines
+
+
+def share(arguments: argparse.Namespace) -> list[Line]:
+    lines = []
+    for name in ("ieee", "handbook_23"):
+        shape, steps = sized(replace(SHAPES[name], batch=2048), arguments), arguments.steps
+        network = shape.ours("cpu").train()
+        rows = steps * shape.batch
+        sides = {
+            "ours": partial(take, estimator_step(network), cut(shape, steps, "cpu")),
+            "theirs": partial(products, rows * flops(network)),
+        }
+        what = f"{shape.features} features: step / sgemm bound, ratio: share"
+        lines.append(compared(what, sides, arguments, "share", rows, steps))
+    return lines
+
+
+def estimator_step(network: TabNet) -> Callable[[Batch], None]:
+    whole = together(list(network.parameters()))
+    optimizer = our_optimizer([whole])
+
+    def step(batch: Batch) -> None:
+        optimizer.zero_grad(set_to_none=False)
+        output = network(batch.categorical, batch.numeric)
+        (cross_entropy(output.logits, batch.label) + output.penalty).backward()
+        nn.utils.clip_grad_norm_([whole], 1.0)
+        optimizer.step()
+
+    return step
+
+
+def flops(network: TabNet) -> int:
+    """Of the dense products of a row's forward and backward pass."""
+    encoder = network.encoder
+    layers = [layer for each in encoder.feature_transformers for layer in (*encoder.shared, *each.linears)]
+    layers += [each.linear for each in encoder.attentive_transformers]
+    return 6 * sum(layer.weight.numel() for layer in (*layers, network.head))
+
+
+def products(wanted: int, side: int = 1024, times: int = 3) -> float:
+    """Seconds of so many floating-point operations at the speed of large products."""
+    a, b = torch.randn(2, side, side).unbind()
+    out = torch.mm(a, b)
+    started = time.perf_counter()
+    for _ in range(times):
+        torch.mm(a, b, out=out)
+    return (time.perf_counter() - started) * wanted / (2 * side**3 * times)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 import datetime
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -95,9 +96,23 @@ def fit_network(
     Raises:
         UserError: the loss is no number any more, or the schedule needs an eval set.
     """
+    with _trained(estimator, network) as parameters:
+        return _fit(estimator, network, parameters, options, rows, loss, watched, monitor)
+
+
+def _fit(
+    estimator: Any,
+    network: nn.Module,
+    parameters: list[nn.Parameter],
+    options: Options,
+    rows: int,
+    loss: Callable[[Tensor], Tensor],
+    watched: Sequence[Watched],
+    monitor: Monitor | None,
+) -> Best | None:
     order = _order(rows, options)
-    parameters = list(network.parameters())
     optimizer = _optimizer(estimator, parameters)
+    as_one = parameters[0].grad is not None
     after_batch, after_epoch = _schedule(estimator, optimizer, monitor)
     history: History = estimator._history
     told, started, best = options.callbacks, time.perf_counter(), None
@@ -113,7 +128,7 @@ def fit_network(
         for number, index in enumerate(order):
             for callback in told:
                 callback.on_batch_begin(number)
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=not as_one)
             value = loss(index)
             value.backward()  # type: ignore[no-untyped-call]
             if estimator.clip_value:
@@ -204,9 +219,44 @@ def _learnt(rows: int, options: Options) -> int:
     return rows - rows % options.batch_size if _drops(rows, options) else rows
 
 
+@contextmanager
+def _trained(estimator: Any, network: nn.Module) -> Iterator[list[nn.Parameter]]:
+    """What the optimizer gets: all parameters as one where it takes each number by itself."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if not _fuses(estimator):
+        yield parameters
+        return
+    try:
+        yield [together(parameters)]
+    finally:
+        for parameter in parameters:
+            parameter.data, parameter.grad = parameter.detach().clone(), None
+
+
+def together(parameters: Sequence[nn.Parameter]) -> nn.Parameter:
+    """One parameter of which all ``parameters``, and their gradients, become views.
+
+    Steps that take each number by itself stay the same, and what PyTorch spends on each parameter is spent once.
+    """
+    sizes = [parameter.numel() for parameter in parameters]
+    whole = nn.Parameter(torch.cat([parameter.detach().flatten() for parameter in parameters]))
+    whole.grad = torch.zeros_like(whole)
+    parts = zip(whole.detach().split(sizes), whole.grad.split(sizes), strict=True)
+    for parameter, (part, slope) in zip(parameters, parts, strict=True):
+        parameter.data, parameter.grad = part.view_as(parameter), slope.view_as(parameter)
+    return whole
+
+
+def _fuses(estimator: Any) -> bool:
+    settings = estimator.optimizer_params or {}
+    return (
+        estimator.optimizer_fn in FUSED and not {"fused", "foreach", "capturable", "differentiable"} & settings.keys()
+    )
+
+
 def _optimizer(estimator: Any, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     settings = {"lr": 2e-2} if estimator.optimizer_params is None else dict(estimator.optimizer_params)
-    if estimator.optimizer_fn in FUSED and not {"fused", "foreach", "capturable", "differentiable"} & settings.keys():
+    if _fuses(estimator):
         settings["fused"] = True  # the same steps, in one pass over all parameters
     made: torch.optim.Optimizer = estimator.optimizer_fn(parameters, **settings)
     return made

@@ -60,7 +60,8 @@ def _compiled(compiler: str, real: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as aside:  # renamed when whole: another process may be at it too
             out = Path(aside) / made.name
-            command = [compiler, *FLAGS, f"-DREAL={real}", *map(str, SOURCES), "-o", str(out), "-lm"]
+            kind = [f"-DREAL={real}", *(["-DSINGLE"] if real == "float" else [])]
+            command = [compiler, *FLAGS, *kind, *map(str, SOURCES), "-o", str(out), "-lm"]
             try:
                 _run([*command, "-fopenmp"])
             except subprocess.CalledProcessError:  # Apple's compiler has no OpenMP: one thread then

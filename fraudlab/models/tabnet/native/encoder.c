@@ -18,9 +18,13 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 #ifndef REAL
 #define REAL float
+#define SINGLE
 #endif
 #define EPS 1e-5 /* of every batch norm */
 #define BLOCK 64 /* rows summed in REAL before they join a sum in double */
@@ -95,10 +99,45 @@ static void team_sum(Team *team, double *values, int64_t count) {
 
 /* -------------------------------------------------------------------------------------------------- small algebra */
 
-/* exp for the gates: in float a polynomial that the compiler vectorises, good to 2 units in the last place. */
-INLINE REAL exp_(REAL x) {
-    if (sizeof(REAL) == 8) return (REAL)exp((double)x);
-    float v = (float)x;
+/* A vector of REAL wherever it lies; the compiler makes do with narrower ones where the processor has none so wide. */
+#ifdef __AVX512F__
+#define VECTOR 64
+#else
+#define VECTOR 32
+#endif
+#define LANES ((int64_t)(VECTOR / sizeof(REAL)))
+#define FEW ((int64_t)(16 / sizeof(REAL)))
+typedef REAL Vector __attribute__((vector_size(VECTOR), aligned(sizeof(REAL)), may_alias));
+typedef REAL Narrow __attribute__((vector_size(16), aligned(sizeof(REAL)), may_alias));
+
+/* exp for the gates: polynomials that the compiler vectorises, good to 2 units in the last place. */
+INLINE double exp_double(double v) {
+    const double round = 6755399441055744.; /* adding it leaves the nearest whole number in the lowest bits */
+    union {
+        double f;
+        uint64_t i;
+    } whole, scale;
+    v = v > 708. ? 708. : v;
+    v = v < -708. ? -708. : v;
+    whole.f = v * 1.44269504088896341 + round;
+    scale.i = (whole.i + 1023) << 52;
+    const double n = whole.f - round, r = v - n * 6.93147180369123816490e-1 - n * 1.90821492927058770002e-10;
+    double p = 1. / 6227020800;
+    p = p * r + 1. / 479001600;
+    p = p * r + 1. / 39916800;
+    p = p * r + 1. / 3628800;
+    p = p * r + 1. / 362880;
+    p = p * r + 1. / 40320;
+    p = p * r + 1. / 5040;
+    p = p * r + 1. / 720;
+    p = p * r + 1. / 120;
+    p = p * r + 1. / 24;
+    p = p * r + 1. / 6;
+    p = p * r + 1. / 2;
+    return (p * r * r + r + 1) * scale.f;
+}
+
+INLINE float exp_float(float v) {
     v = v > 88.f ? 88.f : v;
     v = v < -87.f ? -87.f : v;
     float whole = (v * 1.44269504088896341f + 12582912.f) - 12582912.f;
@@ -116,56 +155,114 @@ INLINE REAL exp_(REAL x) {
         float f;
     } scale;
     scale.i = ((int32_t)whole + 127) << 23;
-    return (REAL)(p * scale.f);
+    return p * scale.f;
 }
+
+/* log of a positive number: 2 atanh((m - 1) / (m + 1)) of a mantissa m near 1, and as many times log(2) as are due. */
+INLINE double log_double(double v) {
+    union {
+        double f;
+        uint64_t i;
+    } m, e;
+    m.f = v;
+    e.i = (m.i >> 52) | 0x4330000000000000; /* 2^52 plus the exponent */
+    m.i = (m.i & 0x000fffffffffffff) | 0x3ff0000000000000;
+    const int large = m.f > 1.4142135623730951;
+    const double n = e.f - 4503599627370496. - 1023 + large;
+    const double x = large ? m.f / 2 : m.f, s = (x - 1) / (x + 1), z = s * s;
+    double p = 1. / 19;
+    p = p * z + 1. / 17;
+    p = p * z + 1. / 15;
+    p = p * z + 1. / 13;
+    p = p * z + 1. / 11;
+    p = p * z + 1. / 9;
+    p = p * z + 1. / 7;
+    p = p * z + 1. / 5;
+    p = p * z + 1. / 3;
+    return n * 6.93147180369123816490e-1 + (2 * s + (2 * s * z * p + n * 1.90821492927058770002e-10));
+}
+
+INLINE float log_float(float v) {
+    union {
+        float f;
+        uint32_t i;
+    } m;
+    m.f = v;
+    int32_t e = (int32_t)(m.i >> 23) - 127;
+    m.i = (m.i & 0x007fffff) | 0x3f800000;
+    const int large = m.f > 1.41421356f;
+    const float n = (float)(e + large);
+    const float x = large ? m.f / 2 : m.f, s = (x - 1) / (x + 1), z = s * s;
+    const float p = ((z / 9 + 1.f / 7) * z + 1.f / 5) * z + 1.f / 3;
+    return n * 0.693359375f + (2 * s + (2 * s * z * p - n * 2.12194440e-4f));
+}
+
+INLINE REAL log_(REAL x) { return sizeof(REAL) == 8 ? (REAL)log_double((double)x) : (REAL)log_float((float)x); }
+
+INLINE REAL exp_(REAL x) { return sizeof(REAL) == 8 ? (REAL)exp_double((double)x) : (REAL)exp_float((float)x); }
+
+static int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
 
 INLINE void axpy(REAL a, const REAL *restrict x, REAL *restrict y, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] += a * x[i];
 }
 
-/* y [rows, n] += a [rows, m] times matrix [m, n]; four rows and four of m at a time, so that loads are shared. */
+/* c [rows, n] += a times b [k, n], where a's entry (row, k) is a[row * down + k * across]: a tile of c stays in
+   registers over all of k. */
+#define TILE(name, Type, ROWS, COUNT)                                                                              \
+    INLINE void name(const REAL *restrict a, int64_t down, int64_t across, const REAL *restrict b, REAL *restrict c, \
+                     int64_t depth, int64_t n) {                                                                    \
+        const int64_t lanes = sizeof(Type) / sizeof(REAL);                                                          \
+        Type sum[ROWS][COUNT];                                                                                      \
+        for (int r = 0; r < ROWS; r++)                                                                              \
+            for (int j = 0; j < COUNT; j++) sum[r][j] = *(const Type *)(c + r * n + j * lanes);                     \
+        for (int64_t k = 0; k < depth; k++)                                                                         \
+            for (int j = 0; j < COUNT; j++) {                                                                       \
+                const Type v = *(const Type *)(b + k * n + j * lanes);                                              \
+                for (int r = 0; r < ROWS; r++) sum[r][j] += a[r * down + k * across] * v;                           \
+            }                                                                                                       \
+        for (int r = 0; r < ROWS; r++)                                                                              \
+            for (int j = 0; j < COUNT; j++) *(Type *)(c + r * n + j * lanes) = sum[r][j];                           \
+    }
+TILE(tile_4_2, Vector, 4, 2)
+TILE(tile_4_1, Vector, 4, 1)
+TILE(tile_4_few, Narrow, 4, 1)
+TILE(tile_1_2, Vector, 1, 2)
+TILE(tile_1_1, Vector, 1, 1)
+TILE(tile_1_few, Narrow, 1, 1)
+
+INLINE void multiply(const REAL *restrict a, int64_t down, int64_t across, const REAL *restrict b, REAL *restrict c,
+                     int64_t rows, int64_t depth, int64_t n) {
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4, a += 4 * down, c += 4 * n) {
+        int64_t i = 0;
+        for (; i + 2 * LANES <= n; i += 2 * LANES) tile_4_2(a, down, across, b + i, c + i, depth, n);
+        for (; i + LANES <= n; i += LANES) tile_4_1(a, down, across, b + i, c + i, depth, n);
+        for (; i + FEW <= n; i += FEW) tile_4_few(a, down, across, b + i, c + i, depth, n);
+        for (; i < n; i++)
+            for (int64_t k = 0; k < depth; k++)
+                for (int64_t j = 0; j < 4; j++) c[j * n + i] += a[j * down + k * across] * b[k * n + i];
+    }
+    for (; r < rows; r++, a += down, c += n) {
+        int64_t i = 0;
+        for (; i + 2 * LANES <= n; i += 2 * LANES) tile_1_2(a, down, across, b + i, c + i, depth, n);
+        for (; i + LANES <= n; i += LANES) tile_1_1(a, down, across, b + i, c + i, depth, n);
+        for (; i + FEW <= n; i += FEW) tile_1_few(a, down, across, b + i, c + i, depth, n);
+        for (; i < n; i++)
+            for (int64_t k = 0; k < depth; k++) c[i] += a[k * across] * b[k * n + i];
+    }
+}
+
+/* y [rows, n] += a [rows, m] times matrix [m, n] */
 INLINE void rows_times(const REAL *restrict a, const REAL *restrict matrix, REAL *restrict y, int64_t rows, int64_t m,
                        int64_t n) {
-    int64_t r = 0;
-    for (; r + 4 <= rows; r += 4) {
-        const REAL *restrict b = a + r * m;
-        REAL *restrict out = y + r * n;
-        int64_t k = 0;
-        for (; k + 4 <= m; k += 4) {
-            const REAL *restrict w = matrix + k * n;
-            const REAL *restrict c = b + k;
-            const REAL a00 = c[0], a01 = c[1], a02 = c[2], a03 = c[3];
-            const REAL a10 = c[m], a11 = c[m + 1], a12 = c[m + 2], a13 = c[m + 3];
-            const REAL a20 = c[2 * m], a21 = c[2 * m + 1], a22 = c[2 * m + 2], a23 = c[2 * m + 3];
-            const REAL a30 = c[3 * m], a31 = c[3 * m + 1], a32 = c[3 * m + 2], a33 = c[3 * m + 3];
-            for (int64_t i = 0; i < n; i++) {
-                const REAL w0 = w[i], w1 = w[n + i], w2 = w[2 * n + i], w3 = w[3 * n + i];
-                out[i] += a00 * w0 + a01 * w1 + a02 * w2 + a03 * w3;
-                out[n + i] += a10 * w0 + a11 * w1 + a12 * w2 + a13 * w3;
-                out[2 * n + i] += a20 * w0 + a21 * w1 + a22 * w2 + a23 * w3;
-                out[3 * n + i] += a30 * w0 + a31 * w1 + a32 * w2 + a33 * w3;
-            }
-        }
-        for (; k < m; k++)
-            for (int64_t j = 0; j < 4; j++) axpy(b[j * m + k], matrix + k * n, out + j * n, n);
-    }
-    for (; r < rows; r++)
-        for (int64_t k = 0; k < m; k++) axpy(a[r * m + k], matrix + k * n, y + r * n, n);
+    multiply(a, m, 1, matrix, y, rows, m, n);
 }
 
 /* matrix [m, n] += outer products of the rows of a [rows, m] and b [rows, n] */
 INLINE void add_outer(const REAL *restrict a, const REAL *restrict b, REAL *restrict matrix, int64_t rows, int64_t m,
                       int64_t n) {
-    int64_t r = 0;
-    for (; r + 4 <= rows; r += 4)
-        for (int64_t k = 0; k < m; k++) {
-            const REAL *restrict v = b + r * n;
-            const REAL a0 = a[r * m + k], a1 = a[(r + 1) * m + k], a2 = a[(r + 2) * m + k], a3 = a[(r + 3) * m + k];
-            REAL *restrict y = matrix + k * n;
-            for (int64_t i = 0; i < n; i++) y[i] += a0 * v[i] + a1 * v[n + i] + a2 * v[2 * n + i] + a3 * v[3 * n + i];
-        }
-    for (; r < rows; r++)
-        for (int64_t k = 0; k < m; k++) axpy(a[r * m + k], b + r * n, matrix + k * n, n);
+    multiply(a, 1, m, b, matrix, m, rows, n);
 }
 
 INLINE REAL dot(const REAL *restrict a, const REAL *restrict b, int64_t n) {
@@ -177,94 +274,117 @@ INLINE REAL dot(const REAL *restrict a, const REAL *restrict b, int64_t n) {
 
 /* ---------------------------------------------------------------------------------------------------------- masks */
 
-/* The threshold of sparsemax on `n` candidates less their maximum (in place: only those above it are kept, with their
-   groups); Newton's steps from the left leave out what cannot belong, until nothing leaves. */
-INLINE REAL sparsemax_threshold(REAL *restrict v, int32_t *restrict group, int64_t *n) {
-    REAL tau = -1;
-    int64_t size = *n;
-    for (;;) {
-        REAL sum = 0;
-        for (int64_t i = 0; i < size; i++) sum += v[i];
-        tau = (sum - 1) / size;
-        int64_t kept = 0;
-        for (int64_t i = 0; i < size; i++) {
-            v[kept] = v[i], group[kept] = group[i];
-            kept += v[i] > tau;
-        }
-        if (kept == size || kept == 0) break;
-        size = kept;
+/* Keep those of from[0 .. n) that lie above `bound` once `less` is taken off, with their groups (`groups`, or null where
+   number i is of group i); writes to v and group, which may be `from` and `groups` and have 16 places more than n. */
+INLINE int64_t keep_above(const REAL *from, const int32_t *groups, int64_t n, REAL less, REAL bound, REAL *v,
+                          int32_t *group) {
+    int64_t kept = 0, i = 0;
+#if defined(__AVX512F__) && defined(SINGLE)
+    const __m512i count = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (; i < n; i += 16) {
+        const __mmask16 there = n - i < 16 ? (__mmask16)((1u << (n - i)) - 1) : (__mmask16)0xffff;
+        const __m512 x = _mm512_sub_ps(_mm512_maskz_loadu_ps(there, from + i), _mm512_set1_ps(less));
+        const __mmask16 above = _mm512_mask_cmp_ps_mask(there, x, _mm512_set1_ps(bound), _CMP_GT_OQ);
+        if (!above) continue;
+        const __m512i g = groups ? _mm512_maskz_loadu_epi32(there, groups + i)
+                                 : _mm512_add_epi32(count, _mm512_set1_epi32((int)i));
+        _mm512_storeu_ps(v + kept, _mm512_maskz_compress_ps(above, x));
+        _mm512_storeu_si512(group + kept, _mm512_maskz_compress_epi32(above, g));
+        kept += __builtin_popcount(above);
     }
-    *n = size;
-    return tau;
-}
-
-/* The same for 1.5-entmax, on half the candidates' distances from their maximum: Newton near the root, then the root of
-   the quadratic on the elements known by then. */
-INLINE REAL entmax_threshold(REAL *restrict v, int32_t *restrict group, int64_t *n) {
-    const REAL near_ = sizeof(REAL) == 8 ? 1e-8 : 3e-4;
-    REAL tau = -1;
-    int64_t size = *n;
-    for (int round = 0; round < 100; round++) {
-        REAL sum = 0, squares = 0;
-        for (int64_t i = 0; i < size; i++) {
-            REAL above = v[i] > tau ? v[i] - tau : 0;
-            sum += above;
-            squares += above * above;
-        }
-        REAL step = (squares - 1) / (2 * sum);
-        tau += step;
-        if (step <= near_) break;
-    }
-    int64_t kept = 0;
-    double mean = 0, spread = 0;
-    for (int64_t i = 0; i < size; i++) {
-        v[kept] = v[i], group[kept] = group[i];
-        kept += v[i] > tau;
-    }
-    for (int64_t i = 0; i < kept; i++) mean += v[i];
-    mean /= kept;
-    for (int64_t i = 0; i < kept; i++) spread += (v[i] - mean) * (v[i] - mean);
-    tau = (REAL)(mean - sqrt(fmax(1 - spread, 0) / kept));
-    size = kept, kept = 0;
-    for (int64_t i = 0; i < size; i++) {
-        v[kept] = v[i], group[kept] = group[i];
-        kept += v[i] > tau;
-    }
-    *n = kept;
-    return tau;
-}
-
-/* The support of the mask on z [G]: groups, mask values in v; their number. -1 if z holds no finite maximum. */
-INLINE int64_t find_support(const REAL *restrict z, int64_t G, int entmax, int32_t *restrict group, REAL *restrict v) {
-    REAL top = -INFINITY;
-#pragma omp simd reduction(max : top)
-    for (int64_t g = 0; g < G; g++) top = z[g] > top ? z[g] : top;
-    if (!(top > -INFINITY && top < INFINITY)) return -1;
-    const REAL least = entmax ? -2 : -1; /* below the top, which itself always passes, however large it is */
-    int64_t n = 0, g = 0;
-    for (; g + 16 <= G; g += 16) {
-        int any = 0;
+#else
+    if (!groups)
+        for (; i + 16 <= n; i += 16) {
+            int any = 0;
 #pragma omp simd reduction(+ : any)
-        for (int i = 0; i < 16; i++) any += z[g + i] - top > least;
-        if (!any) continue;
-        for (int i = 0; i < 16; i++) {
-            group[n] = (int32_t)(g + i), v[n] = z[g + i] - top;
-            n += z[g + i] - top > least;
+            for (int k = 0; k < 16; k++) any += from[i + k] - less > bound;
+            if (!any) continue;
+            for (int k = 0; k < 16; k++) {
+                const REAL x = from[i + k] - less;
+                group[kept] = (int32_t)(i + k), v[kept] = x;
+                kept += x > bound;
+            }
         }
+    for (; i < n; i++) {
+        const REAL x = from[i] - less;
+        group[kept] = groups ? groups[i] : (int32_t)i, v[kept] = x;
+        kept += x > bound;
     }
-    for (; g < G; g++) {
-        group[n] = (int32_t)g, v[n] = z[g] - top;
-        n += z[g] - top > least;
+#endif
+    return kept;
+}
+
+/* One number each of TOGETHER rows. */
+typedef REAL Rows __attribute__((vector_size(TOGETHER * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+typedef double RowsInDouble __attribute__((vector_size(TOGETHER * sizeof(double))));
+#define WHERE(mask, x) ((Rows)((mask) & (__typeof__(mask))(x)))
+
+/* Thresholds of TOGETHER rows' masks, each on the candidates that stand below each other in c [n] less their row's
+   maximum (for 1.5-entmax half of that; -infinity where a row has no more). Newton's steps from the left leave out what
+   cannot belong, until nothing leaves; for entmax the quadratic's root on the elements known by then comes last. */
+INLINE Rows thresholds(const Rows *restrict c, int64_t n, int entmax) {
+    const REAL near_ = entmax ? (sizeof(REAL) == 8 ? 1e-8 : 3e-4) : 0;
+    const Rows one = (Rows){0} + 1;
+    Rows tau = -one;
+    for (int moved = 1, round = 0; moved && round < 100; round++) {
+        Rows sum = {0}, other = {0};
+        for (int64_t e = 0; e < n; e++)
+            if (entmax) {
+                const Rows above = WHERE(c[e] > tau, c[e] - tau);
+                sum += above, other += above * above;
+            } else
+                sum += WHERE(c[e] > tau, c[e]), other += WHERE(c[e] > tau, one);
+        const Rows next = entmax ? tau + (other - 1) / (2 * sum) : (sum - 1) / other, step = next - tau;
+        moved = 0;
+        for (int l = 0; l < TOGETHER; l++) moved |= step[l] > near_;
+        tau = WHERE(next > tau, next) + WHERE(~(next > tau), tau);
     }
-    if (entmax) {
-        for (int64_t i = 0; i < n; i++) v[i] /= 2;
-        REAL tau = entmax_threshold(v, group, &n);
-        for (int64_t i = 0; i < n; i++) v[i] = (v[i] - tau) * (v[i] - tau);
-    } else {
-        REAL tau = sparsemax_threshold(v, group, &n);
-        for (int64_t i = 0; i < n; i++) v[i] -= tau;
+    if (!entmax) return tau;
+    RowsInDouble size = {0}, mean = {0}, spread = {0};
+    for (int64_t e = 0; e < n; e++) {
+        size += __builtin_convertvector(WHERE(c[e] > tau, one), RowsInDouble);
+        mean += __builtin_convertvector(WHERE(c[e] > tau, c[e]), RowsInDouble);
     }
-    return n;
+    mean /= size;
+    for (int64_t e = 0; e < n; e++) {
+        const RowsInDouble inside = __builtin_convertvector(WHERE(c[e] > tau, one), RowsInDouble);
+        const RowsInDouble apart = __builtin_convertvector(WHERE(c[e] > tau, c[e]), RowsInDouble) - inside * mean;
+        spread += apart * apart;
+    }
+    for (int l = 0; l < TOGETHER; l++) tau[l] = (REAL)(mean[l] - sqrt(fmax(1 - spread[l], 0) / size[l]));
+    return tau;
+}
+
+/* The supports of the masks on rows z [count <= TOGETHER, G]: each one's groups and, in v, mask values (rows of both are G +
+   16 apart), and their number, -1 if a row has no finite maximum. Up to the next multiple of 8 the values are 0. */
+INLINE void find_supports(const REAL *restrict z, int64_t count, int64_t G, int entmax, REAL *restrict c, int32_t *group,
+                          REAL *v, int64_t *sizes) {
+    const int64_t apart = G + 16;
+    int64_t most = 0;
+    for (int64_t r = 0; r < count; r++) {
+        REAL top = -INFINITY;
+#pragma omp simd reduction(max : top)
+        for (int64_t g = 0; g < G; g++) top = z[r * G + g] > top ? z[r * G + g] : top;
+        const int finite = top > -INFINITY && top < INFINITY;
+        /* below the top, which itself always passes, however large it is */
+        sizes[r] = finite ? keep_above(z + r * G, 0, G, top, entmax ? -2 : -1, v + r * apart, group + r * apart) : -1;
+        most = largest(most, sizes[r]);
+    }
+    const REAL part = entmax ? (REAL)0.5 : (REAL)1;
+    for (int64_t r = 0; r < TOGETHER; r++) {
+        const int64_t size = r < count ? largest(sizes[r], 0) : 0;
+        for (int64_t e = 0; e < size; e++) c[e * TOGETHER + r] = v[r * apart + e] *= part;
+        for (int64_t e = size; e < most; e++) c[e * TOGETHER + r] = -INFINITY;
+    }
+    const Rows tau = thresholds((const Rows *)c, most, entmax);
+    for (int64_t r = 0; r < count; r++) {
+        REAL *mask = v + r * apart;
+        if (sizes[r] < 0) continue;
+        sizes[r] = keep_above(mask, group + r * apart, sizes[r], tau[r], 0, mask, group + r * apart);
+        for (int64_t e = sizes[r]; e % 8; e++) mask[e] = 0;
+        if (entmax)
+            for (int64_t e = 0; e < sizes[r]; e++) mask[e] *= mask[e];
+    }
 }
 
 /* ------------------------------------------------------------------------------------------------- forward */
@@ -272,13 +392,14 @@ INLINE int64_t find_support(const REAL *restrict z, int64_t G, int entmax, int32
 typedef struct {
     REAL *u;          /* [R, W] evaluation only: a layer's linear outputs */
     REAL *state;      /* [R, H] a transformer's running value */
-    REAL *prior;      /* [R, G] divided by gamma^step */
+    REAL *prior;      /* [R, P] divided by gamma^step; P is G, padded to whole vectors */
     REAL *attention;  /* [R, n_a] evaluation only */
-    REAL *z;          /* [TOGETHER, G] */
-    REAL *v;          /* [TOGETHER, G + 16] */
-    int32_t *group;   /* [TOGETHER, G + 16] */
-    REAL *scaled;     /* [n_a, G] attentive weights with the norm and the prior's gamma^step in them */
-    REAL *shift;      /* [G] */
+    REAL *z;          /* [TOGETHER, P] */
+    REAL *v;          /* [TOGETHER, P + 16] */
+    int32_t *group;   /* [TOGETHER, P + 16] */
+    REAL *candidates; /* [P, TOGETHER] */
+    REAL *scaled;     /* [n_a, P] attentive weights with the norm and the prior's gamma^step in them */
+    REAL *shift;      /* [P], -infinity in the padding */
     REAL *mean, *inv; /* [max(W, G)] */
     REAL *block;      /* [max(W, G)] */
     double *sum;      /* [max(W, 2 G, n_a * n_a)] */
@@ -290,17 +411,21 @@ typedef struct {
     REAL *dnext;      /* [R, H] backward */
     REAL *dprior;     /* [R, G] backward */
     REAL *plain;      /* [W, H] backward: a linear layer, not transposed */
+    REAL *attend;     /* [G, n_a] backward: an attentive linear layer, not transposed */
+    REAL *dattend;    /* [G, n_a] backward: its gradient */
     void *memory;
 } Scratch;
 
-static int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
+/* Columns of z and prior: as many as whole vectors hold. */
+INLINE int64_t padded(int64_t groups) { return (groups + 15) / 16 * 16; }
 
 static int scratch_take(Scratch *w, const Shape *s, int64_t rows, int backward) {
-    const int64_t H = s->n_d + s->n_a, W = 2 * H, G = s->groups, A = s->n_a, wide = largest(W, G) + 16;
-    const int64_t reals = rows * W + rows * H + rows * G + rows * A + 2 * TOGETHER * (G + 16) + A * G + G + 16 + 3 * wide +
-                          (backward ? s->layers * rows * H + rows * W + 2 * rows * H + rows * G + W * H : 0);
+    const int64_t H = s->n_d + s->n_a, W = 2 * H, G = s->groups, A = s->n_a, wide = largest(W, G) + 16, P = padded(G);
+    const int64_t reals =
+        rows * W + rows * H + rows * P + rows * A + TOGETHER * (3 * P + 16) + A * P + P + 3 * wide +
+        (backward ? s->layers * rows * H + rows * W + 2 * rows * H + rows * G + W * H + 2 * G * A : 0);
     const int64_t doubles = largest(largest(W, 2 * G), A * A) + wide + A * A;
-    const size_t bytes = (size_t)(doubles * 8 + (reals + 64) * sizeof(REAL) + TOGETHER * (G + 16) * 4 + 64);
+    const size_t bytes = (size_t)(doubles * 8 + (reals + 64) * sizeof(REAL) + TOGETHER * (P + 16) * 4 + 64);
     char *at = malloc(bytes);
     if (!at) return 0;
     w->memory = at;
@@ -310,12 +435,13 @@ static int scratch_take(Scratch *w, const Shape *s, int64_t rows, int backward) 
     TAKE(cov, double, A * A);
     TAKE(u, REAL, rows * W);
     TAKE(state, REAL, rows * H);
-    TAKE(prior, REAL, rows * G);
+    TAKE(prior, REAL, rows * P);
     TAKE(attention, REAL, rows * A);
-    TAKE(z, REAL, TOGETHER * (G + 16));
-    TAKE(v, REAL, TOGETHER * (G + 16));
-    TAKE(scaled, REAL, A * G);
-    TAKE(shift, REAL, G + 16);
+    TAKE(z, REAL, TOGETHER * P);
+    TAKE(v, REAL, TOGETHER * (P + 16));
+    TAKE(candidates, REAL, TOGETHER * P);
+    TAKE(scaled, REAL, A * P);
+    TAKE(shift, REAL, P);
     TAKE(mean, REAL, wide);
     TAKE(inv, REAL, wide);
     TAKE(block, REAL, wide);
@@ -326,8 +452,10 @@ static int scratch_take(Scratch *w, const Shape *s, int64_t rows, int backward) 
         TAKE(dnext, REAL, rows * H);
         TAKE(dprior, REAL, rows * G);
         TAKE(plain, REAL, W * H);
+        TAKE(attend, REAL, G * A);
+        TAKE(dattend, REAL, G * A);
     }
-    TAKE(group, int32_t, TOGETHER * (G + 16));
+    TAKE(group, int32_t, TOGETHER * (P + 16));
 #undef TAKE
     return 1;
 }
@@ -414,8 +542,8 @@ INLINE void transformer(const Shape *s, const Tape *a, Team *team, Scratch *w, c
 /* The attentive weights with the norm in them: z = shift + attention times scaled. Statistics of this ghost batch from
    the covariance of the attention, which is centred here; running ones in evaluation. */
 INLINE void prepare_attention(const Shape *s, const Tape *a, Team *team, Scratch *w, const Part *p, int64_t step,
-                              REAL *attention, const int64_t W) {
-    const int64_t A = s->n_a, G = s->groups, n = p->n, norm = (s->steps + 1) * s->layers + step;
+                              REAL *attention, const int64_t W, const int64_t A) {
+    const int64_t G = s->groups, P = padded(G), n = p->n, norm = (s->steps + 1) * s->layers + step;
     const REAL *linear = a->parameters + a->attend[step];
     const REAL *weight = a->parameters + a->attend_norm[step], *bias = weight + G;
     const double grown = pow(s->gamma, (double)step);
@@ -462,54 +590,65 @@ INLINE void prepare_attention(const Shape *s, const Tape *a, Team *team, Scratch
         for (int64_t g = 0; g < G; g++) w->shift[g] = (REAL)((bias[g] - mean[g] * w->inv[g] * weight[g]) * grown);
     }
     for (int64_t g = 0; g < G; g++) w->mean[g] = (REAL)(w->inv[g] * weight[g] * grown);
-    for (int64_t k = 0; k < A; k++)
-        for (int64_t g = 0; g < G; g++) w->scaled[k * G + g] = linear[k * G + g] * w->mean[g];
+    for (int64_t k = 0; k < A; k++) {
+        for (int64_t g = 0; g < G; g++) w->scaled[k * P + g] = linear[k * G + g] * w->mean[g];
+        for (int64_t g = G; g < P; g++) w->scaled[k * P + g] = 0;
+    }
+    for (int64_t g = G; g < P; g++) w->shift[g] = -INFINITY;
 }
 
 /* One ghost batch, or this thread's rows of it. Adds to *entropy; *most becomes the largest support if that is more. */
 INLINE void forward_part(const Shape *s, const Tape *a, Team *team, Scratch *w, const Part *p, double *entropy,
-                         int64_t *most, const int64_t W) {
-    const int64_t B = s->rows, D = s->columns, G = s->groups, A = s->n_a, H = W / 2, L = s->layers, K = s->capacity;
+                         int64_t *most, const int64_t W, const int64_t A) {
+    const int64_t B = s->rows, D = s->columns, G = s->groups, P = padded(G), H = W / 2, L = s->layers, K = s->capacity;
     const int64_t n = p->n, lo = p->lo;
+    const REAL share = (REAL)(1 / s->gamma), epsilon = (REAL)s->epsilon;
     REAL *u = s->training ? a->normed + lo * W : w->u;
     memcpy(u, a->first + lo * W, n * W * sizeof(REAL));
     transformer(s, a, team, w, p, 0, u, W);
+    for (int64_t i = 0; i < n * P; i++) w->prior[i] = 1;
     if (a->prior)
-        memcpy(w->prior, a->prior + lo * G, n * G * sizeof(REAL));
-    else
-        for (int64_t i = 0; i < n * G; i++) w->prior[i] = 1;
+        for (int64_t r = 0; r < n; r++) memcpy(w->prior + r * P, a->prior + (lo + r) * G, G * sizeof(REAL));
     double grown = 1;
     for (int64_t step = 0; step < s->steps; step++, grown *= s->gamma) {
         const int64_t t = step + 1;
+        const REAL power = (REAL)grown;
         REAL *attention = s->training ? a->attention + (step * B + lo) * A : w->attention;
-        for (int64_t r = 0; r < n; r++) memcpy(attention + r * A, w->state + r * H + s->n_d, A * sizeof(REAL));
-        prepare_attention(s, a, team, w, p, step, attention, W);
+        for (int64_t r = 0; r < n; r++) memcpy(attention + r * A, w->state + r * H + H - A, A * sizeof(REAL));
+        prepare_attention(s, a, team, w, p, step, attention, W, A);
         u = s->training ? a->normed + (t * L * B + lo) * W : w->u;
         const REAL *linear = a->parameters + a->linear[t * L];
         for (int64_t start = 0; start < n; start += TOGETHER) {
             const int64_t count = n - start < TOGETHER ? n - start : TOGETHER;
             int64_t sizes[TOGETHER];
-            for (int64_t r = 0; r < count; r++) memcpy(w->z + r * G, w->shift, G * sizeof(REAL));
-            rows_times(attention + start * A, w->scaled, w->z, count, A, G);
+            for (int64_t r = 0; r < count; r++) memcpy(w->z + r * P, w->shift, P * sizeof(REAL));
+            rows_times(attention + start * A, w->scaled, w->z, count, A, P);
+            for (int64_t i = 0; i < count * P; i++) w->z[i] *= w->prior[start * P + i];
+            find_supports(w->z, count, P, (int)s->entmax, w->candidates, w->group, w->v, sizes);
             for (int64_t r = 0; r < count; r++) {
-                const int64_t row = lo + start + r;
-                REAL *restrict z = w->z + r * G, *restrict prior = w->prior + (start + r) * G;
-                int32_t *group = w->group + r * (G + 16);
-                REAL *v = w->v + r * (G + 16);
-                for (int64_t g = 0; g < G; g++) z[g] *= prior[g];
-                const int64_t size = sizes[r] = find_support(z, G, (int)s->entmax, group, v);
+                const int64_t row = lo + start + r, size = sizes[r];
+                REAL *restrict prior = w->prior + (start + r) * P;
+                const int32_t *restrict group = w->group + r * (P + 16);
+                const REAL *restrict v = w->v + r * (P + 16);
                 if (size > *most) *most = size;
-                for (int64_t e = 0; e < size; e++) { /* a row's few columns lie far apart: fetch them all at once */
+                /* a row's few columns lie far apart: fetch them all at once */
+                for (int64_t e = 0; e < size; e++)
+                    __builtin_prefetch(a->x + row * D + a->group_column[a->group_start[group[e]]]);
+                for (int64_t from = 0; from < size; from += 8) {
+                    REAL sum = 0;
+#pragma omp simd reduction(+ : sum)
+                    for (int64_t e = from; e < from + 8; e++) sum += v[e] * log_(v[e] + epsilon);
+                    *entropy += sum;
+                }
+                for (int64_t e = 0; e < size; e++) {
                     const int32_t g = group[e];
-                    __builtin_prefetch(a->x + row * D + a->group_column[a->group_start[g]]);
-                    *entropy += (double)v[e] * (sizeof(REAL) == 8 ? log(v[e] + s->epsilon) : logf(v[e] + (float)s->epsilon));
                     if (s->training && e < K) {
                         const int64_t at = (step * B + row) * K + e;
                         a->support[at] = g;
                         a->mask[at] = v[e];
-                        a->support_prior[at] = (REAL)(prior[g] * grown);
+                        a->support_prior[at] = prior[g] * power;
                     }
-                    prior[g] *= (REAL)(1 - v[e] / s->gamma);
+                    prior[g] *= 1 - v[e] * share;
                 }
                 if (s->training) a->support_size[step * B + row] = (int32_t)(size < 0 ? 0 : size < K ? size : K);
             }
@@ -518,18 +657,19 @@ INLINE void forward_part(const Shape *s, const Tape *a, Team *team, Scratch *w, 
                 REAL *restrict out = u + (start + r) * W;
                 for (int64_t i = 0; i < W; i++) out[i] = sizes[r] < 0 ? (REAL)NAN : 0; /* NaN in, NaN out */
                 for (int64_t e = 0; e < sizes[r]; e++) {
-                    const int32_t g = w->group[r * (G + 16) + e];
+                    const int32_t g = w->group[r * (P + 16) + e];
                     for (int64_t j = a->group_start[g]; j < a->group_start[g + 1]; j++) {
                         const int32_t column = a->group_column[j];
-                        axpy(w->v[r * (G + 16) + e] * a->group_share[j] * x[column], linear + column * W, out, W);
+                        axpy(w->v[r * (P + 16) + e] * a->group_share[j] * x[column], linear + column * W, out, W);
                     }
                 }
             }
         }
         transformer(s, a, team, w, p, t, u, W);
         for (int64_t r = 0; r < n; r++) {
-            REAL *restrict d = a->decisions + (step * B + lo + r) * s->n_d;
-            for (int64_t i = 0; i < s->n_d; i++) d[i] = w->state[r * H + i] > 0 ? w->state[r * H + i] : w->state[r * H + i] * 0;
+            REAL *restrict d = a->decisions + (step * B + lo + r) * (H - A);
+            const REAL *restrict state = w->state + r * H;
+            for (int64_t i = 0; i < H - A; i++) d[i] = state[i] > 0 ? state[i] : state[i] * 0;
         }
     }
 }
@@ -611,24 +751,30 @@ INLINE void transformer_backward(const Shape *s, const Tape *a, Team *team, Scra
 /* Through one step's mask: from w->du, the gradient of the masked columns' linear outputs, to that of the attention, in
    w->dnext [R, n_a]; w->dprior holds the gradient of a step's prior divided by gamma^(steps after it). */
 INLINE void attention_backward(const Shape *s, const Tape *a, Team *team, Scratch *w, const Part *p, int64_t step,
-                               const Gradient *gradient, REAL *restrict dparameters, const int64_t W) {
-    const int64_t B = s->rows, D = s->columns, G = s->groups, A = s->n_a, L = s->layers, K = s->capacity, n = p->n;
+                               const Gradient *gradient, REAL *restrict dparameters, const int64_t W, const int64_t A) {
+    const int64_t B = s->rows, D = s->columns, G = s->groups, L = s->layers, K = s->capacity, n = p->n;
     const REAL *first = a->parameters + a->linear[(step + 1) * L];
     REAL *dfirst = dparameters + a->linear[(step + 1) * L];
     const REAL *linear = a->parameters + a->attend[step];
     const REAL *weight = a->parameters + a->attend_norm[step], *bias = weight + G;
     const REAL *inv = a->attend_inverse + (step * p->chunks + p->chunk) * G;
     REAL *dlinear = dparameters + a->attend[step];
-    const double later = pow(s->gamma, (double)(s->steps - 1 - step));
+    REAL *restrict attend = w->attend, *restrict dattend = w->dattend;
+    const double powers = pow(s->gamma, (double)(s->steps - 1 - step));
+    const REAL less = (REAL)(powers / s->gamma), later = (REAL)(1 / powers), share = (REAL)(1 / s->gamma);
+    const REAL dentropy = (REAL)gradient->entropy, epsilon = (REAL)s->epsilon;
     double *sum = w->sum, *product = w->sum + G;
     for (int64_t g = 0; g < 2 * G; g++) sum[g] = 0;
+    for (int64_t g = 0; g < G; g++)
+        for (int64_t k = 0; k < A; k++) attend[g * A + k] = linear[k * G + g];
+    memset(dattend, 0, G * A * sizeof(REAL));
     for (int64_t r = 0; r < n; r++) {
         const int64_t row = p->lo + r, size = a->support_size[step * B + row];
         const int32_t *group = a->support + (step * B + row) * K;
         const REAL *mask = a->mask + (step * B + row) * K, *prior = a->support_prior + (step * B + row) * K;
-        const REAL *attention = a->attention + (step * B + row) * A;
+        const REAL *restrict attention = a->attention + (step * B + row) * A;
         const REAL *x = a->x + row * D, *du = w->du + r * W;
-        REAL *dprior = w->dprior + r * G, *dx = gradient->x ? gradient->x + row * D : 0, *dz = w->z;
+        REAL *dprior = w->dprior + r * G, *dx = gradient->x ? gradient->x + row * D : 0, *restrict dz = w->z;
         if (r + AHEAD < n) {
             const int64_t next = step * B + row + AHEAD;
             for (int64_t e = 0; e < a->support_size[next]; e++) {
@@ -637,13 +783,14 @@ INLINE void attention_backward(const Shape *s, const Tape *a, Team *team, Scratc
                 if (dx) __builtin_prefetch(dx + AHEAD * D + column, 1);
             }
         }
+        for (int64_t from = 0; from < size; from += 8) /* K is a multiple of 8 */
+            for (int64_t e = from; e < from + 8; e++)
+                dz[e] = dentropy * (log_(mask[e] + epsilon) + mask[e] / (mask[e] + epsilon));
         REAL total = 0, roots = 0;
         for (int64_t e = 0; e < size; e++) {
             const int32_t g = group[e];
             const REAL m = mask[e];
-            double dm = gradient->entropy * ((sizeof(REAL) == 8 ? log(m + s->epsilon) : logf(m + (float)s->epsilon)) +
-                                             m / (m + s->epsilon));
-            dm -= prior[e] * dprior[g] * later / s->gamma;
+            REAL dm = dz[e] - prior[e] * dprior[g] * less;
             for (int64_t j = a->group_start[g]; j < a->group_start[g + 1]; j++) {
                 const int32_t column = a->group_column[j];
                 const REAL through = a->group_share[j] * dot(du, first + column * W, W);
@@ -651,33 +798,37 @@ INLINE void attention_backward(const Shape *s, const Tape *a, Team *team, Scratc
                 if (dx) dx[column] += through * m;
                 axpy(m * a->group_share[j] * x[column], du, dfirst + column * W, W);
             }
-            dz[e] = (REAL)dm;
+            dz[e] = dm;
             if (s->entmax) {
                 const REAL root = sizeof(REAL) == 8 ? sqrt(m) : sqrtf(m);
-                total += dz[e] * root, roots += root;
+                total += dm * root, roots += root;
             } else
-                total += dz[e], roots += 1;
+                total += dm, roots += 1;
         }
-        REAL *restrict dattention = w->dnext + r * A;
+        total /= roots;
+        REAL dattention[A];
         for (int64_t k = 0; k < A; k++) dattention[k] = 0;
         for (int64_t e = 0; e < size; e++) {
             const int32_t g = group[e];
             const REAL m = mask[e];
-            REAL d = dz[e] - total / roots;
+            const REAL *restrict turned = attend + g * A;
+            REAL *restrict dturned = dattend + g * A;
+            REAL d = dz[e] - total;
             if (s->entmax) d *= sizeof(REAL) == 8 ? sqrt(m) : sqrtf(m);
-            REAL normed = 0;
-            for (int64_t k = 0; k < A; k++) normed += attention[k] * linear[k * G + g];
-            normed *= inv[g];
-            dprior[g] = (REAL)((1 - m / s->gamma) * dprior[g] + d * (normed * weight[g] + bias[g]) / later);
+            const REAL normed = dot(attention, turned, A) * inv[g];
+            dprior[g] = (1 - m * share) * dprior[g] + d * (normed * weight[g] + bias[g]) * later;
             const REAL dy = d * prior[e], scaled = dy * weight[g] * inv[g];
             sum[g] += dy;
             product[g] += dy * normed;
             for (int64_t k = 0; k < A; k++) {
-                dattention[k] += scaled * linear[k * G + g];
-                dlinear[k * G + g] += scaled * attention[k];
+                dattention[k] += scaled * turned[k];
+                dturned[k] += scaled * attention[k];
             }
         }
+        for (int64_t k = 0; k < A; k++) w->dnext[r * A + k] = dattention[k];
     }
+    for (int64_t k = 0; k < A; k++)
+        for (int64_t g = 0; g < G; g++) dlinear[k * G + g] += dattend[g * A + k];
     REAL *dweight = dparameters + a->attend_norm[step], *dbias = dweight + G;
     for (int64_t g = 0; g < G; g++) dweight[g] += (REAL)product[g];
     for (int64_t g = 0; g < G; g++) dbias[g] += (REAL)sum[g];
@@ -687,8 +838,7 @@ INLINE void attention_backward(const Shape *s, const Tape *a, Team *team, Scratc
     double *restrict slope = product;
     for (int64_t g = 0; g < G; g++) sum[g] *= (double)weight[g] * inv[g] / p->ghost;
     for (int64_t g = 0; g < G; g++) slope[g] *= (double)weight[g] * inv[g] * inv[g] / p->ghost;
-    double *restrict turned = w->cov;
-    REAL constant[A];
+    REAL turned[A * A], constant[A];
     for (int64_t k = 0; k < A; k++) {
         double total = 0;
         for (int64_t g = 0; g < G; g++) total += sum[g] * linear[k * G + g];
@@ -697,15 +847,17 @@ INLINE void attention_backward(const Shape *s, const Tape *a, Team *team, Scratc
             double both = 0;
 #pragma omp simd reduction(+ : both)
             for (int64_t g = 0; g < G; g++) both += slope[g] * linear[k * G + g] * linear[m * G + g];
-            turned[k * A + m] = turned[m * A + k] = both;
+            turned[k * A + m] = turned[m * A + k] = (REAL)both;
         }
     }
     for (int64_t r = 0; r < n; r++) {
         const REAL *attention = a->attention + (step * B + p->lo + r) * A;
         REAL *restrict dattention = w->dnext + r * A;
-        for (int64_t k = 0; k < A; k++) dattention[k] -= constant[k];
+        REAL less[A];
+        for (int64_t k = 0; k < A; k++) less[k] = constant[k];
         for (int64_t m = 0; m < A; m++)
-            for (int64_t k = 0; k < A; k++) dattention[k] -= (REAL)(attention[m] * turned[m * A + k]);
+            for (int64_t k = 0; k < A; k++) less[k] += attention[m] * turned[m * A + k];
+        for (int64_t k = 0; k < A; k++) dattention[k] -= less[k];
     }
     if (team->rank == 0)
         for (int64_t k = 0; k < A; k++)
@@ -716,45 +868,48 @@ INLINE void attention_backward(const Shape *s, const Tape *a, Team *team, Scratc
 }
 
 INLINE void backward_part(const Shape *s, const Tape *a, Team *team, Scratch *w, const Part *p, const Gradient *gradient,
-                          REAL *dparameters, const int64_t W) {
-    const int64_t B = s->rows, H = W / 2, A = s->n_a, n = p->n;
+                          REAL *dparameters, const int64_t W, const int64_t A) {
+    const int64_t B = s->rows, H = W / 2, n = p->n;
     memset(w->dprior, 0, n * s->groups * sizeof(REAL));
     for (int64_t step = s->steps; step >= 0; step--) { /* transformer number `step` gives attention to step `step` */
         for (int64_t r = 0; r < n; r++) {
             REAL *restrict d = w->dstate + r * H;
-            const int64_t at = ((step - 1) * B + p->lo + r) * s->n_d;
-            for (int64_t i = 0; i < s->n_d; i++)
-                d[i] = step && a->decisions[at + i] > 0 ? gradient->decisions[at + i] : 0;
-            for (int64_t k = 0; k < A; k++) d[s->n_d + k] = step < s->steps ? w->dnext[r * A + k] : 0;
+            const int64_t at = ((step - 1) * B + p->lo + r) * (H - A);
+            for (int64_t i = 0; i < H; i++) d[i] = 0;
+            if (step) {
+                const REAL *restrict decision = a->decisions + at, *restrict wanted = gradient->decisions + at;
+                for (int64_t i = 0; i < H - A; i++) d[i] = decision[i] > 0 ? wanted[i] : 0;
+            }
+            if (step < s->steps) memcpy(d + H - A, w->dnext + r * A, A * sizeof(REAL));
         }
         transformer_backward(s, a, team, w, p, step, dparameters, W);
-        if (step) attention_backward(s, a, team, w, p, step - 1, gradient, dparameters, W);
+        if (step) attention_backward(s, a, team, w, p, step - 1, gradient, dparameters, W, A);
     }
     memcpy(gradient->first + p->lo * W, w->du, n * W * sizeof(REAL));
 }
 
 /* --------------------------------------------------------------------------------------------------- doors */
 
-/* Common widths get code of their own, in which the compiler knows them. */
-#define BY_WIDTH(call)                    \
-    switch (2 * (s->n_d + s->n_a)) {      \
-        case 16: call(16); break;         \
-        case 32: call(32); break;         \
-        case 64: call(64); break;         \
-        case 128: call(128); break;       \
-        default: call(2 * (s->n_d + s->n_a)); \
+/* Common widths, n_d and n_a alike, get code of their own, in which the compiler knows them. */
+#define BY_WIDTH(call)                                                     \
+    switch (s->n_d == s->n_a ? s->n_a : 0) {                               \
+        case 4: call(16, 4); break;                                        \
+        case 8: call(32, 8); break;                                        \
+        case 16: call(64, 16); break;                                      \
+        case 32: call(128, 32); break;                                     \
+        default: call(2 * (s->n_d + s->n_a), s->n_a);                      \
     }
 
 static __attribute__((noinline)) void forward_width(const Shape *s, const Tape *a, Team *team, Scratch *w, const Part *p,
                                                     double *entropy, int64_t *most) {
-#define CALL(W) forward_part(s, a, team, w, p, entropy, most, W)
+#define CALL(W, A) forward_part(s, a, team, w, p, entropy, most, W, A)
     BY_WIDTH(CALL)
 #undef CALL
 }
 
 static __attribute__((noinline)) void backward_width(const Shape *s, const Tape *a, Team *team, Scratch *w,
                                                      const Part *p, const Gradient *gradient, REAL *dparameters) {
-#define CALL(W) backward_part(s, a, team, w, p, gradient, dparameters, W)
+#define CALL(W, A) backward_part(s, a, team, w, p, gradient, dparameters, W, A)
     BY_WIDTH(CALL)
 #undef CALL
 }
@@ -832,11 +987,12 @@ int64_t tabnet_forward(const Shape *s, const Tape *a) {
             const REAL *statistic =
                 norm < layers ? statistics + norm * chunks * 2 * W
                               : statistics + layers * chunks * 2 * W + (norm - layers) * chunks * 2 * s->groups;
-            for (int64_t chunk = 0; chunk < chunks; chunk++)
-                for (int64_t which = 0; which < 2; which++, statistic += width) {
-                    REAL *restrict running = a->running[2 * norm + which];
-                    for (int64_t i = 0; i < width; i++)
-                        running[i] = (REAL)((1 - s->momentum) * running[i] + s->momentum * statistic[i]);
+            for (int64_t which = 0; which < 2; which++)
+                for (int64_t i = 0; i < width; i++) {
+                    double running = a->running[2 * norm + which][i]; /* rounded once, after the last ghost batch */
+                    for (int64_t chunk = 0; chunk < chunks; chunk++)
+                        running += s->momentum * (statistic[(2 * chunk + which) * width + i] - running);
+                    a->running[2 * norm + which][i] = (REAL)running;
                 }
         }
     free(statistics), free(entropies), free(mosts);
@@ -844,3 +1000,29 @@ int64_t tabnet_forward(const Shape *s, const Tape *a) {
 }
 
 int64_t tabnet_backward(const Shape *s, const Tape *a, const Gradient *gradient) { return run(s, a, gradient, 0, 0, 0); }
+
+/* Parameters [outputs, inputs], or [outputs] where `inputs` is 0, to one flat array, the former transposed. */
+void tabnet_pack(int64_t count, const int64_t *outputs, const int64_t *inputs, const REAL *const *parameters,
+                 REAL *restrict flat) {
+    for (int64_t p = 0; p < count; p++) {
+        const int64_t O = outputs[p], I = largest(inputs[p], 1);
+        for (int64_t k = 0; k < I; k++)
+            for (int64_t i = 0; i < O; i++) flat[k * O + i] = parameters[p][i * I + k];
+        flat += O * I;
+    }
+}
+
+/* The other way round, of the sum of `copies` flat arrays, to the parameters one after another. */
+void tabnet_unpack(int64_t count, const int64_t *outputs, const int64_t *inputs, int64_t copies, int64_t size,
+                   const REAL *restrict flat, REAL *restrict parameters) {
+    for (int64_t p = 0; p < count; p++) {
+        const int64_t O = outputs[p], I = largest(inputs[p], 1);
+        for (int64_t i = 0; i < O; i++)
+            for (int64_t k = 0; k < I; k++) {
+                REAL sum = 0;
+                for (int64_t c = 0; c < copies; c++) sum += flat[c * size + k * O + i];
+                parameters[i * I + k] = sum;
+            }
+        flat += O * I, parameters += O * I;
+    }
+}

@@ -2,7 +2,8 @@
 
 import ctypes
 import math
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -49,13 +50,12 @@ class ParameterLayout:
 
     def __init__(self, encoder: EncoderLayout) -> None:
         self.parameters: list[Tensor] = []
-        self.transposed: list[bool] = []
         self.running: list[Tensor] = []
         self.homes: list[tuple[dict[str, Any], str, Tensor]] = []
         offset = 0
         offsets: dict[Tensor, int] = {}
 
-        def place(module: nn.Module, name: str, transposed: bool) -> int:
+        def place(module: nn.Module, name: str) -> int:
             nonlocal offset
             parameter: Tensor = getattr(module, name)
             self.homes.append((module._parameters, name, parameter))
@@ -63,26 +63,27 @@ class ParameterLayout:
                 offsets[parameter] = offset
                 offset += parameter.numel()
                 self.parameters.append(parameter)
-                self.transposed.append(transposed)
             return offsets[parameter]
 
         def place_norm(norm: Any) -> int:
             self.running += [norm.running_mean, norm.running_var]
             self.homes += [(norm._buffers, name, norm._buffers[name]) for name in ("running_mean", "running_var")]
-            at = place(norm, "weight", False)
-            place(norm, "bias", False)
+            at = place(norm, "weight")
+            place(norm, "bias")
             return at
 
         linear, norm, attend, attend_norm = [], [], [], []
         for transformer in encoder.feature_transformers:
             assert isinstance(transformer, FeatureTransformer)
-            linear += [place(layer, "weight", True) for layer in [*encoder.shared, *transformer.linears]]
+            linear += [place(layer, "weight") for layer in [*encoder.shared, *transformer.linears]]
             norm += [place_norm(each) for each in transformer.norms]
         for attentive in encoder.attentive_transformers:
             assert isinstance(attentive, AttentiveTransformer)
-            attend.append(place(attentive.linear, "weight", True))
+            attend.append(place(attentive.linear, "weight"))
             attend_norm.append(place_norm(attentive.norm))
         self.size = offset
+        sizes = [(len(p), p.shape[1] if p.ndim == 2 else 0) for p in self.parameters]
+        self.outputs, self.inputs = torch.tensor(sizes, dtype=torch.int64).t().contiguous()
         self.tables = [torch.tensor(table, dtype=torch.int64) for table in (linear, norm, attend, attend_norm)]
         grouping = encoder.grouping
         order = torch.argsort(grouping.group, stable=True)
@@ -90,13 +91,8 @@ class ParameterLayout:
         self.group_start = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
         self.group_column = order.to(torch.int32)
         self.group_share = grouping.share[order].to(self.parameters[0].dtype).contiguous()
-        self.capacity = min(FIRST_CAPACITY, grouping.num_groups)
-        self.workspace: Tensor | None = None
-
-    def room(self, size: int) -> Tensor:
-        """At least ``size`` bytes, those of an earlier step if they are free: new pages cost as much as the step."""
-        room, self.workspace = self.workspace, None
-        return torch.empty(size, dtype=torch.uint8) if room is None or len(room) < size else room
+        self.capacity = FIRST_CAPACITY
+        self.workspace: Workspace | None = None
 
     @staticmethod
     def of(encoder: EncoderLayout) -> "ParameterLayout":
@@ -106,17 +102,25 @@ class ParameterLayout:
             layout = encoder.__dict__["_native_layout"] = ParameterLayout(encoder)
         return layout
 
-    def flat(self, parameters: tuple[Tensor, ...]) -> Tensor:
-        return torch.cat(
-            [(p.t() if turned else p).reshape(-1) for p, turned in zip(parameters, self.transposed, strict=True)]
-        )
+    def flat(self, parameters: Sequence[Tensor]) -> Tensor:
+        """The parameters in one array as the C code reads it."""
+        whole = [parameter.contiguous() for parameter in parameters]
+        flat = whole[0].new_empty(self.size)
+        pointers = (ctypes.c_void_p * len(whole))(*[each.data_ptr() for each in whole])
+        _lib(flat).tabnet_pack(*self._sizes(), pointers, ctypes.c_void_p(flat.data_ptr()))
+        return flat
 
-    def split(self, flat: Tensor) -> list[Tensor]:
-        sizes = [parameter.numel() for parameter in self.parameters]
-        return [
-            part.view(p.shape[1], p.shape[0]).t() if turned else part
-            for part, p, turned in zip(flat.split(sizes), self.parameters, self.transposed, strict=True)
-        ]
+    def split(self, copies: Tensor) -> list[Tensor]:
+        """The gradient of each parameter, of flat ones [copies, size] that add up to it."""
+        whole = copies.new_empty(self.size)
+        pointers = (ctypes.c_void_p(each.data_ptr()) for each in (copies, whole))
+        _lib(whole).tabnet_unpack(*self._sizes(), *map(ctypes.c_int64, copies.shape), *pointers)
+        parts = whole.split([parameter.numel() for parameter in self.parameters])
+        return [part.view(p.shape) if p.ndim > 1 else part for part, p in zip(parts, self.parameters, strict=True)]
+
+    def _sizes(self) -> tuple[Any, ...]:
+        pointers = (ctypes.c_void_p(each.data_ptr()) for each in (self.outputs, self.inputs))
+        return ctypes.c_int64(len(self.parameters)), *pointers
 
 
 class _Shape(ctypes.Structure):
@@ -168,32 +172,30 @@ class _Encode(torch.autograd.Function):
             "entropy": entropy,
         }
         running = (ctypes.c_void_p * len(layout.running))(*(each.data_ptr() for each in layout.running))
-        lib = operations(REALS[x.dtype])
-        assert lib is not None
         while True:
             shape.capacity = layout.capacity
-            room, kept = _kept(layout, shape, x.dtype) if shape.training else (None, {})
-            tape = _tape({**tensors, **kept}, running)
-            most = lib.tabnet_forward(ctypes.byref(shape), ctypes.byref(tape))
+            workspace = _workspace(layout, shape, x.dtype) if shape.training else None
+            tape = _tape({**tensors, **(workspace.parts if workspace else {})}, running)
+            most = _lib(x).tabnet_forward(ctypes.byref(shape), ctypes.byref(tape))
             if most < 0:
                 raise MemoryError("the TabNet encoder found no memory for its scratch")
             if most <= layout.capacity or not shape.training:
                 break
-            layout.capacity = min(shape.groups, 1 << (most - 1).bit_length())
-            layout.workspace = room
-        ctx.layout, ctx.shape, ctx.room, ctx.kept = layout, shape, room, {**tensors, **kept}
-        ctx.running = running
+            layout.capacity = 1 << (most - 1).bit_length()
+            layout.workspace = workspace
+        ctx.layout, ctx.shape, ctx.workspace, ctx.tensors = layout, shape, workspace, tensors
+        ctx.running, ctx.tape = running, tape
         return decisions, (entropy[0] / (-shape.steps * len(x))).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, ddecisions: Tensor, dentropy: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
-        layout, shape, kept = ctx.layout, ctx.shape, ctx.kept
-        if kept is None:
+        layout, shape, tensors = ctx.layout, ctx.shape, ctx.tensors
+        if tensors is None:
             raise RuntimeError("TabNet's encoder keeps its numbers for one backward pass; call it again for another")
-        x, flat = kept["x"], kept["parameters"]
+        x, flat = tensors["x"], tensors["parameters"]
         need_x = ctx.needs_input_grad[2]
         dx = torch.zeros_like(x) if need_x else None
-        dfirst = torch.empty_like(kept["first"])
+        dfirst = torch.empty_like(tensors["first"])
         per_thread = x.new_zeros(shape.threads, layout.size)
         ddecisions = ddecisions.contiguous()
         gradient = _Gradient(
@@ -204,19 +206,15 @@ class _Encode(torch.autograd.Function):
             per_thread.data_ptr(),
             layout.size,
         )
-        lib = operations(REALS[x.dtype])
-        assert lib is not None
-        tape = _tape(kept, ctx.running)
-        if lib.tabnet_backward(ctypes.byref(shape), ctypes.byref(tape), ctypes.byref(gradient)) < 0:
+        if _lib(x).tabnet_backward(ctypes.byref(shape), ctypes.byref(ctx.tape), ctypes.byref(gradient)) < 0:
             raise MemoryError("the TabNet encoder found no memory for its scratch")
-        layout.workspace, ctx.room, ctx.kept = ctx.room, None, None
-        dflat = per_thread.sum(dim=0)
+        layout.workspace, ctx.workspace, ctx.tensors = ctx.workspace, None, None
         width, columns = dfirst.shape[1], x.shape[1]
-        first = flat[: columns * width].view(columns, width)
-        dflat[: columns * width].view(columns, width).addmm_(x.t(), dfirst)
+        dparameters = layout.split(per_thread)
+        dparameters[0].addmm_(dfirst.t(), x)
         if dx is not None:
-            dx.addmm_(dfirst, first.t())
-        return None, None, dx, None, *layout.split(dflat)
+            dx.addmm_(dfirst, flat[: columns * width].view(columns, width).t())
+        return None, None, dx, None, *dparameters
 
 
 def _shape(encoder: EncoderLayout, rows: int) -> _Shape:
@@ -239,11 +237,28 @@ def _shape(encoder: EncoderLayout, rows: int) -> _Shape:
     )
 
 
-def _kept(layout: ParameterLayout, shape: _Shape, real: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
+def _lib(tensor: Tensor) -> ctypes.CDLL:
+    lib = operations(REALS[tensor.dtype])
+    assert lib is not None
+    return lib
+
+
+class Workspace(NamedTuple):
     """Room for what the backward pass needs, whole and in parts; see Tape in encoder.c."""
+
+    sizes: tuple[Any, ...]
+    room: Tensor
+    parts: dict[str, Tensor]
+
+
+def _workspace(layout: ParameterLayout, shape: _Shape, real: torch.dtype) -> Workspace:
+    """That of an earlier step if it is free: new pages cost as much as the step."""
+    held, layout.workspace = layout.workspace, None
     rows, steps, layers, most = shape.rows, shape.steps, shape.layers, shape.capacity
-    half = shape.n_d + shape.n_a
-    chunks = -(-rows // shape.ghost_rows)
+    half, chunks = shape.n_d + shape.n_a, -(-rows // shape.ghost_rows)
+    sizes = (rows, most, chunks, real)
+    if held is not None and held.sizes == sizes:
+        return held
     parts: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {
         "normed": (real, (steps + 1, layers, rows, 2 * half)),
         "gate": (real, (steps + 1, layers, rows, half)),
@@ -257,12 +272,13 @@ def _kept(layout: ParameterLayout, shape: _Shape, real: torch.dtype) -> tuple[Te
         "support_prior": (real, (steps, rows, most)),
     }
     bytes_of = {name: math.prod(size) * dtype.itemsize for name, (dtype, size) in parts.items()}
-    room = layout.room(sum(bytes_of.values()) + 64 * len(parts))
-    kept, start = {}, 0
+    whole = sum(bytes_of.values()) + 64 * len(parts)
+    room = torch.empty(whole, dtype=torch.uint8) if held is None or len(held.room) < whole else held.room
+    views, start = {}, 0
     for name, (dtype, size) in parts.items():
-        kept[name] = room[start : start + bytes_of[name]].view(dtype).view(size)
+        views[name] = room[start : start + bytes_of[name]].view(dtype).view(size)
         start += -(-bytes_of[name] // 64) * 64
-    return room, kept
+    return Workspace(sizes, room, views)
 
 
 def _tape(tensors: dict[str, Tensor | None], running: Any) -> _Tape:
