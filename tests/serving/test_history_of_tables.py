@@ -148,7 +148,7 @@ def test_a_store_for_other_features_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
     empty(path, features).close()
     less = made({"count": []}, 3, False)
-    with pytest.raises(UserError, match=r"numbers: \('amount',\), not \(\).*fraudlab.history bundle="):
+    with pytest.raises(UserError, match=r"numbers: \('amount', 'shop'\), not \(\).*fraudlab.history bundle="):
         History.open(path, less)
     with pytest.raises(UserError, match="delay: 259200000000, not 604800000000"):
         History.open(path, made(OF, 7, False))
