@@ -1,4 +1,4 @@
-"""What runs on a serving host needs the extra ``serve`` alone: serve, predict, history and labels."""
+"""What runs on a serving host needs the extra ``serve`` alone: serve, predict, drift, history and labels."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ def _done(command: list[str], folder: Path, env: dict[str, str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def _four_commands(python: str, bundle: Path, folder: Path, env: dict[str, str]) -> None:
+def _commands(python: str, bundle: Path, folder: Path, env: dict[str, str]) -> None:
     golden = bundles.load(bundle).golden()
     records: list[dict[str, Any]] = [row["record"] for row in golden]
     rows = pl.DataFrame(records, infer_schema_length=None)
@@ -45,6 +45,7 @@ def _four_commands(python: str, bundle: Path, folder: Path, env: dict[str, str])
     (folder / "labels.csv").write_text(f"id,fraud\n{number},1\n")
     for command in (
         ["predict", f"bundle={bundle}", "input=in.csv", "output=out.csv"],
+        ["drift", f"bundle={bundle}", "input=in.csv", "out=drift"],
         ["history", "transactions=past.parquet", "out=h.sqlite"],
         ["labels", "file=labels.csv", "to=h.sqlite"],
     ):
@@ -61,16 +62,17 @@ def _four_commands(python: str, bundle: Path, folder: Path, env: dict[str, str])
         ["labels", "file=labels.csv", "to=record"],
         ["labels", "records=record", "out=training", "label_delay_days=0"],
         ["records", "folder=record"],
+        ["drift", f"bundle={bundle}", "records=record", "out=drift"],
     ):
         _done([python, "-m", f"fraudlab.{command[0]}", *command[1:]], folder, env)
 
 
-def test_the_four_commands_import_nothing_of_training(handbook_bundle: Path, tmp_path: Path) -> None:
+def test_the_commands_import_nothing_of_training(handbook_bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(BLOCK)
     env = {**os.environ, "PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
     seen = subprocess.run([sys.executable, "-c", "import torch"], cwd=tmp_path, env=env, capture_output=True)
     assert b"blocked" in seen.stderr
-    _four_commands(sys.executable, handbook_bundle, tmp_path, env)
+    _commands(sys.executable, handbook_bundle, tmp_path, env)
 
 
 @pytest.mark.slow
@@ -89,5 +91,5 @@ def test_an_environment_of_the_wheel_with_the_extra_serve_runs_them(handbook_bun
     env = {**os.environ, "PYTHONPATH": ""}
     work = tmp_path / "work"
     work.mkdir()
-    _four_commands(python, handbook_bundle, work, env)
+    _commands(python, handbook_bundle, work, env)
     shutil.rmtree(tmp_path / "venv")

@@ -26,6 +26,7 @@ from fraudlab.files import replacing
 log = logging.getLogger(__name__)
 
 _BLOCK = 16_384
+_STRETCH = 4 * _BLOCK
 _TYPES = {"integer": pl.Int64, "number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "datetime": pl.String}
 _ENDINGS = (".csv", ".parquet")
 Made = TypeVar("Made")
@@ -54,7 +55,7 @@ def score_file(bundle: Bundle, source: str | Path, target: Path, threads: int = 
         raise UserError(f"output={target} is neither CSV nor Parquet by its name (.csv or .parquet)")
     scratch = tempfile.TemporaryDirectory(prefix="fraudlab_")
     try:
-        frame = _scan(bundle, str(source), Path(scratch.name))
+        frame, stretch = _scan(bundle, str(source), Path(scratch.name))
         key = next((field["name"] for field in bundle.schema["fields"] if field["role"] == "id"), None)
         ids = pl.lit(0) if key is None else pl.col(key).count()
         rows, known = frame.select(pl.len(), ids.alias("known")).collect(engine="streaming").row(0)
@@ -64,7 +65,7 @@ def score_file(bundle: Bundle, source: str | Path, target: Path, threads: int = 
             replacing(target) as aside,
             tqdm(total=rows, unit=" rows", desc="scoring", unit_scale=True) as bar,
         ):
-            for number, scored in enumerate(_scores(bundle, frame, key if known else None, threads)):
+            for number, scored in enumerate(_scores(bundle, frame, stretch, key if known else None, threads)):
                 scored.write_parquet(Path(parts, f"{number:09}.parquet"))
                 bar.update(len(scored))
             written = pl.scan_parquet(sorted(Path(parts).iterdir()), glob=False)
@@ -79,8 +80,11 @@ def score_file(bundle: Bundle, source: str | Path, target: Path, threads: int = 
     return pl.scan_csv(target, glob=False) if target.suffix == ".csv" else pl.scan_parquet(target, glob=False)
 
 
-def _scan(bundle: Bundle, source: str, scratch: Path) -> pl.LazyFrame:
-    """The columns that the bundle's features read; a field that is lacking is null."""
+def _scan(bundle: Bundle, source: str, scratch: Path) -> tuple[pl.LazyFrame, int | None]:
+    """The columns that the bundle's features read; a field that is lacking is null. How many rows are read in one go.
+
+    Of Parquet files Polars decodes all rows ahead of whoever is slower (its issue 28569): they are read in stretches.
+    """
     fields = {field["name"]: field for field in bundle.schema["fields"]}
     files = find("input", source, scratch)
     layout = _layout(bundle, files, fields, scratch)
@@ -93,7 +97,8 @@ def _scan(bundle: Bundle, source: str, scratch: Path) -> pl.LazyFrame:
     frame = raw.frame.select(name for name in fields if name in have)
     _check(bundle, source, frame)
     lacking_ones = (pl.lit(None, _TYPES[fields[name]["type"]]).alias(name) for name in lacking)
-    return bundle.reading.of_rows(frame.with_columns(lacking_ones))
+    rows = bundle.reading.of_rows(frame.with_columns(lacking_ones))
+    return rows, _STRETCH if files[0].kind == "parquet" else None
 
 
 def _layout(bundle: Bundle, files: Sequence[Found], fields: Collection[str], scratch: Path) -> Layout:
@@ -125,13 +130,17 @@ def _check(bundle: Bundle, source: str, frame: pl.LazyFrame) -> None:
             )
 
 
-def _blocks(frame: pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
+def _blocks(frame: pl.LazyFrame, stretch: int | None) -> Iterator[tuple[int, pl.DataFrame]]:
     """Blocks of rows in order, each with the number of its first; one block of no rows where there are none."""
     start = 0
-    for block in frame.collect_batches(chunk_size=_BLOCK):
-        if len(block) or not start:
-            yield start, block
-        start += len(block)
+    while True:
+        first = start
+        for block in (frame if stretch is None else frame.slice(first, stretch)).collect_batches(chunk_size=_BLOCK):
+            if len(block) or not start:
+                yield start, block
+            start += len(block)
+        if stretch is None or start < first + stretch:
+            return
 
 
 def scored_blocks(
@@ -139,30 +148,38 @@ def scored_blocks(
 ) -> Iterator[Made]:
     """What ``made`` makes of the encoded rows of each block and their scores, in order; ``source`` as in score_file."""
     with tempfile.TemporaryDirectory(prefix="fraudlab_") as scratch:
-        frame = _scan(bundle, source, Path(scratch))
+        frame, stretch = _scan(bundle, source, Path(scratch))
 
         def work(check: RowCheck, block: pl.DataFrame, start: int) -> Made:
             return made(*_encoded(bundle, check(block, start), start))
 
         try:
-            yield from _in_order(bundle, frame, threads, work)
+            yield from _in_order(bundle, frame, stretch, threads, work)
         except pl.exceptions.PolarsError as error:
             raise UserError(f"input={source} cannot be read: {str(error).strip().splitlines()[0]}") from error
 
 
-def _scores(bundle: Bundle, frame: pl.LazyFrame, key: str | None, threads: int) -> Iterator[pl.DataFrame]:
+def _scores(
+    bundle: Bundle, frame: pl.LazyFrame, stretch: int | None, key: str | None, threads: int
+) -> Iterator[pl.DataFrame]:
     """The table's rows scored in order."""
-    return _in_order(bundle, frame, threads, lambda check, block, start: _scored(bundle, check, block, start, key))
+    return _in_order(
+        bundle, frame, stretch, threads, lambda check, block, start: _scored(bundle, check, block, start, key)
+    )
 
 
 def _in_order(
-    bundle: Bundle, frame: pl.LazyFrame, threads: int, work: Callable[[RowCheck, pl.DataFrame, int], Made]
+    bundle: Bundle,
+    frame: pl.LazyFrame,
+    stretch: int | None,
+    threads: int,
+    work: Callable[[RowCheck, pl.DataFrame, int], Made],
 ) -> Iterator[Made]:
     """What is made of the frame's blocks, in order; a few are read ahead of the threads, never more."""
     check = RowCheck(bundle)
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Made]] = deque()
-        for start, block in _blocks(frame):
+        for start, block in _blocks(frame, stretch):
             waiting.append(pool.submit(work, check, block, start))
             if len(waiting) > 2 * threads:
                 yield waiting.popleft().result()

@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 from fraudlab.bundle.decision import Decision, sigmoid
 from fraudlab.features.categories import FIRST
 from fraudlab.features.encoder import Arrays, ColumnsByName, TableEncoder
-from fraudlab.metrics.drift import Null, roots_by_size, roots_of
+from fraudlab.metrics.drift import Null, needed, roots_by_size, roots_of
 from fraudlab.monitoring.cells import UNSEEN, Cells, score_parts, title
 
 Array = NDArray[Any]
 
-_SHARES = np.array([0.001, 0.01, *np.linspace(0.05, 0.95, 19), 0.99, 0.999, 1.0])  # quantiles that are edges of numbers
+_BINS, _TAILS = 20, (0.001, 0.01, 0.99, 0.999)  # of numbers: bins of equal share, and further quantiles that are edges
 _MOST_VALUES = 50  # of a categorical column that are counted each for itself
 _TOP = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # of 1,000 scores: the lowest of them is an edge
 _LOG_ODDS = np.linspace(-12, 12, 241)  # further edges of scores, so that a threshold for any budget is found
 _SAMPLE = 50_000  # rows that edges come from
-_LEAST_SHARE = 0.005  # of such a value: of rarer ones those that happen to be frequent would be chosen
+_LEAST_SHARE = 0.005  # of the rows in such a bin or of such a value: rarer ones are frequent by chance
 _MOST_WINDOWS, _WINDOWS, _WINDOW_ROWS, _APART = 2048, 64, 128, 4
 _BLOCK = 16_384
 
@@ -62,7 +62,8 @@ def reference(
     about = {
         "rows": len(windows) * size,
         "sizes": null.sizes.tolist(),
-        "needed": null.needed(roots, further),
+        "windows": null.windows.tolist(),
+        "needed": needed(null.rows, roots, further),
     }
     return {**about, "columns": columns, "scores": of_scores}
 
@@ -76,7 +77,7 @@ def _numbers(arrays: Arrays, encoder: TableEncoder, raw: ColumnsByName) -> dict[
         known = np.isfinite(values)
         order = np.argsort(values[known], kind="stable")
         values, encoded = values[known][order], sample[known, i][order]
-        at = np.maximum(np.ceil(_SHARES * len(values)).astype(np.int64) - 1, 0) if len(values) else np.empty(0, int)
+        at = _quantiles(len(values), len(known))
         edges, first = np.unique(encoded[at], return_index=True)
         found[title("number", name, name in encoder.categorical)] = {
             "kind": "number",
@@ -84,6 +85,14 @@ def _numbers(arrays: Arrays, encoder: TableEncoder, raw: ColumnsByName) -> dict[
             "encoded": edges.tolist(),
         }
     return found
+
+
+def _quantiles(known: int, rows: int) -> NDArray[np.int64]:
+    """Places of edges among the ``known`` values in order, of a column of ``rows`` rows."""
+    bins = min(int(known / (_LEAST_SHARE * rows)), _BINS) if known else 0
+    shares = np.linspace(0, 1, bins + 1)[1:] if bins else np.ones(min(known, 1))
+    shares = np.r_[_TAILS, shares] if bins == _BINS else shares
+    return np.unique(np.maximum(np.ceil(np.round(shares * known, 6)).astype(np.int64) - 1, 0))
 
 
 def _categories(arrays: Arrays, encoder: TableEncoder) -> dict[str, dict[str, Any]]:
@@ -148,5 +157,6 @@ def _scores(scores: Array, decision: Decision) -> dict[str, Any]:
         "told": np.searchsorted(edges, told).tolist(),
         "counts": windows.sum(axis=0).tolist(),
         "sizes": null.sizes.tolist(),
+        "windows": null.windows.tolist(),
         "null": dict(zip(names, null.to_dict(), strict=True)),
     }

@@ -19,7 +19,8 @@ LEVEL = 0.05
 """Share of windows without any change that give an alarm."""
 _NORMAL = NormalDist()
 _SMALLEST = 1e-300  # a probability, so that it has a quantile
-_WELL_KNOWN = 64  # windows from which on a size's own moments are taken as they are
+_WELL_KNOWN = 64  # windows of a size from which on their deviation is taken as it is
+_KNOWN = 24  # and their mean
 _FEWEST = 4  # windows of a size that is looked at at all
 _CALIBRATED = 40  # windows of a size from which on their lowest p-values say something of the alarm's
 
@@ -95,6 +96,7 @@ class Null:
     Attributes:
         rows: of the reference, m.
         sizes: rows of the windows [L], rising.
+        windows: how many there were, [L]; the fewer, the less is an index's deviation from their mean worth.
         mean: of the index in those units, [D, L].
         deviation: of its cube root, as a share of that root's mean, [D, L].
         slope: what a row more adds to ``mean`` beyond the largest size, [D].
@@ -102,6 +104,7 @@ class Null:
 
     rows: float
     sizes: Array
+    windows: Array
     mean: Array
     deviation: Array
     slope: Array
@@ -116,18 +119,19 @@ class Null:
 
     @classmethod
     def _smoothed(cls, rows: float, sizes: Array, counts: Array, means: Array, shares: Array) -> "Null":
-        """Sizes of which there are few windows follow a line from the largest size that is well known."""
-        last = max(int((counts >= _WELL_KNOWN).sum()) - 1, 0)
-        beyond = slice(last + 1, None)
+        """Where there are few windows of a size, deviations are pooled; where there are fewer, means follow a line."""
+        last = max(int((counts >= _KNOWN).sum()) - 1, 0)
         slope = np.zeros(len(means))
         if len(sizes) > last + 1:
-            away, weight = sizes[beyond] - sizes[last], counts[beyond]
-            rises = means[:, beyond] - means[:, last : last + 1]
+            away, weight = sizes[last + 1 :] - sizes[last], counts[last + 1 :]
+            rises = means[:, last + 1 :] - means[:, last : last + 1]
             slope = np.maximum((weight * away * rises).sum(axis=1) / (weight * away**2).sum(), 0.0)
-            known = min(counts[last], _WELL_KNOWN)
-            pooled = known * shares[:, last] + (weight * shares[:, beyond]).sum(axis=1)
-            shares = np.concatenate([shares[:, :last], (pooled / (known + weight.sum()))[:, None]], axis=1)
-        return cls(rows, sizes[: last + 1], means[:, : last + 1], shares[:, : last + 1], slope)
+        few = slice(max(int((counts >= _WELL_KNOWN).sum()) - 1, 0), None)
+        weight = np.minimum(counts[few], _WELL_KNOWN)
+        shares = shares.copy()
+        shares[:, few] = (shares[:, few] @ weight / weight.sum())[:, None]
+        known = slice(last + 1)
+        return cls(rows, sizes[known], counts[known], means[:, known], shares[:, known], slope)
 
     def p_values(self, index: Array, rows: float) -> NDArray[np.float64]:
         """How often chance alone gives indices [..., D] as large in windows of ``rows`` rows."""
@@ -137,7 +141,7 @@ class Null:
         """The indices [D] that have this p-value in a window of ``rows`` rows."""
         p = min(max(p_value, _SMALLEST), 1.0)
         mean, deviation = self._root(rows)
-        own = np.maximum(mean - _NORMAL.inv_cdf(p) * deviation, 0.0) ** 3 if p < 1 else np.zeros_like(mean)
+        own = np.maximum(mean + self._students(-_NORMAL.inv_cdf(p), rows) * deviation, 0.0) ** 3 if p < 1 else 0 * mean
         least = _NORMAL.inv_cdf(p / 2) ** 2
         return np.maximum(own, least) * (1 / rows + 1 / self.rows)
 
@@ -154,23 +158,23 @@ class Null:
     def _tail(self, scaled: Array, rows: float) -> NDArray[np.float64]:
         mean, deviation = self._root(rows)
         known = deviation > 0
-        own = _above((np.cbrt(scaled) - mean) / np.where(known, deviation, 1.0))
+        own = _above(self._normal((np.cbrt(scaled) - mean) / np.where(known, deviation, 1.0), rows))
         least = _erfc(np.sqrt(scaled / 2))
         return np.where(known, np.maximum(own, least), least)
 
-    def needed(self, roots: Mapping[int, Array], further: int) -> float:
-        """The lowest adjusted p-value that a share :data:`LEVEL` of the windows it was fitted on stays below.
+    def _normal(self, t: Array, rows: float) -> NDArray[np.float64]:
+        """The normal quantiles of Student's ``t`` (Wallace 1959): mean and deviation are those of some windows."""
+        count = float(np.interp(rows, self.sizes, self.windows))
+        degrees = max(count - 1, 1)
+        t = t / math.sqrt(1 + 1 / count)
+        return np.sign(t) * np.sqrt(degrees * np.log1p(t**2 / degrees)) * (8 * degrees + 1) / (8 * degrees + 3)
 
-        It is not ``LEVEL`` itself, since columns depend on each other and nulls are fitted. Of ``further`` indices,
-        which are judged with the columns, no windows are known; they count as independent.
-        """
-        drawn = np.random.default_rng(0)
-        known = [(size, root) for size, root in roots.items() if len(root) >= _CALIBRATED] or list(roots.items())[:1]
-        p = [np.hstack([self._tail(root**3, size), drawn.random((len(root), further))]) for size, root in known]
-        lowest = [adjusted(each).min(axis=-1) for each in p]
-        found = [np.quantile(each, LEVEL) for each in lowest]
-        weights = [len(each) for each in lowest]
-        return float(np.exp(np.average(np.log(np.maximum(found, _SMALLEST)), weights=weights)))
+    def _students(self, z: float, rows: float) -> float:
+        """What :meth:`_normal` gives ``z`` of."""
+        count = float(np.interp(rows, self.sizes, self.windows))
+        degrees = max(count - 1, 1)
+        square = (z * (8 * degrees + 3) / (8 * degrees + 1)) ** 2
+        return math.copysign(math.sqrt(degrees * math.expm1(square / degrees) * (1 + 1 / count)), z)
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Plain data by column, which :meth:`from_dict` reads back."""
@@ -180,10 +184,47 @@ class Null:
         ]
 
     @classmethod
-    def from_dict(cls, rows: float, sizes: Sequence[float], columns: Sequence[dict[str, Any]]) -> "Null":
+    def from_dict(
+        cls, rows: float, sizes: Sequence[float], windows: Sequence[float], columns: Sequence[dict[str, Any]]
+    ) -> "Null":
         """What :meth:`to_dict` gave."""
         mean, deviation = (np.array([each[name] for each in columns], float) for name in ("mean", "deviation"))
-        return cls(rows, np.array(sizes, float), mean, deviation, np.array([each["slope"] for each in columns], float))
+        return cls(
+            rows,
+            np.array(sizes, float),
+            np.array(windows, float),
+            mean,
+            deviation,
+            np.array([each["slope"] for each in columns], float),
+        )
+
+
+def needed(rows: float, roots: Mapping[int, Array], further: int) -> float:
+    """The lowest adjusted p-value that a share :data:`LEVEL` of unchanged windows stays below.
+
+    It is not ``LEVEL`` itself, since columns depend on each other and nulls are fitted. Each second window is judged by
+    the null of the others. Where few windows are known, it is ``LEVEL``.
+
+    Args:
+        rows: of the reference.
+        roots: what :func:`roots_by_size` gave of it.
+        further: indices that are judged with the columns and of which no windows are known; they count as independent.
+    """
+    drawn = np.random.default_rng(0)
+    halves = [{size: root[side::2] for size, root in roots.items()} for side in (0, 1)]
+    nulls = [Null.fitted(rows, half) for half in halves]
+    found, weights = [math.log(LEVEL)], [1]
+    for size, root in roots.items():
+        if len(root) < _CALIBRATED:
+            continue
+        lowest = []
+        for null, half in zip(nulls[::-1], halves, strict=True):
+            p = null.p_values(half[size] ** 3 * (1 / size + 1 / rows), size)
+            p = np.hstack([p, drawn.random((len(p), further))])
+            lowest.append(adjusted(p).min(axis=-1))
+        found.append(math.log(max(float(np.quantile(np.concatenate(lowest), LEVEL)), _SMALLEST)))
+        weights.append(len(root))
+    return math.exp(float(np.average(found, weights=weights)))
 
 
 def roots_by_size(windows: Array, size: int) -> dict[int, NDArray[np.float64]]:

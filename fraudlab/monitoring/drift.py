@@ -51,9 +51,9 @@ class Reference:
             row[:width] = self.columns[name]["counts"]
         self._needed = float(content["needed"])
         nulls = [self.columns[name]["null"] for name in self.cells.names]
-        self._null = Null.from_dict(content["rows"], content["sizes"], nulls)
+        self._null = Null.from_dict(content["rows"], content["sizes"], content["windows"], nulls)
         of_scores = [self.scores["null"][name] for name in ("scores", *_LEVELS)]
-        self._score_null = Null.from_dict(self.scores["rows"], self.scores["sizes"], of_scores)
+        self._score_null = Null.from_dict(self.scores["rows"], self.scores["sizes"], self.scores["windows"], of_scores)
         self.fewest_rows = max(content["sizes"][0], self.scores["sizes"][0])
         edges = np.array(self.scores["edges"])
         self._thresholds = np.searchsorted(edges, [self._decision.thresholds[level] for level in _LEVELS])

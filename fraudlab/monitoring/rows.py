@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 
 from fraudlab.bundle import Bundle
-from fraudlab.bundle.contract import computed
 from fraudlab.bundle.scoring import scored_blocks
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
@@ -24,6 +23,7 @@ from fraudlab.monitoring.counts import Counts
 _VARIABLE = "FRAUDLAB_HASH_KEY"
 _HASH = "^[0-9a-f]{64}$"
 _BLOCK = 16_384
+_STRETCH = 4 * _BLOCK  # rows in memory
 _UNKNOWN = str(-(2**53))
 _TYPES = {"integer": pl.Int64(), "number": pl.Float64(), "boolean": pl.Boolean()}
 _TEXTS: dict[str, Callable[[str], str]] = {
@@ -33,7 +33,6 @@ _TEXTS: dict[str, Callable[[str], str]] = {
 _NO_KEY = f"recorded as keyed hashes: set {_VARIABLE} to the server's to compare its categories"
 _NUMBER = "a number that is recorded as keyed hashes"
 _MADE_OF_HASHES = "made of values that are recorded as keyed hashes, some of them unknown; GET /drift judges it"
-_LOOKED_UP = "a feature that the server looks up and does not record; GET /drift judges it"
 
 
 def of_file(bundle: Bundle, cells: Cells, source: str, threads: int) -> Counts:
@@ -77,12 +76,22 @@ def of_records(
     reader = Recorded(bundle)
     total = cells.empty()
     names = ["score", "high_threshold", "medium_threshold", "sample_weight", "reasons", "input"]
-    for block in own.select(names).collect_batches(chunk_size=_BLOCK):
-        if len(block):
+    scored = pl.col("scored_at")
+    for first, last in _stretches(own.select(scored).collect().to_series().sort()):
+        for block in own.filter(scored.is_between(first, last)).select(names).collect().iter_slices(_BLOCK):
             counts = cells.count(reader.encoded(block["input"]), block["score"].to_numpy(), _weights(block))
             counts.reasons = _reasons(block)
             total.add(counts)
     return total, reader.left_out(cells.names), others
+
+
+def _stretches(times: pl.Series) -> Iterator[tuple[datetime, datetime]]:
+    """First and last of some rows' times, so that not too many are read at once; rows of one time stay together."""
+    place = 0
+    while place < len(times):
+        last = times[min(place + _STRETCH, len(times)) - 1]
+        yield times[place], last
+        place = times.search_sorted(last, side="right")
 
 
 def _weights(block: pl.DataFrame) -> np.ndarray:
@@ -104,17 +113,12 @@ class Recorded:
         self._fields = {field["name"]: field["type"] for field in bundle.schema["fields"]}
         self._hashed: dict[str, str] = {}
         self._words: dict[str, pl.DataFrame] = {}
-        self._past = set(computed(bundle.features))
-        self._carried: set[str] = set()
-        self._lacking: set[str] = set()
         self._unresolved: set[str] = set()  # fields with hashes of values that the encoder does not know
 
     def left_out(self, names: Sequence[str]) -> dict[str, str]:
         """Those of the columns whose values the record does not tell, and why."""
-        found = dict.fromkeys(self._lacking | (self._past - self._carried), _LOOKED_UP)
         made = self._made_of({*self._hashed, *self._unresolved}) - self._unresolved
-        found |= dict.fromkeys(made, _MADE_OF_HASHES)
-        found |= self._hashed
+        found = {**dict.fromkeys(made, _MADE_OF_HASHES), **self._hashed}
         return {name: found[name] for name in names if name in found}
 
     def _made_of(self, fields: set[str]) -> set[str]:
@@ -134,11 +138,7 @@ class Recorded:
         return changed | {f"{name} (number)" for name in changed}
 
     def encoded(self, inputs: pl.Series) -> Arrays:
-        frame = self._frame(inputs.struct.unnest())
-        nulls = {name: frame[name].null_count() for name in self._past}
-        self._carried |= {name for name, count in nulls.items() if count < len(frame)}
-        self._lacking |= {name for name in self._past.intersection(self._bundle.never_missing) if nulls[name]}
-        return self._features(frame)
+        return self._features(self._frame(inputs.struct.unnest()))
 
     def _frame(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The contract's fields; those that the rows have not are missing."""
@@ -170,7 +170,9 @@ class Recorded:
             self._hashed[name] = _NO_KEY
         else:
             if name not in self._words:
-                self._words[name] = pl.DataFrame(self._hashes(name, kind), schema=["hash", name], orient="row")
+                self._words[name] = pl.DataFrame(
+                    self._hashes(name, kind), schema=dict.fromkeys(("hash", name), pl.String), orient="row"
+                )
             found = column.to_frame("hash").join(self._words[name], on="hash", how="left", maintain_order="left")
             if found[name].null_count() > column.null_count():
                 self._unresolved.add(name)

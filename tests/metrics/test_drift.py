@@ -12,6 +12,7 @@ from fraudlab.metrics.drift import (
     adjusted,
     category_counts,
     jensen_shannon,
+    needed,
     number_counts,
     of_change,
     roots_by_size,
@@ -71,19 +72,19 @@ def test_a_share_level_of_unchanged_windows_gives_an_alarm(spread: float) -> Non
         windows = _windows(draw, 200, 250, 40, spread)
         roots = roots_by_size(windows, 250)
         null = Null.fitted(50_000, roots)
-        needed = null.needed(roots, 0)
+        lowest = needed(50_000, roots, 0)
         total = windows.sum(axis=0)
         for factor in (1, 8):  # larger windows are of weeks that differ as those of the reference do
             fresh = _windows(draw, 120 * factor, 250, 40, spread).reshape(120, factor, 40, 12).sum(axis=1)
             p = null.p_values(stability_index(total, fresh), 250 * factor)
-            alarms.append((adjusted(p).min(axis=1) <= needed).mean())
+            alarms.append((adjusted(p).min(axis=1) <= lowest).mean())
     # 960 windows; those of one reference share its errors, so the band is wider than a binomial one.
     assert abs(np.mean(alarms) - LEVEL) < 0.025
     moved = fresh.copy()
     moved[:, 5, 0] += moved[:, 5, 1]
     moved[:, 5, 1] = 0
     p = null.p_values(stability_index(total, moved), 2000)
-    assert (adjusted(p)[:, 5] <= needed).all()
+    assert (adjusted(p)[:, 5] <= lowest).all()
 
 
 def test_a_limit_is_the_index_that_has_its_p_value_and_a_null_is_kept_as_plain_data() -> None:
@@ -99,6 +100,6 @@ def test_a_limit_is_the_index_that_has_its_p_value_and_a_null_is_kept_as_plain_d
     before = np.array([8000, 0])
     assert null.p_values(np.repeat(stability_index(before, one), 5), 1000)[4] > 1e-4
     assert null.p_values(np.repeat(stability_index(before, many), 5), 1000)[4] < 1e-9
-    again = Null.from_dict(null.rows, null.sizes.tolist(), null.to_dict())
+    again = Null.from_dict(null.rows, null.sizes.tolist(), null.windows.tolist(), null.to_dict())
     assert again.limits(0.01, 500) == pytest.approx(null.limits(0.01, 500), rel=1e-3)
     assert (null.inflation(1e6) >= null.inflation(1e3)).all()

@@ -10,7 +10,7 @@ import pytest
 
 from fraudlab import bundle as bundles
 from tests.conftest import Command
-from tests.support.server import Server
+from tests.support.server import HASH_KEY, Server
 
 LATE = 30.0  # seconds until workers have told their counts
 
@@ -33,8 +33,8 @@ def same(one: Any, other: Any) -> bool:
     return one == other if not isinstance(one, float) else abs(one - other) <= 1e-12
 
 
-def report(command: Command, folder: Path, *overrides: str) -> dict[str, Any]:
-    done = command("drift", *overrides, "out=report", cwd=folder)
+def report(command: Command, folder: Path, *overrides: str, env: dict[str, str] | None = None) -> dict[str, Any]:
+    done = command("drift", *overrides, "out=report", cwd=folder, env=env)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads((folder / "report" / "drift.json").read_text())
     return found
@@ -47,7 +47,7 @@ def test_live_is_batch(exported: tuple[Path, Path], command: Command, tmp_path: 
     pl.DataFrame(records, infer_schema_length=None).write_parquet(tmp_path / "in.parquet")
     texts = []
     for number, part in enumerate((some, others)):
-        with Server(bundle, tmp_path, "serving.workers=2") as server:
+        with Server(bundle, tmp_path, "serving.workers=2", f"serving.record_to={tmp_path}/record") as server:
             assert server.ask("/drift").said["rows"] == 0
             for start in range(0, len(part), 7):
                 assert server.predict(part[start : start + 7], "?explain=2" if number else "").status == 200
@@ -65,6 +65,17 @@ def test_live_is_batch(exported: tuple[Path, Path], command: Command, tmp_path: 
     batch = report(command, tmp_path, f"bundle={bundle}", "input=in.parquet")
     merged = report(command, tmp_path, f"bundle={bundle}", "answers=[0.json,1.json]")
     assert same({**merged, "reasons": {}}, batch)
+    # The record has keyed hashes of cards: what is made of those that the model does not know is not judged.
+    key = {"FRAUDLAB_HASH_KEY": HASH_KEY}
+    for env, cards in ((key, True), ({"FRAUDLAB_HASH_KEY": ""}, False)):
+        recorded = report(command, tmp_path, f"bundle={bundle}", "records=record", env=env)
+        assert recorded["rows"] == len(records)
+        assert recorded["columns"].keys() | recorded["not_judged"].keys() == batch["columns"].keys()
+        assert ("card4" in recorded["columns"]) is cards
+        for name, column in recorded["columns"].items():
+            assert all(same(column[part], batch["columns"][name][part]) for part in ("psi", "js", "p_value", "missing"))
+        for level, it in recorded["alerts_per_1000"].items():
+            assert same({**it, "alarm": None}, {**batch["alerts_per_1000"][level], "alarm": None})
     pl.DataFrame(others, infer_schema_length=None).write_parquet(tmp_path / "others.parquet")
     batch = report(command, tmp_path, f"bundle={bundle}", "input=others.parquet")
     assert same({**{name: said[name] for name in batch}, "reasons": {}}, batch)
