@@ -45,7 +45,7 @@ def test_a_run_has_metrics_predictions_settings_network_and_report(run: Run) -> 
     predictions = run.predictions("test")
     expected = average_precision_score(predictions["label"], predictions["score"])
     assert run.metrics["test"]["average_precision"] == pytest.approx(expected)
-    assert run.config.model == config.MLPConfig(hidden=[8], dropout=0.0, batch_norm=True)
+    assert run.config.model == config.MLPConfig(embedding="none", hidden=[8], dropout=0.0, batch_norm=True)
     network = run.network()
     logits = network(torch.zeros(2, 0, dtype=torch.int64), torch.zeros(2, 15)).logits
     assert logits.shape == (2, 2)
