@@ -56,7 +56,7 @@ class PreparedTable:
         self.features = features
         self.fingerprint = fingerprint
         self.data_fingerprint = data_fingerprint
-        files = [[file] if file.is_file() else sorted(file.iterdir()) for file in sorted(path.iterdir())]
+        files = [[file] if file.is_file() else sorted(file.iterdir()) for file in sorted(path.glob("*"))]
         self._on_disk = [source.frame, *(pl.scan_parquet(rows, glob=False) for rows in files)]
         self._in_memory = {name: frame for frame in in_memory for name in frame.columns}
 
