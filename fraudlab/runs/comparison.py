@@ -4,7 +4,7 @@ import glob
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fraudlab.config import SCHEMAS
 from fraudlab.errors import UserError
 from fraudlab.metrics.bootstrap import RESAMPLED_METRICS, Resampled, paired
 from fraudlab.models.registry import MODELS
@@ -23,7 +24,7 @@ from fraudlab.runs.settings import read_settings
 log = logging.getLogger(__name__)
 
 # What two runs of one model over two seeds may differ in.
-_NOT_THE_MODEL = ("seed", "threads", "test", "logger", "report", "tried", "plugins")
+_NOT_THE_MODEL = ("seed", "threads", "test", "logger", "report", "tried", "plugins", "features.memory_gb")
 _MOST_NAMED = 3  # settings in a model's name
 _FEW_GROUPS = 20
 
@@ -131,10 +132,11 @@ def models(runs: Sequence[RunFolder], part: str) -> list[ComparedModel]:
     """
     groups: list[tuple[dict[str, Any], pl.DataFrame, list[RunFolder], list[pl.Series]]] = []
     for run in tqdm(runs, desc="runs", leave=False):
-        config = read_settings(run.config_path)
+        config = _with_defaults(read_settings(run.config_path))
         unused = () if run.blend else MODELS[config["model"]["name"]].unused
         without = {*_NOT_THE_MODEL, *unused}
-        settings = {key: value for key, value in _flat(config).items() if key.split(".")[0] not in without}
+        flat = _flat(config).items()
+        settings = {key: value for key, value in flat if without.isdisjoint((key, key.split(".")[0]))}
         rows, score = _predictions(run, part)
         for known, theirs, members, scores in groups:
             if known == settings and _same(theirs, rows):
@@ -243,6 +245,19 @@ def _names(settings: Sequence[Mapping[str, Any]], runs: Sequence[RunFolder]) -> 
     return [
         name if names.count(name) == 1 else f"{name} ({run.path.name})" for name, run in zip(names, runs, strict=True)
     ]
+
+
+def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with those that came after the run, which had their defaults."""
+    found = dict(settings)
+    for group, options in SCHEMAS.items():
+        schema = options.get(found.get(group, {}).get("name"))
+        for field in fields(schema) if schema else ():
+            if field.default is not MISSING:
+                found[group] = {field.name: field.default, **found[group]}
+            elif field.default_factory is not MISSING and not is_dataclass(field.default_factory):
+                found[group] = {field.name: field.default_factory(), **found[group]}
+    return found
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
