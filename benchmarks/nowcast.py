@@ -14,7 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 from fraudlab.files import write_json
-from fraudlab.metrics.nowcast import LEVEL, KnownRows, estimate, learn, metrics_of
+from fraudlab.metrics.label_delays import KnownRows
+from fraudlab.metrics.nowcast import LEVEL, estimate, learn, metrics_of
 
 RESULTS = Path("benchmarks/results/nowcast.json")
 WEEKS, NOW, HORIZON, ADMIN_COST = 30, 26, 98, 2.5

@@ -14,11 +14,13 @@ label at all this is the confidence-based estimate of performance, with all of t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fraudlab.metrics.label_delays import KnownRows, arrivals, kept, told_by
 
 Array = NDArray[Any]
 
@@ -31,39 +33,6 @@ _DRAWS = 300
 _BINS = 64  # of scores, where rows of about one score need not be told apart
 _LEVELS = 201  # of a week's level, by equal steps of its prior probability
 _EDGE = 1e-7
-
-
-@dataclass(frozen=True)
-class KnownRows:
-    """Scored rows and what is known of their labels at one moment, ``[N]`` each.
-
-    Attributes:
-        week: number of the week in which a row was scored.
-        score: in [0, 1].
-        age: days since it was scored.
-        told: days from its scoring to the word that it is fraud; NaN where none came.
-        revoked: days from its scoring to the word that it is not; NaN where none came.
-        alerted: whether it was at the level that analysts look at.
-        weight: rows that it stands for.
-        amount: 0 or more; None where the table has none.
-    """
-
-    week: NDArray[np.int64]
-    score: NDArray[np.float64]
-    age: NDArray[np.float64]
-    told: NDArray[np.float64]
-    revoked: NDArray[np.float64]
-    alerted: NDArray[np.bool_]
-    weight: NDArray[np.float64]
-    amount: NDArray[np.float64] | None = None
-
-    def where(self, mine: NDArray[np.bool_]) -> "KnownRows":
-        """Those of the rows."""
-        return replace(self, **{name: values[mine] for name, values in vars(self).items() if values is not None})
-
-    def final_fraud(self, horizon: float) -> NDArray[np.bool_]:
-        """Whether each row is fraud by what was told within ``horizon`` days."""
-        return (self.told <= horizon) & ~(self.revoked <= horizon)
 
 
 @dataclass(frozen=True)
@@ -122,8 +91,8 @@ def learn(rows: KnownRows, horizon: int, ratio: NDArray[np.float64] | None = Non
         (slopes, spread),
         _between(levels, variance),
         int(both.sum()),
-        _arrivals(rows, horizon),
-        _kept(rows, horizon),
+        arrivals(rows, horizon),
+        kept(rows, horizon),
         horizon,
     )
 
@@ -185,41 +154,6 @@ def _between(levels: Array, variance: Array) -> tuple[float, float]:
     return mean, float(np.sqrt(spread + 1 / both.sum()))
 
 
-def _arrivals(rows: KnownRows, horizon: int) -> tuple[Array, Array]:
-    """By day of delay: frauds that were told then, and frauds told by then whose age lets that day be seen."""
-    use = (rows.told <= horizon) & ~(rows.revoked <= horizon)
-    day = np.ceil(rows.told[use]).astype(np.int64)
-    reach = np.minimum(np.floor(rows.age[use]), horizon).astype(np.int64)
-    weight = rows.weight[use] / (rows.weight[use].mean() if use.any() else 1.0)
-    told = np.bincount(np.minimum(day, horizon), weight, minlength=horizon + 1)
-    # Told by d, and at least d days old: those told by d, less those whose age ends before d.
-    ended = np.concatenate([[0.0], np.cumsum(np.bincount(reach, weight, minlength=horizon + 1))[:-1]])
-    return told, np.cumsum(told) - np.minimum(ended, np.cumsum(told))
-
-
-def _told_by(arrivals: tuple[Array, Array], chance: np.random.Generator | None) -> Array:
-    """Share of frauds that is told within 0, 1, ... days; drawn around the estimate where ``chance`` is given."""
-    told, could = arrivals
-    hazard = np.divide(told, could, out=np.zeros_like(told), where=could > 0)
-    if chance is not None:
-        hazard = np.where(told > 0, chance.beta(np.maximum(told, 1e-9), np.maximum(could - told, 0) + 1e-9), 0.0)
-        hazard[np.argmax(could > 0)] = 1.0
-    left = np.cumprod((1 - np.minimum(hazard, 1.0))[::-1])[::-1]
-    return np.append(left[1:], 1.0)
-
-
-def _kept(rows: KnownRows, horizon: int) -> Array:
-    """Share of told frauds that is not taken back within 0, 1, ... days of the word."""
-    told = rows.told <= horizon
-    seen = np.minimum(rows.age, horizon)[told] - rows.told[told]
-    gone = rows.revoked[told] - rows.told[told]
-    taken = gone <= seen
-    until = np.ceil(np.where(taken, gone, seen)).clip(0, horizon).astype(np.int64)
-    events = np.bincount(until, taken, minlength=horizon + 1)
-    at_risk = len(until) - np.concatenate([[0], np.cumsum(np.bincount(until, minlength=horizon + 1))[:-1]])
-    return np.cumprod(1 - np.divide(events, at_risk, out=np.zeros(horizon + 1), where=at_risk > 0))
-
-
 @dataclass(frozen=True)
 class Estimate:
     """A value that is expected, and between which two the later one lies at :data:`LEVEL`."""
@@ -259,10 +193,10 @@ def estimate(past: Past, week: KnownRows, admin_cost: float, seed: int = 0) -> d
     found: list[dict[str, float]] = []
     for _ in range(_DRAWS):
         slopes = chance.multivariate_normal(*past.slopes)
-        told_by = _told_by(past.arrivals, chance)
-        intercept = level.draw(slopes, told_by, arrived, chance)
+        share = told_by(past.arrivals, chance)
+        intercept = level.draw(slopes, share, arrived, chance)
         p = _sigmoid(covariates[open_] @ slopes + intercept)
-        here = told_by[day[open_]]
+        here = share[day[open_]]
         chances = np.where(fraud, stays, 0.0)
         chances[open_] = p * (1 - here) / np.maximum(1 - p * here, _EDGE)
         found.append(measured(chance.random(len(chances)) < chances))

@@ -22,8 +22,9 @@ from fraudlab.errors import UserError
 from fraudlab.files import write_json
 from fraudlab.metrics.bootstrap import Resampled
 from fraudlab.metrics.density_ratio import density_ratio
+from fraudlab.metrics.label_delays import KnownRows
 from fraudlab.metrics.metrics import compute_metrics
-from fraudlab.metrics.nowcast import LEVEL, WEEKS_NEEDED, KnownRows, as_dict, estimate, learn, metrics_of
+from fraudlab.metrics.nowcast import LEVEL, WEEKS_NEEDED, as_dict, estimate, learn, metrics_of
 from fraudlab.monitoring import labels, records
 from fraudlab.monitoring.rows import Recorded
 

@@ -7,7 +7,8 @@ from sklearn.metrics import average_precision_score
 
 from benchmarks.nowcast import HORIZON, NOW, known, replay, service
 from fraudlab.metrics import nowcast
-from fraudlab.metrics.nowcast import KnownRows, learn
+from fraudlab.metrics.label_delays import KnownRows, arrivals, told_by
+from fraudlab.metrics.nowcast import learn
 
 
 @pytest.fixture(scope="module")
@@ -47,17 +48,17 @@ def test_the_curve_is_logistic_regression_with_a_level_a_week(happened: dict[str
 def test_the_delay_is_that_of_all_frauds_and_not_of_those_told_so_far(happened: dict[str, np.ndarray]) -> None:
     """Young rows have only short delays: their mean is not the frauds'."""
     rows = known(happened, 7.0 * NOW)
-    told_by = nowcast._told_by(nowcast._arrivals(rows, HORIZON), None)
+    share = told_by(arrivals(rows, HORIZON), None)
     told = happened["told"][np.isfinite(happened["told"]) & ~np.isfinite(happened["revoked"])]
     for day in (14, 21, 30, 45, 60):
-        assert told_by[day] == pytest.approx((told <= day).mean(), abs=0.06)
+        assert share[day] == pytest.approx((told <= day).mean(), abs=0.06)
     so_far = rows.told[np.isfinite(rows.told) & ~np.isfinite(rows.revoked)]
-    assert abs((so_far <= 30).mean() - (told <= 30).mean()) > abs(told_by[30] - (told <= 30).mean())
+    assert abs((so_far <= 30).mean() - (told <= 30).mean()) > abs(share[30] - (told <= 30).mean())
 
 
 def test_arrivals_are_counted_as_a_plain_loop_does(happened: dict[str, np.ndarray]) -> None:
     rows = known(happened, 7.0 * NOW)
-    told, could = nowcast._arrivals(rows, HORIZON)
+    told, could = arrivals(rows, HORIZON)
     frauds = [
         (int(np.ceil(delay)), int(age))
         for delay, age, back in zip(rows.told, rows.age, rows.revoked, strict=True)
