@@ -35,8 +35,7 @@ def main(config: SweepConfig) -> None:
     address = definition.storage or f"sqlite:///{folder / 'study.db'}"
     sweep = Sweep(definition, config, base, open_storage(address, config.grace, on_stale(config.retries)), config_dir())
     data = Path(base.paths.data_dir)
-    table = prepared_table(base.data, base.features, base.label_delay_days, data, base.split)  # once, for all
-    simulated = table.schema.simulated
+    simulated = prepared_table(base.data, base.features, base.label_delay_days, data, base.split).schema.simulated
     print(f"study {definition.name} in {hidden(address)}; runs and results in {folder}")
     try:
         with Stop().on_signals() as stop:
@@ -45,9 +44,8 @@ def main(config: SweepConfig) -> None:
             candidates = sweep.candidates(stop)
             best = sweep.best(candidates)
             print("\n" + candidates_table(candidates, definition, best, simulated=simulated))
-            write_sweep_page(
-                page := folder / "sweep.html", sweep.study, trials, candidates, best, definition, simulated=simulated
-            )
+            page = folder / "sweep.html"
+            write_sweep_page(page, sweep.study, trials, candidates, best, definition, simulated=simulated)
             print(f"\npage: {page}\nbest: {sweep.write_best(folder, best, len(trials))}")
             if config.test_best:
                 tested = sweep.test(trials, best, stop)
