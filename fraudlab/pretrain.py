@@ -26,15 +26,16 @@ def main(config: PretrainConfig) -> None:
         use = to_type("train", literal("model.pretrained", run.path))
         print(f"the run in {run.path} has ended; train from it: {use}")
         return
+    resumed = bool(config.resume)
     table = prepared_table(
-        config.data, config.features, config.label_delay_days, Path(config.paths.data_dir), config.split
+        config.data, config.features, config.label_delay_days, Path(config.paths.data_dir), config.split, read=resumed
     )
     with tracking.begin(config.logger, run) as tracked:
         # It alone looks at labels: which cards are known, whether each part has frauds.
         split = table.split(config.split, config.label_delay_days)
         parts = {"train": split.selection_train, "val": split.validation, "test": split.test}
         facts = {**asked(), **run_facts(config, table, split)}
-        facts = resume.begin(run, facts, resumed=bool(config.resume))
+        facts = resume.begin(run, facts, resumed=resumed)
         # Never split.train, the later rows of the tested model: a training from here is chosen on the validation.
         fit = pretrain(config, table, split.selection_train, split.validation, run.final)
         if rank() > 0:

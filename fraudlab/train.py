@@ -33,8 +33,9 @@ def run_training(config: TrainConfig) -> str:
         if config.report and not (run.path / "report.html").is_file():
             write_report(run.path)
         return f"the run in {run.path} has ended; its metrics: {to_type('evaluate', literal('run', run.path))}\n"
+    resumed = bool(config.resume)
     table = prepared_table(
-        config.data, config.features, config.label_delay_days, Path(config.paths.data_dir), config.split
+        config.data, config.features, config.label_delay_days, Path(config.paths.data_dir), config.split, read=resumed
     )
     if pretrained:
         pretrained.check_columns(table)
@@ -43,7 +44,7 @@ def run_training(config: TrainConfig) -> str:
         warn_of(table, split)
         published = benchmark_for(config)
         facts = {**asked(), **run_facts(config, table, split), "published": config.published if published else None}
-        facts = resume.begin(run, facts, resumed=bool(config.resume))
+        facts = resume.begin(run, facts, resumed=resumed)
         fits = fit_models(config, table, split, run, pretrained)
         if rank() > 0:
             return ""

@@ -203,24 +203,33 @@ def _wide(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 
 def prepared_table(
-    data: Any, features: FeaturesConfig, label_delay_days: int, data_dir: Path, split: Any = None
+    data: Any, features: FeaturesConfig, label_delay_days: int, data_dir: Path, split: Any = None, *, read: bool = False
 ) -> PreparedTable:
     """The prepared table of typed settings: made, or found under ``data_dir``.
 
-    Of ``split``, typed settings too, features may learn limits.
+    Of ``split``, typed settings too, features may learn limits. Settings that are ``read``, of a run that an earlier
+    version may have begun, may be such as are refused now.
 
     Raises:
-        UserError: no column is left to learn from.
+        UserError: no column is left to learn from, or features are asked for that nobody may have.
     """
-    return prepared_source(load_source(data, data_dir), features, label_delay_days, data_dir, split)
+    return prepared_source(load_source(data, data_dir), features, label_delay_days, data_dir, split, read=read)
 
 
 def prepared_source(
-    source: Source, features: FeaturesConfig, label_delay_days: int, data_dir: Path, split: Any = None
+    source: Source,
+    features: FeaturesConfig,
+    label_delay_days: int,
+    data_dir: Path,
+    split: Any = None,
+    *,
+    read: bool = False,
 ) -> PreparedTable:
     """:func:`prepared_table` of a source that is there."""
     settings = registry.settings_of(features, label_delay_days)
     made = registry.make(settings, source.schema)
+    if not read and hasattr(made, "check_typed"):
+        made.check_typed()
     if to_learn := getattr(made, "to_learn", None):
         limits = learnt(source, list(to_learn.values()), split, label_delay_days)
         settings = {**settings, "limits": dict(zip(to_learn, limits, strict=True))}

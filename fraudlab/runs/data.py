@@ -62,7 +62,7 @@ def table_of(run: RunFolder, config: FitConfig, given: DataPlaceConfig, data_dir
     recorded = Path(facts.get("data_dir", data_dir))
     cache = recorded if recorded.is_dir() and not data_dir.is_dir() else data_dir
     data = located(run, config.data, given)
-    table = prepared_table(data, config.features, config.label_delay_days, cache, config.split)
+    table = prepared_table(data, config.features, config.label_delay_days, cache, config.split, read=True)
     if table.data_fingerprint != facts["data_fingerprint"]:
         if written_format(run.config_path) <= LAST_WITH_OTHER_TABLES:
             log.warning(

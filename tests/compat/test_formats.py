@@ -60,6 +60,15 @@ def test_the_files_of_an_older_bundle_are_translated(tmp_path: Path, monkeypatch
     assert fraudlab.bundle.load(new).schema == expected
 
 
+def test_a_bundle_with_labels_that_were_known_at_once(tmp_path: Path) -> None:
+    """Settings with them are refused when typed now."""
+    old = Path(shutil.copytree(FIRST / "bundle_with_masks", tmp_path / "old"))
+    features = json.loads((old / "features.json").read_text())
+    features["settings"]["delay_days"] = 0
+    rewrite(old, "features.json", features)
+    assert fraudlab.bundle.load(old).features.delay == 0
+
+
 @pytest.mark.parametrize("written", [bundle_formats.FORMAT + 1, 0, -1, "1", None])
 def test_a_bundle_of_an_unknown_format_is_refused(tmp_path: Path, written: Any) -> None:
     later = Path(shutil.copytree(FIRST / "bundle_with_masks", tmp_path / "later"))

@@ -63,6 +63,14 @@ def test_a_killed_run_goes_on_to_its_end(command: Command, old: Path) -> None:
         assert resumed[part]["brier"] == pytest.approx(values["brier"], abs=0.005)
 
 
+def test_labels_that_were_known_at_once(command: Command, old: Path) -> None:
+    """Settings with them are refused when typed now, but not those of earlier files."""
+    config = old / "mlp" / "config.yaml"
+    config.write_text(config.read_text().replace("delay_days: 7", "delay_days: 0"))
+    done = command("evaluate", "run=mlp", "hydra.run.dir=evaluated", cwd=old)
+    assert (old / "evaluated" / "metrics.json").is_file(), done.stderr
+
+
 def trials(study: Path) -> list[tuple[int, str, float | None]]:
     query = "SELECT number, state, value FROM trials LEFT JOIN trial_values USING (trial_id) ORDER BY number"
     with closing(sqlite3.connect(study)) as connection:

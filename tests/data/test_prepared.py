@@ -41,6 +41,13 @@ def test_is_found_again_unless_something_changes(tmp_path: Path) -> None:
     assert len({table.data_fingerprint for table in [first, *others]}) == 4
 
 
+def test_labels_that_are_known_at_once_are_read_but_not_typed(tmp_path: Path) -> None:
+    book = HistoryFeaturesConfig(**BOOK)
+    with pytest.raises(UserError, match=r"TERMINAL_ID_NB_TX_1DAY_WINDOW rests on labels.*label_delay_days=7"):
+        prepared_table(DATA, book, 0, tmp_path)
+    assert prepared_table(DATA, book, 0, tmp_path, read=True).column("TERMINAL_ID_RISK_1DAY_WINDOW") is not None
+
+
 def test_rows_are_read_by_position(tmp_path: Path) -> None:
     table = prepared_table(DATA, HistoryFeaturesConfig(**BOOK), 7, tmp_path)
     identity = table.column("TRANSACTION_ID")

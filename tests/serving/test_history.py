@@ -48,7 +48,7 @@ def test_a_replay_in_time_order_equals_the_batch_bit_for_bit(place: Place, trans
 @settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
-    delay=st.sampled_from([1, 7, 50]),
+    delay=st.sampled_from([0, 1, 7, 50]),
     extended=st.booleans(),
     unit=st.sampled_from([1_000_000, DAY // 2, DAY]),
     jitter=st.sampled_from([1, 3]),

@@ -91,6 +91,20 @@ class HistoryFeatures:
         """Limits that training rows are to tell, ``settings["limits"]``: of which column, and how it compares."""
         return {where.text: (where.column, where.operator) for where in self.definition.to_learn}
 
+    def check_typed(self) -> None:
+        """Hold the definition to what may be typed; what earlier versions wrote may have labels that are known at once.
+
+        Raises:
+            UserError: labels are asked for without a delay.
+        """
+        if not self._reads_labels or self.definition.delay or self._label_time:
+            return
+        label = next(aggregate for aggregate in self.definition.aggregates if aggregate.of_labels)
+        raise UserError(
+            f"{label.name} rests on labels, and they are known at once: say after how many days a label is known, "
+            "label_delay_days=7, or name the column that has the moment, data.label_time=…"
+        )
+
     def parts(self, frame: "pl.LazyFrame") -> "Iterator[pl.DataFrame]":
         """The aggregates of all rows, key by key.
 

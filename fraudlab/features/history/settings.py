@@ -39,7 +39,7 @@ def define(settings: Mapping[str, Any], schema: TableSchema) -> Definition:
     """The definition that settings stand for: ``keys windows of decimals prior delay_days``.
 
     Raises:
-        UserError: a key, column, window or aggregate does not exist, or labels are asked for without a delay.
+        UserError: a key, column, window or aggregate does not exist.
     """
     if schema.time is None:
         raise UserError(
@@ -68,12 +68,6 @@ def define(settings: Mapping[str, Any], schema: TableSchema) -> Definition:
     aggregates = [_divided(aggregate, by_name) for aggregate in aggregates]
     limits = settings.get("limits") or {}
     aggregates = [_resolved(aggregate, schema, limits) for aggregate in aggregates]
-    if any(aggregate.of_labels for aggregate in aggregates) and not (settings["delay_days"] or schema.label_time):
-        label = next(aggregate for aggregate in aggregates if aggregate.of_labels)
-        raise UserError(
-            f"{label.name} rests on labels, and they are known at once: say after how many days a label is known, "
-            "label_delay_days=7, or name the column that has the moment, data.label_time=…"
-        )
     if any(a.what in CLOCK for a in aggregates) and _column(schema, schema.time, "data.time").type != "datetime":
         raise UserError(f"features.of.time: {schema.time} counts seconds from no known day, so it has no hour")
     made_of = basis(aggregates)
