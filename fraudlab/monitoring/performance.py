@@ -117,18 +117,27 @@ def _known(folder: Path, question: Question) -> tuple[pl.DataFrame, dict[str, in
         raise UserError(f"{found['at'].null_count():,} transactions of {folder} have no time; take clock=received")
     frame = found.filter(pl.col("at") < moment)
     said = labels.told(folder).with_columns(event_time=pl.coalesce("event_time", "told_at"))
-    said = said.filter(pl.col(clock) <= question.moment).sort("event_time", "told_at")
-    said = said.with_columns(said_at=pl.col(clock).dt.replace_time_zone(None))
-    fraud = pl.col("fraud").fill_null(False)
-    words = said.group_by("transaction_id", "request_id", "position", maintain_order=True).agg(
-        told=pl.col("said_at").filter(fraud).first(),
-        revoked=pl.when(fraud.last()).then(None).otherwise(pl.col("said_at").last()),
+    by_id = pl.col("transaction_id").is_not_null()
+    said = said.filter((pl.col("event_time") <= question.moment) & (pl.col(clock) <= question.moment)).with_columns(
+        *(pl.when(by_id).then(None).otherwise(pl.col(name)).alias(name) for name in ("request_id", "position")),
+        said_at=pl.col(clock).dt.replace_time_zone(None),
     )
-    by_id = words.filter(pl.col("transaction_id").is_not_null()).group_by("transaction_id")
-    by_place = words.filter(pl.col("transaction_id").is_null()).drop("transaction_id")
-    joined = frame.join(
-        by_id.agg(pl.col("told").min(), pl.col("revoked").max()), on="transaction_id", how="left", maintain_order="left"
-    ).join(by_place, on=["request_id", "position"], how="left", maintain_order="left", suffix="_there")
+    fraud = pl.col("fraud").fill_null(False)
+    words = (
+        said.sort("event_time", "fraud", "told_at", nulls_last=False)
+        .group_by("transaction_id", "request_id", "position", maintain_order=True)
+        .agg(
+            told=pl.col("said_at").filter(fraud).first(),
+            revoked=pl.when(fraud.last()).then(None).otherwise(pl.col("said_at").last()),
+        )
+    )
+    place = ["request_id", "position"]
+    # A request id that the client gave twice names several transactions: which is meant, nobody knows.
+    alone = frame.filter(~pl.struct(place).is_duplicated()).select(*place, "at")
+    of_place = words.filter(~by_id).drop("transaction_id").join(alone, on=place).drop("at")
+    of_id = words.filter(by_id).drop(place)
+    joined = frame.join(of_id, on="transaction_id", how="left", maintain_order="left")
+    joined = joined.join(of_place, on=place, how="left", maintain_order="left", suffix="_there")
     day = pl.duration(days=1)
     joined = joined.with_columns(
         age=(moment - pl.col("at")) / day,
@@ -136,9 +145,15 @@ def _known(folder: Path, question: Question) -> tuple[pl.DataFrame, dict[str, in
         revoked=(pl.coalesce("revoked", "revoked_there") - pl.col("at")) / day,
         week=((pl.col("at") - _MONDAY) / (7 * day)).floor().cast(pl.Int64),
     )
-    unknown = len(words) - joined.filter(pl.col("told").is_not_null() | pl.col("revoked").is_not_null()).height
-    late = joined.filter(pl.col("told") > question.mature_days).height
-    return joined, {"labels_of_no_transaction": max(unknown, 0), "frauds_told_after_maturity": late}
+    met = words.filter(by_id).join(frame, on="transaction_id", how="semi").height + of_place.height
+    counts = {
+        "labels_of_no_transaction": len(words) - met,
+        "frauds_told_after_maturity": joined.filter(pl.col("told") > question.mature_days).height,
+        "transactions_without_amount": 0
+        if question.amount is None
+        else joined.filter(~(pl.col("amount") >= 0).fill_null(False)).height,
+    }
+    return joined, counts
 
 
 def _rows(frame: pl.DataFrame, amount: str | None) -> KnownRows:
@@ -146,6 +161,7 @@ def _rows(frame: pl.DataFrame, amount: str | None) -> KnownRows:
         return frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
 
     money = numbers("amount")
+    money[~(money >= 0)] = 0.0
     score = numbers("score")
     return KnownRows(
         frame["week"].to_numpy(),
@@ -155,7 +171,7 @@ def _rows(frame: pl.DataFrame, amount: str | None) -> KnownRows:
         numbers("revoked"),
         score >= numbers("high_threshold"),
         numbers("sample_weight"),
-        None if amount is None or not (money >= 0).all() else money,
+        None if amount is None else money,
     )
 
 
@@ -278,16 +294,21 @@ def summary(report: Mapping[str, Any]) -> str:
         for each in report["weeks"][-1:]
         if "why_not" in each
     ]
-    if report["labels_of_no_transaction"]:
-        lines.append(f"{report['labels_of_no_transaction']:,} labels are of transactions that the record has not")
-    if report["frauds_told_after_maturity"]:
-        lines.append(
-            f"{report['frauds_told_after_maturity']:,} frauds were told later than {report['mature_days']} days and "
-            "count as genuine; raise mature_days to count them"
-        )
+    lines += notes(report)
     for name, each in report["past_estimates"].items():
         lines.append(f"past estimates of {name}: {each['held']:.0%} of {each['estimates']} held what came")
     return "\n".join(lines)
+
+
+def notes(report: Mapping[str, Any]) -> list[str]:
+    """What was left out, or counts otherwise than one may think, a sentence each."""
+    said = {
+        "labels_of_no_transaction": "transactions with labels are not in the record, or share the id that names them",
+        "transactions_without_amount": "transactions have no amount of 0 or more and count as 0 in money",
+        "frauds_told_after_maturity": f"frauds were told later than {report['mature_days']} days and count as genuine; "
+        "raise mature_days to count them",
+    }
+    return [f"{report[name]:,} {words}" for name, words in said.items() if report[name]]
 
 
 def _said(it: Mapping[str, Any] | None, form: str, *, mature: bool) -> str:

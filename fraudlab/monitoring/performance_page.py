@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fraudlab.files import write_json, write_text
+from fraudlab.monitoring.performance import notes
 
 _PLOTTED = {
     "average_precision": "Average precision",
@@ -91,13 +92,7 @@ def _number(value: float) -> str:
 def _notes(report: Mapping[str, Any]) -> Iterator[str]:
     why = {week["bundle_version"]: week["why_not"] for week in report["weeks"] if "why_not" in week}
     said = [f"No estimates for {escape(version)}: {escape(text)}." for version, text in why.items()]
-    if report["labels_of_no_transaction"]:
-        said.append(f"{report['labels_of_no_transaction']:,} labels are of transactions that the record has not.")
-    if report["frauds_told_after_maturity"]:
-        said.append(
-            f"{report['frauds_told_after_maturity']:,} frauds were told later than {report['mature_days']} days and "
-            "count as genuine."
-        )
+    said += [f"{escape(text)}." for text in notes(report)]
     past = report["past_estimates"]
     if past:
         yield "<h2>Past estimates</h2>"

@@ -43,6 +43,7 @@ class Service:
         self.version = "v1"
         self.inputs: list[dict[str, Any]] = [{"amount": float(amount)} for amount in self.amount]
         self.types = {"amount": "number"}
+        self.requests = [f"r{number}" for number in range(n)]
 
     def write(self, until: float) -> None:
         """What a server has written by then."""
@@ -50,7 +51,7 @@ class Service:
         moments = [START + timedelta(days=float(day)) for day in self.day[seen]]
         count = len(moments)
         own: dict[str, Any] = {
-            "request_id": [f"r{n}" for n in range(count)],
+            "request_id": self.requests[:count],
             "position": 0,
             "transaction_id": [str(n) if n % 2 else None for n in range(count)],  # every second is named by its answer
             "transaction_time": [moment.replace(tzinfo=None) for moment in moments],
@@ -235,3 +236,40 @@ def test_the_command_weighs_by_the_bundles_inputs_and_draws_a_page(
     for wrong, said in (("clock=now", "received"), ("mature_days=0", "mature_days"), ("as_of=soon", "ISO 8601")):
         refused = command("performance", *words, wrong, cwd=tmp_path)
         assert (refused.returncode, said in refused.stderr) == (1, True)
+
+
+def test_labels_mean_what_the_record_says_they_mean(tmp_path: Path) -> None:
+    """What was said last counts, however the transaction was named; nothing counts before it is said to happen."""
+    service = Service(tmp_path, seed=5)
+    service.amount[7] = -3.0
+    service.inputs[7] = {"amount": -3.0}
+    service.inputs[8] = {"amount": None}
+    service.write(7 * WEEKS)
+    day = START + timedelta(days=70)
+    told = [
+        (labels.Label("1", None, None, False, "bank", None), day),
+        (labels.Label(None, "r1", 0, True, "analyst", None), day + timedelta(days=1)),  # of the same transaction
+        (labels.Label("3", None, None, True, "bank", _micros(START + timedelta(days=900))), day),
+        (labels.Label("5", None, None, True, "bank", None), day),
+    ]
+    for label, at in told:
+        labels.append(tmp_path, [label], "t", at)
+    report = performance.performance(tmp_path, question(13, mature_days=90))
+    known = labels.as_of(tmp_path, START + timedelta(weeks=13))
+    assert sum(week["frauds_told"] for week in report["weeks"]) == known["fraud"].sum() == 2
+    assert report["transactions_without_amount"] == 2
+    assert "count as 0 in money" in performance.summary(report)
+
+
+def test_a_place_that_names_several_transactions_labels_none(tmp_path: Path) -> None:
+    service = Service(tmp_path, seed=6)
+    service.requests = ["batch"] * len(service.day)
+    service.write(7)
+    labels.append(tmp_path, [labels.Label(None, "batch", 0, True, "bank", None)], "t", START + timedelta(days=8))
+    report = performance.performance(tmp_path, question(2))
+    assert report["weeks"][0]["frauds_told"] == 0
+    assert report["labels_of_no_transaction"] == 1
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
