@@ -42,7 +42,7 @@ def make_table(config: LabelsConfig, folder: Path, out: Path) -> None:
     made = write_table(folder, out, moment, clock, config.label_delay_days)
     print(f"rows       {made.rows:,}, {made.frauds:,} frauds")
     print(f"assumed    {made.assumed:,} genuine: nobody told anything of them for {config.label_delay_days} days")
-    print(f"immature   {made.immature:,} left out: their labels are not known yet")
+    print(f"immature   {made.immature:,} left out: younger than {config.label_delay_days} days, told or not")
     print(f"written    {made.table}")
     print(f"use        {to_type('train', '--config-dir', str(out), literal('experiment', 'training'))}")
 

@@ -150,7 +150,9 @@ def row_of(line: bytes) -> list[Any] | None:
     return row if type(row) is list else None
 
 
-def as_of(folder: str | Path, moment: datetime, *, clock: Clock = "told_at") -> "pl.DataFrame":
+def as_of(
+    folder: str | Path, moment: datetime, *, clock: Clock = "told_at", taken_back: bool = False
+) -> "pl.DataFrame":
     """What was known at ``moment``, a row a transaction that has a label: see :func:`known`.
 
     Args:
@@ -158,11 +160,14 @@ def as_of(folder: str | Path, moment: datetime, *, clock: Clock = "told_at") -> 
         moment: UTC where it names no zone.
         clock: ``told_at``: what had reached this record by then, and was said to happen by then. ``event_time``: what
             was said to happen by then, whenever it was told: for labels that were filled in later.
+        taken_back: with the transactions whose label was taken back, ``fraud`` null.
     """
-    return known(told(folder), moment, clock=clock)
+    return known(told(folder), moment, clock=clock, taken_back=taken_back)
 
 
-def known(said: "pl.DataFrame", moment: datetime, *, clock: Clock = "told_at") -> "pl.DataFrame":
+def known(
+    said: "pl.DataFrame", moment: datetime, *, clock: Clock = "told_at", taken_back: bool = False
+) -> "pl.DataFrame":
     """:func:`as_of`, of rows as :func:`told` gives them.
 
     What was said last of a transaction counts, by ``event_time`` and whoever said it; of two sayings of one moment,
@@ -200,7 +205,7 @@ def known(said: "pl.DataFrame", moment: datetime, *, clock: Clock = "told_at") -
     return (
         joined.with_columns(contradicted=pl.col("apart") | pl.col("at_once"))
         .drop("apart", "at_once")
-        .filter(pl.col("fraud").is_not_null())
+        .filter(pl.col("fraud").is_not_null() | taken_back)
         .sort(_KEY)
     )
 
@@ -216,5 +221,6 @@ def with_labels(rows: "pl.LazyFrame", known: "pl.DataFrame") -> "pl.LazyFrame":
     by_place = others.select(*place, *(pl.col(name).alias(f"{name}_") for name in told))
     joined = rows.join(by_id.lazy(), on="transaction_id", how="left", maintain_order="left")
     joined = joined.join(by_place.lazy(), on=place, how="left", maintain_order="left")
-    both = [pl.coalesce(name, f"{name}_").alias(name) for name in told]
+    here = pl.col("told_at").is_not_null()
+    both = [pl.when(here).then(name).otherwise(f"{name}_").alias(name) for name in told]
     return joined.with_columns(both).drop(f"{name}_" for name in told)

@@ -28,7 +28,7 @@ class Table:
         rows: of the table.
         frauds: among them.
         assumed: rows without a label that count as genuine, since the delay is over.
-        immature: rows that were left out, whose label is not known yet.
+        immature: rows that were left out, younger than the delay, whether or not somebody said something of them.
     """
 
     table: Path
@@ -44,9 +44,12 @@ def write_table(
 ) -> Table:
     """Write ``training.parquet`` and ``experiment/training.yaml``, which trains on it.
 
-    A row a transaction that was scored before ``moment``: the fields of its input, and ``label`` (0 or 1),
-    ``label_time`` (when it became known), ``label_source`` (null: nobody said anything, and ``delay_days`` are over,
-    so that it counts as genuine), ``decision`` and ``propensity`` (of being recorded). A name that the input has too
+    A row a transaction that was scored before ``moment`` and is ``delay_days`` old then. Younger ones are left out,
+    told or not: fraud is told early, so that nearly all of those with a label would be frauds.
+
+    A row has the fields of its input, and ``label`` (0 or 1), ``label_time`` (when it became known), ``label_source``
+    (null: nobody says anything, so that it counts as genuine from ``delay_days`` on, or from when its label was taken
+    back), ``decision`` and ``propensity`` (of being recorded). A name that the input has too
     ends with an underscore.
 
     Args:
@@ -54,7 +57,7 @@ def write_table(
         out: folder to write to.
         moment: labels are those that were known then, see :func:`.labels.as_of`.
         clock: which of a label's times says when it became known.
-        delay_days: after which a transaction that nobody said anything of counts as genuine.
+        delay_days: age at which a transaction that nobody said anything of counts as genuine.
 
     Raises:
         UserError: there is no record, or ``out`` has a table already.
@@ -69,12 +72,12 @@ def write_table(
     assert isinstance(fields, pl.Struct)
     inputs = [each.name for each in fields.fields]
     names = {name: _free(name, inputs) for name in _OWN}
-    known = labels.as_of(folder, moment, clock=clock)
+    known = labels.as_of(folder, moment, clock=clock, taken_back=True)
     own_time = pl.coalesce(pl.col("transaction_time").dt.replace_time_zone("UTC"), "scored_at")
     over = own_time + timedelta(days=delay_days)
     said = pl.col("fraud").is_not_null()
     told = pl.max_horizontal("event_time", "told_at") if clock == "told_at" else pl.col("event_time")
-    joined = labels.with_labels(rows, known).with_columns(mature=said | (over <= moment))
+    joined = labels.with_labels(rows, known).with_columns(mature=over <= moment)
     time = next((name for name, role in contract["roles"].items() if role == "time" and name in inputs), None)
     dated = time is not None and fields.to_schema()[time] == pl.String
     input_columns = [
@@ -83,8 +86,8 @@ def write_table(
     ]
     made = {
         "label": pl.coalesce("fraud", False).cast(pl.Int8),
-        "label_time": pl.when(said).then(told).otherwise(over).dt.replace_time_zone(None),
-        "label_source": pl.col("source"),
+        "label_time": pl.when(said).then(told).otherwise(pl.max_horizontal(over, told)).dt.replace_time_zone(None),
+        "label_source": pl.when(said).then("source"),
         "decision": pl.col("decision"),
         "propensity": 1 / pl.col("sample_weight"),
     }
@@ -93,7 +96,7 @@ def write_table(
         flat.sink_parquet(aside)
     counts = joined.select(
         rows=pl.col("mature").sum(),
-        frauds=pl.col("fraud").sum(),
+        frauds=(pl.col("mature") & pl.col("fraud")).sum(),
         assumed=(pl.col("mature") & ~said).sum(),
         immature=(~pl.col("mature")).sum(),
     )

@@ -13,6 +13,7 @@ import pytest
 
 from fraudlab.monitoring import labels, records
 from fraudlab.monitoring.store import Store
+from fraudlab.monitoring.training import write_table
 from tests.conftest import Command
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -33,15 +34,19 @@ def line(number: int, amount: float) -> list[Any]:
     return [f"r{number}", 0, str(number), at.isoformat(), scored, 0.1, 0.2, "low", None, "accept", inputs]
 
 
+def recorded(folder: Path, lines: list[list[Any]], contract: dict[str, Any] | None = None) -> Path:
+    (folder / "_journal" / "a").mkdir(parents=True)
+    rows = [{**FACTS, "types": TYPES}, *lines]
+    (folder / "_journal" / "a" / "1.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "_contract.json").write_text(json.dumps(contract or {"roles": ROLES}))
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """600 transactions, one in three hours; the large amounts are fraud, told ten days later, but for one in ten."""
     amounts = np.random.default_rng(0).lognormal(3, 1, 600)
-    made = tmp_path / "record"
-    (made / "_journal" / "a").mkdir(parents=True)
-    rows = [{**FACTS, "types": TYPES}, *(line(number, amount) for number, amount in enumerate(amounts))]
-    (made / "_journal" / "a" / "1.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (made / "_contract.json").write_text(json.dumps({"roles": ROLES}))
+    made = recorded(tmp_path / "record", [line(number, amount) for number, amount in enumerate(amounts)])
     Store(made, 10**4, 2**40, None).tend(START + timedelta(days=90))
     for number in np.flatnonzero(amounts > 60).tolist():
         if number % 10:
@@ -61,8 +66,8 @@ def test_a_training_table_trains_as_it_is(folder: Path, command: Command, tmp_pa
     number = have["transaction_id"].cast(pl.Int64).to_numpy()
     told = (amount > 60) & (number % 10 != 0) & (number / 8 + 10 <= 60)
     over = (number / 8 + 7 <= 60) & (number < 480)
-    assert set(rows["tx"]) == set(number[told | over].tolist())
-    assert set(rows.filter(pl.col("label_") == 1)["tx"]) == set(number[told].tolist())
+    assert set(rows["tx"]) == set(number[over].tolist())
+    assert set(rows.filter(pl.col("label_") == 1)["tx"]) == set(number[told & over].tolist())
     one = rows.filter(pl.col("label_") == 1).row(0, named=True)
     assert one["label_time"] == one["when"] + timedelta(days=10)
     assert (one["decision"], one["propensity"], one["label_source"]) == ("accept", 0.5, "bank")
@@ -77,6 +82,25 @@ def test_a_training_table_trains_as_it_is(folder: Path, command: Command, tmp_pa
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["average_precision"] > 0.3
     again = command("labels", f"records={folder}", f"out={tmp_path}/out", cwd=tmp_path)
     assert (again.returncode, "exists; choose another folder" in again.stderr) == (1, True)
+
+
+def test_a_training_table_ends_where_genuine_rows_do_and_knows_when_a_label_went(tmp_path: Path) -> None:
+    """Eight transactions a day, labels by the day on which they are told, a table made on day 10, 7 days of delay."""
+    record = recorded(tmp_path / "record", [line(number, 1.0) for number in range(80)])
+    told = [(1, 3, True), (1, 9, None), (2, 1, True), (2, 2, None), (3, 4, True), (24, 4, True)]
+    told += [(25, 4, True), (40, 6, True), (41, 6, True), (41, 8, None)]  # too young, as those of which nothing is told
+    for number, day, fraud in told:
+        label = labels.Label(number, None, None, fraud, "bank", None)
+        labels.append(record, [label], "a", START + timedelta(days=day))
+    made = write_table(record, tmp_path / "out", START + timedelta(days=10))
+    rows = pl.read_parquet(made.table).sort("tx")
+    assert rows["tx"].to_list() == list(range(25))
+    assert rows.filter(pl.col("label_") == 1)["tx"].to_list() == [3, 24]
+    assert (made.rows, made.frauds, made.assumed, made.immature) == (25, 2, 23, 55)
+    days = {number: day for number, day, _ in told} | {n: n / 8 + 7 for n in range(25) if n not in (1, 3, 24)}
+    want = [(START + timedelta(days=days[number])).replace(tzinfo=None) for number in range(25)]
+    assert rows["label_time"].to_list() == want
+    assert rows["label_source"].drop_nulls().to_list() == ["bank"] * 2
 
 
 def test_persons_are_erased_from_rows_labels_and_history(folder: Path, command: Command, tmp_path: Path) -> None:
