@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 from fraudlab.data.sources.contract import Source
 from fraudlab.data.splits.registry import split_rows
 from fraudlab.errors import UserError
-from fraudlab.features.numbers import as_numbers
+from fraudlab.features.history.rows import units
+from fraudlab.features.live import MISSING
 
 log = logging.getLogger(__name__)
 
 
-def learnt(source: Source, conditions: Sequence[tuple[str, str]], split: Any, label_delay_days: int) -> list[float]:
-    """The limit of each condition, a column and ``<``, ``<=``, ``>`` or ``>=``.
+def learnt(
+    source: Source, conditions: Sequence[tuple[str, str, int]], split: Any, label_delay_days: int
+) -> list[float]:
+    """The limit of each condition: a column, ``<``, ``<=``, ``>`` or ``>=``, and the decimals that numbers are kept to.
 
     They rest on the rows of the first fit alone, whose labels are known when validation begins.
 
@@ -27,7 +30,7 @@ def learnt(source: Source, conditions: Sequence[tuple[str, str]], split: Any, la
         raise UserError("features.of has a limit that is learnt on training rows: say which they are, split=…")
     schema = source.schema
     names = [name for name in (schema.label, schema.time, schema.card, schema.label_time) if name]
-    rows = source.frame.select(list(dict.fromkeys([*names, *(column for column, _ in conditions)]))).collect()
+    rows = source.frame.select(list(dict.fromkeys([*names, *(column for column, *_ in conditions)]))).collect()
     label, time, card, told = (
         rows[name] if name else None for name in (schema.label, schema.time, schema.card, schema.label_time)
     )
@@ -35,8 +38,9 @@ def learnt(source: Source, conditions: Sequence[tuple[str, str]], split: Any, la
     train = split_rows(split, label_delay_days, label, time, card, told).selection_train
     fraud = label.to_numpy()[train] == 1
     limits = []
-    for column, operator in conditions:
-        limit = parting(as_numbers(rows[column])[train], fraud, operator)
+    for column, operator, decimals in conditions:
+        number = units(rows[column], decimals)[train]  # as the condition compares them
+        limit = parting(np.where(number == MISSING, np.nan, number / 10.0**decimals), fraud, operator)
         if limit is None:
             raise UserError(f"features.of: no limit of {column} parts frauds from the rest; write a number")
         log.info("features: the limit of %s, learnt on %d training rows, is %g", column, len(train), limit)
@@ -58,8 +62,8 @@ def parting(number: NDArray[np.float64], fraud: NDArray[np.bool_], operator: str
         return None
     rows, frauds = (last + 1).astype(np.float64), np.cumsum(label)[last].astype(np.float64)
     others, other_frauds = len(value) - rows, label.sum() - frauds
-    count_below = frauds / rows < other_frauds / others
-    allowed = count_below if "<" in operator else ~count_below
+    below, above = frauds / rows, other_frauds / others
+    allowed = below < above if "<" in operator else above < below
     entropy = np.where(allowed, _entropy(rows, frauds) + _entropy(others, other_frauds), np.inf)
     best = int(entropy.argmin())
     if not np.isfinite(entropy[best]):

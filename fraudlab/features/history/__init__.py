@@ -87,9 +87,10 @@ class HistoryFeatures:
             self._time = TimeReading(reading.time.get("zone"), _UNITS.get(reading.time.get("unit") or "seconds"))
 
     @property
-    def to_learn(self) -> dict[str, tuple[str, str]]:
-        """Limits that training rows are to tell, ``settings["limits"]``: of which column, and how it compares."""
-        return {where.text: (where.column, where.operator) for where in self.definition.to_learn}
+    def to_learn(self) -> dict[str, tuple[str, str, int]]:
+        """Limits that training rows are to tell, ``settings["limits"]``: column, how it compares, and its decimals."""
+        decimals = self.definition.decimals
+        return {where.text: (where.column, where.operator, decimals) for where in self.definition.to_learn}
 
     def check_typed(self) -> None:
         """Hold the definition to what may be typed; what earlier versions wrote may have labels that are known at once.

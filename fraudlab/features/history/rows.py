@@ -167,7 +167,7 @@ def table(definition: Definition, frame: "pl.DataFrame", label: str, label_time:
     return Rows(
         time,
         np.arange(len(time)),
-        {name: _units(frame[name], definition.decimals) for name in definition.numbers},
+        {name: units(frame[name], definition.decimals) for name in definition.numbers},
         {name: _numbered(frame[name]) for name in definition.categories},
         10.0**definition.decimals,
         known,
@@ -216,7 +216,8 @@ class Shares:
         return np.divide(self._frauds[before], count, out=np.zeros(len(time)), where=count > 0)
 
 
-def _units(column: "pl.Series", decimals: int) -> Integers:
+def units(column: "pl.Series", decimals: int) -> Integers:
+    """``[N]``: the numbers in units of 10^-decimals; what is missing or infinite is ``MISSING``."""
     number = as_numbers(column)
     known = np.isfinite(number)
     scaled = np.rint(np.where(known, number, 0.0) * 10.0**decimals)
@@ -263,7 +264,7 @@ def kept(definition: Definition, rows: "pl.DataFrame") -> "dict[str, pl.Series |
         for other in text[1:]:
             key = key + _SEPARATOR + other
         made[f"key_{position}"] = key
-    made |= {f"number_{i}": _units(rows[n], definition.decimals) for i, n in enumerate(definition.numbers)}
+    made |= {f"number_{i}": units(rows[n], definition.decimals) for i, n in enumerate(definition.numbers)}
     return made | {f"category_{i}": words(rows[n]) for i, n in enumerate(definition.categories)}
 
 
