@@ -9,7 +9,7 @@ from fraudlab.config import PerformanceConfig
 @command("performance")
 def main(config: PerformanceConfig) -> None:
     from fraudlab.bundle import load
-    from fraudlab.monitoring import performance
+    from fraudlab.monitoring import kept, performance
     from fraudlab.monitoring.performance_page import write
 
     bundle = load(config.bundle)
@@ -20,7 +20,7 @@ def main(config: PerformanceConfig) -> None:
     records = Path(config.records)
     report = performance.performance(records, asked)
     if config.keep:
-        performance.keep(records, report)
+        kept.keep(records, report)
     print(performance.summary(report))
     write(Path(config.out), report)
     print(f"\nreport: {config.out}/performance.html, {config.out}/performance.json")

@@ -14,7 +14,7 @@ label at all this is the confidence-based estimate of performance, with all of t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -274,9 +274,12 @@ def _interval(values: list[float]) -> Estimate:
     return Estimate(float(known.mean()), float(low), float(high))
 
 
-def as_dict(found: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
-    """Plain data for JSON."""
-    return {name: {"value": each.value, "low": each.low, "high": each.high} for name, each in found.items()}
+def as_dict(found: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
+    """Plain data for JSON, which has null in place of NaN."""
+    return {
+        metric: {of: None if np.isnan(value) else value for of, value in asdict(each).items()}
+        for metric, each in found.items()
+    }
 
 
 def _log_odds(score: Array) -> NDArray[np.float64]:

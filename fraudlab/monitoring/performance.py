@@ -5,7 +5,6 @@ and not taken back, else genuine, as training counts it. A week all of whose lab
 has estimates, see :mod:`fraudlab.metrics.nowcast`. Each estimate is kept in the record, and held against what came.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,16 +18,14 @@ from numpy.typing import NDArray
 from fraudlab.bundle import Bundle
 from fraudlab.bundle.decision import log_odds
 from fraudlab.errors import UserError
-from fraudlab.files import write_json
 from fraudlab.metrics.bootstrap import Resampled
 from fraudlab.metrics.density_ratio import density_ratio
 from fraudlab.metrics.label_delays import KnownRows
 from fraudlab.metrics.metrics import compute_metrics
 from fraudlab.metrics.nowcast import LEVEL, WEEKS_NEEDED, as_dict, estimate, learn, metrics_of
-from fraudlab.monitoring import labels, records
+from fraudlab.monitoring import kept, labels, records
 from fraudlab.monitoring.rows import Recorded
 
-FOLDER = "_estimates"
 _MONDAY = datetime(1970, 1, 5)
 _DAY = timedelta(days=1)
 _RESAMPLES = 200
@@ -87,17 +84,6 @@ def performance(folder: Path, question: Question) -> dict[str, Any]:
         "weeks": weeks,
     }
     return {**report, "past_estimates": _held(folder, report)}
-
-
-def keep(folder: Path, report: Mapping[str, Any]) -> None:
-    """Keep the report's estimates in the record, to be held against what comes."""
-    made = [each for each in report["weeks"] if each["estimated"]]
-    if made:
-        target = folder / FOLDER
-        target.mkdir(mode=0o700, exist_ok=True)
-        name = datetime.fromisoformat(report["as_of"]).astimezone(UTC).strftime("%Y-%m-%d_%H-%M-%S.json")
-        known = ("as_of", "clock", "mature_days", "admin_cost")
-        write_json(target / name, {**{key: report[key] for key in known}, "weeks": made})
 
 
 def _known(folder: Path, question: Question) -> tuple[pl.DataFrame, dict[str, int]]:
@@ -262,15 +248,16 @@ def _held(folder: Path, report: Mapping[str, Any]) -> dict[str, Any]:
     came = {(each["week"], each["bundle_version"]): each["realised"] for each in report["weeks"] if each["mature"]}
     asked = ("clock", "mature_days", "admin_cost")
     found: dict[str, list[bool]] = {}
-    for path in sorted(folder.glob(f"{FOLDER}/*.json")):
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if any(kept[name] != report[name] for name in asked) or kept["as_of"] >= report["as_of"]:
+    for past in kept.reports(folder):
+        if any(past[name] != report[name] for name in asked) or past["as_of"] >= report["as_of"]:
             continue
-        for week in kept["weeks"]:
+        for week in past["weeks"]:
+            if not week["estimated"]:
+                continue
             realised = came.get((week["week"], week["bundle_version"]))
             for name, interval in week["estimated"].items():
                 value = realised[name]["value"] if realised else None
-                if value is not None and np.isfinite(interval["low"]):
+                if value is not None and interval["low"] is not None:
                     found.setdefault(name, []).append(interval["low"] <= value <= interval["high"])
     return {name: {"estimates": len(each), "held": float(np.mean(each))} for name, each in sorted(found.items())}
 
@@ -312,7 +299,7 @@ def notes(report: Mapping[str, Any]) -> list[str]:
 
 
 def _said(it: Mapping[str, Any] | None, form: str, *, mature: bool) -> str:
-    if it is None or it["value"] is None or np.isnan(it["value"]):
+    if it is None or it["value"] is None:
         return "-"
     if mature:
         return format(it["value"], form)

@@ -5,8 +5,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fraudlab.files import write_json, write_text
 from fraudlab.monitoring.performance import notes
 
@@ -60,10 +58,10 @@ def _body(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _value(week: Mapping[str, Any], name: str) -> Mapping[str, float] | None:
     found: Mapping[str, float | None] | None = (week["realised"] or week["estimated"] or {}).get(name)
-    if found is None or found["value"] is None or not np.isfinite(found["value"]):
+    if found is None or found["value"] is None:
         return None
-    value = float(found["value"])
-    return {"value": value, "low": float(found.get("low") or value), "high": float(found.get("high") or value)}
+    given = {of: found.get(of) for of in ("value", "low", "high")}
+    return {of: found["value"] if number is None else number for of, number in given.items()}
 
 
 def _table(weeks: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -17,7 +17,7 @@ import orjson
 
 from fraudlab.bundle.contract import Refused
 from fraudlab.monitoring.labels import Label
-from fraudlab.serving import labels, logs
+from fraudlab.serving import labels, logs, views
 from fraudlab.serving.contract import Checked
 from fraudlab.serving.dispatch import Answer, Overloaded, WorkerFailed
 from fraudlab.serving.drift import MOST_HOURS, USUAL_HOURS
@@ -68,6 +68,7 @@ class Middleware:
             "/drift": Route("GET", frozenset(["read"]), self._drift),
             "/metrics": Route("GET", frozenset(["metrics"]), self._metrics),
             "/openapi.json": Route("GET", _READABLE, partial(_content, parts.described, JSON)),
+            **views.routes(parts),
         }
         self._addresses = ", ".join([*self._routes, "/docs"])
         for path, (content, kind) in parts.pages.items():  # they show nothing of the bundle; the key is typed in there
@@ -198,6 +199,8 @@ class Middleware:
         parts.telemetry.without_history.inc(sum("without_history" in answer for answer in answers))
         if recorder is not None:
             recorder.journal.put(len(answers), rows)
+            if parts.alerts is not None:
+                parts.alerts.add(answers, rows)
         about = {"bundle_version": parts.version, "request_id": asked.request_id}
         said = {"predictions": answers, **about} if checked.is_list else {**answers[0], **about}
         return 200, orjson.dumps(said), JSON

@@ -39,6 +39,7 @@ from fraudlab.serving.keys import Keys
 from fraudlab.serving.lifecycle import Lifecycle
 from fraudlab.serving.pages import pages
 from fraudlab.serving.parts import Parts
+from fraudlab.serving.people import Alerts, Performance
 from fraudlab.serving.protocol import Protocol
 from fraudlab.serving.telemetry import Telemetry
 from fraudlab.serving.worker import FraudAPI, open_history
@@ -214,7 +215,10 @@ class Generation:
         settings = self._settings
         drift = None if loaded.reference["columns"] is None else LiveDrift(loaded)
         created = datetime.fromisoformat(loaded.manifest["created"])
+        performance = None if self._recorder is None else Performance(self._recorder.folder)
         telemetry = Telemetry(loaded.version, self._before, self._counts, drift, created)
+        if performance is not None:
+            telemetry.show(performance)
         schema = served(loaded.schema, loaded.features, history=settings.history is not None)
         info = {
             "fraudlab_version": __version__,
@@ -258,6 +262,9 @@ class Generation:
             lifecycle,
             self._recorder,
             drift,
+            None if self._recorder is None else Alerts(),
+            performance,
+            loaded.decision.budget,
             loaded.version,
             orjson.dumps(info),
             orjson.dumps(openapi.document(schema, settings, loaded.version, keyed=keys.needed)),

@@ -7,6 +7,7 @@ from fraudlab.bundle.contract import fewest_known
 from fraudlab.config.serve import ServingConfig
 from fraudlab.serving.contract import TIME
 from fraudlab.serving.drift import MOST_HOURS, USUAL_HOURS
+from fraudlab.serving.views import DESCRIBED
 
 _TYPES = {"integer": "integer", "number": "number", "string": "string", "boolean": "boolean", "datetime": "string"}
 _NO_KEY = "no valid key in X-API-Key or Authorization"
@@ -95,6 +96,7 @@ def document(schema: Mapping[str, Any], settings: ServingConfig, version: str, *
             },
             "/info": {"get": _keyed("The bundle: version, schema, metrics, thresholds", "application/json", security)},
             "/drift": {"get": {**_keyed(_DRIFT, "application/json", security), "parameters": [_HOURS]}},
+            **{path: {"get": _of_people(path, security)} for path in DESCRIBED},
             "/metrics": {"get": _keyed("Metrics for Prometheus", "text/plain", security)},
         },
         "components": {
@@ -269,6 +271,17 @@ def _json(says: str, schema: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(summary: str, answers: Mapping[str, str]) -> dict[str, Any]:
     responses = {status: _json(says, {"type": "object"}) for status, says in answers.items()}
     return {"summary": summary, "security": [], "responses": responses}
+
+
+def _of_people(path: str, security: list[dict[str, Any]]) -> dict[str, Any]:
+    summary, schema, parameters, refusals = DESCRIBED[path]
+    found = _keyed(summary, "application/json", security)
+    responses = {
+        **found["responses"],
+        "200": _json(summary, schema),
+        **{status: _json(says, _PROBLEM) for status, says in refusals.items()},
+    }
+    return {**found, "parameters": parameters, "responses": responses}
 
 
 def _keyed(summary: str, content_type: str, security: list[dict[str, Any]]) -> dict[str, Any]:

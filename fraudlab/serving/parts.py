@@ -11,6 +11,7 @@ from fraudlab.serving.dispatch import Dispatcher
 from fraudlab.serving.drift import LiveDrift
 from fraudlab.serving.keys import Key, Keys
 from fraudlab.serving.lifecycle import Lifecycle
+from fraudlab.serving.people import Alerts, Performance
 from fraudlab.serving.recording import Recorder
 from fraudlab.serving.request import Receive, Scope
 from fraudlab.serving.telemetry import Telemetry
@@ -48,6 +49,9 @@ class Parts:
     """What the middleware needs.
 
     Attributes:
+        alerts: the latest; None without a record.
+        performance: reports that are kept in the record; None without one.
+        budget: alerts per 1,000 by level.
         info: answer of ``/info``.
         described: answer of ``/openapi.json``.
         pages: files of ``/docs``: content and media type by path.
@@ -62,6 +66,9 @@ class Parts:
     lifecycle: Lifecycle
     recorder: Recorder | None
     drift: LiveDrift | None
+    alerts: Alerts | None
+    performance: Performance | None
+    budget: Mapping[str, float]
     version: str
     info: bytes
     described: bytes

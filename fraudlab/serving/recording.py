@@ -159,11 +159,12 @@ class Rows:
         self, request_id: str, position: int, now: int, record: Mapping[str, Any], raw: float, answer: Mapping[str, Any]
     ) -> list[Any]:
         inputs = list(map(record.get, self._names))
+        hashes: dict[str, str] = {}
         for place, kind in self._hashed:
             if (value := inputs[place]) is not None:
                 hashed = self._hash.copy()  # four times as fast as hmac.digest, which sets up its key each time
                 hashed.update(str(kind(value)).encode())
-                inputs[place] = hashed.hexdigest()
+                inputs[place] = hashes[self._names[place]] = hashed.hexdigest()
         number = None if self._id is None else inputs[self._id]
         if type(number) is float and self._id_kind is int:
             number = int(number)
@@ -178,14 +179,17 @@ class Rows:
             raw,
             answer["score"],
             level,
-            why and [{"feature": one["field"], "value": _text(one["value"]), "share": one["share"]} for one in why],
+            why and [_reason(one, hashes) for one in why],
             self._decisions.get(level),
             inputs,
         ]
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+def _reason(one: Mapping[str, Any], hashes: Mapping[str, str]) -> dict[str, Any]:
+    """A reason as it is recorded: of a field that is hashed the hash."""
+    name, value = one["field"], one["value"]
+    text = None if value is None else hashes.get(name, str(value))
+    return {"feature": name, "value": text, "share": one["share"]}
 
 
 class Recorder:

@@ -12,7 +12,20 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 JSON = b"application/json"
 PATHS = frozenset(
-    ["/predict", "/labels", "/drift", "/health/live", "/health/ready", "/info", "/metrics", "/openapi.json", "/docs"]
+    [
+        "/predict",
+        "/labels",
+        "/alerts",
+        "/drift",
+        "/performance",
+        "/statistics",
+        "/health/live",
+        "/health/ready",
+        "/info",
+        "/metrics",
+        "/openapi.json",
+        "/docs",
+    ]
 )
 _CHALLENGE = b'Bearer realm="fraudlab"'
 
@@ -82,10 +95,18 @@ def hours_of(query: bytes, usual: int, most: int) -> int:
     return _whole("hours", query, usual, 1, most)
 
 
+def alerts_of(query: bytes, most: int) -> tuple[int, str | None]:
+    """The ``n`` of ``?limit=n``, from 1 to ``most``, 100 without one; and the ``level``, None without one."""
+    level = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("level", [None])
+    if len(level) != 1 or level[0] not in (None, "high", "medium"):
+        raise Stop(422, "contract", "level must be high or medium, given once")
+    return _whole("limit", query, 100, 1, most), level[0]
+
+
 def _whole(name: str, query: bytes, usual: int, least: int, most: int) -> int:
     if not query:
         return usual
     given = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(name, [str(usual)])
-    if len(given) != 1 or not re.fullmatch(r"[0-9]{1,3}", given[0]) or not least <= int(given[0]) <= most:
+    if len(given) != 1 or not re.fullmatch(r"[0-9]{1,4}", given[0]) or not least <= int(given[0]) <= most:
         raise Stop(422, "contract", f"{name} must be a whole number from {least} to {most}, given once")
     return int(given[0])

@@ -97,6 +97,10 @@ class Telemetry:
         if drift is not None:
             self._registry.register(drift)
 
+    def show(self, collector: Any) -> None:
+        """Add metrics that are made when they are asked for: what ``collector.collect()`` gives."""
+        self._registry.register(collector)
+
     def answered(self, path: str, status: int) -> None:
         self._requests.labels(path, str(status)).inc()
 

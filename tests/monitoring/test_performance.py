@@ -13,7 +13,8 @@ from sklearn.metrics import average_precision_score, precision_score, recall_sco
 
 from fraudlab import bundle as bundles
 from fraudlab.errors import UserError
-from fraudlab.monitoring import labels, performance, records
+from fraudlab.monitoring import kept, labels, performance, records
+from fraudlab.monitoring.performance_page import page
 from tests.conftest import Command
 
 START = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
@@ -157,23 +158,42 @@ def test_estimates_are_kept_and_held_against_what_came(tmp_path: Path) -> None:
     service = Service(tmp_path, seed=2)
     service.write(7 * WEEKS)
     service.tell(0, 1e9)
-    kept = []
+    made = []
     for week in (6, 7, 8):
-        kept.append(performance.performance(tmp_path, question(week)))
-        performance.keep(tmp_path, kept[-1])
-    assert kept[-1]["past_estimates"]["frauds"]["estimates"] == 3  # of weeks 3 and 4, as of weeks 6 and 7
+        made.append(performance.performance(tmp_path, question(week)))
+        kept.keep(tmp_path, made[-1])
+    assert made[-1]["past_estimates"]["frauds"]["estimates"] == 3  # of weeks 3 and 4, as of weeks 6 and 7
     report = performance.performance(tmp_path, question(WEEKS + MATURE / 7))
     came = {week["week"]: week["realised"] for week in report["weeks"]}
     for name in ("frauds", "average_precision", "precision", "recall", "value_recall", "saved"):
         held = [
             week["estimated"][name]["low"] <= came[week["week"]][name]["value"] <= week["estimated"][name]["high"]
-            for each in kept
+            for each in made
             for week in each["weeks"]
             if week["estimated"]
         ]
         assert report["past_estimates"][name] == {"estimates": 9, "held": np.mean(held)}
     other = performance.performance(tmp_path, question(WEEKS + MATURE / 7, mature_days=20))
     assert other["past_estimates"] == {}  # kept ones are of another meaning of final
+
+
+def test_a_week_without_an_alert_has_no_precision_and_is_kept(tmp_path: Path) -> None:
+    service = Service(tmp_path, seed=5)
+    last = service.day >= 7 * (WEEKS - 1)
+    service.score[last] = np.minimum(service.score[last], THRESHOLD / 2)
+    service.write(7 * WEEKS)
+    service.tell(0, 1e9)
+    report = performance.performance(tmp_path, question(WEEKS))
+    nothing = {"value": None, "low": None, "high": None}
+    assert report["weeks"][-1]["estimated"]["precision"] == nothing
+    assert report["weeks"][-1]["estimated"]["recall"]["value"] == 0
+    kept.keep(tmp_path, report)
+    (found,) = kept.reports(tmp_path)
+    assert found == report
+    later = performance.performance(tmp_path, question(WEEKS + MATURE / 7))
+    assert later["past_estimates"]["recall"]["estimates"] == later["past_estimates"]["precision"]["estimates"] + 1
+    assert performance.summary(report)
+    assert page(report)
 
 
 def test_what_cannot_be_told_is_said(service: Service, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import yaml
 
+from fraudlab.monitoring import kept
 from fraudlab.monitoring.stack.__main__ import write
 from fraudlab.monitoring.stack.rules import rules
 from tests.support.prometheus import ALERTMANAGER, AMTOOL, PROMETHEUS, PROMTOOL, Stack
@@ -172,6 +173,11 @@ def test_every_query_gives_data_after_a_short_load(exported: tuple[Path, Path], 
         said = [{"request_id": "none", "position": 0, "fraud": True, "source": "bank"}]
         assert server.ask("/labels", json.dumps(said).encode()).status == 200
         assert server.predict([{"TransactionAmt": "x"}]).status == 422
+        names = ("average_precision", "precision", "recall")
+        it = {name: {"value": 0.5, "low": 0.4, "high": 0.6} for name in names}
+        weeks = [{"week": f"2026-01-0{n}", "rows": 9, "realised": None, "estimated": None} for n in (1, 8)]
+        weeks[0]["realised"] = weeks[1]["estimated"] = it
+        kept.keep(tmp_path / "record", {"as_of": "2026-01-15T00:00:00+00:00", "weeks": weeks, "past_estimates": {}})
         with Stack(tmp_path, [server.port], KEY) as stack:
             late = {f"fraudlab:late:share_{window}" for window in ("5m", "30m", "1h", "2h", "6h", "1d", "3d")}
             asked = [rule["expr"] for rule in RULES] + [t["expr"] for _, panel in panels() for t in panel["targets"]]

@@ -87,6 +87,10 @@ MODEL = (
           [(f"avg by (level, of) (fraudlab_alerts_per_1000{{{_MINE}}})", "{{level}} {{of}}")]),
     Panel("Risk levels", "Scored records a second.", "ops",
           [(_rate("fraudlab_scores_total", "risk_level"), "{{risk_level}}")]),
+    *(Panel(title, f"Of the newest week whose labels are {which}, by python -m fraudlab.performance.", "short",
+            [(f'max by (metric, of) (fraudlab_performance{{{_MINE},kind="{kind}",metric=~"average_precision|precision|'
+              'recall"})', "{{metric}} {{of}}")])
+      for title, which, kind in (("Performance", "final", "realised"), ("Estimates", "to come", "estimated"))),
     Panel("Labels", "Taken a second.", "ops", [(_rate("fraudlab_labels_total", "fraud"), "fraud: {{fraud}}")]),
     Panel("Since the last label", "Or since the start.", "s",
           [(f"time() - max by (job) (fraudlab_last_label_timestamp_seconds{{{_MINE}}})", "{{job}}")]),

@@ -1,0 +1,138 @@
+"""What ``/alerts``, ``/performance`` and ``/statistics`` tell people, from memory and the record of this instance.
+
+The process that answers HTTP is a fork, where Polars must not run: nothing here reads rows of the record.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from prometheus_client.core import GaugeMetricFamily
+
+from fraudlab.monitoring import kept
+from fraudlab.serving.telemetry import STAGES, Telemetry
+
+MOST_ALERTS = 1000
+"""That are kept in memory, and given at once."""
+_SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_KINDS = ("realised", "estimated")
+_ROW = ("request_id", "position", "transaction_id", "transaction_time", "scored_at", "raw_score", "score", "risk_level",
+        "reasons", "decision")  # fmt: skip
+
+
+class Alerts:
+    """The latest alerts of the record, the newest last."""
+
+    def __init__(self) -> None:
+        self._since = datetime.now(UTC)
+        self._latest: deque[dict[str, Any]] = deque(maxlen=MOST_ALERTS)
+
+    def add(self, answers: Sequence[Mapping[str, Any]], lines: bytes) -> None:
+        """Take the alerts of an answer from its lines for the record, where fields may stand as hashes."""
+        for answer, line in zip(answers, lines.split(b"\n"), strict=False):
+            if answer["risk_level"] != "low":
+                row = dict(zip(_ROW, orjson.loads(line), strict=False))
+                row["scored_at"] = datetime.fromtimestamp(row["scored_at"] / 1e6, UTC).isoformat()
+                self._latest.append(row)
+
+    def answer(self, limit: int, level: str | None) -> dict[str, Any]:
+        """The ``limit`` newest ones, the newest first, of one level or of both."""
+        wanted = [row for row in reversed(self._latest) if level in (None, row["risk_level"])]
+        return {"since": self._since.isoformat(), "kept": len(self._latest), "alerts": wanted[:limit]}
+
+
+class Performance:
+    """The newest kept report of ``python -m fraudlab.performance``, as an answer and as metrics.
+
+    Args:
+        folder: of the record.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: tuple[tuple[str, int], dict[str, Any]] | None = None
+
+    def answer(self) -> dict[str, Any] | None:
+        """The report; None where none is kept."""
+        for path in reversed(kept.paths(self._folder)):
+            try:
+                version = path.name, path.stat().st_mtime_ns
+                if self._read is None or self._read[0] != version:
+                    self._read = version, kept.read(path)
+            except (OSError, ValueError):  # taken away meanwhile, or not one of ours
+                continue
+            if kept.is_whole(self._read[1]):
+                return self._read[1]
+        return None
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Metrics of the newest week of either kind; of several bundles' the one with most rows."""
+        gauge = GaugeMetricFamily(
+            "fraudlab_performance",
+            "Of the newest week in the newest report, with a 90 % interval",
+            labels=["metric", "kind", "of"],
+        )
+        weeks = (self.answer() or {"weeks": []})["weeks"]
+        for kind in _KINDS:
+            found = max(
+                (week for week in weeks if week[kind]), key=lambda each: (each["week"], each["rows"]), default=None
+            )
+            for metric, it in (found or {kind: {}})[kind].items():
+                for of, value in it.items():
+                    if value is not None:
+                        gauge.add_metric([metric, kind, of], value)
+        yield gauge
+
+
+def statistics(telemetry: Telemetry, budget: Mapping[str, float]) -> dict[str, Any]:
+    """Counts since the server started, reloads included: ``/metrics``, told in a few numbers.
+
+    Args:
+        telemetry: that counts.
+        budget: alerts per 1,000 by level, counted from the top.
+    """
+    found: dict[str, list[Any]] = defaultdict(list)
+    for metric in telemetry.collect():
+        for sample in metric.samples:
+            found[sample.name].append(sample)
+    since = min(each.value for name, samples in found.items() if name.endswith("_created") for each in samples)
+    requests: dict[str, dict[str, int]] = defaultdict(dict)
+    for sample in found["fraudlab_requests_total"]:
+        if sample.value:
+            requests[sample.labels["path"]][sample.labels["status"]] = int(sample.value)
+    levels = {sample.labels["risk_level"]: sample.value for sample in found["fraudlab_scores_total"]}
+    scored = sum(levels.values())
+    high = levels.get("high", 0.0)
+    alerts = {"high": high, "medium": high + levels.get("medium", 0.0)}
+    refused = found["fraudlab_rejections_total"]
+    return {
+        "since": datetime.fromtimestamp(since, UTC).isoformat(),
+        "requests": requests,
+        "refusals": {sample.labels["reason"]: int(sample.value) for sample in refused if sample.value},
+        "seconds": {stage: _percentiles(found["fraudlab_request_seconds_bucket"], stage) for stage in STAGES},
+        "scored": int(scored),
+        "alerts_per_1000": {
+            level: {"seen": 1000 * count / scored if scored else None, "budget": budget[level]}
+            for level, count in alerts.items()
+        },
+    }
+
+
+def _percentiles(buckets: Sequence[Any], stage: str) -> dict[str, float | None]:
+    """As Prometheus's ``histogram_quantile``: linear within a bucket; beyond the last bound, that bound."""
+    own = sorted((float(each.labels["le"]), each.value) for each in buckets if each.labels["stage"] == stage)
+    total = own[-1][1]
+    found: dict[str, float | None] = {}
+    for name, share in _SHARES.items():
+        before = bound_before = 0.0
+        found[name] = None
+        for bound, count in own if total else []:
+            if count >= share * total:
+                inside = (share * total - before) / (count - before)
+                found[name] = bound_before if bound == float("inf") else bound_before + inside * (bound - bound_before)
+                break
+            before, bound_before = count, bound
+    return found
