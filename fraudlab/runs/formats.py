@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudlab.config.commands import LABEL_DELAY_DAYS
+from fraudlab.config.model import OPTIONS, NumericEmbeddingConfig
 from fraudlab.config.plumbing import moved_targets
 from fraudlab.errors import UserError
 from fraudlab.features import handbook
@@ -53,22 +54,26 @@ def _from_3(settings: Settings) -> Settings:
 
 
 def _from_4(settings: Settings) -> Settings:
-    """Only split=time_windows fitted again, on the rows before the test, once validation had chosen the epoch.
-
-    The network with hidden layers had no embedding of numbers.
-    """
-    if "hidden" in settings.get("model", {}):
-        settings = {**settings, "model": {"embedding": "none", **settings["model"]}}
+    """Only split=time_windows fitted again, on the rows before the test, once validation had chosen the epoch."""
     if "refit" in settings and settings["split"]["name"] != "time_windows":
         return {**settings, "refit": False}
     return settings
 
 
 def _from_5(settings: Settings) -> Settings:
-    """The Handbook's features were a set of their own."""
-    if "features" not in settings:
-        return settings
-    return {**settings, "features": handbook.upgraded(settings["features"])}
+    """The Handbook's features were a set of their own.
+
+    Two settings came while this format was written, and other defaults later: numbers were not embedded before, and
+    AdamW's weight decay acted on all parameters.
+    """
+    model, optimizer = settings.get("model") or {}, settings.get("optimizer") or {}
+    if issubclass(OPTIONS.get(model.get("name", ""), object), NumericEmbeddingConfig):
+        settings = {**settings, "model": {"embedding": "none", **model}}
+    if optimizer.get("_target_") == "torch.optim.AdamW":
+        settings = {**settings, "optimizer": {"decay": "all", **optimizer}}
+    if "features" in settings:
+        settings = {**settings, "features": handbook.upgraded(settings["features"])}
+    return settings
 
 
 UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3, _from_4, _from_5)

@@ -97,6 +97,28 @@ def test_a_run_of_an_older_format_is_the_same_model(run: Path, tmp_path: Path) -
     assert len(models([RunFolder(run), RunFolder(now)], "test")) == 1
 
 
+def test_settings_that_came_while_format_5_was_written(tmp_path: Path) -> None:
+    """A perceptron from before numbers were embedded and weight decay had a kind is the same model as one of today."""
+    old, now = (Path(shutil.copytree(FIRST / "mlp", tmp_path / name)) for name in ("old", "now"))
+    written = yaml.safe_load(config_yaml(load_config(now / "config.yaml")))
+    assert written["optimizer"].pop("decay") == "all"
+    (now / "config.yaml").write_text(yaml.safe_dump({**written, "optimizer": {**written["optimizer"], "decay": "all"}}))
+    for key in ("embedding", "numeric_dim", "bins", "frequencies", "frequency_scale", "activation", "input_scale"):
+        del written["model"][key]
+    (old / "config.yaml").write_text(yaml.safe_dump({**written, "format": 5}))
+    assert load_config(old / "config.yaml").model == load_config(now / "config.yaml").model
+    assert len(models([RunFolder(old), RunFolder(now)], "test")) == 1
+    checkpoint = old / "checkpoints" / "best.ckpt"
+    torch.save({**torch.load(checkpoint, weights_only=True), "format": 5}, checkpoint)
+    assert load_checkpoint(checkpoint)[0]["model"]["embedding"] == "none"
+
+
+@pytest.mark.parametrize("written", range(1, run_formats.FORMAT + 1))
+def test_a_network_of_a_plugin_keeps_its_settings(written: int) -> None:
+    settings = {"model": {"name": "mine", "hidden": [8]}}
+    assert run_formats.upgraded(settings, written, Path("config.yaml")) == settings
+
+
 def test_a_run_by_a_strategy_that_was_removed(run: Path) -> None:
     path = run / "config.yaml"
     settings = yaml.safe_load(path.read_text())
