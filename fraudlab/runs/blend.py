@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fraudlab.config import BlendConfig
 from fraudlab.errors import UserError
 from fraudlab.metrics.ranking import average_precision, roc_auc
+from fraudlab.runs.comparison import same_rows, with_defaults
 from fraudlab.runs.folder import BLEND, RunFolder
 from fraudlab.runs.formats import FORMAT
 from fraudlab.runs.settings import read_settings
@@ -77,7 +78,7 @@ def check_alike(runs: Sequence[RunFolder]) -> None:
 
 
 def _facts(run: RunFolder) -> dict[str, Any]:
-    settings = read_settings(run.config_path)
+    settings = with_defaults(read_settings(run.config_path))
     split = {f"split.{key}": value for key, value in settings["split"].items()}
     return {
         "data_fingerprint": run.provenance().get("data_fingerprint"),
@@ -93,7 +94,7 @@ def _rows(run: RunFolder) -> dict[str, pl.DataFrame]:
 
 
 def _differences(part: str, one: pl.DataFrame | None, other: pl.DataFrame | None) -> list[str]:
-    if one is None or other is None or not one.drop("label").equals(other.drop("label")):
+    if one is None or other is None or not same_rows(one.drop("label"), other.drop("label")):
         return [f"the rows of {part}"]
     return [] if one["label"].equals(other["label"]) else [f"the labels of {part}"]
 

@@ -132,14 +132,14 @@ def models(runs: Sequence[RunFolder], part: str) -> list[ComparedModel]:
     """
     groups: list[tuple[dict[str, Any], pl.DataFrame, list[RunFolder], list[pl.Series]]] = []
     for run in tqdm(runs, desc="runs", leave=False):
-        config = _with_defaults(read_settings(run.config_path))
+        config = with_defaults(read_settings(run.config_path))
         unused = () if run.blend else MODELS[config["model"]["name"]].unused
         without = {*_NOT_THE_MODEL, *unused}
         flat = _flat(config).items()
         settings = {key: value for key, value in flat if without.isdisjoint((key, key.split(".")[0]))}
         rows, score = _predictions(run, part)
         for known, theirs, members, scores in groups:
-            if known == settings and _same(theirs, rows):
+            if known == settings and same_rows(theirs, rows):
                 members.append(run)
                 scores.append(score)
                 break
@@ -186,7 +186,7 @@ def resampled(
     with_fraud = len(np.unique(groups[label == 1]))
     if with_fraud < _FEW_GROUPS:
         log.warning("group=%s: only %d groups have a fraud; intervals over so few are too small", by, with_fraud)
-    paired_with = [model for model in compared if _same(model.rows, first.rows)]
+    paired_with = [model for model in compared if same_rows(model.rows, first.rows)]
     scores = [model.scores for model in paired_with]
     whole = np.ones(len(label), np.int64)
     metrics = np.array([np.mean([Resampled(label, run)(whole) for run in runs], axis=0) for runs in scores])
@@ -210,7 +210,7 @@ def resampled(
     )
 
 
-def _same(one: pl.DataFrame, other: pl.DataFrame) -> bool:
+def same_rows(one: pl.DataFrame, other: pl.DataFrame) -> bool:
     """Whether two runs scored the same rows; earlier versions did not write terminals."""
     return one.drop("terminal_id").equals(other.drop("terminal_id"))
 
@@ -247,7 +247,7 @@ def _names(settings: Sequence[Mapping[str, Any]], runs: Sequence[RunFolder]) -> 
     ]
 
 
-def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings with those that came after the run, which had their defaults."""
     found = dict(settings)
     for group, options in SCHEMAS.items():

@@ -244,6 +244,18 @@ def test_runs_that_differ_are_refused(folder: Path, tmp_path: Path, change: str,
         check_alike([RunFolder(folder / "trees"), RunFolder(other)])
 
 
+def test_a_run_of_an_earlier_version_may_be_blended_with_one_of_today(folder: Path, tmp_path: Path) -> None:
+    """It wrote no terminals, and a split had fewer settings."""
+    old = Path(shutil.copytree(folder / "linear", tmp_path / "old"))
+    for path in (old / "predictions").glob("*.parquet"):
+        pl.read_parquet(path).drop("terminal_id").write_parquet(path)
+    settings = yaml.safe_load((old / "config.yaml").read_text())
+    assert settings["split"].pop("known_card_days") is None
+    (old / "config.yaml").write_text(yaml.safe_dump(settings))
+    check_alike([RunFolder(folder / "trees"), RunFolder(old)])
+    check_alike([RunFolder(old), RunFolder(folder / "trees")])
+
+
 def test_what_a_blend_cannot_do_is_told(folder: Path, command: Command) -> None:
     for name, overrides, said in (
         ("export", [f"run={folder}/three", "quantize=int8", f"out={folder}/x"], "not for blends"),
