@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # a record is encoded without it
 
 _MOST_KNOTS = 1000
 _MOST = 1e140  # sums of squares of larger numbers overflow
+_FAR = 1e300  # infinite where a small scale divided; beyond, the quotient below would be NaN
 _EDGE = 1e-7  # quantiles 0 and 1 would lie at infinity
 
 
@@ -67,6 +68,7 @@ def log1p(value: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def smoothly_clipped(value: NDArray[np.float64]) -> NDArray[np.float64]:
     """``x / sqrt(1 + (x / 3)^2)``, never beyond -3 and 3 (Holzmueller et al. 2024, arXiv:2407.04491)."""
+    value = np.clip(value, -_FAR, _FAR)
     return value / np.hypot(1.0, value / 3)
 
 

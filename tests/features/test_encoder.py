@@ -131,6 +131,15 @@ def test_robust_scales_as_scikit_learn_and_clips_smoothly() -> None:
     assert far == pytest.approx(3.0)
 
 
+def test_robust_takes_numbers_that_its_scale_makes_infinite() -> None:
+    """Quartiles 5e-7 apart, and a number of 1e305."""
+    encoder = TableEncoder.fit(pl.DataFrame({"x": np.linspace(0, 1e-6, 101)}), [], ["x"], scaling="robust")
+    records = [{"x": x} for x in (1e305, -1e305, 5e-7)]
+    frame = pl.DataFrame(records)
+    assert encoder.transform(frame).numeric[:, 0] == pytest.approx([3.0, -3.0, 0.0])
+    assert_same(encoder, frame, records)
+
+
 def test_scales_as_scikit_learn() -> None:
     x = np.random.default_rng(0).gamma(2.0, 3.0, (5000, 2))
     frame = pl.DataFrame(x, schema=["x", "y"])
