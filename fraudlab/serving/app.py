@@ -275,7 +275,11 @@ class Middleware:
             raise Stop(503, "worker", "the worker failed; try again later") from None
         parts.telemetry.took("wait", time.perf_counter() - sent)
         if "away" in answer.said:
-            raise Stop(503, "history", "the history does not answer; try again later")
+            raise Stop(
+                503,
+                "history",
+                "the history does not answer, and may have kept what was sent or not; send it again later",
+            )
         if "problems" in answer.said:
             raise refused(Refused(answer.said["problems"]))
         return checked, answer

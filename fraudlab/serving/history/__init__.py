@@ -251,12 +251,12 @@ def erase(address: str | Path, ids: Collection[str]) -> int:
     Their labels go, too; what days count stays. Nothing of them is left in a file.
 
     Raises:
-        UserError: there is no history.
+        UserError: there is no history, or a process reads an SQLite file all the while: its log still holds them then.
     """
     if _in_redis(address):
-        from fraudlab.serving.history.redis import RedisStore
+        from fraudlab.serving.history.redis import ERASING, RedisStore
 
-        return RedisStore(str(address), Rule()).erase(ids)
+        return RedisStore(str(address), Rule(), ERASING).erase(ids)
     return sqlite_file.erase(Path(address), ids)
 
 

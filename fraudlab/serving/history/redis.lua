@@ -66,6 +66,21 @@ local function before(name, n, time, id, word)
   end)
 end
 
+-- Where the record of a row stands; nil: it has none. Of rows of one time that are forgotten the texts are unknown, and
+-- so is their order.
+local function find(name, time, id, word)
+  local n = length(name)
+  local place = before(name, n, time, id, word)
+  if record(name, place):sub(9, head) == id then return place end
+  place = text and search(n, function(i) return struct.unpack('<d', record(name, i)) < time end) or n
+  while place < n do
+    local there = record(name, place)
+    if struct.unpack('<d', there) ~= time then return nil end
+    if there:sub(9, head) == id then return place end
+    place = place + 1
+  end
+end
+
 local function until_time(name, n, time)
   if n == 0 or struct.unpack('<d', record(name, 0)) > time then return 0 end
   return search(n, function(i) return struct.unpack('<d', record(name, i)) <= time end)
@@ -103,13 +118,18 @@ local function insert(name, n, place, new)
   end
 end
 
-local function remember(request, position, id)
+local function remember(request, position, id) -- gives how to undo it: '' by nothing, '-' by deleting, else by '<what was'
   local there = redis.call('HGET', request, position)
-  if not there then
-    redis.call('HSET', request, position, id)
-  elseif there ~= id then
-    redis.call('HSET', request, position, '') -- a client gave several rows the same place
-  end
+  if there == id or there == '' then return '' end
+  there = there and redis.call('EXISTS', prefix .. 't:' .. there) == 1 and there -- else that row is forgotten
+  redis.call('HSET', request, position, there and '' or id) -- '': a client gave several rows the same place
+  return there and '<' .. there or '-'
+end
+
+local function forget_place(request, position, id, undo)
+  local there = undo ~= '' and redis.call('HGET', request, position)
+  if undo == '-' and there == id then redis.call('HDEL', request, position) end
+  if undo:sub(1, 1) == '<' and there == '' then redis.call('HSET', request, position, undo:sub(2)) end
 end
 
 local function reached(time, known) -- a label that came late keeps its row in the windows
@@ -117,17 +137,18 @@ local function reached(time, known) -- a label that came late keeps its row in t
   return time
 end
 
-local function trim(name, horizon, till) -- copy what is left once half of it can go
+local function trim(name) -- copy what is left once the first half of it is forgotten
   local n = length(name)
-  local gone = label_times and 0 or until_time(name, n, till)
-  while label_times and gone < n do
-    local time, known = struct.unpack('<d', record(name, gone)), struct.unpack('<d', record(name, gone), head + 1)
-    if time > till or reached(time, known) > horizon then break end
-    gone = gone + 1
+  local function forgotten(i) return redis.call('EXISTS', prefix .. 't:' .. record(name, i):sub(9, head)) == 0 end
+  local gone = math.ceil(n / 2)
+  if n == 0 or not forgotten(0) then return end
+  for i = gone - 1, 1, -1 do -- what is not forgotten is likely to be late
+    if not forgotten(i) then return end
   end
+  while gone < n and forgotten(gone) do gone = gone + 1 end
   if gone == n then
     redis.call('DEL', name)
-  elseif gone * 2 >= n then
+  else
     redis.call('SET', name, redis.call('GETRANGE', name, gone * size, -1))
   end
 end
@@ -149,8 +170,8 @@ local function forget(horizon, till, most)
         redis.call('RPUSH', prefix .. 'd:' .. later, id)
         redis.call('ZADD', prefix .. 'queue', later, later)
       else
-        redis.call('DEL', prefix .. 't:' .. id, prefix .. 'l:' .. id)
-        for _, name in ipairs(names) do trim(name, horizon, till) end
+        redis.call('DEL', prefix .. 't:' .. id, prefix .. 'l:' .. id, prefix .. 's:' .. id)
+        for _, name in ipairs(names) do trim(name) end
         mark = math.max(mark or moment, moment)
         redis.call('SET', prefix .. 'forgotten', string.format('%.0f', mark))
       end
@@ -164,8 +185,20 @@ function calls.take()
   local look, add, number = arg() == '1', arg() == '1', tonumber(arg())
   local reach, ahead, tomorrow = tonumber(arg()), tonumber(arg()), tonumber(arg())
   local late, dispute, most, ttl = tonumber(arg()), tonumber(arg()), tonumber(arg()), arg()
+  local undoable, sofar, kept_newest, kept_rows = arg() == '1', tonumber(arg()), tonumber(arg()), tonumber(arg())
+  local function keep(newest, rows) -- what no failure can undo any more
+    newest = math.max(newest, tonumber(redis.call('GET', prefix .. 'newest')) or newest)
+    redis.call('SET', prefix .. 'newest', string.format('%.0f', newest))
+    if reach then
+      local now = math.min(newest, tomorrow)
+      local horizon = now - reach - late
+      forget(horizon, label_times and math.min(horizon, now - dispute) or horizon, most * rows)
+    end
+  end
+  if kept_newest then keep(kept_newest, kept_rows) end
   local forgotten = tonumber(redis.call('GET', prefix .. 'forgotten'))
-  local newest = tonumber(redis.call('GET', prefix .. 'newest'))
+  local newest = tonumber(redis.call('GET', prefix .. 'newest')) or sofar
+  newest = newest and math.max(newest, sofar or newest)
   local rows, seen = {}, {}
   for e = 1, number do -- nothing is written before all of them are known to be sound
     local row = { id = arg(), word = arg(), day = arg(), label_day = arg(), sent = arg(), rest = arg() }
@@ -196,10 +229,10 @@ function calls.take()
       row.id = string.rep('\255', width)
     end
     local known = look and known_before(row.day) or { 0, 0 }
-    local answer = { known[1], known[2], row.fresh and 1 or 0, row.id }
+    local answer = { known[1], known[2], row.fresh and 1 or 0, row.id, '' }
     local unsaid = struct.pack('<dB', 0 / 0, 0)
     for k = 1, keys do
-      answer[4 + k] = ''
+      answer[5 + k] = ''
       if row.keys[k] ~= '' then
         local name = prefix .. 'k' .. k .. ':' .. row.keys[k]:sub(2)
         local n = length(name)
@@ -207,7 +240,7 @@ function calls.take()
         if look then
           local start = reach and not label_times and until_time(name, n, row.time - reach) or 0
           if start < place then
-            answer[4 + k] = redis.call('GETRANGE', name, start * size, place * size - 1)
+            answer[5 + k] = redis.call('GETRANGE', name, start * size, place * size - 1)
           end
         end
         if row.fresh then
@@ -220,66 +253,102 @@ function calls.take()
       redis.call('RPUSH', prefix .. 'd:' .. row.day, row.id)
       redis.call('ZADD', prefix .. 'queue', row.day, row.day)
       count(row.label_day, 1, 0)
+    elseif add then -- whoever brought the row may still fail
+      redis.call('HINCRBY', prefix .. 's:' .. row.id, 'n', 1)
+      redis.call('EXPIRE', prefix .. 's:' .. row.id, 3600)
     end
     if add and row.request ~= '' then
-      remember(prefix .. 'q:' .. row.request, row.position, row.id)
+      answer[5] = remember(prefix .. 'q:' .. row.request, row.position, row.id)
       if ttl ~= '' then redis.call('EXPIRE', prefix .. 'q:' .. row.request, ttl) end
     end
     answers[e] = answer
   end
-  if add and number > 0 then
-    redis.call('SET', prefix .. 'newest', string.format('%.0f', newest))
-    if reach then
-      local now = math.min(newest, tomorrow)
-      local horizon = now - reach - late
-      forget(horizon, label_times and math.min(horizon, now - dispute) or horizon, most * number)
-    end
-  end
+  if add and number > 0 and not undoable then keep(newest, number) end
   return answers
 end
 
-local function take_out(id, row)
-  local time, word, names = named(row)
-  for _, name in ipairs(names) do
-    local place = before(name, length(name), time, id, word)
-    local rest = redis.call('GETRANGE', name, (place + 1) * size, -1)
-    local kept = (place > 0 and redis.call('GETRANGE', name, 0, place * size - 1) or '') .. rest
-    if kept == '' then redis.call('DEL', name) else redis.call('SET', name, kept) end
-  end
-  redis.call('DEL', prefix .. 't:' .. id, prefix .. 'l:' .. id)
-  redis.call('LREM', prefix .. 'd:' .. string.format('%.0f', math.floor(time / DAY)), -1, id)
-end
-
-function calls.drop() -- what was taken for a request that failed after all
-  for _ = 1, tonumber(arg()) do
-    local id, label_day, request = arg(), arg(), arg()
-    local row = redis.call('GET', prefix .. 't:' .. id)
+local function take_out(ids, but) -- each string but those is written once; gives how many rows there were
+  local rows, places, number = {}, {}, 0
+  for _, id in ipairs(ids) do
+    local row = not rows[id] and redis.call('GET', prefix .. 't:' .. id)
     if row then
-      take_out(id, row)
-      count(label_day, -1, 0)
-    end
-    if request ~= '' then redis.call('DEL', prefix .. 'q:' .. request) end
-  end
-  return 1
-end
-
-function calls.erase() -- rows of ids, and those of keys; known labels stay counted
-  local erased = 0
-  for _ = 1, tonumber(arg()) do
-    local ids, value = { arg() }, arg()
-    for k = 1, keys do
-      local name = prefix .. 'k' .. k .. ':' .. value
-      for i = 0, length(name) - 1 do ids[#ids + 1] = record(name, i):sub(9, head) end
-    end
-    for _, id in ipairs(ids) do
-      local row = redis.call('GET', prefix .. 't:' .. id)
-      if row then
-        take_out(id, row)
-        erased = erased + 1
+      rows[id], number = row, number + 1
+      local time, word, names = named(row)
+      for _, name in ipairs(names) do
+        local place = not but[name] and find(name, time, id, word)
+        places[name] = places[name] or {}
+        if place then table.insert(places[name], place) end
       end
     end
   end
-  return erased
+  for name, gone in pairs(places) do
+    table.sort(gone)
+    local pieces, from = {}, 0
+    for _, place in ipairs(gone) do
+      if place > from then pieces[#pieces + 1] = redis.call('GETRANGE', name, from * size, place * size - 1) end
+      from = place + 1
+    end
+    pieces[#pieces + 1] = redis.call('GETRANGE', name, from * size, -1)
+    local kept = table.concat(pieces)
+    if kept == '' then
+      redis.call('DEL', name)
+    elseif from > 0 then
+      redis.call('SET', name, kept)
+    end
+  end
+  for id, row in pairs(rows) do
+    redis.call('DEL', prefix .. 't:' .. id, prefix .. 'l:' .. id, prefix .. 's:' .. id)
+    redis.call('LREM', prefix .. 'd:' .. string.format('%.0f', math.floor(named(row) / DAY)), -1, id)
+  end
+  return number
+end
+
+function calls.drop() -- what was taken for a request that failed after all; the last comes first
+  local gone = {}
+  for _ = 1, tonumber(arg()) do
+    local id, label_day, fresh, request, position, undo = arg(), arg(), arg() == '1', arg(), arg(), arg()
+    local again = prefix .. 's:' .. id
+    local others = tonumber(redis.call('HGET', again, 'n')) or 0
+    local nobodys = fresh and others == 0
+    if fresh and others > 0 then
+      redis.call('HSET', again, 'failed', 1) -- the row is theirs now
+    elseif others > 1 then
+      redis.call('HINCRBY', again, 'n', -1)
+    elseif others == 1 then
+      nobodys = redis.call('HGET', again, 'failed') == '1'
+      redis.call('DEL', again)
+    end
+    if nobodys and redis.call('EXISTS', prefix .. 'l:' .. id) == 0 then -- else somebody was told that it is there
+      gone[#gone + 1] = id
+      if redis.call('EXISTS', prefix .. 't:' .. id) == 1 then count(label_day, -1, 0) end
+    end
+    if nobodys or not fresh then forget_place(prefix .. 'q:' .. request, position, id, undo) end
+  end
+  take_out(gone, {})
+  return 1
+end
+
+function calls.erase() -- rows of ids, and those of keys, up to about so many; known labels stay counted
+  local most, ids, own, more = tonumber(arg()), {}, {}, 0
+  for _ = 1, tonumber(arg()) do
+    ids[#ids + 1] = arg()
+    local value = arg()
+    for k = 1, keys do
+      local name = prefix .. 'k' .. k .. ':' .. value
+      local n = length(name)
+      local now = math.max(0, math.min(n, most - #ids))
+      local records = now > 0 and redis.call('GETRANGE', name, 0, now * size - 1) or ''
+      for i = 0, now - 1 do ids[#ids + 1] = records:sub(i * size + 9, i * size + head) end
+      if now == n then
+        redis.call('DEL', name)
+      else
+        if now > 0 then redis.call('SET', name, redis.call('GETRANGE', name, now * size, -1)) end
+        more = 1
+      end
+      own[name] = true
+    end
+  end
+  return { take_out(ids, own), more }
 end
 
 function calls.settle()
@@ -293,12 +362,16 @@ function calls.settle()
     changes[c] = change
   end
   for _, change in ipairs(changes) do
-    redis.call('SET', prefix .. 'l:' .. change.id, change.says)
+    if change.says == '' then
+      redis.call('DEL', prefix .. 'l:' .. change.id)
+    else
+      redis.call('SET', prefix .. 'l:' .. change.id, change.says)
+    end
     redis.call('SETRANGE', prefix .. 't:' .. change.id, 0, change.label)
     local time, word, names = named(change.row)
     for _, name in ipairs(names) do
-      local place = before(name, length(name), time, change.id, word)
-      redis.call('SETRANGE', name, place * size + head, change.label)
+      local place = find(name, time, change.id, word)
+      if place then redis.call('SETRANGE', name, place * size + head, change.label) end
     end
     count(unpack(change.was))
     count(unpack(change.is))

@@ -1,7 +1,9 @@
 """A history in Redis or Valkey, for servers on many machines: one script, and one round trip, for each request.
 
 A script runs alone, so what it reads and writes is of one moment. It writes nothing before it has checked all rows, and
-a row that is sent again stays as it is; the rows of a request that fails after all are taken out again.
+a row that is sent again stays as it is. What a request that fails after all wrote is undone: labels that nobody has
+changed since, rows that no other request has sent since. What cannot be undone, that older rows are forgotten, waits
+until the next script.
 """
 
 import json
@@ -11,6 +13,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -39,7 +42,9 @@ from fraudlab.serving.history.store import (
 )
 
 PASSWORD = "FRAUDLAB_REDIS_PASSWORD"  # noqa: S105
-_IDS = 100  # that are erased in one go
+_IDS = 20  # that are erased in one go
+_ROWS = 200  # of them, so that other scripts wait for milliseconds alone
+ERASING = 60.0  # seconds for an answer then
 _NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _SECONDS = 1.0  # for an answer, unless the address says socket_timeout=
 _PAUSE = 0.5  # seconds without another try after one that failed
@@ -59,7 +64,7 @@ class Address:
         UserError: it is none.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, seconds: float = _SECONDS) -> None:
         try:
             parts = urlsplit(text)
             query = parse_qsl(parts.query, strict_parsing=bool(parts.query))
@@ -69,7 +74,7 @@ class Address:
             url = urlunsplit(parts._replace(query=rest))
             given = {"password": os.environ[PASSWORD]} if PASSWORD in os.environ and parts.password is None else {}
             self._pool = redis.ConnectionPool.from_url(
-                url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=_SECONDS, **given
+                url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=seconds, **given
             )
             self._pool.connection_class(**self._pool.connection_kwargs)  # it checks the options, and connects later
         except (ValueError, TypeError):  # whose text may hold the password
@@ -86,26 +91,45 @@ class Address:
         return redis.Redis(connection_pool=self._pool)
 
 
+@dataclass
+class _Done:
+    """What was done within a transaction: how to undo it, the newest time, and the number of rows."""
+
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+    labels: list[tuple[Any, ...]] = field(default_factory=list)
+    newest: int | None = None
+    number: int = 0
+
+    def add(self, newest: int | None, number: int) -> None:
+        if newest is not None:
+            self.newest = newest if self.newest is None else max(newest, self.newest)
+        self.number += number
+
+
 class RedisStore:
     """See :class:`.store.Store`; it connects when it is first asked for something.
 
     Args:
         address: of the history.
         rule: what the features need.
+        seconds: for an answer, unless the address says socket_timeout=.
 
     Raises:
         UserError: the address is none.
     """
 
-    def __init__(self, address: str, rule: Rule) -> None:
-        self._address = Address(address)
+    most_time = MOST_TIME
+
+    def __init__(self, address: str, rule: Rule, seconds: float = _SECONDS) -> None:
+        self._address = Address(address, seconds)
         self.shown = self._address.shown
         self._rule = rule
         self._client = self._address.client()
         self._script = self._client.register_script(_SCRIPT)
         self._packed: Packed | None = None
         self._meta = b""
-        self._added: list[tuple[bytes, int, bytes]] | None = None
+        self._done: _Done | None = None  # within a transaction
+        self._kept = _Done()  # of transactions that the next script is told are over
         self._again = 0.0  # when another try may be made
 
     @property
@@ -168,19 +192,25 @@ class RedisStore:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        if self._added is not None:  # part of a larger one
+        if self._done is not None:  # part of a larger one
             yield
             return
-        self._added = []
+        self._done = done = _Done()
         try:
             yield
         except BaseException:
-            if self._added:
-                taken = [part for each in self._added for part in each]
-                self._call("drop", len(self._added), *taken)
+            self._undo(done)
             raise
+        else:
+            self._kept.add(done.newest, done.number)
         finally:
-            self._added = None
+            self._done = None
+
+    def _undo(self, done: _Done) -> None:
+        for change in reversed(done.labels):
+            self._call("settle", 1, *change)
+        if done.rows:
+            self._call("drop", len(done.rows), *(part for row in reversed(done.rows) for part in row))
 
     def take(self, asked: Sequence[Asked], *, look_up: bool, add: bool) -> list[Found]:
         known, reach = self._known, self._rule.reach
@@ -189,6 +219,9 @@ class RedisStore:
         ttl = "" if reach is None else (max(reach + LATE, DISPUTE if layout.label_times else 0)) // 1_000_000
         args: list[Any] = [int(look_up), int(add), len(asked), _text(reach), _text(self._rule.ahead), tomorrow]
         args += [LATE, DISPUTE, AT_ONCE, ttl]
+        done, kept = self._done, self._kept
+        args += [int(done is not None), _text(None if done is None else done.newest)]
+        args += [_text(kept.newest), min(kept.number, _ROWS)]
         days = []
         for which, (event, request_id, position) in enumerate(asked):
             if abs(event.time) >= MOST_TIME:
@@ -199,17 +232,18 @@ class RedisStore:
             args += [own, redis_format.word(event.id), *days[-1], known.sent(event, rest), rest]
             args += [request_id or "", position, *map(redis_format.key, event.keys)]
         answers = self._call("take", *args)
+        self._kept = _Done()
         if answers and isinstance(answers[0], int):
             which, why, by = answers
             raise NotTaken(which, why.decode(), int(by))
-        if self._added is not None:
-            requests = [(each.request_id or "").encode() for each in asked]
-            new = zip(answers, days, requests, strict=True)
-            self._added += [(answer[3], label_day, request) for answer, (_, label_day), request in new if answer[2]]
+        if add and done is not None:
+            done.add(max((each.event.time for each in asked), default=None), len(asked))
+            for each, (_, label_day), (_, _, fresh, own, undo, *_) in zip(asked, days, answers, strict=True):
+                done.rows.append((own, label_day, fresh, each.request_id or "", each.position, undo))
         return [self._found(each, answer) for each, answer in zip(asked, answers, strict=True)] if look_up else []
 
     def _found(self, asked: Asked, answer: Sequence[Any]) -> Found:
-        labels, frauds, _, _, *pasts = answer
+        labels, frauds, _, _, _, *pasts = answer
         known, delay = self._known, self._rule.delay
         same = tuple(None if value is None else redis_format.category(value) for value in asked.event.categories)
         present = asked.event._replace(categories=same)
@@ -251,15 +285,19 @@ class RedisStore:
         return found
 
     def settle(self, changes: Mapping[Id, tuple[Labelled, Labelled]]) -> bool:
-        args: list[Any] = [len(changes)]
+        args: list[Any] = []
+        back = []
         for number, (before, now) in changes.items():
-            if any(abs(saying.event_time) >= MOST_TIME for saying in now.said):
-                raise UserError("a label's event_time is later than the year 2255, and a history in Redis ends there")
             row, said = before.raw
-            label = redis_format.label(now.known, now.fraud)
-            args += [self._known.id(number), row, said, json.dumps(now.said), label]
-            args += [self._day(before), before.fraud, self._day(now), now.fraud]
-        return not changes or bool(self._call("settle", *args))
+            label, says = redis_format.label(now.known, now.fraud), json.dumps(now.said)
+            own, was, becomes = self._known.id(number), (self._day(before), before.fraud), (self._day(now), now.fraud)
+            args += [own, row, said, says, label, *was, *becomes]
+            back.append((own, label + row[len(label) :], says, said, row[: len(label)], *becomes, *was))
+        if changes and not self._call("settle", len(changes), *args):
+            return False
+        if self._done is not None:
+            self._done.labels += back
+        return True
 
     def erase(self, ids: Collection[str]) -> int:
         """Take out the transactions of these ids, and those with one of them as a key; gives how many those are.
@@ -270,7 +308,10 @@ class RedisStore:
         erased = 0
         for start in range(0, len(about), _IDS):
             some = about[start : start + _IDS]
-            erased += self._call("erase", len(some), *(part for each in some for part in each))
+            more = True
+            while more:
+                number, more = self._call("erase", _ROWS, len(some), *(part for each in some for part in each))
+                erased += number
         with suppress(StoreAway):  # it is being written already
             self._asked(self._client.bgrewriteaof)
         return erased

@@ -6,6 +6,7 @@ All keys begin with the history's name and a colon:
     k<n>:<value>    the events of a value of the n-th key, one string: records of one size by time, then id
     t:<id>          a row: its label, then what its client sent
     l:<id>          JSON: what was said of its label
+    s:<id>          hash: how many requests sent the row again of late, and whether the one that brought it failed
     q:<request>     hash: position in a request to id; it expires
     d:<day>, queue  ids of the rows of a day, and the days, to forget them by
     labels, frauds  how many labels become known on a day, and how many of them are frauds, as sums over ranges of days
@@ -66,7 +67,8 @@ class Packed:
         """The bytes of an id that stands in a text; nothing where it cannot be one."""
         if self.layout.text_ids:
             return self.id(text)
-        return self.id(int(text)) if re.fullmatch("-?[0-9]{1,18}", text, re.ASCII) else b""
+        number = int(text) if re.fullmatch("-?[0-9]{1,19}", text, re.ASCII) else _SIGN
+        return self.id(number) if -_SIGN <= number < _SIGN and str(number) == text else b""
 
     def id_of(self, packed: bytes, row: bytes) -> Id:
         """An id, from its bytes and its row."""

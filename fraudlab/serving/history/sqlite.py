@@ -50,6 +50,8 @@ class SqliteStore:
         UserError: there is no such file, or it is none of ``python -m fraudlab.history``.
     """
 
+    most_time = 2**63
+
     def __init__(self, path: Path, rule: Rule) -> None:
         self._connection = connect(path)
         self.shown = f"{path} ({path.stat().st_size / 2**20:,.0f} MiB)"

@@ -81,7 +81,10 @@ def connect(path: Path) -> sqlite3.Connection:
 def erase(path: Path, ids: Collection[str]) -> int:
     """Take out the transactions of these ids, and those with one of them as a key; gives how many those are.
 
-    Their labels go, too; what days count stays. Nothing of them is left in the file.
+    Their labels go, too; what days count stays. Nothing of them is left in the file, nor in its log.
+
+    Raises:
+        UserError: they are out, but a process reads all the while, so that the log still holds them.
     """
     connection = connect(path)
     layout = layout_of(connection)
@@ -96,8 +99,13 @@ def erase(path: Path, ids: Collection[str]) -> int:
         connection.execute(f"DELETE FROM {table} WHERE id IN ({theirs})")  # noqa: S608
     count = connection.execute(f"DELETE FROM transactions WHERE {columns}").rowcount  # noqa: S608
     connection.execute("COMMIT")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # it waits for readers as for writers
     connection.close()
+    if busy:
+        raise UserError(
+            f"{count:,} transactions are out of the history, but {path}-wal still holds them: a process has been "
+            f"reading for {_WAIT:g} s; end it, and start the command again"
+        )
     return count
 
 

@@ -16,7 +16,11 @@ SEVERAL = object()
 
 
 class StoreAway(UserError):
-    """The store does not answer, or can write nothing; nothing was kept, and a later try may succeed."""
+    """The store does not answer, or can write nothing; a later try may succeed.
+
+    SQLite has then kept nothing. Redis may have done what it was asked before its answer was lost: a row with an id, or
+    a dated label, that is sent again counts once all the same.
+    """
 
 
 class NotTaken(Exception):
@@ -107,7 +111,12 @@ class Store(Protocol):
     """Rows, labels, and the requests that rows came in; for one thread, and opened anew after a fork.
 
     Every method may raise :class:`StoreAway`, or another ``UserError`` where there is no history of this kind.
+
+    Attributes:
+        most_time: no time that it keeps is as far from 1970, in microseconds.
     """
+
+    most_time: int
 
     @property
     def layout(self) -> Layout:

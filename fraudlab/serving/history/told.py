@@ -43,6 +43,8 @@ def _changes(
         problems.append(problem(position, "id" if label.id is not None else "request_id", says))
 
     for position, label in enumerate(labels):
+        if label.event_time is not None and abs(label.event_time) >= store.most_time:
+            problems.append(problem(position, "event_time", "lies beyond the times that the history can keep"))
         try:
             about.append((position, label, _id(store, label, named)))
         except UserError as error:
