@@ -22,10 +22,12 @@ def main(config: RecordsConfig) -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"erase={config.erase} cannot be read: {error}") from error
     key = os.environ.get("FRAUDLAB_HASH_KEY")
-    erased = erasure.erase(folder, erasure.meant(ids, None if key is None else key.encode()))
+    os.umask(0o077)  # the files hold what clients sent: for their owner alone
+    erased = erasure.erase(folder, ids, None if key is None else key.encode())
     print(f"ids        {len(ids):,}")
     print(f"rows       {erased.rows:,} erased")
     print(f"labels     {erased.labels:,} erased")
+    print(f"leftovers  {erased.leftovers:,} deleted: files that a crash left, or that cannot be read")
     if config.history is not None:
         from fraudlab.serving.history import erase
 

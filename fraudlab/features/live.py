@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 DAY = 86_400_000_000  # microseconds
 MISSING = -(2**63)
 """A number that is not there, among those of :class:`Event`."""
+SEPARATOR = "\x1f"
+"""Between the words of a key of several columns."""
 
 
 class WrongField(UserError):

@@ -10,15 +10,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 import polars as pl
 
 from fraudlab.errors import UserError
 from fraudlab.files import replacing
 from fraudlab.monitoring import journal, labels, records
-from fraudlab.monitoring.store import Store
+from fraudlab.monitoring.store import Store, leftovers
 
 _HASH = re.compile(r"[0-9a-f]{64}")
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+_WHOLE = re.compile(r"([+-]?[0-9]{1,40})(\.0*)?")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,400}(\.[0-9]{0,400})?")
 _PATIENCE = 60.0  # seconds for a server that is making Parquet
 _NO_END = 2**62
 
@@ -30,41 +32,76 @@ class Erased:
     Attributes:
         rows: of the record.
         labels: that were told.
+        leftovers: files that were deleted: what a crash left, and parts of the journal that cannot be read.
         transactions: their ids.
     """
 
     rows: int = 0
     labels: int = 0
+    leftovers: int = 0
     transactions: set[str] = field(default_factory=set)
 
 
-def meant(ids: Collection[str], key: bytes | None) -> set[str]:
-    """Values that stand for ``ids`` in a record: themselves, and, with the key, what was hashed of them."""
-    found = set(ids)
-    if key is not None:
-        for text in ids:
-            forms = {text, str(int(float(text))), str(float(text))} if _NUMBER.fullmatch(text) else {text}
-            found |= {hmac.digest(key, form.encode(), "sha256").hex() for form in forms}
-    return found
+class _Hashes:
+    """What stands for ids in fields that are keyed hashes: hashes among them and, with the key, those made of them."""
+
+    def __init__(self, folder: Path, ids: Collection[str], key: bytes | None) -> None:
+        try:
+            self._kinds = orjson.loads((folder / journal.CONTRACT).read_bytes()).get("types", {})
+        except (OSError, orjson.JSONDecodeError):
+            self._kinds = {}
+        self._ids, self._key = ids, key
+        self._given = {text for text in ids if _HASH.fullmatch(text)}
+
+        self._of: dict[str, list[str]] = {}
+
+    def of(self, name: str) -> list[str]:
+        if name not in self._of:
+            found = set(self._given)
+            if self._key is not None:
+                forms = {form for text in self._ids for form in _forms(text, self._kinds.get(name))}
+                found |= {hmac.digest(self._key, form.encode(), "sha256").hex() for form in forms}
+            self._of[name] = list(found)
+        return self._of[name]
 
 
-def erase(folder: Path, values: Collection[str]) -> Erased:
-    """Take out the rows whose transaction id, or a field of 64 hexadecimal digits, is among ``values``, and labels.
+def _forms(text: str, kinds: Collection[str] | None) -> set[str]:
+    """As a value that is written so is hashed in a field that had these types; None: nobody knows which."""
+    whole = _WHOLE.fullmatch(text)
+    integer = str(int(whole[1])) if whole else text
+    if kinds is None:  # 12 is one card in all of them; 0012 might be another than 12
+        kinds = ("string", "integer", "number") if integer == text else ("string",)
+    found = {"integer": integer, "number": str(float(text)) if _NUMBER.fullmatch(text) else text}
+    return {found.get(kind, text) for kind in kinds}
+
+
+def erase(folder: Path, ids: Collection[str], key: bytes | None = None) -> Erased:
+    """Take out the rows of these ids, and their labels.
 
     Files are written anew and renamed; one that loses all rows stays, empty, so that its copy in a cloud is replaced.
+    What a crash left half written, and parts of the journal that cannot be read, may hold anybody: they are deleted.
+
+    Args:
+        folder: of the record.
+        ids: of transactions, keyed hashes, and, with ``key``, what fields that are recorded as such had, as text.
+        key: that the servers hash with.
 
     Raises:
         UserError: there is no record, or a server holds rows of them in a file that it still writes.
     """
     if not folder.is_dir():
         raise UserError(f"no records at {folder}; give the folder that serving.record_to names")
-    found = Erased(transactions=set(values))
+    hashes = _Hashes(folder, ids, key)
+    found = Erased(transactions=set(ids))
     places: set[tuple[str, int]] = set()
     with _still(folder):
         Store(folder, 10**5, _NO_END, None).tend(datetime.now(UTC), whole=True, held=True)
+        for path in leftovers(folder):
+            path.unlink(missing_ok=True)
+            found.leftovers += 1
         for path in sorted(folder.glob("day=*/*.parquet")):
             rows = pl.scan_parquet(path, glob=False, hive_partitioning=False)
-            theirs = _are(rows, values)
+            theirs = _are(rows, ids, hashes)
             gone = rows.filter(theirs).select("transaction_id", "request_id", "position").collect()
             if gone.is_empty():
                 continue
@@ -73,25 +110,24 @@ def erase(folder: Path, values: Collection[str]) -> Erased:
             found.rows += gone.height
             found.transactions |= set(gone["transaction_id"].drop_nulls())
             places |= set(gone.select("request_id", "position").iter_rows())
-    for path in labels.files(folder):
-        found.labels += _from_labels(path, found.transactions, places)
-    for segment in journal.segments(folder):
-        rows = records.of_segment(segment).lazy()
-        if not rows.filter(_are(rows, values)).collect().is_empty():
-            raise UserError(
-                f"{found.rows:,} rows are gone, but a server still writes a file with others of them, {segment.path}; "
-                "run this again in two minutes"
-            )
+        for path in labels.files(folder):
+            found.labels += _from_labels(path, found.transactions, places)
+        for segment in journal.segments(folder):  # nobody makes Parquet of them meanwhile
+            rows = records.of_segment(segment).lazy()
+            if not rows.filter(_are(rows, ids, hashes)).collect().is_empty():
+                raise UserError(
+                    f"{found.rows:,} rows are gone, but a server still writes a file with others of them, "
+                    f"{segment.path}; run this again in two minutes"
+                )
     return found
 
 
-def _are(rows: pl.LazyFrame, values: Collection[str]) -> pl.Expr:
+def _are(rows: pl.LazyFrame, ids: Collection[str], hashes: _Hashes) -> pl.Expr:
     fields = rows.collect_schema()["input"]
     assert isinstance(fields, pl.Struct)
-    hashes = [value for value in values if _HASH.fullmatch(value)]
-    texts = [each.name for each in fields.fields if each.dtype == pl.String] if hashes else []
-    own = pl.col("transaction_id").is_in(list(values))
-    hashed = [pl.col("input").struct.field(name).is_in(hashes) for name in texts]
+    texts = [each.name for each in fields.fields if each.dtype == pl.String]
+    own = pl.col("transaction_id").is_in(list(ids))
+    hashed = [pl.col("input").struct.field(name).is_in(hashes.of(name)) for name in texts]
     return pl.any_horizontal(own.fill_null(False), *(each.fill_null(False) for each in hashed))
 
 

@@ -24,7 +24,8 @@ import orjson
 _log = logging.getLogger(__name__)
 FOLDER = "_journal"
 CONTRACT = "_contract.json"
-"""In the folder of a record: ``{"roles": the fields' roles by name}`` of the bundle that was served last."""
+"""In the folder of a record, by name: ``roles`` of the fields of the bundle that was served last, and ``types``, all
+that each field of any bundle has had."""
 LOCK = ".lock"
 """In the folder of an instance: who holds it makes Parquet of its journal."""
 _MOST_WAITING = 2**25  # bytes that wait in memory for the disk

@@ -7,6 +7,7 @@ twice, never none; a row that is there already is not taken again.
 
 import logging
 import shutil
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +23,7 @@ _ROWS = 2**14  # of a row group: all fields of so many rows are in memory at onc
 _HOUR = timedelta(hours=1)
 _LATE = timedelta(minutes=2)  # after the hour, until the journal has no file any more that was begun in it
 _UPLOAD = timedelta(minutes=5)
+_PLACES = ("day=*", f"{journal.FOLDER}/*", labels.FOLDER)
 
 
 class Store:
@@ -109,6 +111,10 @@ class Store:
             if date.fromisoformat(folder.name[4:]) < oldest:
                 shutil.rmtree(folder)
         labels.forget(self._folder, oldest)
+        for path in leftovers(self._folder):
+            with suppress(FileNotFoundError):  # another server deletes them, too
+                if datetime.fromtimestamp(path.stat().st_mtime, UTC).date() < oldest:
+                    path.unlink()
         files = sorted(self._folder.glob("day=*/*.parquet"), reverse=True)
         total = 0
         for path in files:
@@ -116,6 +122,12 @@ class Store:
             if total > self._most_bytes:
                 _log.warning("%s is deleted: the record is larger than serving.record_bytes", path)
                 path.unlink()
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Files that nothing reads: what a crash left half written, and parts of the journal that cannot be read."""
+    patterns = (f"{journal.FOLDER}/*/*.broken", *(f"{place}/.*.partial" for place in _PLACES))
+    return [path for pattern in patterns for path in folder.glob(pattern)]
 
 
 def _write(rows: pl.LazyFrame, path: Path) -> None:

@@ -192,6 +192,15 @@ def _reason(one: Mapping[str, Any], hashes: Mapping[str, str]) -> dict[str, Any]
     return {"feature": name, "value": text, "share": one["share"]}
 
 
+def _types(contract: Path, types: Mapping[str, str]) -> dict[str, list[str]]:
+    """All types that each field has had, with those of a new bundle: values are hashed by them."""
+    try:
+        before = dict(orjson.loads(contract.read_bytes()).get("types", {}))
+    except (OSError, orjson.JSONDecodeError):
+        before = {}
+    return before | {name: sorted({*before.get(name, ()), kind}) for name, kind in types.items()}
+
+
 class Recorder:
     """The record of one bundle in service: its journal, and the process that makes Parquet of it.
 
@@ -221,7 +230,7 @@ class Recorder:
             "types": {**types, **dict.fromkeys(form.hashed, "string")},
         }
         roles = {field["name"]: field["role"] for field in loaded.schema["fields"]}
-        write_json(self.folder / CONTRACT, {"roles": roles})
+        write_json(self.folder / CONTRACT, {"roles": roles, "types": _types(self.folder / CONTRACT, types)})
         (self.folder / CONTRACT).chmod(0o600)
         self.journal = Journal(self.folder / FOLDER / self.instance, facts, settings.record_bytes)
         self._told = (0, 0)

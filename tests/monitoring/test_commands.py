@@ -112,6 +112,8 @@ def test_persons_are_erased_from_rows_labels_and_history(folder: Path, command: 
     labels.append(folder, [labels.Label(None, "r3", 0, True, "analyst", None)], "a", START)
     before = records.scan(folder).collect()
     told = labels.told(folder).height
+    for path in folder.rglob("*.*"):
+        path.chmod(0o600 if path.is_file() else 0o700)
     (tmp_path / "ids").write_text(f"3\ncard 5\n{hashed('card 6')}\n9\n\n")
     arguments = ("records", f"folder={folder}", f"erase={tmp_path}/ids", f"history={store}")
     done = command(*arguments, cwd=tmp_path, env={"FRAUDLAB_HASH_KEY": KEY})
@@ -125,6 +127,7 @@ def test_persons_are_erased_from_rows_labels_and_history(folder: Path, command: 
     assert not {str(number) for number in gone} & set(left["transaction_id"])
     assert f"labels     {told - left.height} erased" in done.stdout
     content = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert {path.stat().st_mode & 0o777 for path in folder.rglob("*.parquet")} == {0o600}
     assert hashed("card 5").encode() not in content
     assert hashed("card 7").encode() in content
     assert before.height - after.height == len(gone)

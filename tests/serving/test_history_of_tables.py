@@ -20,7 +20,7 @@ from fraudlab.features.contract import with_features
 from fraudlab.features.history import HistoryFeatures
 from fraudlab.monitoring.labels import Label
 from fraudlab.schema import Column, Reading, TableSchema
-from fraudlab.serving.history import History, build
+from fraudlab.serving.history import History, build, erase
 from tests.conftest import Command
 from tests.features.history_tables import LIMITED, OF, known_at, made, schema, table
 from tests.serving.conftest import Place
@@ -59,6 +59,20 @@ def test_a_replay_equals_the_batch(place: Place, seed: int, delay: int, label_ti
         store.add({**row, "when": row["when"].isoformat()})
         store.tell([told(row, delay, label_time)])
     assert [store.features(row) for row in rows] == expected
+
+
+def test_persons_are_erased_by_a_part_of_a_key_too(tmp_path: Path) -> None:
+    features = made(OF, 3, False)
+    frame = table(60, 2).with_columns(card_id=pl.when(pl.col("row") == 7).then(pl.lit("c1 1")).otherwise("card_id"))
+    build(tmp_path / "h.sqlite", frame, features)
+    connection = sqlite3.connect(tmp_path / "h.sqlite")
+    connection.execute("UPDATE transactions SET key_0 = NULL")  # a key of the pair is known by its parts alone
+    connection.commit()
+    theirs = (pl.col("card_id") == "c1") & pl.col("shop").is_not_null()
+    assert erase(tmp_path / "h.sqlite", ["c1", "c"]) == frame.filter(theirs).height > 5
+    left = {row for (row,) in connection.execute("SELECT id FROM transactions")}
+    assert left == set(frame.filter(theirs.fill_null(False).not_())["row"])
+    connection.close()
 
 
 @pytest.mark.parametrize("label_time", [False, True])

@@ -14,6 +14,7 @@ from polars.testing import assert_frame_equal
 from fraudlab import bundle as bundles
 from fraudlab.config.serve import ServingConfig
 from fraudlab.monitoring import records
+from fraudlab.monitoring.erasure import erase
 from fraudlab.serving.generation import _hand_over
 from fraudlab.serving.recording import Form, Recorder
 from fraudlab.serving.telemetry import Telemetry
@@ -75,6 +76,10 @@ def test_cards_and_named_columns_are_recorded_as_keyed_hashes(exported: tuple[Pa
     assert {path.stat().st_mode & 0o077 for path in folder.rglob("*")} == {0}
     assert b"visa" not in clear + file.read_bytes()
     assert b"gmail.com" in clear
+    same = rows["input"].struct.field("card1") == rows["input"][0]["card1"]
+    erased = erase(folder, [f"0{sent[0]['card1']:.0f}"], HASH_KEY.encode())  # zeros before a number are none of it
+    assert erased.rows == same.sum()
+    assert records.scan(folder).collect().height == 7 - erased.rows
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from fraudlab.errors import UserError
 from fraudlab.features.categories import word
 from fraudlab.features.history.definition import Definition
 from fraudlab.features.history.streams import Integers, Rows
-from fraudlab.features.live import DAY, MISSING, Earlier, Event, WrongField
+from fraudlab.features.live import DAY, MISSING, SEPARATOR, Earlier, Event, WrongField
 from fraudlab.features.numbers import as_number, as_numbers
 
 if TYPE_CHECKING:  # a record is read without it
@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # a record is read without it
 
 _MOST = 2**53  # beyond it a float does not hold every integer
 _MOST_MICRO = 2**62  # windows and delays added to it stay within 64 bits
-_SEPARATOR = "\x1f"
 _START = datetime(1970, 1, 1)
 
 
@@ -90,7 +89,7 @@ def event(definition: Definition, record: Mapping[str, Any], id_: int | str | No
 
 def _key(record: Mapping[str, Any], columns: Sequence[str]) -> str | None:
     words = [word(record.get(name)) for name in columns]
-    return None if None in words else _SEPARATOR.join(map(str, words))
+    return None if None in words else SEPARATOR.join(map(str, words))
 
 
 def _unit(name: str, value: Any, decimals: int) -> int:
@@ -262,7 +261,7 @@ def kept(definition: Definition, rows: "pl.DataFrame") -> "dict[str, pl.Series |
         text = [words(rows[name]) for name in columns]
         key = text[0]
         for other in text[1:]:
-            key = key + _SEPARATOR + other
+            key = key + SEPARATOR + other
         made[f"key_{position}"] = key
     made |= {f"number_{i}": units(rows[n], definition.decimals) for i, n in enumerate(definition.numbers)}
     return made | {f"category_{i}": words(rows[n]) for i, n in enumerate(definition.categories)}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fraudlab.errors import UserError
 from fraudlab.features import handbook
-from fraudlab.features.live import DAY, Layout
+from fraudlab.features.live import DAY, SEPARATOR, Layout
 from fraudlab.files import replacing
 
 if TYPE_CHECKING:
@@ -86,12 +86,20 @@ def erase(path: Path, ids: Collection[str]) -> int:
     Raises:
         UserError: they are out, but a process reads all the while, so that the log still holds them.
     """
+    asked = set(ids)
     connection = connect(path)
     layout = layout_of(connection)
     keys = [f"key_{position}" for position in range(len(layout.keys))]
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("CREATE TEMP TABLE erased (id)")
-    columns = " OR ".join(f"CAST({name} AS TEXT) IN (SELECT id FROM erased)" for name in ("id", *keys))  # noqa: S608
+    connection.create_function(
+        "names_one", 1, lambda key: key is not None and not asked.isdisjoint(key.split(SEPARATOR))
+    )
+    several = {name for name, columns in zip(keys, layout.keys, strict=True) if len(columns) > 1}
+    columns = " OR ".join(
+        f"names_one({name})" if name in several else f"CAST({name} AS TEXT) IN (SELECT id FROM erased)"  # noqa: S608
+        for name in ("id", *keys)
+    )
     theirs = f"SELECT id FROM transactions WHERE {columns}"  # noqa: S608
     connection.executemany("INSERT INTO erased VALUES (?)", [(each,) for each in ids])
     connection.execute("BEGIN IMMEDIATE")
