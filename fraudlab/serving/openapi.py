@@ -7,7 +7,7 @@ from fraudlab.bundle.contract import fewest_known
 from fraudlab.config.serve import ServingConfig
 from fraudlab.serving.contract import TIME
 from fraudlab.serving.drift import MOST_HOURS, USUAL_HOURS
-from fraudlab.serving.views import DESCRIBED
+from fraudlab.serving.views import DESCRIBED, Described
 
 _TYPES = {"integer": "integer", "number": "number", "string": "string", "boolean": "boolean", "datetime": "string"}
 _NO_KEY = "no valid key in X-API-Key or Authorization"
@@ -95,8 +95,12 @@ def document(schema: Mapping[str, Any], settings: ServingConfig, version: str, *
                 "get": _plain("Whether it takes requests", {"200": "it does", "503": "not yet, or not now"})
             },
             "/info": {"get": _keyed("The bundle: version, schema, metrics, thresholds", "application/json", security)},
-            "/drift": {"get": {**_keyed(_DRIFT, "application/json", security), "parameters": [_HOURS]}},
-            **{path: {"get": _of_people(path, security)} for path in DESCRIBED},
+            "/drift": {"get": _described(_DRIFT, security)},
+            **{
+                path: {"get": _described(about, security)}
+                for path, about in DESCRIBED.items()
+                if path == "/statistics" or settings.record_to  # the others are of the record
+            },
             "/metrics": {"get": _keyed("Metrics for Prometheus", "text/plain", security)},
         },
         "components": {
@@ -115,7 +119,6 @@ def document(schema: Mapping[str, Any], settings: ServingConfig, version: str, *
     }
 
 
-_DRIFT = "Whether what this instance has scored differs from the training: the report and its counts"
 _HOURS: dict[str, Any] = {
     "name": "hours",
     "in": "query",
@@ -123,6 +126,12 @@ _HOURS: dict[str, Any] = {
     "description": "clock hours to look back, the present one among them",
     "schema": {"type": "integer", "minimum": 1, "maximum": MOST_HOURS, "default": USUAL_HOURS},
 }
+_DRIFT: Described = (
+    "Whether what this instance has scored differs from the training: the report and its counts",
+    {"type": "object"},
+    [_HOURS],
+    {"404": "the bundle has no reference statistics", "422": "hours is no such number"},
+)
 _SCORED: dict[str, Any] = {
     "type": "object",
     "required": ["score", "risk_level"],
@@ -273,8 +282,8 @@ def _plain(summary: str, answers: Mapping[str, str]) -> dict[str, Any]:
     return {"summary": summary, "security": [], "responses": responses}
 
 
-def _of_people(path: str, security: list[dict[str, Any]]) -> dict[str, Any]:
-    summary, schema, parameters, refusals = DESCRIBED[path]
+def _described(about: Described, security: list[dict[str, Any]]) -> dict[str, Any]:
+    summary, schema, parameters, refusals = about
     found = _keyed(summary, "application/json", security)
     responses = {
         **found["responses"],

@@ -69,7 +69,9 @@ _STATISTICS: dict[str, Any] = {
         },
     },
 }
-DESCRIBED: dict[str, tuple[str, dict[str, Any], list[dict[str, Any]], dict[str, str]]] = {
+Described = tuple[str, dict[str, Any], list[dict[str, Any]], dict[str, str]]
+"""Of an address: summary, schema of the answer, parameters, and what other statuses say."""
+DESCRIBED: dict[str, Described] = {
     "/alerts": (
         "The latest alerts that this instance recorded since its start or reload, the newest first",
         _ALERTS,
@@ -92,7 +94,6 @@ DESCRIBED: dict[str, tuple[str, dict[str, Any], list[dict[str, Any]], dict[str, 
     ),
     "/statistics": ("What this instance has answered since it started, reloads included", _STATISTICS, [], {}),
 }
-"""Summary, schema of the answer, parameters, and what other statuses say, by path."""
 
 
 def routes(parts: Parts) -> dict[str, Route]:
