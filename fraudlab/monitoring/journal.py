@@ -26,6 +26,8 @@ FOLDER = "_journal"
 CONTRACT = "_contract.json"
 """In the folder of a record, by name: ``roles`` of the fields of the bundle that was served last, and ``types``, all
 that each field of any bundle has had."""
+PARTS = "????-??-??_??_*.parquet"
+"""Names of the files in the folder of an instance, by their hour, of which an hour's file will be made."""
 LOCK = ".lock"
 """In the folder of an instance: who holds it makes Parquet of its journal."""
 _MOST_WAITING = 2**25  # bytes that wait in memory for the disk
@@ -33,6 +35,7 @@ _MOST_BYTES = 2**23  # of a file, which is read whole
 _MOST_SECONDS = 60.0  # a file is written to, so that what reads complete ones is not far behind
 _PAUSE = 0.1  # seconds between two writes: what a kill of this process can cost
 _SYNC = 1.0  # seconds between two orders to the disk: what a crash of the machine can cost
+_WIDTH = 11  # values of a row, the inputs counted as one
 FACTS = ("bundle_version", "instance", "high_threshold", "medium_threshold", "sample_weight")
 """What a file's first line has, beside ``types``, the fields' types by name."""
 
@@ -70,24 +73,29 @@ def read(path: Path) -> Segment | None:
         return None
     try:
         facts = orjson.loads(first)
-    except orjson.JSONDecodeError:
+        fields = len(facts["types"])
+    except (orjson.JSONDecodeError, LookupError, TypeError):
         return None
     lines = rest.split(b"\n")[:-1]  # what stands behind the last end of line was cut off
-    try:
-        return Segment(path, facts, orjson.loads(b"[" + b",".join(lines) + b"]"), 0)
-    except orjson.JSONDecodeError:
-        rows = [row for line in lines if (row := _row(line)) is not None]
+    with suppress(orjson.JSONDecodeError):
+        rows = orjson.loads(b"[" + b",".join(lines) + b"]")
+        if len(rows) == len(lines) and all(_is_row(row, fields) for row in rows):
+            return Segment(path, facts, rows, 0)
+    rows = [row for line in lines if _is_row(row := _parsed(line), fields)]
     broken = len(lines) - len(rows)
     _log.warning("%s has %d broken lines; they are left out", path, broken)
     return Segment(path, facts, rows, broken)
 
 
-def _row(line: bytes) -> list[Any] | None:
+def _parsed(line: bytes) -> Any:
     try:
-        row = orjson.loads(line)
+        return orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    return row if type(row) is list else None
+
+
+def _is_row(row: Any, fields: int) -> bool:
+    return type(row) is list and len(row) == _WIDTH and type(row[-1]) is list and len(row[-1]) == fields
 
 
 class Journal:
@@ -188,7 +196,7 @@ class _File:
     def __init__(self, folder: Path, head: bytes) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = f"{time.time_ns() // 10**6}-{uuid4().hex[:8]}.jsonl"
-        aside = folder / f".{name}"  # until it is locked: without a lock it would look complete
+        aside = folder / f"{name}.new"  # until it is locked: without a lock it would look complete
         self._descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._since = time.monotonic()
         self._length = 0

@@ -4,6 +4,7 @@
 """
 
 import fcntl
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -15,10 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
+from fraudlab.monitoring.journal import CONTRACT
+
 if TYPE_CHECKING:
     import polars as pl
 
+_log = logging.getLogger(__name__)
 FOLDER = "_labels"
+MOST_PLACES = 2**31
+"""What a position in a request is below."""
+_NONE = type(None)
+_KINDS = ((str, _NONE), (str, _NONE), (int, _NONE), (bool, _NONE), (str,), (int, _NONE), (int,))  # of a line
 _KEY = ("transaction_id", "request_id", "position")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE = re.compile(r"[+-]?[0-9]+\.0*")
@@ -60,8 +68,11 @@ def append(folder: Path, told: Sequence[Label], teller: str, now: datetime | Non
     """
     now = datetime.now(UTC) if now is None else now
     told_at = (now - _EPOCH) // timedelta(microseconds=1)
+    text = str if _ids_are_texts(folder) else _number
     lines = b"".join(
-        orjson.dumps([_text(label.id), *(getattr(label, name) for name in _SAID), told_at]) + b"\n" for label in told
+        orjson.dumps([None if label.id is None else text(label.id), *(getattr(label, name) for name in _SAID), told_at])
+        + b"\n"
+        for label in told
     )
     (folder / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = _opened(folder / FOLDER / f"{now:%Y-%m-%d}_{teller}.jsonl")
@@ -95,9 +106,20 @@ def _opened(path: Path) -> int:
 _SAID = ("request_id", "position", "fraud", "source", "event_time")
 
 
-def _text(number: int | str | None) -> str | None:
-    text = None if number is None else str(number)
-    return text.partition(".")[0] if text is not None and _WHOLE.fullmatch(text) else text
+def _ids_are_texts(folder: Path) -> bool:
+    """Whether all bundles have had them as texts; a record of an earlier version does not say."""
+    try:
+        contract = orjson.loads((folder / CONTRACT).read_bytes())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return False
+    types = contract.get("types", {})
+    return any(role == "id" and types.get(name) == ["string"] for name, role in contract["roles"].items())
+
+
+def _number(given: int | str) -> str:
+    """A number as the record has it: pandas writes 7.0 where other rows have none."""
+    text = str(given)
+    return text.partition(".")[0] if _WHOLE.fullmatch(text) else text
 
 
 def files(folder: Path) -> list[Path]:
@@ -108,8 +130,16 @@ def files(folder: Path) -> list[Path]:
 def forget(folder: Path, oldest: date) -> None:
     """Delete the labels that were told before that day."""
     for path in files(folder):
-        if date.fromisoformat(path.name[:10]) < oldest:
-            path.unlink()
+        if (day := dated(path.name[:10])) is not None and day < oldest:
+            path.unlink(missing_ok=True)
+
+
+def dated(text: str) -> date | None:
+    """The day that part of a name says; None where it says none: somebody has put that file there."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def told(folder: str | Path) -> "pl.DataFrame":
@@ -118,12 +148,15 @@ def told(folder: str | Path) -> "pl.DataFrame":
     Returns:
         ``transaction_id`` (also where the label came by request id and position and the record knows the transaction),
         ``request_id``, ``position``, ``fraud`` (null: takes back what was said before), ``source``, ``event_time``
-        (null: when it was told) and ``told_at``, both UTC.
+        (null: when it was told) and ``told_at``, both UTC. Lines that do not fit are left out and counted in the log.
     """
     import polars as pl
 
     folder = Path(folder)
-    rows = [row for path in files(folder) for line in path.read_bytes().split(b"\n") if (row := row_of(line))]
+    found = [row for path in files(folder) for line in path.read_bytes().split(b"\n") if (row := row_of(line))]
+    rows = [row for row in found if _fits(row)]
+    if left_out := len(found) - len(rows):
+        _log.warning("%s has %d labels with values that cannot be; they are left out", folder / FOLDER, left_out)
     schema = {"transaction_id": pl.String, "request_id": pl.String, "position": pl.Int32, "fraud": pl.Boolean}
     schema |= {"source": pl.String, "event_time": pl.Int64, "told_at": pl.Int64}
     said = pl.DataFrame(rows, schema=schema, orient="row").with_columns(
@@ -147,7 +180,11 @@ def row_of(line: bytes) -> list[Any] | None:
         row = orjson.loads(line)
     except orjson.JSONDecodeError:  # cut off by a crash: whoever told it got no answer
         return None
-    return row if type(row) is list else None
+    return row if type(row) is list and len(row) == len(_KINDS) else None
+
+
+def _fits(row: list[Any]) -> bool:
+    return all(type(value) in kinds for value, kinds in zip(row, _KINDS, strict=True)) and (row[2] or 0) < MOST_PLACES
 
 
 def as_of(
@@ -210,14 +247,29 @@ def known(
     )
 
 
+def of_several(rows: "pl.LazyFrame", known: "pl.DataFrame") -> "pl.DataFrame":
+    """Labels whose ``request_id`` and ``position`` several transactions have: nobody can say which is meant."""
+    import polars as pl
+
+    place = ["request_id", "position"]
+    by_place = known.filter(pl.col("transaction_id").is_null())
+    if by_place.is_empty():  # spares a look at all rows
+        return by_place
+    meant = rows.select(place).join(by_place.lazy(), on=place, how="semi").collect()
+    return by_place.join(meant.filter(meant.is_duplicated()), on=place, how="semi")
+
+
 def with_labels(rows: "pl.LazyFrame", known: "pl.DataFrame") -> "pl.LazyFrame":
-    """Rows of the record, with ``fraud``, ``source``, ``event_time`` and ``told_at`` of what is known, or null."""
+    """Rows of the record, with ``fraud``, ``source``, ``event_time`` and ``told_at`` of what is known, or null.
+
+    A label of :func:`of_several` is none of any.
+    """
     import polars as pl
 
     told = ("fraud", "source", "event_time", "told_at")
     by_id = known.filter(pl.col("transaction_id").is_not_null()).select("transaction_id", *told)
-    others = known.filter(pl.col("transaction_id").is_null())
     place = ["request_id", "position"]
+    others = known.filter(pl.col("transaction_id").is_null()).join(of_several(rows, known), on=place, how="anti")
     by_place = others.select(*place, *(pl.col(name).alias(f"{name}_") for name in told))
     joined = rows.join(by_id.lazy(), on="transaction_id", how="left", maintain_order="left")
     joined = joined.join(by_place.lazy(), on=place, how="left", maintain_order="left")

@@ -5,7 +5,8 @@ pandas read as one data set, and beside it what is not there yet: ``_journal/``,
 see :mod:`.labels`.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import polars as pl
 from fraudlab.errors import UserError
 from fraudlab.monitoring import journal
 
+_log = logging.getLogger(__name__)
 _REASON = pl.Struct({"feature": pl.String, "value": pl.String, "share": pl.Float64})
 _DTYPES: dict[str, pl.DataType | type[pl.DataType]] = {
     "integer": pl.Int64,
@@ -44,9 +46,9 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
 
 ``position`` counts from 0 in the request's list. ``transaction_id`` is the field with the role id, as text, and
 ``transaction_time`` the one with the role time, in UTC where it names a zone; null where the contract has none, or a
-time that counts from no known day. ``raw_score`` is the model's, before calibration. ``reasons`` is null where none
-were asked for. ``sample_weight`` is one over the share of requests that was recorded. ``decision`` is what
-``serving.decisions`` has for the level.
+time that counts from no known day or is not in the years 1 to 9999 in UTC. ``raw_score`` is the model's, before
+calibration. ``reasons`` is null where none were asked for; the value of a hashed field is its hash. ``sample_weight``
+is one over the share of requests that was recorded. ``decision`` is what ``serving.decisions`` has for the level.
 """
 
 
@@ -85,8 +87,8 @@ def rows(folder: str | Path, start: datetime | None = None, stop: datetime | Non
         raise UserError(f"no records at {folder}; give the folder that serving.record_to names")
     first, end = (None if moment is None else in_utc(moment) for moment in (start, stop))
     # In this order, in which a server moves rows: read twice, which counts once, rather than never.
-    frames = [of_segment(segment).lazy() for segment in journal.segments(folder)]
-    parts = sorted(folder.glob("_journal/*/*.parquet"))
+    frames = [frame.lazy() for frame in _of_journal(folder)]
+    parts = sorted(folder.glob(f"{journal.FOLDER}/*/{journal.PARTS}"))
     files = [path for path in sorted(folder.glob("day=*/*.parquet")) if _within(path, first, end)]
     frames += [pl.scan_parquet(path, hive_partitioning=False, glob=False) for path in [*parts, *files]]
     found = together(frames)
@@ -95,8 +97,27 @@ def rows(folder: str | Path, start: datetime | None = None, stop: datetime | Non
     return found if end is None else found.filter(pl.col("scored_at") < end)
 
 
+def _of_journal(folder: Path) -> Iterator[pl.DataFrame]:
+    for segment in journal.segments(folder):
+        try:
+            yield of_segment(segment)
+        except UserError as error:
+            _log.warning("%s; its %d rows are left out", error, len(segment.rows))
+
+
 def of_segment(segment: journal.Segment) -> pl.DataFrame:
-    """The rows of a part of the journal, by :func:`dtypes`."""
+    """The rows of a part of the journal, by :func:`dtypes`.
+
+    Raises:
+        UserError: they have values that are none of a record.
+    """
+    try:
+        return _frame(segment)
+    except (ArithmeticError, LookupError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise UserError(f"{segment.path} has values that are none of a record") from error
+
+
+def _frame(segment: journal.Segment) -> pl.DataFrame:
     schema = dtypes(segment.facts["types"])
     facts = segment.facts
     names = ("request_id", "position", "transaction_id", "transaction_time", "scored_at", "raw_score", "score")
@@ -121,9 +142,12 @@ def of_segment(segment: journal.Segment) -> pl.DataFrame:
     return frame.select(list(schema))
 
 
-def _moment(text: str) -> datetime:
+def _moment(text: str) -> datetime | None:
     moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    try:
+        return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
+    except OverflowError:  # at the ends of the calendar
+        return None
 
 
 def together(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:

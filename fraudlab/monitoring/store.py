@@ -8,13 +8,15 @@ twice, never none; a row that is there already is not taken again.
 import logging
 import shutil
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
+from fraudlab.errors import UserError
 from fraudlab.files import replacing
 from fraudlab.monitoring import journal, labels
+from fraudlab.monitoring.labels import dated
 from fraudlab.monitoring.records import of_segment, together
 
 _log = logging.getLogger(__name__)
@@ -74,11 +76,14 @@ class Store:
                 if not complete:
                     continue
                 segment = journal.read(path)
-                if segment is None:
-                    _log.error("%s is no file of a journal; it is left aside", path)
+                try:
+                    if segment is None:
+                        raise UserError(f"{path} is no file of a journal")
+                    rows = of_segment(segment)
+                except UserError as error:
+                    _log.error("%s; the file is left aside", error)
                     path.replace(path.with_suffix(".broken"))
                     continue
-                rows = of_segment(segment)
                 for (hour,), part in rows.group_by(pl.col("scored_at").dt.strftime("%Y-%m-%d_%H")):
                     _write(part.lazy(), instance / f"{hour}_{path.stem}.parquet")
                 if segment.broken:
@@ -89,7 +94,7 @@ class Store:
     def _hours(self, instance: Path, now: datetime | None) -> None:
         """Make hours' files of the parts, of those that are over at ``now``, or of all."""
         parts: dict[str, list[Path]] = {}
-        for path in sorted(instance.glob("*.parquet")):
+        for path in sorted(instance.glob(journal.PARTS)):
             parts.setdefault(path.name[:13], []).append(path)
         for hour, of_hour in parts.items():
             since = datetime.strptime(hour, "%Y-%m-%d_%H").replace(tzinfo=UTC)
@@ -107,21 +112,23 @@ class Store:
 
     def _forget(self, now: datetime) -> None:
         oldest = now.date() - timedelta(days=self._days)
-        for folder in self._folder.glob("day=*"):
-            if date.fromisoformat(folder.name[4:]) < oldest:
+        days = {folder: day for folder in self._folder.glob("day=*") if (day := dated(folder.name[4:])) is not None}
+        for folder in [folder for folder, day in days.items() if day < oldest]:
+            with suppress(FileNotFoundError):  # another server with this folder deletes it, too
                 shutil.rmtree(folder)
         labels.forget(self._folder, oldest)
         for path in leftovers(self._folder):
             with suppress(FileNotFoundError):  # another server deletes them, too
                 if datetime.fromtimestamp(path.stat().st_mtime, UTC).date() < oldest:
                     path.unlink()
-        files = sorted(self._folder.glob("day=*/*.parquet"), reverse=True)
+        files = [(day, path.stem[-2:], path) for folder, day in days.items() for path in folder.glob("*.parquet")]
         total = 0
-        for path in files:
-            total += path.stat().st_size
-            if total > self._most_bytes:
-                _log.warning("%s is deleted: the record is larger than serving.record_bytes", path)
-                path.unlink()
+        for _, _, path in sorted(files, reverse=True):
+            with suppress(FileNotFoundError):
+                total += path.stat().st_size
+                if total > self._most_bytes:
+                    path.unlink()
+                    _log.warning("%s is deleted: the record is larger than serving.record_bytes", path)
 
 
 def leftovers(folder: Path) -> list[Path]:

@@ -41,8 +41,10 @@ def label_lines(folder: Path) -> Iterator[str]:
     now = datetime.now(UTC)
     known = labels.known(said, now)
     here = records.scan(folder).select("transaction_id", "request_id", "position")
+    several = labels.of_several(here, known).height
     unknown = (
         known.height
+        - several
         - labels.with_labels(here, known)
         .filter(pl.col("fraud").is_not_null())
         .select(pl.struct("transaction_id", "request_id", "position").n_unique())
@@ -53,5 +55,6 @@ def label_lines(folder: Path) -> Iterator[str]:
     frauds = known["fraud"].sum()
     yield f"{'labels':12}{said.height:12,} told; {known.height:,} transactions have one, {frauds:,} frauds"
     yield f"{'':24} {unknown:,} of transactions that the record lacks"
+    yield f"{'':24} {several:,} by a request id and position that several transactions have (they mark none of them)"
     yield f"{'':24} {known['contradicted'].sum():,} of which sources say otherwise (the last word counts)"
     yield f"{'':24} {future:,} of a time to come (they count from then on)"

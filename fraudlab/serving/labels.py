@@ -8,7 +8,7 @@ from typing import Any
 
 from fraudlab.bundle.contract import Names, Refused, problem
 from fraudlab.errors import UserError
-from fraudlab.monitoring.labels import Label
+from fraudlab.monitoring.labels import MOST_PLACES, Label
 from fraudlab.serving.contract import is_time
 
 FIELDS = ("id", "request_id", "position", "fraud", "source", "event_time", "reversal")
@@ -93,8 +93,8 @@ def _wrong(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     else:
         if not isinstance(row["request_id"], str) or not _REQUEST_ID.fullmatch(row["request_id"]):
             yield "request_id", "must be the request_id of an answer"
-        if not _is_integer(row["position"]) or not 0 <= row["position"] < _MOST:
-            yield "position", "must be an integer from 0"
+        if not _is_integer(row["position"]) or not 0 <= row["position"] < MOST_PLACES:
+            yield "position", f"must be an integer from 0 to {MOST_PLACES - 1}"
     reversal = row.get("reversal", False)
     if not _is_truth(reversal):
         yield "reversal", "must be true or false"

@@ -5,6 +5,7 @@ from typing import Any
 
 from fraudlab.bundle.contract import fewest_known
 from fraudlab.config.serve import ServingConfig
+from fraudlab.monitoring.labels import MOST_PLACES
 from fraudlab.serving.contract import TIME
 from fraudlab.serving.drift import MOST_HOURS, USUAL_HOURS
 from fraudlab.serving.views import DESCRIBED, Described
@@ -182,7 +183,12 @@ _LABEL: dict[str, Any] = {
             "description": "of the transaction",
         },
         "request_id": {"type": "string", "pattern": "^[\\w.-]{1,64}$", "description": "of the answer, in place of id"},
-        "position": {"type": "integer", "minimum": 0, "description": "in the list of that request, from 0"},
+        "position": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": MOST_PLACES - 1,
+            "description": "in the list of that request, from 0",
+        },
         "fraud": {"anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]},
         "source": {"type": "string", "minLength": 1, "maxLength": 64, "description": "who says so"},
         "event_time": {"type": "string", "pattern": TIME, "description": "when it was said; UTC where it has no zone"},

@@ -13,6 +13,7 @@ import re
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -59,7 +60,7 @@ def hashed_columns(schema: Mapping[str, Any], further: Sequence[str]) -> list[st
     They are the one with the role card, those that are called card and a number, as IEEE-CIS has them, and ``further``.
 
     Raises:
-        UserError: ``further`` names a field that the contract has not.
+        UserError: ``further`` names a field that the contract has not, or the transactions' id.
     """
     names = [field["name"] for field in schema["fields"]]
     if unknown := [name for name in further if name not in names]:
@@ -67,6 +68,10 @@ def hashed_columns(schema: Mapping[str, Any], further: Sequence[str]) -> list[st
             f"serving.hash_columns: the bundle has no field {', '.join(unknown)}; it has: {', '.join(names)}"
         )
     roles = {field["name"]: field["role"] for field in schema["fields"]}
+    if ids := [name for name in further if roles[name] == "id"]:
+        raise UserError(
+            f"serving.hash_columns: {ids[0]} is the transactions' id, by which labels find them; take it out"
+        )
     return [name for name in names if roles[name] == "card" or _CARD.fullmatch(name) or name in further]
 
 
@@ -137,7 +142,6 @@ class Rows:
         self._hashed = [(self._names.index(name), kinds[name]) for name in form.hashed]
         roles = {field["role"]: position for position, field in enumerate(fields)}
         self._id = roles.get("id")
-        self._id_kind = str if self._id is None else kinds[self._names[self._id]]
         time_at = roles.get("time")
         self._time = time_at if time_at is not None and fields[time_at]["type"] == "datetime" else None
 
@@ -166,8 +170,8 @@ class Rows:
                 hashed.update(str(kind(value)).encode())
                 inputs[place] = hashes[self._names[place]] = hashed.hexdigest()
         number = None if self._id is None else inputs[self._id]
-        if type(number) is float and self._id_kind is int:
-            number = int(number)
+        if type(number) is float and number.is_integer():
+            number = int(number)  # as labels name it
         why = answer["reasons"][: self.reasons] if self.reasons else None
         level = answer["risk_level"]
         return [
@@ -277,6 +281,8 @@ class Recorder:
 
     def close(self) -> None:
         """Wait until Parquet has all, but not for ever; for the process that made it, once nobody puts rows in."""
+        with suppress(OSError):  # the writer has died
+            self._line.send_bytes(b"end")  # closing does not tell it: a process that was forked since has this end, too
         self._line.close()
         self._writer.join(_PATIENCE)
         if self._writer.exitcode != 0:
@@ -287,7 +293,7 @@ class Recorder:
 
 
 def write(line: Any, folder: Path, days: int, most_bytes: int, upload: str | None) -> None:
-    """The writing process: make Parquet of the journal until the other end of ``line`` is closed."""
+    """The writing process: make Parquet of the journal until ``line`` says something, or ends."""
     logs.configure()
     os.umask(0o077)  # the files hold what clients sent: for their owner alone
     os.nice(_NICE)

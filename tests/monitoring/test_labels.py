@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from fraudlab.monitoring import labels, records
 from fraudlab.monitoring.labels import Label
+from fraudlab.monitoring.summary import label_lines
 from tests.monitoring.test_records import journal, row
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -119,3 +121,36 @@ def test_a_label_that_a_crash_cut_off_costs_itself_alone(tmp_path: Path) -> None
     path.write_bytes(path.read_bytes() + json.dumps(["2", None]).encode()[:-3])
     labels.append(tmp_path, [Label(3, None, None, False, "bank", None)], "a", at(1))
     assert labels.told(tmp_path)["transaction_id"].to_list() == ["1", "3"]
+
+
+def test_a_label_whose_place_several_transactions_have_marks_none(tmp_path: Path) -> None:
+    rows = [row("same", 0, "1", 1.0), row("same", 0, "2", 2.0), row("nameless", 0, None, 3.0)]
+    rows += [row("nameless", 0, None, 4.0), row("one", 0, None, 5.0), row("one", 0, None, 5.0)]  # the last sent again
+    journal(tmp_path, "1", rows)
+    said = [Label(None, request, 0, True, "bank", None) for request in ("same", "nameless", "one", "gone")]
+    labels.append(tmp_path, said, "a", at(1))
+    known = labels.as_of(tmp_path, at(2))
+    joined = labels.with_labels(records.scan(tmp_path), known).collect()
+    assert joined.filter(pl.col("fraud").is_not_null())["request_id"].to_list() == ["one"]
+    told = "\n".join(label_lines(tmp_path))
+    assert "2 by a request id and position that several transactions have" in told
+    assert "1 of transactions that the record lacks" in told
+
+
+def test_an_id_is_a_number_only_where_the_contract_says_so(tmp_path: Path) -> None:
+    for kind, found in (("string", "1001.0"), ("integer", "1001"), ("number", "1001")):
+        contract = {"roles": {"tx": "id", "shop": "categorical"}, "types": {"tx": [kind], "shop": ["string"]}}
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "_contract.json").write_text(json.dumps(contract))
+        labels.append(tmp_path / kind, [Label("1001.0", None, None, True, "bank", None)], "a", at(1))
+        assert labels.told(tmp_path / kind)["transaction_id"].to_list() == [found]
+
+
+def test_lines_that_do_not_fit_cost_themselves_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    labels.append(tmp_path, [Label(1, None, None, True, "bank", None)], "a", at(1))
+    (path,) = labels.files(tmp_path)
+    good = json.loads(path.read_text())
+    wrong = [[None, "r", 2**31, *good[3:]], [7, *good[1:]], [*good[:6], None]]
+    path.write_text("".join(json.dumps(line) + "\n" for line in [*wrong, good, good[:3], [None, "r", 0, *good[3:]]]))
+    assert labels.told(tmp_path)["request_id"].to_list() == [None, "r"]
+    assert "3 labels" in caplog.text

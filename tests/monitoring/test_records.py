@@ -107,3 +107,19 @@ def test_what_is_no_record_is_told(tmp_path: Path) -> None:
     pl.DataFrame({"x": [1]}).write_parquet(tmp_path / "day=2026-03-01" / "x.parquet")
     with pytest.raises(UserError, match="request_id"):
         records.scan(tmp_path)
+
+
+def test_a_time_beyond_the_calendar_is_none_and_costs_no_row(tmp_path: Path) -> None:
+    rows = [row(f"r{n}", 0, None, 1.0) for n in range(4)]
+    ends = ("0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00-05:00", "9999-12-31")
+    for each, text in zip(rows, ends, strict=True):
+        each[3] = text
+    journal(tmp_path, "1", rows)
+    found = records.scan(tmp_path).sort("request_id").collect()["transaction_time"].to_list()
+    assert found == [None, None, datetime(1, 1, 1, 5), datetime(9999, 12, 31)]
+
+
+@pytest.mark.parametrize("broken", [["r2", 0], [*row("r2", 0, None, 1.0)[:-1], [1.0]], {}, 7])
+def test_a_line_of_another_form_costs_that_line_alone(tmp_path: Path, broken: Any) -> None:
+    journal(tmp_path, "1", [row("r1", 0, None, 1.0), broken, row("r3", 0, None, 1.0)])
+    assert records.scan(tmp_path).collect()["request_id"].to_list() == ["r1", "r3"]

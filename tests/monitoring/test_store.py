@@ -1,5 +1,6 @@
 """From the journal to Parquet: files by the hour, whatever crashes on the way, for as long as they are to be kept."""
 
+import fcntl
 import json
 import os
 import signal
@@ -81,6 +82,56 @@ def test_what_is_too_old_or_too_much_is_deleted_the_oldest_first(tmp_path: Path)
     size = max(path.stat().st_size for path in tmp_path.glob("day=*/*"))
     Store(tmp_path, 30, 5 * size, None).tend(now)
     assert numbers(tmp_path) == list(range(35, 40))
+
+
+def test_of_several_servers_the_oldest_hours_go_first(tmp_path: Path) -> None:
+    for number, (instance, hour) in enumerate([("z", 12), ("a", 13), ("z", 14), ("a", 15)]):
+        path = segment(tmp_path, str(number), {number: NOON + timedelta(hours=hour - 12)})
+        (tmp_path / "_journal" / instance).mkdir(exist_ok=True)
+        path.rename(tmp_path / "_journal" / instance / path.name)
+    (tmp_path / "day=2026-03-01").mkdir()
+    (tmp_path / "day=2026-03-01" / "y_13.parquet").symlink_to(tmp_path / "gone")  # as one that another server deletes
+    now = NOON + timedelta(hours=5)
+    Store(tmp_path, 30, 2**40, None).tend(now, whole=True)
+    size = max(path.stat().st_size for path in tmp_path.glob("day=*/[az]*"))
+    Store(tmp_path, 30, 2 * size, None).tend(now)
+    (tmp_path / "day=2026-03-01" / "y_13.parquet").unlink()
+    assert numbers(tmp_path) == [2, 3]
+
+
+def test_what_is_no_part_of_the_record_does_not_stop_it(tmp_path: Path) -> None:
+    path = segment(tmp_path, "2", {2: NOON})
+    unreadable = json.loads(line(1, NOON))
+    unreadable[3] = 5  # a time that is no text
+    (path.parent / "1.jsonl").write_text(f"{json.dumps(FACTS)}\n{json.dumps(unreadable)}\n")
+    (path.parent / "0.jsonl").write_text("[]\n")
+    (path.parent / "copy.parquet").touch()
+    (tmp_path / "day=2026-01-01.bak").mkdir()
+    (tmp_path / "_labels").mkdir()
+    (tmp_path / "_labels" / "old.jsonl").touch()
+    assert numbers(tmp_path) == [2]
+    Store(tmp_path, 30, 2**40, None).tend(NOON, whole=True)
+    assert (files(tmp_path), numbers(tmp_path)) == (["day=2026-03-01/a_12.parquet"], [2])
+    assert sorted(path.name for path in path.parent.glob("*.broken")) == ["0.broken", "1.broken"]
+    assert (tmp_path / "_labels" / "old.jsonl").exists()
+
+
+def test_a_file_of_the_journal_is_not_taken_before_it_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, lock = Store(tmp_path, 30, 2**40, None), fcntl.flock
+
+    def tend_first(descriptor: int, how: int) -> None:
+        monkeypatch.undo()
+        store.tend(NOON)
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", tend_first)
+    made = journal.Journal(tmp_path / "_journal" / "a", FACTS, 2**30)
+    made.put(1, line(1, NOON))
+    made.close(10)
+    assert (made.written, made.lost, numbers(tmp_path)) == (1, 0, [1])
+    assert not list(tmp_path.glob("_journal/a/*.broken"))
 
 
 def test_a_file_that_is_being_written_is_left_and_a_killed_writer_s_is_taken(tmp_path: Path) -> None:

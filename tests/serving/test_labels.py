@@ -29,6 +29,7 @@ START = datetime(2018, 7, 1, 10)
         ({"request_id": "a", "fraud": True}, "id", "required"),
         ({"request_id": "a b", "position": 0, "fraud": True}, "request_id", "request_id of an answer"),
         ({"request_id": "a", "position": -1, "fraud": True}, "position", "from 0"),
+        ({"request_id": "a", "position": 2**31, "fraud": True}, "position", "from 0"),
         ({"id": "", "fraud": True}, "id", "64 bits"),
         ({"id": True, "fraud": True}, "id", "64 bits"),
         ({"id": 2**63, "fraud": True}, "id", "64 bits"),

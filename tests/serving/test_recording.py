@@ -1,8 +1,10 @@
 """The record of inputs and answers: whole, and no card in the clear."""
 
 import hmac
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ from fraudlab.config.serve import ServingConfig
 from fraudlab.monitoring import records
 from fraudlab.monitoring.erasure import erase
 from fraudlab.serving.generation import _hand_over
-from fraudlab.serving.recording import Form, Recorder
+from fraudlab.serving.recording import Form, Recorder, Rows
 from fraudlab.serving.telemetry import Telemetry
 from tests.support.server import HASH_KEY, Server, until
 
@@ -65,7 +67,7 @@ def test_cards_and_named_columns_are_recorded_as_keyed_hashes(exported: tuple[Pa
     assert set(rows["bundle_version"]) == {bundle.version}
     for row, record in zip(rows["input"].to_list(), [*sent, sent[0]], strict=True):
         for name in HASHED:
-            kind = next(field["type"] for field in bundle.schema["fields"] if field["name"] == name)
+            kind = kind_of(bundle, name)
             value = record.get(name)
             expected = None if value is None else _hash(str(float(value)) if kind == "number" else str(value))
             assert row[name] == expected
@@ -86,6 +88,7 @@ def test_cards_and_named_columns_are_recorded_as_keyed_hashes(exported: tuple[Pa
     ("override", "key", "said"),
     [
         ("serving.hash_columns=[nobody]", HASH_KEY, "no field nobody"),
+        ("serving.hash_columns=[TransactionID]", HASH_KEY, "TransactionID is the transactions' id"),
         ("serving.hash_columns=[addr1]", "short", "FRAUDLAB_HASH_KEY"),
         ("serving.record_upload=bucket", HASH_KEY, "gs://bucket/folder"),
         ("serving.record_to=/proc/nowhere", HASH_KEY, "serving.record_to=/proc/nowhere cannot be written"),
@@ -105,6 +108,43 @@ def test_what_cannot_be_hashed_or_written_is_told_at_the_start(
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_reason_has_the_hash_of_a_hashed_field(exported: tuple[Path, Path]) -> None:
+    bundle = bundles.load(exported[1])
+    record = {
+        **bundle.golden()[0]["record"],
+        "card1": 4497.0,
+        "TransactionAmt": 12.5,
+        "addr1": None,
+        "TransactionID": 7.0,
+    }
+    reasons = [("card1", 4497), ("TransactionAmt", 12.5), ("addr1", None), ("made", "x")]
+    why = [{"field": name, "value": value, "share": 0.25} for name, value in reasons]
+    answer = {"score": 0.5, "risk_level": "low", "reasons": why}
+    rows = Rows(bundle.schema, Form(["card1", "addr1"], HASH_KEY.encode(), 4, {}))
+    (line,) = rows.lines("r", [record], [0.5], [answer]).splitlines()
+    row = json.loads(line)
+    assert row[2] == "7"  # as a label names it, whatever JSON or a table of numbers made of it
+    names = [field["name"] for field in bundle.schema["fields"]]
+    assert [one["value"] for one in row[8]] == [row[-1][names.index("card1")], "12.5", None, "x"]
+    assert row[8][0]["value"] == _hash(str({"integer": int, "number": float}[kind_of(bundle, "card1")](4497)))
+
+
+def kind_of(bundle: bundles.Bundle, name: str) -> str:
+    return next(str(field["type"]) for field in bundle.schema["fields"] if field["name"] == name)
+
+
+def test_a_reload_ends_the_writer_and_loses_no_row(exported: tuple[Path, Path], tmp_path: Path) -> None:
+    record = bundles.load(exported[1]).golden()[0]["record"]
+    with Server(exported[1], tmp_path, "serving.record_to=record") as server:
+        assert server.predict({**record, "TransactionID": 1}).status == 200
+        server.process.send_signal(signal.SIGHUP)
+        until(lambda: "reloaded: the bundle" in server.log.read_text(), 60)
+        assert server.predict({**record, "TransactionID": 2}).status == 200
+        assert server.end() == 0
+        assert "did not end in order" not in server.log.read_text()
+    assert sorted(pl.read_parquet(tmp_path / "record" / "day=*" / "*.parquet")["transaction_id"]) == ["1", "2"]
 
 
 def test_rows_lost_before_a_reload_are_handed_over(exported: tuple[Path, Path], tmp_path: Path) -> None:
