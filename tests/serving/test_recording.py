@@ -112,21 +112,17 @@ def test_what_cannot_be_hashed_or_written_is_told_at_the_start(
 
 def test_a_reason_has_the_hash_of_a_hashed_field(exported: tuple[Path, Path]) -> None:
     bundle = bundles.load(exported[1])
-    record = {
-        **bundle.golden()[0]["record"],
-        "card1": 4497.0,
-        "TransactionAmt": 12.5,
-        "addr1": None,
-        "TransactionID": 7.0,
-    }
+    fields = [{**field, **({"type": "number"} if field["role"] == "id" else {})} for field in bundle.schema["fields"]]
+    record = {**bundle.golden()[0]["record"], "card1": 4497.0, "TransactionAmt": 12.5, "addr1": None}
+    record["TransactionID"] = 7.0
     reasons = [("card1", 4497), ("TransactionAmt", 12.5), ("addr1", None), ("made", "x")]
     why = [{"field": name, "value": value, "share": 0.25} for name, value in reasons]
     answer = {"score": 0.5, "risk_level": "low", "reasons": why}
-    rows = Rows(bundle.schema, Form(["card1", "addr1"], HASH_KEY.encode(), 4, {}))
+    rows = Rows({"fields": fields}, Form(["card1", "addr1"], HASH_KEY.encode(), 4, {}))
     (line,) = rows.lines("r", [record], [0.5], [answer]).splitlines()
     row = json.loads(line)
     assert row[2] == "7"  # as a label names it, whatever JSON or a table of numbers made of it
-    names = [field["name"] for field in bundle.schema["fields"]]
+    names = [field["name"] for field in fields]
     assert [one["value"] for one in row[8]] == [row[-1][names.index("card1")], "12.5", None, "x"]
     assert row[8][0]["value"] == _hash(str({"integer": int, "number": float}[kind_of(bundle, "card1")](4497)))
 
