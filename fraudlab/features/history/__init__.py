@@ -22,7 +22,7 @@ import numpy as np
 from fraudlab.errors import UserError
 from fraudlab.features.contract import Lookups
 from fraudlab.features.history import rows as _rows
-from fraudlab.features.history.aggregates import computed, of_clock, plan
+from fraudlab.features.history.aggregates import QUIET, computed, of_clock, plan
 from fraudlab.features.history.proposal import proposal
 from fraudlab.features.history.rows import TimeReading
 from fraudlab.features.history.settings import define, near
@@ -246,8 +246,9 @@ class HistoryFeatures:
                 found |= {a: np.array([np.nan]) for a in self._of[key]}
                 continue
             rows = _rows.one_row(self.definition, present, past(position), known)
-            for _, some in computed(rows, np.zeros(len(rows.time), np.int64), self._plans[key]):
-                found |= some
+            with np.errstate(**QUIET):
+                for _, some in computed(rows, None, self._plans[key]):
+                    found |= some
         values = {a.name: float(found[a][0]) for own in self._of.values() for a in own}
         return {name: None if values[name] != values[name] else values[name] for name in self.computed}
 

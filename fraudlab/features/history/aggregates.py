@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from fraudlab.features.history.sliding import cumulated, different, entropy, ext
 from fraudlab.features.history.streams import Floats, Integers, Rows
 from fraudlab.features.live import DAY, MISSING
 
+QUIET: Mapping[str, Any] = {"divide": "ignore", "invalid": "ignore"}
+"""For ``numpy.errstate``."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -22,10 +26,12 @@ class Plan:
     Attributes:
         streams: what is no ratio, by the stream that it rests on, and by window.
         ratios: the rest.
+        terms: what ratios are made of.
     """
 
     streams: Mapping[tuple[bool, Condition | None, bool], Mapping[int | None, Sequence[Aggregate]]]
     ratios: tuple[Aggregate, ...]
+    terms: frozenset[Aggregate]
 
 
 def plan(aggregates: Sequence[Aggregate]) -> Plan:
@@ -33,37 +39,39 @@ def plan(aggregates: Sequence[Aggregate]) -> Plan:
     found: dict[tuple[bool, Condition | None, bool], dict[int | None, list[Aggregate]]] = {}
     for a in basis(aggregates):
         found.setdefault((a.of_labels, a.where, a.own), {}).setdefault(a.window, []).append(a)
-    return Plan(found, tuple(a for a in aggregates if a.terms))
+    ratios = tuple(a for a in aggregates if a.terms)
+    return Plan(found, ratios, frozenset(basis(ratios)))
 
 
-def computed(rows: Rows, group: Integers, planned: Plan) -> Iterator[tuple[Integers, dict[Aggregate, Floats]]]:
-    """Features of one key and terms of ratios, some after the other, and positions of their rows in ``rows.asked``."""
-    terms: dict[Aggregate, Floats] = dict.fromkeys(basis(planned.ratios), np.zeros(0))
+def computed(rows: Rows, group: Integers | None, planned: Plan) -> Iterator[tuple[Integers, dict[Aggregate, Floats]]]:
+    """Features of one key and terms of ratios, some after the other, and positions of their rows in ``rows.asked``.
+
+    Divisions by 0 are part of it: whoever runs it lets NumPy ignore them, once for all, with ``QUIET``.
+    """
+    terms: dict[Aggregate, Floats] = {}
     place = np.zeros(0, np.int64)
     for stream, windows in planned.streams.items():
         by_key = ByKey(rows, group, rows.stream(*stream))
         place = by_key.past.place  # of all streams the same
         for aggregates in windows.values():
             found = _features(by_key, aggregates)
-            if terms:
-                terms.update((a, found[a]) for a in aggregates if a in terms)
+            if planned.terms:
+                terms.update((a, found[a]) for a in aggregates if a in planned.terms)
             yield place, found
     for a in planned.ratios:
         above, below = (terms[term] for term in a.terms)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            value = np.where(below != 0, above / below * a.factor, np.nan)
+        value = np.where(below != 0, above / below * a.factor, np.nan)
         yield place, {a: value if a.empty is None else np.where(np.isnan(value), a.empty, value)}
 
 
 def _features(by_key: ByKey, aggregates: Sequence[Aggregate]) -> dict[Aggregate, Floats]:
     """``[P]`` of each of some aggregates over one window; NaN where they have no value."""
     found: dict[Aggregate, Floats] = {}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        window = Window(by_key, aggregates)
-        for a in aggregates:
-            table = _OF_LABELS if a.of == "label" else _OF_ROWS
-            value = table[a.what](window, a.of) if not a.longitude else window.place(a.what, a.of, a.longitude)
-            found[a] = value if a.empty is None else np.where(np.isnan(value), a.empty, value)
+    window = Window(by_key, aggregates)
+    for a in aggregates:
+        table = _OF_LABELS if a.of == "label" else _OF_ROWS
+        value = table[a.what](window, a.of) if not a.longitude else window.place(a.what, a.of, a.longitude)
+        found[a] = value if a.empty is None else np.where(np.isnan(value), a.empty, value)
     return found
 
 
@@ -81,12 +89,9 @@ class Window:
         self._aggregates = aggregates
         self._length = aggregates[0].window
         self._first, self._stop = by_key.past.first(self._length), by_key.past.stop
+        self._count = (self._stop - self._first).astype(np.float64)
         self._moments: dict[tuple[str, bool], tuple[Floats, Floats]] = {}
         self._quantiles: dict[str, dict[int, Floats]] = {}
-
-    @cached_property
-    def _count(self) -> Floats:
-        return (self._stop - self._first).astype(np.float64)
 
     @cached_property
     def _some(self) -> NDArray[np.bool_]:
@@ -170,7 +175,8 @@ class Window:
         made, some = np.full((len(percents), len(first)), np.nan), stop > first
         first, stop = first[some], stop[some]
         place, rest = np.divmod((stop - first - 1) * percents, 100)
-        low, high = np.split(smallest(number, np.concatenate([place, place + (rest > 0)]), first, stop), 2)
+        found = smallest(number, np.concatenate([place, place + (rest > 0)]), first, stop)
+        low, high = found[: len(percents)], found[len(percents) :]
         made[:, some] = (low + (high - low) * rest / 100) / self._rows.scale
         return made
 

@@ -22,17 +22,18 @@ class ByKey:
 
     Args:
         rows: the table, or the present row and its past.
-        group: ``[N]``, number of each row's key from 0; -1 where it has none.
+        group: ``[N]``, number of each row's key from 0; -1 where it has none; None: all rows have one key.
         stream: of :meth:`Rows.stream`.
     """
 
-    def __init__(self, rows: Rows, group: Integers, stream: Stream) -> None:
+    def __init__(self, rows: Rows, group: Integers | None, stream: Stream) -> None:
         self.rows = rows
         self.past = Past(stream, group, rows.asked)
         self.asked = rows.asked[self.past.place]
         self._group = group
         self._stream = stream
         self._numbers: dict[tuple[str, bool], tuple[Integers, Integers | None]] = {}
+        self._extent: dict[tuple[str, bool], tuple[int, int]] = {}
         self._totals: dict[tuple[str, str, bool], tuple[Integers, ...]] = {}
         self._same: dict[tuple[str, int | None], Floats] = {}
 
@@ -52,6 +53,14 @@ class ByKey:
             self._numbers[column, genuine] = number if counts is None else np.where(known, number, 0), counts
         return self._numbers[column, genuine]
 
+    def _bounds(self, column: str, genuine: bool) -> tuple[int, int]:
+        """The least number, 0 at most, and the largest size of one."""
+        if (column, genuine) not in self._extent:
+            number = self.number(column, genuine)[0]
+            least = int(number.min(initial=0))
+            self._extent[column, genuine] = least, max(int(number.max(initial=0)), -least)
+        return self._extent[column, genuine]
+
     def totals(self, column: str, what: str, genuine: bool = False) -> tuple[Integers, ...]:
         """``[M + 1]`` each: cumulated frauds, numbers, counts of them, or their squares in parts, the last one low."""
         if (column, what, genuine) not in self._totals:
@@ -65,8 +74,7 @@ class ByKey:
         number, counts = self.number(column, genuine)
         if what == "counts":
             return () if counts is None else (counts,)
-        least, most = int(number.min(initial=0)), int(number.max(initial=0))
-        most = max(most, -least)
+        least, most = self._bounds(column, genuine)
         if what == "numbers":
             _check(column, most, self.past.most)
             return (number,)
@@ -81,9 +89,10 @@ class ByKey:
         """``[P]``: number of rows in the window that have the asked row's value; NaN where that is missing."""
         if (column, window) not in self._same:
             value = self.rows.categories[column]
-            own = self._group * (int(value.max(initial=0)) + 1) + value
-            both = dense(np.where((value >= 0) & (self._group >= 0), own, -1))
-            past = Past(self._stream, both, self.rows.asked)
+            if self._group is not None:
+                own = self._group * (int(value.max(initial=0)) + 1) + value
+                value = dense(np.where((value >= 0) & (self._group >= 0), own, -1))
+            past = Past(self._stream, value, self.rows.asked)
             self._same[column, window] = past.by_row((past.stop - past.first(window)).astype(np.float64))
         return self._same[column, window][self.past.place]
 

@@ -13,7 +13,7 @@ _SHORT = 256  # rows of a window that is sorted on its own
 def cumulated(value: Integers) -> Integers:
     """``[M + 1]``: sum of ``value`` over the positions before each one."""
     total = np.zeros(len(value) + 1, np.int64)
-    np.cumsum(value, out=total[1:])
+    value.cumsum(out=total[1:])
     return total
 
 

@@ -140,7 +140,7 @@ class Past:
 
     Args:
         stream: of all keys.
-        group: ``[N]``, number of each row's key from 0; -1 where it has none.
+        group: ``[N]``, number of each row's key from 0; -1 where it has none; None: all rows have one key.
         asked: ``[Q]`` rows, rising.
 
     Attributes:
@@ -149,16 +149,20 @@ class Past:
         stop: ``[P]``: one past the position of the last event that each of them sees.
     """
 
-    def __init__(self, stream: Stream, group: Integers, asked: Integers) -> None:
+    def __init__(self, stream: Stream, group: Integers | None, asked: Integers) -> None:
         self._stream = stream
-        order = sorted_by(group[stream.row])
-        self.row = stream.row[order]
-        own = group[asked]
-        self.place = sorted_by(own)
         self._count = len(asked)
         self._span = len(stream.row) + 1
-        self._event = group[self.row] * self._span + order
-        self._own = own[self.place] * self._span
+        self._one_key = group is None
+        if group is None:
+            self.row, self.place, self._event = stream.row, np.arange(len(asked)), np.arange(len(stream.row))
+        else:
+            order = sorted_by(group[stream.row])
+            self.row = stream.row[order]
+            own = group[asked]
+            self.place = sorted_by(own)
+            self._event = group[self.row] * self._span + order
+            self._own = own[self.place] * self._span
         self._plain = stream.row is asked
         self.stop = np.arange(len(self.place)) + stream.own if self._plain else self._position(stream.stop)
 
@@ -196,13 +200,11 @@ class Past:
         return int(np.diff(np.flatnonzero(self.fresh), append=len(self.row)).max())
 
     def _position(self, bound: Integers) -> Integers:
-        return self._event.searchsorted(self._own + bound[self.place])
+        return bound if self._one_key else self._event.searchsorted(self._own + bound[self.place])
 
 
 def sorted_by(group: Integers) -> Integers:
     """Positions by group, then position; without those of group -1. Radix sort: NumPy has it for 16 bits."""
-    if not group.any():  # one key, as of one row with its past
-        return np.arange(len(group))
     low = (group & 0xFFFF).astype(np.uint16)
     order = np.argsort(low, kind="stable")
     if len(group) and int(group.max()) >= 0xFFFF:

@@ -12,7 +12,7 @@ import numpy as np
 from fraudlab.config.aggregates import QUANTILES
 from fraudlab.errors import UserError
 from fraudlab.features.history import rows as _rows
-from fraudlab.features.history.aggregates import computed, of_clock, plan
+from fraudlab.features.history.aggregates import QUIET, computed, of_clock, plan
 from fraudlab.features.history.definition import Definition, basis
 from fraudlab.features.history.parts import MOST, by_part, part_of
 from fraudlab.features.history.streams import Floats, Integers
@@ -165,9 +165,11 @@ class Table:
         def compute(rows: pl.DataFrame) -> list[Floats]:
             made = [np.full(len(rows), np.nan) for _ in position]
             group = _rows.group(rows, own.keys[key])
-            for place, found in computed(_rows.table(own, rows, self.label, self.label_time, shares), group, planned):
-                for aggregate in position.keys() & found.keys():
-                    made[position[aggregate]][place] = found[aggregate]
+            given = _rows.table(own, rows, self.label, self.label_time, shares)
+            with np.errstate(**QUIET):
+                for place, found in computed(given, group, planned):
+                    for aggregate in position.keys() & found.keys():
+                        made[position[aggregate]][place] = found[aggregate]
             return made
 
         stretches = self._read(self._columns(own), size)
