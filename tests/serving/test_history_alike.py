@@ -65,7 +65,7 @@ def test_whatever_is_sent_fails_is_told_and_erased(
             if label_times:  # of those of long ago, one store may know more
                 continue
         elif act < 0.84 and kept:
-            person = str(draw.choice(kept)["row"]) if act < 0.83 else "a"
+            person = str(draw.choice(kept)["row"]) if act < 0.82 else draw.choice(["a", "1"])  # "1": part of a key
             for address in addresses:
                 erase(address, [person])
             continue

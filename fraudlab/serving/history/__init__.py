@@ -246,7 +246,7 @@ def build(address: str | Path, transactions: "pl.DataFrame", features: Live | No
 
 
 def erase(address: str | Path, ids: Collection[str]) -> int:
-    """Take out the transactions of these ids, and those with one of them as a key; gives how many those are.
+    """Take out the transactions of these ids, and those with one of them as a key or a part of it; gives how many.
 
     Their labels go, too; what days count stays. Nothing of them is left in a file.
 

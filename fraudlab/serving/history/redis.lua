@@ -137,20 +137,22 @@ local function reached(time, known) -- a label that came late keeps its row in t
   return time
 end
 
-local function trim(name) -- copy what is left once the first half of it is forgotten
+local function write(name, records)
+  if records == '' then redis.call('DEL', name) else redis.call('SET', name, records) end
+end
+
+local function trim(name) -- leave out what is forgotten, once the record in the middle is
   local n = length(name)
-  local function forgotten(i) return redis.call('EXISTS', prefix .. 't:' .. record(name, i):sub(9, head)) == 0 end
-  local gone = math.ceil(n / 2)
-  if n == 0 or not forgotten(0) then return end
-  for i = gone - 1, 1, -1 do -- what is not forgotten is likely to be late
-    if not forgotten(i) then return end
+  local half = math.ceil(n / 2)
+  local function forgotten(there) return redis.call('EXISTS', prefix .. 't:' .. there:sub(9, head)) == 0 end
+  if n == 0 or not forgotten(record(name, half - 1)) then return end
+  local first, kept = redis.call('GETRANGE', name, 0, half * size - 1), {}
+  for i = 0, half - 1 do
+    local there = first:sub(i * size + 1, (i + 1) * size)
+    if not forgotten(there) then kept[#kept + 1] = there end
   end
-  while gone < n and forgotten(gone) do gone = gone + 1 end
-  if gone == n then
-    redis.call('DEL', name)
-  else
-    redis.call('SET', name, redis.call('GETRANGE', name, gone * size, -1))
-  end
+  while half < n and forgotten(record(name, half)) do half = half + 1 end
+  write(name, table.concat(kept) .. redis.call('GETRANGE', name, half * size, -1))
 end
 
 local function forget(horizon, till, most)
@@ -276,8 +278,10 @@ local function take_out(ids, but) -- each string but those is written once; give
       local time, word, names = named(row)
       for _, name in ipairs(names) do
         local place = not but[name] and find(name, time, id, word)
-        places[name] = places[name] or {}
-        if place then table.insert(places[name], place) end
+        if place then
+          places[name] = places[name] or {}
+          table.insert(places[name], place)
+        end
       end
     end
   end
@@ -289,12 +293,7 @@ local function take_out(ids, but) -- each string but those is written once; give
       from = place + 1
     end
     pieces[#pieces + 1] = redis.call('GETRANGE', name, from * size, -1)
-    local kept = table.concat(pieces)
-    if kept == '' then
-      redis.call('DEL', name)
-    elseif from > 0 then
-      redis.call('SET', name, kept)
-    end
+    write(name, table.concat(pieces))
   end
   for id, row in pairs(rows) do
     redis.call('DEL', prefix .. 't:' .. id, prefix .. 'l:' .. id, prefix .. 's:' .. id)

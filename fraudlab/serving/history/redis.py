@@ -23,7 +23,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from fraudlab.errors import UserError
-from fraudlab.features.live import DAY, Layout
+from fraudlab.features.live import DAY, SEPARATOR, Layout
 from fraudlab.serving.history import redis_format
 from fraudlab.serving.history.redis_format import FORMAT, MOST_TIME, Packed, day_of
 from fraudlab.serving.history.store import (
@@ -304,7 +304,9 @@ class RedisStore:
 
         The append-only file is written anew, so that it holds nothing of them either.
         """
-        about = [(self._known.id_in_text(each), each.encode("utf-8", "surrogatepass")) for each in ids]
+        texts = {each: each.encode("utf-8", "surrogatepass") for each in ids}
+        about = [(self._known.id_in_text(each), text) for each, text in texts.items()]
+        about += [(b"", key) for key in self._asked(lambda: list(self._keys_with(set(texts.values()))))]
         erased = 0
         for start in range(0, len(about), _IDS):
             some = about[start : start + _IDS]
@@ -315,6 +317,15 @@ class RedisStore:
         with suppress(StoreAway):  # it is being written already
             self._asked(self._client.bgrewriteaof)
         return erased
+
+    def _keys_with(self, parts: Collection[bytes]) -> Iterator[bytes]:
+        """Values of keys of several columns, one of whose parts is among these."""
+        for position, columns in enumerate(self.layout.keys, start=1):
+            start = self._address.prefix + b"k%d:" % position
+            for name in self._client.scan_iter(start + b"*", count=1000) if len(columns) > 1 else ():
+                key = name[len(start) :]
+                if any(part in parts for part in key.split(SEPARATOR.encode())):
+                    yield key
 
     def _day(self, row: Labelled) -> int:
         """On which a label becomes known."""
