@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from fraudlab.config import HandbookConfig, TimeWindowsConfig, TrainConfig
 from fraudlab.features import handbook
+from fraudlab.features.registry import settings_of
 from fraudlab.metrics.registry import METRICS
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,8 @@ def benchmark_for(config: TrainConfig) -> Benchmark | None:
         "data": config.data == HandbookConfig(),
         "split": split == book,
         "label_delay_days": config.label_delay_days == 7,
-        "features": {**asdict(config.features), "encoder": None} == {**handbook.settings(), "encoder": None},
+        "features": settings_of(config.features, config.label_delay_days)
+        == {**handbook.settings(), "delay_days": config.label_delay_days},
     }
     if other := [name for name, same in theirs.items() if not same]:
         log.info("published=%s is not shown: other %s than published", config.published, ", ".join(other))

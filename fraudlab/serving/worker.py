@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -52,7 +53,8 @@ class _LineLoop(LitLoop):
         line = connect(self._line, _PATIENCE)
         if line is None:
             os._exit(1)  # the server is gone without its workers
-        with line, line.makefile("rb") as came:
+        # The server may be gone before it has read an answer.
+        with suppress(BrokenPipeError, ConnectionResetError), line, line.makefile("rb") as came:
             while (head := _part(came)) is not None and (bodies := _part(came)) is not None:
                 answer = lit_api.predict(lit_api.decode_request(jobs_of(head, bodies)))
                 line.sendall(b"".join(answer_message(lit_api.encode_response(answer), answer["rows"])))

@@ -127,4 +127,4 @@ def _sorted(rows: "pl.DataFrame", key: Sequence[str], parts: int, file: Path | N
     if file is None:
         return _Stretch(sorted_, ends)
     sorted_.write_ipc(file, compression="uncompressed")
-    return _Stretch(pl.scan_ipc(file), ends)
+    return _Stretch(pl.scan_ipc(file, glob=False), ends)
