@@ -18,6 +18,8 @@ from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
 from tests.support.bundles import bundle_of, same
 
+pytestmark = pytest.mark.long
+
 # Any other id or number gives another score.
 WAVE = """<ir_version: 8, opset_import: ["": 12]>
 wave (int64[rows, columns] categorical, float[rows, numbers] numeric) => (float[rows] score) {

@@ -10,6 +10,8 @@ from fraudlab.metrics import nowcast
 from fraudlab.metrics.label_delays import KnownRows, arrivals, told_by
 from fraudlab.metrics.nowcast import learn
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def happened() -> dict[str, np.ndarray]:

@@ -12,6 +12,8 @@ from fraudlab.errors import UserError
 from fraudlab.metrics.metrics import compute_metrics
 from fraudlab.reporting.report import write_report
 
+pytestmark = pytest.mark.long
+
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 

@@ -161,11 +161,15 @@ def test_threads_are_those_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_ctrl_c_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
     frame, label = payments(200)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     monkeypatch.setattr(
         Progress, "on_train_epoch_start", lambda self, trainer, module: os.kill(os.getpid(), signal.SIGINT)
     )
-    with pytest.raises(KeyboardInterrupt):
-        FraudClassifier("mlp", overrides=[*NETWORK, "trainer.enable_progress_bar=true"]).fit(frame, label)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            FraudClassifier("mlp", overrides=[*NETWORK, "trainer.enable_progress_bar=true"]).fit(frame, label)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_bad_input() -> None:

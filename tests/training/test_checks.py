@@ -12,7 +12,7 @@ from fraudlab.training.checks import LOGGED, check_settings, check_steps
 from fraudlab.training.fit import fit, pretrain
 from tests.support.fits import TRAIN, VALIDATION, settings, table
 
-pytestmark = pytest.mark.usefixtures("hydra_conf")
+pytestmark = [pytest.mark.usefixtures("hydra_conf"), pytest.mark.long]
 
 
 def train(folder: Path, *overrides: str) -> Any:

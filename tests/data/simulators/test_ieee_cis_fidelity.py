@@ -10,6 +10,8 @@ import pytest
 from fraudlab.data.simulators.ieee_cis import V_BLOCKS, simulate
 from fraudlab.feature_selection.redundancy import correlated, missing_together
 
+pytestmark = pytest.mark.long
+
 V = [f"V{number}" for number in range(1, 340)]
 
 # Of Kaggle's first 1,500 rows, which are of one day.

@@ -11,6 +11,8 @@ from fraudlab.models.tabnet import TabNet
 from fraudlab.models.tabnet.folding import fold
 from fraudlab.models.tabnet.ghost_batch_norm import GhostBatchNorm
 
+pytestmark = pytest.mark.long
+
 CASES: list[dict[str, Any]] = [
     {},
     {"mask_type": "entmax", "feature_groups": [[0, 3], [4, 1]]},

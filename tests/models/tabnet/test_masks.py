@@ -12,6 +12,8 @@ from pytorch_tabnet import sparsemax as theirs
 
 from fraudlab.models.tabnet.masks import entmax15, entmax15_by_sort, sparsemax, sparsemax_by_sort
 
+pytestmark = pytest.mark.long
+
 Mask = Callable[[torch.Tensor], torch.Tensor]
 REFERENCES: list[tuple[Mask, Mask]] = [
     # It subtracts the maximum from its input in place, and squeezes away dimensions of size 1 in its gradient.
