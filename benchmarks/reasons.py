@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fraudlab.bundle.decision import log_odds
 from fraudlab.bundle.reasons import Columns
 from fraudlab.bundle.replaced import Replaced, reference_rows
 from fraudlab.bundle.runtime import Bundle, load
 from fraudlab.config import DataPlaceConfig
 from fraudlab.data.encoded import encode
 from fraudlab.features.encoder import Arrays
+from fraudlab.metrics.calibration import log_odds
 from fraudlab.runs.data import table_of
 from fraudlab.runs.folder import RunFolder
 from fraudlab.runs.settings import load_config

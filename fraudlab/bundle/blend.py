@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudlab.bundle.decision import log_odds, sigmoid
 from fraudlab.bundle.graph import Graph
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
 from fraudlab.features.joined import Encoder, parts_of, split
+from fraudlab.metrics.calibration import log_odds, sigmoid
 
 FILE = "blend.json"
 _NEAR = 1e-6  # log-odds so near each other that the curve between them is a line

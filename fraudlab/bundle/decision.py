@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.errors import UserError
+from fraudlab.metrics.calibration import log_odds, sigmoid
 from fraudlab.metrics.operating_points import ALERTS_PER_1000, carried_over, operating_point, threshold_for_budget
 from fraudlab.metrics.ranking import Ranking
 
@@ -18,7 +19,6 @@ Array = NDArray[Any]
 _ROUNDS = 100  # of Newton's method; a handful is enough where the curve can be fitted at all
 _STILL = 1e-10  # a step that changes no score
 _EVIDENCE = -2 * math.log(0.001)  # chi-square of 2 degrees of freedom that calibrated scores exceed once in 1,000
-_EDGE = 1e-7  # probabilities 0 and 1 have no finite log-odds
 
 
 @dataclass(frozen=True)
@@ -183,18 +183,6 @@ def _calibrated(fitted: Mapping[str, float] | None, probability: Array) -> NDArr
     if fitted is None:
         return probability
     return sigmoid(fitted["slope"] * log_odds(probability) + fitted["intercept"])
-
-
-def log_odds(probability: Array) -> NDArray[np.float64]:
-    """Log-odds of probabilities, those of 1e-7 and 1 - 1e-7 at most."""
-    inside = np.clip(np.asarray(probability, np.float64), _EDGE, 1 - _EDGE)
-    odds: NDArray[np.float64] = np.log(inside / (1 - inside))
-    return odds
-
-
-def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities of log-odds."""
-    return 1 / (1 + np.exp(-np.clip(x, -700, 700)))
 
 
 def _platt(label: Array, probability: Array) -> dict[str, float]:

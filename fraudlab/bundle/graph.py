@@ -6,12 +6,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudlab.bundle.decision import log_odds
 from fraudlab.bundle.ort import onnxruntime
 from fraudlab.bundle.reasons import Contributions, load_reasons
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
 from fraudlab.features.joined import Encoder
+from fraudlab.metrics.calibration import log_odds
 
 _BLOCK = 128  # rows of one call: what the model computes of them stays in the processor's cache
 

@@ -25,7 +25,7 @@ from fraudlab.bundle.contract import (
     missing_needed,
     problem,
 )
-from fraudlab.bundle.decision import Decision, sigmoid
+from fraudlab.bundle.decision import Decision
 from fraudlab.bundle.graph import Graph, Scorer, line
 from fraudlab.bundle.reading import InputReading
 from fraudlab.bundle.reasons import Columns, Reason
@@ -35,6 +35,7 @@ from fraudlab.features import registry
 from fraudlab.features.encoder import Arrays
 from fraudlab.features.joined import load_encoder
 from fraudlab.features.narrow import NARROW
+from fraudlab.metrics.calibration import sigmoid
 from fraudlab.schema import TableSchema
 
 GOLDEN_TOLERANCE = 1e-6

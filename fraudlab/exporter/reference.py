@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudlab.bundle.decision import Decision, sigmoid
+from fraudlab.bundle.decision import Decision
 from fraudlab.features.categories import FIRST
 from fraudlab.features.encoder import Arrays, ColumnsByName, TableEncoder
+from fraudlab.metrics.calibration import sigmoid
 from fraudlab.metrics.drift import Null, needed, roots_by_size, roots_of
 from fraudlab.monitoring.cells import UNSEEN, Cells, score_parts, title
 

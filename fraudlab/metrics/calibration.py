@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+_EDGE = 1e-7  # probabilities 0 and 1 have no finite log-odds
+
 
 def brier(label: Array, score: Array) -> float:
     """Mean squared difference of score and label, in [0, 1]; lower is better (scikit-learn's ``brier_score_loss``)."""
@@ -63,6 +65,18 @@ def reliability_curve(label: Array, score: Array, bins: int = 15) -> tuple[Array
     sums = (np.bincount(index, weights=weights, minlength=bins) for weights in (score, label == 1))
     mean_score, fraud_rate = (total[filled] / rows[filled] for total in sums)
     return mean_score, fraud_rate, rows[filled]
+
+
+def log_odds(probability: Array) -> NDArray[np.float64]:
+    """Log-odds of probabilities, those of 1e-7 and 1 - 1e-7 at most."""
+    inside = np.clip(np.asarray(probability, np.float64), _EDGE, 1 - _EDGE)
+    odds: NDArray[np.float64] = np.log(inside / (1 - inside))
+    return odds
+
+
+def sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities of log-odds."""
+    return 1 / (1 + np.exp(-np.clip(x, -700, 700)))
 
 
 def _float64(score: Array) -> NDArray[np.float64]:

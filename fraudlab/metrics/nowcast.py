@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudlab.metrics.calibration import log_odds, sigmoid
 from fraudlab.metrics.label_delays import KnownRows, arrivals, kept, told_by
 
 Array = NDArray[Any]
@@ -99,7 +100,7 @@ def learn(rows: KnownRows, horizon: int, ratio: NDArray[np.float64] | None = Non
 
 def _covariates(rows: KnownRows) -> NDArray[np.float64]:
     """What a fraud's probability follows: the log-odds of the score, and the amount, which frauds are larger in."""
-    odds = _log_odds(rows.score)
+    odds = log_odds(rows.score)
     columns = [odds] if rows.amount is None else [odds, np.log1p(rows.amount)]
     return np.stack(columns, axis=1)
 
@@ -116,7 +117,7 @@ def _weekly_curves(
     slopes, level = start, np.zeros(weeks)
     weak = 1e-3  # a pull towards them that keeps the Hessian regular
     for _ in range(100):
-        p = _sigmoid(covariates @ slopes + level[week])
+        p = sigmoid(covariates @ slopes + level[week])
         curvature, residual = weight * p * (1 - p), weight * (fraud - p)
         # The Hessian is an arrow: a diagonal for the intercepts beside the slopes' rows.
         on_level = np.bincount(week, curvature, minlength=weeks) + weak
@@ -195,7 +196,7 @@ def estimate(past: Past, week: KnownRows, admin_cost: float, seed: int = 0) -> d
         slopes = chance.multivariate_normal(*past.slopes)
         share = told_by(past.arrivals, chance)
         intercept = level.draw(slopes, share, arrived, chance)
-        p = _sigmoid(covariates[open_] @ slopes + intercept)
+        p = sigmoid(covariates[open_] @ slopes + intercept)
         here = share[day[open_]]
         chances = np.where(fraud, stays, 0.0)
         chances[open_] = p * (1 - here) / np.maximum(1 - p * here, _EDGE)
@@ -221,7 +222,7 @@ class _Level:
 
     def draw(self, slopes: Array, told_by: Array, arrived: float, chance: np.random.Generator) -> float:
         seen = self._rows @ told_by
-        expected = _sigmoid(self._means @ slopes + self._levels[:, None]) @ seen
+        expected = sigmoid(self._means @ slopes + self._levels[:, None]) @ seen
         likely = arrived * np.log(np.maximum(expected, 1e-300)) - expected
         share = np.exp(likely - likely.max())
         return float(
@@ -280,14 +281,3 @@ def as_dict(found: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]
         metric: {of: None if np.isnan(value) else value for of, value in asdict(each).items()}
         for metric, each in found.items()
     }
-
-
-def _log_odds(score: Array) -> NDArray[np.float64]:
-    inside = np.clip(score, _EDGE, 1 - _EDGE)
-    odds: NDArray[np.float64] = np.log(inside / (1 - inside))
-    return odds
-
-
-def _sigmoid(x: Array) -> NDArray[np.float64]:
-    made: NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(x, -700, 700)))
-    return made

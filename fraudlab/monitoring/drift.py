@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.bundle import Bundle
-from fraudlab.bundle.decision import log_odds, sigmoid
 from fraudlab.errors import UserError
 from fraudlab.features.joined import parts_of
+from fraudlab.metrics.calibration import log_odds, sigmoid
 from fraudlab.metrics.drift import LEVEL, Null, adjusted, jensen_shannon, stability_index
 from fraudlab.monitoring.cells import Cells, score_parts
 from fraudlab.monitoring.counts import Counts

@@ -1,6 +1,6 @@
 """``drift.json`` and ``drift.html``: a page without scripts; its plots are SVG and follow the colour scheme."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,16 @@ def write(folder: Path, report: Mapping[str, Any], reference: Reference, counts:
 
 def page(report: Mapping[str, Any], reference: Reference, counts: Counts) -> str:
     """The report as HTML."""
+    return document("Drift", _body(report, reference, counts))
+
+
+def document(title: str, body: Iterable[str]) -> str:
+    """A page of its own, with the style of these reports."""
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-    body = "\n".join(_body(report, reference, counts))
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Drift</title>'
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
     head += f"<style>{style}</style>"
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+    lines = "\n".join(body)
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{lines}\n</body></html>\n'
 
 
 def _body(report: Mapping[str, Any], reference: Reference, counts: Counts) -> Iterator[str]:

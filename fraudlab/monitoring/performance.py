@@ -16,9 +16,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fraudlab.bundle import Bundle
-from fraudlab.bundle.decision import log_odds
 from fraudlab.errors import UserError
 from fraudlab.metrics.bootstrap import Resampled
+from fraudlab.metrics.calibration import log_odds
 from fraudlab.metrics.density_ratio import density_ratio
 from fraudlab.metrics.label_delays import KnownRows
 from fraudlab.metrics.metrics import compute_metrics

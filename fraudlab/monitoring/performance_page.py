@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fraudlab.files import write_json, write_text
+from fraudlab.monitoring.page import document
 from fraudlab.monitoring.performance import notes
 
 _PLOTTED = {
@@ -28,11 +29,7 @@ def write(folder: Path, report: Mapping[str, Any]) -> None:
 
 def page(report: Mapping[str, Any]) -> str:
     """The report as HTML."""
-    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Performance</title>'
-    head += f"<style>{style}</style>"
-    body = "\n".join(_body(report))
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+    return document("Performance", _body(report))
 
 
 def _body(report: Mapping[str, Any]) -> Iterator[str]:
