@@ -1,10 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-fast test-slow serve load-test monitor pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint format typecheck check-conf clean distclean
+.PHONY: help setup train test test-fast test-slow serve load-test monitor pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint lint-page format typecheck check-conf clean distclean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PAGE_TOOLS := tests/page/node_modules/.ready
 ARGS ?=
 SWEEP ?= tabnet_handbook
 SOME_BUNDLE = ls outputs/*/*/bundle/manifest.json >/dev/null 2>&1 || { run=outputs/train/served_$$(date +%s) && \
@@ -70,11 +71,24 @@ bench-tabnet: $(READY) ## speed and memory of TabNet against pytorch-tabnet; ARG
 bench-prepare: $(READY) ## CSV files to arrays, against plain pandas; ARGS="--full --scale --huge" for whole sizes
 	$(BIN)/python -m benchmarks.prepare $(ARGS)
 
-lint: $(READY) ## ruff, codespell, import rules
+lint: $(READY) ## ruff, codespell, import rules, the page's JavaScript
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory lint-page
+
+# No lock file: it would name the registry that made it. Versions in package.json are exact.
+$(PAGE_TOOLS): tests/page/package.json
+	cd tests/page && npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
+
+lint-page: ## ESLint and TypeScript's checks over the web page's JavaScript
+	@if command -v npm >/dev/null && node -e 'process.exit(Number(process.versions.node.split(".")[0] < 20))'; then \
+		$(MAKE) --no-print-directory $(PAGE_TOOLS) && \
+		node tests/page/node_modules/eslint/bin/eslint.js --config tests/page/eslint.config.js fraudlab/serving/page && \
+		node tests/page/node_modules/typescript/bin/tsc -p tests/page/tsconfig.json; \
+	else echo "not checked: the JavaScript of fraudlab/serving/page, since npm, or Node 20 or later, is not here (apt-get install nodejs npm)"; fi
 
 format: $(READY) ## let ruff fix what it can
 	$(BIN)/ruff check --fix .
@@ -87,6 +101,7 @@ check-conf: $(READY) ## compose, type and build every YAML in conf/
 	$(BIN)/python -m pytest tests/test_conf.py
 
 clean: ## remove caches of tools
+	rm -rf tests/page/node_modules
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
 	find fraudlab tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -23,6 +23,7 @@ STARTS_PROCESSES = {
     "small_data",
     "postgresql",
     "redis_server",
+    "served",
     "subprocess",
     "multiprocessing",
     "Server",

@@ -40,6 +40,7 @@ class ServingConfig:
     drain: float = 0.5
     grace: float = 8.0
     access_log: bool = False
+    page: bool = True
     history: str | None = None
     history_required: bool = True
     record_to: str | None = None

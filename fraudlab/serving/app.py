@@ -22,7 +22,7 @@ from fraudlab.serving.contract import Checked
 from fraudlab.serving.dispatch import Answer, Overloaded, WorkerFailed
 from fraudlab.serving.drift import MOST_HOURS, USUAL_HOURS
 from fraudlab.serving.keys import EVERYONE, SCOPES, Key
-from fraudlab.serving.pages import POLICY
+from fraudlab.serving.pages import PageFile
 from fraudlab.serving.parts import Asked, Parts, Route
 from fraudlab.serving.refusals import REQUEST_ID, log_answer
 from fraudlab.serving.request import (
@@ -70,9 +70,9 @@ class Middleware:
             "/openapi.json": Route("GET", _READABLE, partial(_content, parts.described, JSON)),
             **views.routes(parts),
         }
-        self._addresses = ", ".join([*self._routes, "/docs"])
-        for path, (content, kind) in parts.pages.items():  # they show nothing of the bundle; the key is typed in there
-            self._routes[path] = Route("GET", frozenset(), partial(_content, content, kind))
+        self._addresses = ", ".join([*self._routes, *(path for path in ("/docs", "/") if path in parts.pages)])
+        for path, file in parts.pages.items():  # they show nothing of the bundle; the key is typed in there
+            self._routes[path] = Route("GET", frozenset(), partial(_page, file))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -104,9 +104,7 @@ class Middleware:
             if method != route.method and (method, route.method) != ("HEAD", "GET"):
                 extra.append((b"allow", route.method.encode()))
                 raise Stop(405, "method", f"use {route.method}")
-            status, body, content_type = await route.handler(Asked(scope, receive, request_id, key or EVERYONE))
-            if path in self._parts.pages:
-                extra.append(POLICY)
+            status, body, content_type = await route.handler(Asked(scope, receive, request_id, key or EVERYONE, extra))
         except Stop as stop:
             self._parts.telemetry.rejected(stop.reason)
             status, content_type = stop.status, JSON
@@ -130,7 +128,7 @@ class Middleware:
                 "status": status,
                 "headers": [
                     (b"content-type", content_type),
-                    (b"content-length", str(len(body)).encode()),
+                    *([] if status == 304 else [(b"content-length", str(len(body)).encode())]),
                     (b"x-request-id", request_id.encode()),
                     *extra,
                 ],
@@ -331,3 +329,10 @@ class Middleware:
 async def _content(content: bytes, kind: bytes, asked: Asked) -> tuple[int, bytes, bytes]:
     """An answer that is always the same."""
     return 200, content, kind
+
+
+async def _page(file: PageFile, asked: Asked) -> tuple[int, bytes, bytes]:
+    """A page's file, compressed where the client takes that, or that the client has it already."""
+    status, body, about = file.answer(dict(asked.scope["headers"]))
+    asked.headers.extend(about)
+    return status, body, file.kind

@@ -268,7 +268,7 @@ class Generation:
             loaded.version,
             orjson.dumps(info),
             orjson.dumps(openapi.document(schema, settings, loaded.version, keyed=keys.needed)),
-            pages(),
+            pages(page=settings.page),
         )
         self._server.app.add_middleware(Middleware, parts=parts)
         if settings.cors_origins:

@@ -1,27 +1,94 @@
-"""The files of the page ``/docs``: our own, and Swagger UI's as the package fastapi-offline carries them."""
+"""The files of the pages ``/`` and ``/docs``: our own, and Swagger UI's as the package fastapi-offline carries them."""
 
+import gzip
+from collections.abc import Mapping
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 _OWN = Path(__file__).parent / "page"
-_TYPES = {".html": b"text/html; charset=utf-8", ".js": b"text/javascript; charset=utf-8", ".css": b"text/css"}
-POLICY = (
-    b"content-security-policy",
-    b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
+_TYPES = {
+    ".html": b"text/html; charset=utf-8",
+    ".js": b"text/javascript; charset=utf-8",
+    ".css": b"text/css; charset=utf-8",
+    ".svg": b"image/svg+xml",
+}
+_STRICT = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    b"form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
-"""Header of these files: nothing comes from elsewhere, and no other page frames them."""
+_SWAGGER = b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+
+Headers = list[tuple[bytes, bytes]]
 
 
-def pages() -> dict[str, tuple[bytes, bytes]]:
-    """The content and its media type by path."""
+class PageFile(NamedTuple):
+    """A file, whole and compressed.
+
+    Attributes:
+        kind: its media type.
+        plain: its content.
+        zipped: the same by gzip.
+        policy: Content-Security-Policy: nothing comes from elsewhere, and no other page frames it.
+        tag: changes with the content.
+    """
+
+    kind: bytes
+    plain: bytes
+    zipped: bytes
+    policy: bytes
+    tag: bytes
+
+    @classmethod
+    def read(cls, path: Path, policy: bytes) -> "PageFile":
+        content = path.read_bytes()
+        tag = b'"%b"' % sha256(content).hexdigest()[:16].encode()
+        return cls(_TYPES[path.suffix], content, gzip.compress(content, 6, mtime=0), policy, tag)
+
+    def answer(self, asked: Mapping[bytes, bytes]) -> tuple[int, bytes, Headers]:
+        """Status, body and headers of the answer to a request with the headers ``asked``; 304 where it has the file."""
+        about = [
+            (b"content-security-policy", self.policy),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"no-referrer"),
+            (b"cache-control", b"no-cache"),  # asks each time; the tag spares the content
+            (b"etag", self.tag),
+            (b"vary", b"Accept-Encoding"),
+        ]
+        if self.tag in asked.get(b"if-none-match", b"").replace(b"W/", b"").replace(b" ", b"").split(b","):
+            return 304, b"", about
+        if _takes_gzip(asked.get(b"accept-encoding", b"")):
+            return 200, self.zipped, [*about, (b"content-encoding", b"gzip")]
+        return 200, self.plain, about
+
+
+def _takes_gzip(accepted: bytes) -> bool:
+    for item in accepted.lower().split(b","):
+        name, _, weight = item.replace(b" ", b"").partition(b";q=")
+        if name == b"gzip":
+            return weight.strip(b"0.") != b"" or not weight
+    return False
+
+
+def pages(*, page: bool) -> dict[str, PageFile]:
+    """The files by path.
+
+    Args:
+        page: whether ``/`` is among them.
+    """
     spec = find_spec("fastapi_offline")  # for its files alone: nothing of it is imported
     assert spec is not None
     assert spec.origin is not None
     swagger = Path(spec.origin).parent / "static"
-    files = {
+    docs = {
         "/docs": _OWN / "docs.html",
         "/docs/docs.js": _OWN / "docs.js",
         "/docs/swagger-ui-bundle.js": swagger / "swagger-ui-bundle.js",
         "/docs/swagger-ui.css": swagger / "swagger-ui.css",
     }
-    return {path: (file.read_bytes(), _TYPES[file.suffix]) for path, file in files.items()}
+    own = {"/" if path.name == "index.html" else f"/page/{path.name}": path for path in _OWN.iterdir()}
+    found = {path: PageFile.read(file, _SWAGGER) for path, file in docs.items()}
+    if page:
+        found |= {path: PageFile.read(file, _STRICT) for path, file in own.items() if file.stem != "docs"}
+    return found

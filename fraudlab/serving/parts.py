@@ -11,6 +11,7 @@ from fraudlab.serving.dispatch import Dispatcher
 from fraudlab.serving.drift import LiveDrift
 from fraudlab.serving.keys import Key, Keys
 from fraudlab.serving.lifecycle import Lifecycle
+from fraudlab.serving.pages import Headers, PageFile
 from fraudlab.serving.people import Alerts, Performance
 from fraudlab.serving.recording import Recorder
 from fraudlab.serving.request import Receive, Scope
@@ -18,12 +19,13 @@ from fraudlab.serving.telemetry import Telemetry
 
 
 class Asked(NamedTuple):
-    """A request, and whose it is."""
+    """A request, whose it is, and headers that its answer has besides the usual ones."""
 
     scope: Scope
     receive: Receive
     request_id: str
     key: Key
+    headers: Headers
 
 
 Handler = Callable[[Asked], Awaitable[tuple[int, bytes, bytes]]]
@@ -54,7 +56,7 @@ class Parts:
         budget: alerts per 1,000 by level.
         info: answer of ``/info``.
         described: answer of ``/openapi.json``.
-        pages: files of ``/docs``: content and media type by path.
+        pages: files of ``/`` and ``/docs`` by path.
     """
 
     settings: ServingConfig
@@ -72,4 +74,4 @@ class Parts:
     version: str
     info: bytes
     described: bytes
-    pages: Mapping[str, tuple[bytes, bytes]]
+    pages: Mapping[str, PageFile]

@@ -25,6 +25,7 @@ PATHS = frozenset(
         "/metrics",
         "/openapi.json",
         "/docs",
+        "/",
     ]
 )
 _CHALLENGE = b'Bearer realm="fraudlab"'

@@ -1,0 +1,9 @@
+import { h } from "./dom.js";
+
+/**
+ * @param {HTMLElement} root
+ * @param {import("./server.js").Server} server
+ */
+export function mount(root, server) {
+  root.append(h("h2", {}, "Model"), h("p", { class: "hint" }, server.version ?? ""));
+}

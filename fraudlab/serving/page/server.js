@@ -1,0 +1,165 @@
+/** The endpoint that this page lies beside: asked with the key that was typed in, its refusals told in words. */
+
+import { read, write } from "./numbers.js";
+
+const KEPT = "fraudlab key"; // in sessionStorage, which ends with the tab
+
+/**
+ * What the server did not do, and why.
+ */
+export class ServerError extends Error {
+  /**
+   * @param {number} status of the answer; 0 where none came
+   * @param {string} says in words, to be shown
+   * @param {{record: number | null, field: string | null, problem: string}[]} [problems] by record and field
+   * @param {number | null} [retryAfter] seconds
+   */
+  constructor(status, says, problems = [], retryAfter = null) {
+    super(says);
+    this.name = "ServerError";
+    this.status = status;
+    this.says = says;
+    this.problems = problems;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/**
+ * Asks the endpoint. Events: `bundle` when an answer comes from another bundle than those before (then `info()` is of the
+ * new one), `key` when another key is used.
+ */
+export class Server extends EventTarget {
+  /** @param {(says: string) => Promise<string | null>} askKey shows the dialog; null where it was cancelled */
+  constructor(askKey) {
+    super();
+    this._askKey = askKey;
+    /** @type {Promise<string | null> | null} */
+    this._asking = null;
+    /** @type {Promise<any> | null} */
+    this._info = null;
+    /** @type {string | null} */
+    this.version = null;
+  }
+
+  /** The key in use; "" where none was typed. */
+  get key() {
+    return sessionStorage.getItem(KEPT) ?? "";
+  }
+
+  /** @param {string} key */
+  useKey(key) {
+    if (key) sessionStorage.setItem(KEPT, key);
+    else sessionStorage.removeItem(KEPT);
+    this._info = null;
+    this.dispatchEvent(new Event("key"));
+  }
+
+  /**
+   * The whole address of a path, behind whatever prefix a proxy puts before it.
+   * @param {string} path without a slash before it: `predict?explain=3`
+   */
+  address(path) {
+    return new URL(path, document.baseURI).href;
+  }
+
+  /** The answer of /info, asked for once a bundle. */
+  info() {
+    this._info ??= this.ask("info").catch((error) => {
+      this._info = null;
+      throw error;
+    });
+    return this._info;
+  }
+
+  /**
+   * The JSON that the server answers with. Whole numbers beyond 2^53 are BigInt, both ways.
+   * @param {string} path relative: `predict`, `alerts?limit=100`
+   * @param {{method?: string, body?: any, signal?: AbortSignal, quiet?: boolean}} [asked] `quiet`: do not ask for a key
+   * @returns {Promise<any>}
+   * @throws {ServerError} it did not do it; or DOMException "AbortError"
+   */
+  async ask(path, asked = {}) {
+    const key = this.key;
+    const found = await this._answer(path, asked, key);
+    if (found.status === 401 && !asked.quiet) {
+      const other = await this._otherKey(key);
+      if (other !== null) return this.ask(path, asked);
+    }
+    if (found.status !== 200) throw this._refused(found);
+    const version = found.said?.bundle_version;
+    if (typeof version === "string" && version !== this.version) {
+      const before = this.version;
+      this.version = version;
+      if (before !== null) {
+        if (path !== "info") this._info = null;
+        this.dispatchEvent(new CustomEvent("bundle", { detail: { before, now: version } }));
+      }
+    }
+    return found.said;
+  }
+
+  /**
+   * @param {string} path
+   * @param {{method?: string, body?: any, signal?: AbortSignal}} asked
+   * @param {string} key
+   */
+  async _answer(path, { method, body, signal }, key) {
+    /** @type {Record<string, string>} */
+    const headers = key ? { "X-API-Key": key } : {};
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    try {
+      const answer = await fetch(this.address(path), {
+        method: method ?? (body === undefined ? "GET" : "POST"),
+        headers,
+        signal,
+        body: body === undefined ? undefined : write(body),
+        cache: "no-store",
+        credentials: "same-origin",
+        redirect: "error",
+      });
+      const text = await answer.text();
+      const wait = Number(answer.headers.get("Retry-After"));
+      let said = null;
+      try {
+        said = read(text);
+      } catch {
+        if (answer.ok) throw new ServerError(answer.status, "The answer is no JSON; something stands between this page and the server.");
+      }
+      return { status: answer.status, said, retryAfter: answer.headers.has("Retry-After") && Number.isFinite(wait) ? wait : null };
+    } catch (error) {
+      if (error instanceof ServerError || (error instanceof DOMException && error.name === "AbortError")) throw error;
+      throw new ServerError(0, "The server does not answer. What you typed is still here; try again when it is back.");
+    }
+  }
+
+  /** @param {{status: number, said: any, retryAfter: number | null}} found */
+  _refused({ status, said, retryAfter }) {
+    const says = typeof said?.error === "string" ? said.error : `the server answered with status ${status}`;
+    const problems = Array.isArray(said?.problems) ? said.problems : [];
+    const words = {
+      401: `The server needs a valid key: ${says}.`,
+      403: `This key may not do that: ${says}.`,
+      429: `The server is busy: ${says}.`,
+      503: `The server cannot do that now: ${says}.`,
+      504: `The server was too slow: ${says}.`,
+    }[status];
+    return new ServerError(status, words ?? `${says[0]?.toUpperCase() ?? ""}${says.slice(1)}`, problems, retryAfter);
+  }
+
+  /**
+   * One dialog for all requests that wait for a key.
+   * @param {string} used the key that was refused
+   */
+  async _otherKey(used) {
+    if (this.key !== used) return this.key; // another request has asked meanwhile
+    this._asking ??= this._askKey(used ? "The server does not know this key." : "The server answers only with a key.")
+      .then((key) => {
+        if (key !== null) this.useKey(key);
+        return key;
+      })
+      .finally(() => {
+        this._asking = null;
+      });
+    return this._asking;
+  }
+}
