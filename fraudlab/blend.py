@@ -22,7 +22,7 @@ def main(config: BlendConfig) -> None:
 
     runs = find_runs(config.runs)
     run = RunFolder.start(Path(config.paths.output_dir), settings_yaml(config))
-    metrics = split_metrics(blend(config, runs, run))
+    metrics = split_metrics(blend(config, runs, run), config.admin_cost, config.recovery_share)
     run.write_provenance(facts := run_facts(runs))
     write_json(run.metrics_path, metrics)
     write_report(run.path)

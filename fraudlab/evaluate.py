@@ -30,7 +30,7 @@ def main(config: EvaluateConfig) -> None:
     # A run with test=false has no metrics of the test window, and gets none; runs of old have no recent rows.
     parts = [part for part in ("val", "test", "recent") if run.predictions_path(part).is_file()]
     predictions = predict_parts(trained, table, split, run, parts)
-    metrics = split_metrics(predictions)
+    metrics = split_metrics(predictions, trained.admin_cost, trained.recovery_share)
     print(metrics_table(metrics, benchmark_for(trained), simulated=schema.simulated))
     out = Path(config.paths.output_dir)
     write_json(out / "metrics.json", metrics)

@@ -33,6 +33,13 @@ def above(key: str, value: float, least: float) -> None:
         raise UserError(f"{key}={value} is too small; it must be above {least}")
 
 
+def check_costs(admin_cost: float, recovery_share: float) -> None:
+    """What :mod:`fraudlab.metrics.cost` can count with."""
+    at_least("admin_cost", admin_cost, 0)
+    above("recovery_share", recovery_share, 0)
+    within("recovery_share", recovery_share, 0, 1)
+
+
 def within(key: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise UserError(f"{key}={value} is out of range; it must lie in [{low}, {high}]")

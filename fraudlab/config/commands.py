@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fraudlab.config.checks import AUTO, MISSING, at_least, auto_or_at_least, one_of, within
+from fraudlab.config.checks import AUTO, MISSING, at_least, auto_or_at_least, check_costs, one_of, within
 from fraudlab.config.data import check_simulated_ieee_cis
 from fraudlab.errors import UserError
 
@@ -77,9 +77,15 @@ class TrainConfig(FitConfig):
     """``python -m fraudlab.train``."""
 
     loss: Any = MISSING
+    admin_cost: float = 2.5  # of one alert, in the currency of the amounts; a stand-in for your own
+    recovery_share: float = 1.0  # of a fraud's amount, what an alert saves
     refit: bool = True  # where the split has later training rows for the tested model, fit it on those
     test: bool = True  # score the test window; false: neither that nor the second fit, as in a search
     report: bool = True  # write report.html
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_costs(self.admin_cost, self.recovery_share)
 
 
 @dataclass

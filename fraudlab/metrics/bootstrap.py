@@ -64,8 +64,13 @@ def paired(
         ``[models, 2]`` for each resample.
     """
     models = [[Resampled(label, score) for score in runs] for runs in scores]
+    for count in drawn(group, resamples, seed):
+        yield np.array([np.mean([run(count) for run in runs], axis=0) for runs in models])
+
+
+def drawn(group: NDArray[np.int64], resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """How often each row is in each resample of groups, ``[N]``; arguments as :func:`paired`'s."""
     random = np.random.default_rng(seed)
     groups = int(group.max()) + 1
     for _ in range(resamples):
-        count = np.bincount(random.integers(0, groups, groups), minlength=groups)[group]
-        yield np.array([np.mean([run(count) for run in runs], axis=0) for runs in models])
+        yield np.bincount(random.integers(0, groups, groups), minlength=groups)[group]

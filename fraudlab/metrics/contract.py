@@ -24,7 +24,8 @@ class ScoredRows:
         card: ``[N]`` integers or strings; None where not known.
         amount: ``[N]``, 0 or more; None where not known.
         cost_threshold: rows with at least this score are flagged; None where none was chosen.
-        admin_cost: cost of one alert, in the currency of ``amount``.
+        admin_cost: cost of one alert, in the currency of ``amount``, or of an alert on each row, ``[N]``.
+        recovery_share: of a fraud's amount, what an alert saves.
     """
 
     label: NDArray[np.bool_]
@@ -34,7 +35,8 @@ class ScoredRows:
     card: Array | None
     amount: Array | None
     cost_threshold: float | None
-    admin_cost: float
+    admin_cost: float | Array
+    recovery_share: float = 1.0
 
 
 @dataclass(frozen=True)

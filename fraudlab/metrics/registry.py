@@ -22,7 +22,8 @@ def _value_detection_rate(rows: ScoredRows) -> float | None:
 def _cost_savings(rows: ScoredRows) -> float | None:
     if rows.amount is None or rows.cost_threshold is None:
         return None
-    return cost_savings(rows.label, rows.score, rows.amount, rows.cost_threshold, rows.admin_cost)
+    costs = rows.admin_cost, rows.recovery_share
+    return cost_savings(rows.label, rows.score, rows.amount, rows.cost_threshold, *costs)
 
 
 METRICS: dict[str, MetricPart] = {
@@ -45,6 +46,7 @@ METRICS: dict[str, MetricPart] = {
         lambda rows: expected_calibration_error(rows.label, rows.score), higher_is_better=False
     ),
     "cost_savings": MetricPart(_cost_savings),
+    "cost_threshold": MetricPart(lambda rows: rows.cost_threshold, None),
 }
 """In the order of ``metrics.json``."""
 _BUILT_IN = frozenset(METRICS)

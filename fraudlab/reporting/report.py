@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import yaml
 
 from fraudlab.errors import UserError
 from fraudlab.files import write_text
+from fraudlab.metrics.metrics import ADMIN_COST
 from fraudlab.metrics.operating_points import operating_point, threshold_for_budget
 from fraudlab.metrics.ranking import Ranking
 from fraudlab.metrics.registry import headings
+from fraudlab.reporting.bands import Bands, bands_of
 from fraudlab.reporting.blend import blend_rows
 from fraudlab.reporting.plots import ScoredSplit, draw_plots
 from fraudlab.reporting.published import BENCHMARKS
@@ -51,7 +54,8 @@ def write_report(run: Path) -> Path:
     page = pages.get_template("report.html.jinja").render(
         run=provenance,
         metrics=metrics,
-        columns=headings(),
+        columns={**headings(), "cost_savings": "savings"},
+        bands=_bands(run, metrics, config),
         published=benchmark,
         best=benchmark.best() if benchmark else {},
         plots=plots,
@@ -95,6 +99,18 @@ def _read_split(path: Path) -> ScoredSplit | None:
     if "card_id" in frame.columns and frame["card_id"].null_count() < frame.height:
         card = frame["card_id"].to_numpy()
     return ScoredSplit(frame["label"].to_numpy() == 1, frame["score"].cast(pl.Float64).to_numpy(), day, card)
+
+
+def _bands(run: Path, metrics: Mapping[str, Any], config: Path) -> Bands | None:
+    """Intervals of the test's metrics, or of the validation's; None where the predictions do not say enough."""
+    folder = RunFolder(run)
+    part = "test" if folder.predictions_path("test").is_file() else "val"
+    predictions = folder.predictions(part)
+    if not {"time", "card_id", "amount"} <= set(predictions.columns):
+        return None
+    settings = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    costs = settings.get("admin_cost", ADMIN_COST), settings.get("recovery_share", 1.0)
+    return bands_of(predictions, metrics.get(part) or {}, *costs)
 
 
 def _thresholds_from(splits: Mapping[str, ScoredSplit], recent: np.ndarray | None, *, fitted_twice: bool) -> str:

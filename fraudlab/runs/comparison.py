@@ -16,6 +16,7 @@ from tqdm import tqdm
 from fraudlab.config import SCHEMAS
 from fraudlab.errors import UserError
 from fraudlab.metrics.bootstrap import RESAMPLED_METRICS, Resampled, paired
+from fraudlab.metrics.metrics import ADMIN_COST
 from fraudlab.models.registry import MODELS
 from fraudlab.runs.folder import RunFolder
 from fraudlab.runs.predictions import groups_of
@@ -249,7 +250,7 @@ def _names(settings: Sequence[Mapping[str, Any]], runs: Sequence[RunFolder]) -> 
 
 def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings with those that came after the run, which had their defaults."""
-    found = dict(settings)
+    found = {"admin_cost": ADMIN_COST, "recovery_share": 1.0, **settings}
     for group, options in SCHEMAS.items():
         schema = options.get(found.get(group, {}).get("name"))
         for field in fields(schema) if schema else ():

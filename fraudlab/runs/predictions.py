@@ -33,26 +33,33 @@ def predictions_frame(table: PreparedTable, rows: Rows, score: np.ndarray) -> pl
     return frame.select(*columns, label=pl.col(schema.label)).with_columns(score=pl.Series(score))
 
 
-def split_metrics(predictions: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
+def split_metrics(
+    predictions: Mapping[str, pl.DataFrame], admin_cost: float = ADMIN_COST, recovery_share: float = 1.0
+) -> dict[str, Any]:
     """Metrics of each part, ``val`` and, if it is there, ``test``; the cost threshold is chosen on validation.
 
     With ``recent``, scores by a tested model that is another one than validation scored, the threshold is carried over
     to that model's scale before it is applied to the test.
+
+    Args:
+        predictions: of each part, as :func:`predictions_frame` gives them.
+        admin_cost: of one alert, see :mod:`fraudlab.metrics.cost`.
+        recovery_share: of a fraud's amount, what an alert saves.
     """
     validation = predictions["val"]
     score = validation["score"].to_numpy()
     scores = {"val": score, "test": score}
     if "recent" in predictions:
         scores["test"] = carried_over(score, predictions["recent"]["score"].to_numpy())
-    amount = _column(validation, "amount")
+    amount = column(validation, "amount")
     label = validation["label"].to_numpy()
-    return {
-        part: _metrics_of(
-            predictions[part], None if amount is None else best_cost_threshold(label, scores[part], amount, ADMIN_COST)
-        )
-        for part in ("val", "test")
-        if part in predictions
-    }
+    found = {}
+    for part in ("val", "test"):
+        if part in predictions:
+            costs = admin_cost, recovery_share
+            threshold = None if amount is None else best_cost_threshold(label, scores[part], amount, *costs)
+            found[part] = _metrics_of(predictions[part], threshold, *costs)
+    return found
 
 
 def groups_of(rows: pl.DataFrame, by: str | None) -> tuple[str, np.ndarray]:
@@ -80,15 +87,19 @@ def groups_of(rows: pl.DataFrame, by: str | None) -> tuple[str, np.ndarray]:
     return by, found.cast(pl.Int64).to_numpy()
 
 
-def _metrics_of(frame: pl.DataFrame, cost_threshold: float | None) -> dict[str, Any]:
+def _metrics_of(
+    frame: pl.DataFrame, cost_threshold: float | None, admin_cost: float, recovery_share: float
+) -> dict[str, Any]:
     day = _day_of(frame["time"])
     return compute_metrics(
         frame["label"].to_numpy(),
         frame["score"].to_numpy(),
         day=None if day is None else day.to_numpy(),
-        card=_column(frame, "card_id"),
-        amount=_column(frame, "amount"),
+        card=column(frame, "card_id"),
+        amount=column(frame, "amount"),
         cost_threshold=cost_threshold,
+        admin_cost=admin_cost,
+        recovery_share=recovery_share,
     )
 
 
@@ -99,7 +110,7 @@ def _day_of(time: pl.Series) -> pl.Series | None:
     return time.cast(pl.Date).cast(pl.Int32) if time.dtype.is_temporal() else (time // 86400).cast(pl.Int64)
 
 
-def _column(frame: pl.DataFrame, name: str) -> np.ndarray | None:
+def column(frame: pl.DataFrame, name: str) -> np.ndarray | None:
     """A column that has every value it needs: amounts must be known and not negative (a refund has no savings)."""
     if frame[name].null_count() or (name == "amount" and (frame[name] < 0).any()):
         return None

@@ -85,7 +85,7 @@ def score_and_measure(
         run.write_predictions(part, frame)
     selection, tested = fits.selection, fits.tested
     return {
-        **split_metrics(predictions),
+        **split_metrics(predictions, config.admin_cost, config.recovery_share),
         "train": {
             "seconds": selection.seconds + (0.0 if tested is selection else tested.seconds),
             "epochs": tested.epochs,

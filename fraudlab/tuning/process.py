@@ -129,6 +129,8 @@ def values_of(folder: Path, names: Sequence[str]) -> list[float] | None:
         there: Mapping[str, Any] = metrics.get(part) or {}
         value = there.get(metric)
         if value is None or not math.isfinite(value):
-            raise KeyError(f"metrics.json has no {name}; it has: {', '.join(f'{part}.{key}' for key in there)}")
+            known = ", ".join(f"{part}.{key}" for key, found in there.items() if found is not None)
+            amounts = " Savings need every amount: data.amount=<column>." if metric == "cost_savings" else ""
+            raise KeyError(f"metrics.json has no {name}; it has: {known}.{amounts}")
         values.append(float(value))
     return values

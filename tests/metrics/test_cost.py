@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fraudlab.metrics.cost import best_cost_threshold, cost_savings, value_detection_rate
+from fraudlab.metrics.cost import best_cost_threshold, cost_of_error, cost_savings, value_detection_rate
 
 
 @st.composite
@@ -43,6 +43,33 @@ def test_best_threshold_is_the_best_of_all(case):
     cost = cost_by_matrix(label, score >= best, amount, admin_cost)
     candidates = [math.inf, *score]
     assert cost == pytest.approx(min(cost_by_matrix(label, score >= t, amount, admin_cost) for t in candidates))
+
+
+def each_cost(label, flagged, amount, admin_cost, share):
+    """The cost of each row by its own matrix, FN = what an alert would have recovered."""
+    return [
+        c if f else share * a * y
+        for y, f, a, c in zip(label, flagged, amount, np.broadcast_to(admin_cost, len(label)), strict=True)
+    ]
+
+
+@given(priced(), st.sampled_from([0.25, 1.0]), st.integers(0, 99))
+def test_costs_of_rows_and_a_share_recovered(case, share, seed):
+    label, score, amount, _ = case
+    costs = np.random.default_rng(seed).integers(0, 80, len(label)).astype(float)
+    best = best_cost_threshold(label, score, amount, costs, share)
+    paid = {t: sum(each_cost(label, score >= t, amount, costs, share)) for t in (math.inf, 0.0, best, *score)}
+    assert paid[best] == pytest.approx(min(paid.values()))
+    base = min(paid[math.inf], paid[0.0])
+    if base:
+        assert cost_savings(label, score, amount, best, costs, share) == pytest.approx(1 - paid[best] / base)
+    count = np.random.default_rng(seed + 1).integers(0, 3, len(label))
+    repeated = [np.repeat(column, count) for column in (label, score, amount, costs)]
+    assert cost_savings(label, score, amount, best, costs, share, count) == pytest.approx(
+        cost_savings(*repeated[:3], best, repeated[3], share), nan_ok=True
+    )
+    wrong, right = (each_cost(label, flags, amount, costs, share) for flags in (label == 0, label == 1))
+    assert cost_of_error(label, amount, costs, share) == pytest.approx(np.subtract(wrong, right))
 
 
 def test_by_hand():

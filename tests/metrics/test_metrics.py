@@ -29,6 +29,7 @@ KEYS = [
     "log_loss",
     "expected_calibration_error",
     "cost_savings",
+    "cost_threshold",
 ]
 
 
@@ -77,6 +78,7 @@ def test_what_is_undefined_is_none(split):
         "card_precision_at_100",
         "value_detection_rate_at_budget_0.01",
         "cost_savings",
+        "cost_threshold",
     }
     genuine = compute_metrics(**split | {"label": np.zeros(5000)}, cost_threshold=0.2)
     assert genuine["roc_auc"] is genuine["average_precision"] is genuine["recall_at_fpr_0.01"] is None
@@ -104,6 +106,10 @@ def test_what_is_undefined_is_none(split):
         ({"amount": np.full(5000, np.inf)}, "amount must be finite"),
         ({"admin_cost": -1.0}, "admin_cost=-1.0"),
         ({"admin_cost": float("nan")}, "admin_cost=nan"),
+        ({"admin_cost": np.full(5000, np.nan)}, "missing, infinite or negative in some rows"),
+        ({"admin_cost": np.ones(3)}, "one cost, or one a row"),
+        ({"recovery_share": 0.0}, "recovery_share=0.0"),
+        ({"recovery_share": 1.5}, "recovery_share=1.5"),
     ],
 )
 def test_wrong_input_is_named(split, changed, message):

@@ -188,6 +188,26 @@ def test_thresholds_are_of_the_tested_models_own_scores_where_it_is_another_one(
     assert "the tested model's scores of 2,000 rows before the test that it has not learnt from" in page.text
 
 
+def test_intervals_of_the_savings_are_those_of_the_cards_drawn_again(run):
+    test, metrics = pl.read_parquet(run / "predictions/test.parquet"), json.loads((run / "metrics.json").read_text())
+    metrics["test"] |= {"cost_savings": 0.123456, "cost_threshold": 0.2}
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    (run / "config.yaml").write_text("admin_cost: 5.0\nrecovery_share: 0.5\n")
+    page = Page(write_report(run))
+    numbers = [float(n) for n in re.findall(r"-?\d\.\d+", page.text.split("95 % interval, test")[1])[:6]]
+    assert "0.1235" in page.text
+    by_card = test.with_columns(
+        saved=(pl.col("score") >= 0.2) * (0.5 * pl.col("amount") * pl.col("label") - 5.0),
+        lost=0.5 * pl.col("amount") * pl.col("label"),
+    ).group_by("card_id").agg(pl.col("saved", "lost").sum(), n=pl.len())  # fmt: skip
+    saved, lost, rows = (by_card[name].to_numpy() for name in ("saved", "lost", "n"))
+    random = np.random.default_rng(9)
+    drawn = [random.integers(0, len(saved), len(saved)) for _ in range(2000)]
+    base = [min(lost[d].sum(), 5.0 * rows[d].sum()) for d in drawn]
+    shares = [1 - (lost[d].sum() - saved[d].sum()) / b for d, b in zip(drawn, base, strict=True)]
+    assert numbers[4:6] == pytest.approx(np.quantile(shares, [0.025, 0.975]), abs=0.03)
+
+
 def test_a_bare_run_of_real_data(tmp_path):
     bare = predictions(2).select("label", "score").with_columns(card_id=pl.lit(None, pl.Int64))
     write_predictions(tmp_path, test=bare)
