@@ -3,7 +3,7 @@
 import copy
 import json
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
@@ -22,8 +22,8 @@ from fraudlab.models.tabnet.interop import SETTINGS, copy_from_reference, drawn_
 from fraudlab.models.tabnet.model import TabNet
 from fraudlab.models.tabnet.pretraining import TabNetPretraining
 from fraudlab.sklearn.parameters import Parameters
-from fraudlab.sklearn.tables import Layout, Rows
-from fraudlab.sklearn.training import Best, History, blocks
+from fraudlab.sklearn.tables import BLOCK, Layout, Rows
+from fraudlab.sklearn.training import Best, History
 
 SHAPE = ("n_d", "n_a", "n_steps", "n_independent", "n_shared", "mask_type")
 """With the categorical columns and the groups, the settings in which a network and its pretraining agree."""
@@ -96,12 +96,12 @@ class TabNetEstimator(Parameters):
         network = self._tabnet()
         importance = np.empty((len(rows.numeric), self._layout.inputs), np.float32)
         masks = {step: np.empty_like(importance) for step in range(network.encoder.n_steps)}
-        for index in blocks(len(importance)):
-            weights, steps = network.explain(*rows.at(index.to(rows.numeric.device)))
-            at = np.ix_(index.numpy(), np.array(self._layout.order))
-            importance[at] = weights.cpu().numpy()
+        for number, part in enumerate(rows.blocks()):
+            weights, steps = network.explain(*part)
+            some, order = slice(BLOCK * number, BLOCK * (number + 1)), self._layout.order
+            importance[some, order] = weights.cpu().numpy()
             for step, mask in enumerate(steps):
-                masks[step][at] = mask.cpu().numpy()
+                masks[step][some, order] = mask.cpu().numpy()
         return importance, masks
 
     def save_model(self, path: str | Path) -> str:
@@ -316,12 +316,10 @@ def row_weights(weights: Any, rows: int, also: str = "") -> NDArray[np.float64] 
 
 
 @torch.inference_mode()
-def outputs(network: nn.Module, rows: Rows, indexes: Iterable[Tensor]) -> NDArray[Any]:
-    """Logits [N, K] of the rows of ``indexes``, by what ``_scoring`` of an estimator gave."""
+def outputs(network: nn.Module, rows: Rows) -> NDArray[Any]:
+    """Logits [N, K] of the rows, by what ``_scoring`` of an estimator gave."""
     real = next(network.parameters()).dtype
-    device = rows.numeric.device
-    parts = [rows.at(index.to(device)) for index in indexes]
-    logits = [network(part.categorical, part.numeric.to(real)).logits for part in parts]
+    logits = [network(part.categorical, part.numeric.to(real)).logits for part in rows.blocks()]
     return torch.cat(logits).cpu().numpy()
 
 

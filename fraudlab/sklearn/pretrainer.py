@@ -1,7 +1,7 @@
 """TabNet's self-supervised pretraining, in the place of pytorch-tabnet's."""
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +16,7 @@ from fraudlab.models.tabnet.model import TabNet
 from fraudlab.models.tabnet.pretraining import TabNetPretraining
 from fraudlab.sklearn.base import COLUMNS, SHAPE, TabNetEstimator, columns_in, plain, row_weights
 from fraudlab.sklearn.tables import Rows
-from fraudlab.sklearn.training import Monitor, Options, Watched, blocks, fit_network
+from fraudlab.sklearn.training import Monitor, Options, Watched, fit_network
 
 METRIC = "unsup_loss_numpy"  # as pytorch-tabnet calls it in its history
 
@@ -108,15 +108,15 @@ class TabNetPretrainer(TabNetEstimator):
     def predict(self, X: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The decoder's reconstruction and the embedded columns, each [N, D]; nothing is hidden."""
         rows = self._rows(X)
-        parts = _reconstructed(self._scoring(), rows, blocks(len(rows.numeric)))
+        parts = _reconstructed(self._scoring(), rows)
         made = tuple(np.empty(part.shape, np.float32) for part in parts[:2])
         for columns, part in zip(made, parts[:2], strict=True):
             columns[:, self._layout.embedded] = part.cpu().numpy()
         return made[0], made[1]
 
     def _watched(self, name: str, rows: Rows) -> Watched:
-        def measure(indexes: Iterable[Tensor]) -> dict[str, float]:
-            return {f"{name}_{METRIC}": float(reconstruction_loss(*_reconstructed(self._scoring(), rows, indexes)))}
+        def measure() -> dict[str, float]:
+            return {f"{name}_{METRIC}": float(reconstruction_loss(*_reconstructed(self._scoring(), rows)))}
 
         return Watched(len(rows.numeric), measure)
 
@@ -156,9 +156,7 @@ class TabNetPretrainer(TabNetEstimator):
 
 
 @torch.inference_mode()
-def _reconstructed(network: Any, rows: Rows, indexes: Iterable[Tensor]) -> Reconstruction:
+def _reconstructed(network: Any, rows: Rows) -> Reconstruction:
     real = next(network.parameters()).dtype
-    device = rows.numeric.device
-    parts = [rows.at(index.to(device)) for index in indexes]
-    made = [network(part.categorical, part.numeric.to(real)) for part in parts]
+    made = [network(part.categorical, part.numeric.to(real)) for part in rows.blocks()]
     return Reconstruction(*(torch.cat(columns) for columns in zip(*made, strict=True)))

@@ -1,6 +1,6 @@
 """What TabNet for classes and TabNet for numbers share: ``fit``."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +13,7 @@ from fraudlab.sklearn.base import TabNetEstimator, columns_in, outputs
 from fraudlab.sklearn.metrics import Metric, metrics_of
 from fraudlab.sklearn.pretrainer import TabNetPretrainer
 from fraudlab.sklearn.tables import Rows
-from fraudlab.sklearn.training import Monitor, Options, Watched, blocks, fit_network
+from fraudlab.sklearn.training import Monitor, Options, Watched, fit_network
 
 Array = NDArray[Any]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -130,33 +130,34 @@ class SupervisedTabNet(TabNetEstimator):
         of_output = loss_fn or self._default_loss()
         order = torch.tensor(self._layout.order, device=device)
         categorical, numeric = order.split([len(self._layout.categorical), len(self._layout.numeric)])
+        if augmentations is not None:  # which take the table as it was given
+            columns = torch.cat([rows.categorical.float(), rows.numeric], dim=1)
+            whole = torch.empty_like(columns).index_copy_(1, order, columns)
 
-        def augmented(part: Rows, y: Tensor) -> tuple[Rows, Tensor]:
-            columns = torch.cat([part.categorical.float(), part.numeric], dim=1)
-            table, changed = augmentations(torch.empty_like(columns).index_copy_(1, order, columns), y.float())
+        def augmented(index: Tensor, y: Tensor) -> tuple[Rows, Tensor]:
+            table, changed = augmentations(whole.index_select(0, index), y.float())
             ids = table.index_select(1, categorical).long()
             return Rows(ids, table.index_select(1, numeric)), changed.to(y.dtype)
 
         def loss(index: Tensor) -> Tensor:
             index = index.to(device)
-            part, y = rows.at(index), label.index_select(0, index)
-            if augmentations is not None:
-                part, y = augmented(part, y)
+            y = label.index_select(0, index)
+            part, y = (rows.at(index), y) if augmentations is None else augmented(index, y)
             output = network(*part)
             return of_output(output.logits, y) + output.penalty
 
         return loss
 
     def _watched(self, name: str, rows: Rows, label: Array, metrics: Sequence[Metric]) -> Watched:
-        def measure(indexes: Iterable[Tensor]) -> dict[str, float]:
-            score = self._scores(outputs(self._scoring(), rows, indexes))
+        def measure() -> dict[str, float]:
+            score = self._scores(outputs(self._scoring(), rows))
             return {f"{name}_{metric.name}": metric.of(label, score, name) for metric in metrics}
 
         return Watched(len(label), measure)
 
     def _predicted(self, X: Any) -> Array:
         rows = self._rows(X)
-        return self._scores(outputs(self._scoring(), rows, blocks(len(rows.numeric))))
+        return self._scores(outputs(self._scoring(), rows))
 
     # What the kind of label decides
 

@@ -1,6 +1,6 @@
 """A table of numbers to the two tensors that a TabNet takes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from fraudlab.errors import UserError
 
+BLOCK = 8192  # rows that are scored at once
+
 
 class Rows(NamedTuple):
     """``categorical``: int64 [N, C], ids. ``numeric``: float32 [N, F - C]."""
@@ -22,6 +24,10 @@ class Rows(NamedTuple):
     def at(self, index: Tensor) -> "Rows":
         """Some of the rows."""
         return Rows(self.categorical.index_select(0, index), self.numeric.index_select(0, index))
+
+    def blocks(self) -> Iterator["Rows"]:
+        """All rows in order, as many together as are scored at once."""
+        return (Rows(*both) for both in zip(self.categorical.split(BLOCK), self.numeric.split(BLOCK), strict=True))
 
 
 @dataclass(frozen=True)

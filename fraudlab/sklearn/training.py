@@ -3,7 +3,7 @@
 import datetime
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,11 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
+from torch.utils.data import DataLoader, WeightedRandomSampler
 
 from fraudlab.errors import DIVERGED, UserError
 
-BLOCK = 8192  # rows that are scored at once
 FUSED = (torch.optim.Adam, torch.optim.AdamW)
 
 
@@ -47,10 +46,10 @@ class Options:
 
 
 class Watched(NamedTuple):
-    """An eval set: ``measure`` gives its metrics by name, and takes numbers of its ``rows`` rows in blocks."""
+    """An eval set of so many rows: ``measure`` gives its metrics by name."""
 
     rows: int
-    measure: Callable[[Iterable[Tensor]], Mapping[str, float]]
+    measure: Callable[[], Mapping[str, float]]
 
 
 class Monitor(NamedTuple):
@@ -66,11 +65,6 @@ class Best(NamedTuple):
     epoch: int
     value: float
     weights: dict[str, Tensor]
-
-
-def blocks(rows: int) -> Iterable[Tensor]:
-    """Numbers of so many rows, in order, as many together as are scored at once."""
-    return torch.arange(rows).split(BLOCK)
 
 
 def fit_network(
@@ -125,7 +119,7 @@ def _fit(
             callback.on_epoch_begin(epoch)
         network.train()
         total = torch.zeros(())
-        for number, index in enumerate(order):
+        for number, index in enumerate(_batches(order, rows, options)):
             for callback in told:
                 callback.on_batch_begin(number)
             optimizer.zero_grad(set_to_none=not as_one)
@@ -145,7 +139,8 @@ def _fit(
                 "lr=...)), scale the columns, or set clip_value=1"
             )
         for one in watched:
-            logs |= one.measure(DataLoader(_Numbers(one.rows), BLOCK, collate_fn=_as_it_is))
+            iter(DataLoader(range(one.rows)))  # type: ignore[arg-type]  # draws what pytorch-tabnet's loader draws
+            logs |= one.measure()
         for name, entry in logs.items():
             history.setdefault(name, []).append(entry)
         if monitor is not None and options.patience and not math.isnan(found := logs[monitor.name]):
@@ -170,25 +165,8 @@ def _fit(
     return best
 
 
-class _Numbers(Dataset[Tensor]):
-    """Numbers of rows; DataLoader asks for those of a whole batch at once."""
-
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return self.rows
-
-    def __getitems__(self, numbers: list[int]) -> Tensor:
-        return torch.tensor(numbers)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
-def _order(rows: int, options: Options) -> DataLoader[Tensor]:
-    """Batches of numbers of rows, drawn as pytorch-tabnet draws them: by PyTorch's own loader.
+def _order(rows: int, options: Options) -> DataLoader[int]:
+    """What draws the numbers of rows as pytorch-tabnet draws them: PyTorch's own loader.
 
     Where ``drop_last`` would leave no batch at all, which pytorch-tabnet trains on without a word, all rows are one.
 
@@ -201,14 +179,14 @@ def _order(rows: int, options: Options) -> DataLoader[Tensor]:
             f"drop_last=False and batch_size={options.batch_size} leave one of {rows} rows alone, on which batch norm "
             "cannot train; use drop_last=True or another batch_size"
         )
-    return DataLoader(
-        _Numbers(rows),
-        options.batch_size,
-        shuffle=weights is None,
-        sampler=None if weights is None else WeightedRandomSampler(weights.tolist(), rows),
-        drop_last=_drops(rows, options),
-        collate_fn=_as_it_is,
-    )
+    sampler = None if weights is None else WeightedRandomSampler(weights.tolist(), rows)
+    return DataLoader(range(rows), shuffle=weights is None, sampler=sampler)  # type: ignore[arg-type]
+
+
+def _batches(order: DataLoader[int], rows: int, options: Options) -> Sequence[Tensor]:
+    """Numbers of the rows of an epoch's batches; the loader draws its own seed before its sampler draws them."""
+    iter(order)
+    return torch.tensor(list(order.sampler))[: _learnt(rows, options)].split(options.batch_size)
 
 
 def _drops(rows: int, options: Options) -> bool:

@@ -39,7 +39,7 @@ from fraudlab.training.losses.registry import make_loss
 from fraudlab.training.optimizers import make_optimizer, make_scheduler, optimizer_settings
 from fraudlab.training.pretrained import Pretrained, shape
 from fraudlab.training.pretraining import PretrainingLearner, pretraining_network
-from fraudlab.training.trainer import make_trainer, quiet_lightning
+from fraudlab.training.trainer import local_files_alone, make_trainer, quiet_lightning
 
 log = logging.getLogger(__name__)
 
@@ -193,6 +193,7 @@ def _encoded(
 
 def _begin(config: FitConfig) -> None:
     quiet_lightning()
+    local_files_alone()
     if rank() > 0:
         logging.getLogger().setLevel(logging.ERROR)  # the first process speaks for all
     L.seed_everything(config.seed, verbose=False)

@@ -3,10 +3,15 @@
 import copy
 import logging
 import warnings
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 
 import lightning.pytorch as L
 import torch
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from lightning.fabric.utilities import cloud_io
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ModelCheckpoint, ProgressBar
 
 from fraudlab.config import FitConfig
@@ -63,6 +68,23 @@ def _share_cores(processes: int) -> None:
     """Let this process compute on its part of the machine's cores and no more."""
     if processes > 1:
         torch.set_num_threads(max(1, min(torch.get_num_threads(), cores() // processes)))
+
+
+def local_files_alone() -> None:
+    """Let Lightning ask whether a folder lies in a cloud only where it is not on this machine's disk.
+
+    It would import every cloud's package that is installed for each folder, which takes as long as a small fit.
+    """
+    if not hasattr(cloud_io._is_object_storage, "__wrapped__"):
+        cloud_io._is_object_storage = _unless_local(cloud_io._is_object_storage)
+
+
+def _unless_local(asked: Callable[[AbstractFileSystem], bool]) -> Callable[[AbstractFileSystem], bool]:
+    @wraps(asked)
+    def is_object_storage(files: AbstractFileSystem) -> bool:
+        return not isinstance(files, LocalFileSystem) and asked(files)
+
+    return is_object_storage
 
 
 def quiet_lightning() -> None:

@@ -1,4 +1,4 @@
-"""What ``import fraudlab`` and each command's ``--help`` load: never what takes seconds to import."""
+"""What ``import fraudlab``, each command's ``--help`` and a fit load: never what takes seconds to import in vain."""
 
 import json
 import subprocess
@@ -26,6 +26,15 @@ with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
 assert "Examples:" in said.getvalue()
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
+FIT = """
+import json, sys
+from fraudlab.api import train
+with open("t.csv", "w") as file:
+    file.write("x,fraud\\n" + "".join(f"{n % 7},{int(n % 5 == 0)}\\n" for n in range(600)))
+own = ("data=table", "data.path=t.csv", "data.label=fraud", "features=columns", "split=random", "model=mlp")
+train(*own, "experiment=none", "trainer=cpu", "trainer.max_epochs=1", "report=false", path="run")
+print(json.dumps(sorted(sys.modules)))
+"""
 
 
 def loaded(*words: str, cwd: Path) -> set[str]:
@@ -48,3 +57,7 @@ def test_help_loads_settings_alone(command: str, tmp_path: Path) -> None:
     assert modules & (LIGHT | HEAVY) == LIGHT
     ours = {name for name in modules if name.startswith("fraudlab.") and not name.startswith("fraudlab.config")}
     assert ours <= {"fraudlab.cli", "fraudlab.errors"}
+
+
+def test_a_fit_on_this_machine_loads_nothing_for_clouds(tmp_path: Path) -> None:
+    assert not loaded(FIT, cwd=tmp_path) & {"s3fs", "gcsfs", "adlfs"}

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fraudlab.models.categories import category_embedding
+from fraudlab.models.categories import CategoryEmbeddings
 from fraudlab.models.contract import NetworkOutput
 from fraudlab.models.numbers import numeric_embedding
 
@@ -93,7 +93,7 @@ class MLP(nn.Module):
         **of_embedding: Any,
     ) -> None:
         super().__init__()
-        self.embeddings = nn.ModuleList(category_embedding(ids, embedding_dim) for ids in cardinalities)
+        self.embeddings = CategoryEmbeddings(cardinalities, embedding_dim)
         self.numeric_embedding = numeric_embedding(embedding, num_numeric, **of_embedding)
         width = embedding_dim * len(cardinalities) + self.numeric_embedding.width * num_numeric
         layers: list[nn.Module] = [_Scale(width)] if input_scale else []
@@ -111,7 +111,7 @@ class MLP(nn.Module):
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> NetworkOutput:
         """Logits [B, num_classes] of rows ``categorical`` int64 [B, C] and ``numeric`` float32 [B, N]."""
-        embedded = [embedding(categorical[:, column]) for column, embedding in enumerate(self.embeddings)]
-        return NetworkOutput(
-            self.layers(torch.cat([*embedded, self.numeric_embedding(numeric)], dim=1)), numeric.new_zeros(())
-        )
+        row = self.numeric_embedding(numeric)
+        if len(self.embeddings):
+            row = torch.cat([self.embeddings(categorical), row], dim=1)
+        return NetworkOutput(self.layers(row), numeric.new_zeros(()))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fraudlab.models.categories import category_embedding
+from fraudlab.models.categories import CategoryEmbeddings
 from fraudlab.models.contract import NetworkOutput
 from fraudlab.models.numbers import numeric_embedding
 from fraudlab.models.tabm.layers import Dropout, MemberLinear, SharedLinear
@@ -49,7 +49,7 @@ class TabM(nn.Module):
         **of_embedding: Any,
     ) -> None:
         super().__init__()
-        self.embeddings = nn.ModuleList(category_embedding(ids, embedding_dim) for ids in cardinalities)
+        self.embeddings = CategoryEmbeddings(cardinalities, embedding_dim)
         self.numeric_embedding = numeric_embedding(embedding, num_numeric, **of_embedding)
         columns = torch.tensor([embedding_dim] * len(cardinalities) + [self.numeric_embedding.width] * num_numeric)
         widths = [int(columns.sum()), *hidden]
@@ -76,8 +76,8 @@ class TabM(nn.Module):
 
     def row(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """What all members see, [B, D]."""
-        embedded = [embedding(categorical[:, column]) for column, embedding in enumerate(self.embeddings)]
-        return torch.cat([*embedded, self.numeric_embedding(numeric)], dim=1)
+        numbers = self.numeric_embedding(numeric)
+        return torch.cat([self.embeddings(categorical), numbers], dim=1) if len(self.embeddings) else numbers
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> NetworkOutput:
         """Logits [B, k, num_classes] of rows ``categorical`` int64 [B, C] and ``numeric`` float32 [B, N]."""
