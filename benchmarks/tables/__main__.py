@@ -9,7 +9,7 @@ again. Fits run on one thread each and are timed by the processor time that they
     python -m benchmarks.tables --jobs 2                      # two fits at a time
     python -m benchmarks.tables --report                      # what is measured, in Markdown: validation, then test
 
-A choice is made on validation, on draws that the report above has not, without a look at the test rows:
+A choice is made without the test rows, which are left out first, on draws that the report above has not:
 
     python -m benchmarks.tables --choose --seeds 20 21 --models mlp --set model.members=4 --out /tmp/members.json
 """
@@ -30,7 +30,7 @@ RESULTS = Path("benchmarks/results/tables.json")
 def main() -> None:
     arguments = _arguments()
     if arguments.report:
-        for part in ("val",) if arguments.choose else ("val", "test"):
+        for part in ("val", "test"):
             print(report(load(arguments.out), load(arguments.plain or arguments.out), part))
         return
     wanted = [(name, seed, arguments) for seed in arguments.seeds for name in arguments.tables]
@@ -55,7 +55,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=Path("data/tables"), help="where tables and their arrays lie")
     parser.add_argument("--report", action="store_true", help="measure nothing, print --out in Markdown")
     parser.add_argument("--plain", type=Path, help="with --report: the JSON that has the plain side, if another")
-    parser.add_argument("--choose", action="store_true", help="validation alone: no second fit, no test rows")
+    parser.add_argument("--choose", action="store_true", help="leave the test rows out first")
     parser.add_argument("--jobs", type=int, default=1, help="so many fits at a time")
     arguments = parser.parse_args()
     if (arguments.set or arguments.choose) and arguments.out == RESULTS and not arguments.report:

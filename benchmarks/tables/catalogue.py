@@ -8,6 +8,8 @@ import polars as pl
 
 from benchmarks.tables import found, made
 
+TEST = 0.15  # share of the rows, as conf/split/time_fraction.yaml and random.yaml have it
+
 
 @dataclass(frozen=True)
 class Table:
@@ -23,6 +25,13 @@ class Table:
     @property
     def there(self) -> bool:
         return self.file is None or (found.PLACE / self.file).is_file()
+
+    def before_test(self, seed: int) -> pl.DataFrame:
+        """The rows without those of the test: their last part is what the whole table has for validation."""
+        rows = self.make(seed)
+        if "time" not in self.roles:
+            return rows.sample(fraction=1 - TEST, seed=seed)
+        return rows.sort(self.roles["time"], maintain_order=True).head(round((1 - TEST) * len(rows)))
 
     def overrides(self, seed: int) -> list[str]:
         """Roles and the split: in time where there is a time, else at random."""

@@ -29,12 +29,13 @@ def measure(name: str, seed: int, arguments: argparse.Namespace) -> None:
     }
     if not (sides := [side for side in sides if side not in done]):
         return
-    table, path = TABLES[name], arguments.folder / f"{name}_{seed}.parquet"
-    make_once(path, table.make(seed).write_parquet)
+    table, part = TABLES[name], "_before_test" if arguments.choose else ""
+    path = arguments.folder / f"{name}_{seed}{part}.parquet"
+    make_once(path, lambda aside: (table.before_test(seed) if part else table.make(seed)).write_parquet(aside))
     given = [*table.overrides(seed), f"data.path={path}", f"paths.data_dir={arguments.folder / 'cache'}", *QUIET,
-             f"seed={seed}", *(["test=false"] if arguments.choose else []), *arguments.set]  # fmt: skip
+             f"seed={seed}", *arguments.set]  # fmt: skip
     for side, model in sides:
-        found = _fraudlab(model, given) if side == "fraudlab" else _plain(model, given, seed, arguments.choose)
+        found = _fraudlab(model, given) if side == "fraudlab" else _plain(model, given, seed)
         line = {"table": name, "seed": seed, "side": side, "model": model, **found}
         _add(arguments.out, line)
         print(json.dumps(line), file=sys.stderr, flush=True)
@@ -54,12 +55,12 @@ def _fraudlab(model: str, given: list[str]) -> dict[str, Any]:
         wall, cpu = time.perf_counter(), time.process_time()
         metrics = train(f"model={model}", *given, path=Path(folder) / "run").metrics
         share = (time.process_time() - cpu) / (time.perf_counter() - wall)  # others may be using the machine
-    found = {part: metrics[part]["average_precision"] for part in ("val", "test") if part in metrics}
+    found = {part: metrics[part]["average_precision"] for part in ("val", "test")}
     seconds = metrics["train"]["seconds"] * min(share, 1.0)
     return {**found, "seconds": seconds, "epochs": metrics["train"]["best_epoch"]}
 
 
-def _plain(model: str, given: list[str], seed: int, choose: bool) -> dict[str, Any]:
+def _plain(model: str, given: list[str], seed: int) -> dict[str, Any]:
     """The rows and columns of fraudlab's own split, so that both sides learn from the same."""
     from fraudlab.api import compose
     from fraudlab.data.prepared import prepared_table
@@ -74,10 +75,7 @@ def _plain(model: str, given: list[str], seed: int, choose: bool) -> dict[str, A
     ]
     data = plain.parts(source, *raw, rows)
     facts = {"rows": [len(part) for part in rows], "frauds": [int(label.sum()) for _, label in data]}
-    found = plain.measured(model, data, seed)
-    if choose:
-        del found["test"]
-    return {**found, **facts}
+    return {**plain.measured(model, data, seed), **facts}
 
 
 def load(path: Path) -> list[dict[str, Any]]:
