@@ -76,7 +76,7 @@ def local_files_alone() -> None:
     It would import every cloud's package that is installed for each folder, which takes as long as a small fit.
     """
     if not hasattr(cloud_io._is_object_storage, "__wrapped__"):
-        cloud_io._is_object_storage = _unless_local(cloud_io._is_object_storage)
+        cloud_io._is_object_storage = _unless_local(cloud_io._is_object_storage)  # type: ignore[assignment]
 
 
 def _unless_local(asked: Callable[[AbstractFileSystem], bool]) -> Callable[[AbstractFileSystem], bool]:
