@@ -22,15 +22,17 @@ from fraudlab.serving.contract import Checked
 from fraudlab.serving.dispatch import Answer, Overloaded, WorkerFailed
 from fraudlab.serving.drift import MOST_HOURS, USUAL_HOURS
 from fraudlab.serving.keys import EVERYONE, SCOPES, Key
-from fraudlab.serving.pages import PageFile
+from fraudlab.serving.pages import FixedAnswer
 from fraudlab.serving.parts import Asked, Parts, Route
 from fraudlab.serving.refusals import REQUEST_ID, log_answer
 from fraudlab.serving.request import (
     JSON,
+    NO_REFERENCE,
     Receive,
     Scope,
     Stop,
     challenge,
+    dry_run_of,
     explain_of,
     hours_of,
     presented_keys,
@@ -46,7 +48,6 @@ _RETRY_AFTER = (b"retry-after", b"1")
 _LARGE = 2**16  # bytes of a body, of which one is checked in a turn of the event loop
 _LOOK_AGAIN = 0.1  # seconds between two looks at whether the server is ready
 _LOOKS = 20  # at whether the process before a reload has told its counts
-_READABLE = frozenset(["read", "score"])  # who asks for scores may read what they rest on
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 _log = logging.getLogger(__name__)
@@ -64,15 +65,14 @@ class Middleware:
             "/labels": Route("POST", frozenset(["label"]), self._labels),
             "/health/live": Route("GET", frozenset(), partial(_content, b'{"live":true}', JSON)),
             "/health/ready": Route("GET", frozenset(), self._ready),
-            "/info": Route("GET", _READABLE, partial(_content, parts.info, JSON)),
             "/drift": Route("GET", frozenset(["read"]), self._drift),
             "/metrics": Route("GET", frozenset(["metrics"]), self._metrics),
-            "/openapi.json": Route("GET", _READABLE, partial(_content, parts.described, JSON)),
+            **{path: Route("GET", scopes, partial(_fixed, answer)) for path, (scopes, answer) in parts.told.items()},
             **views.routes(parts),
         }
         self._addresses = ", ".join([*self._routes, *(path for path in ("/docs", "/") if path in parts.pages)])
         for path, file in parts.pages.items():  # they show nothing of the bundle; the key is typed in there
-            self._routes[path] = Route("GET", frozenset(), partial(_page, file))
+            self._routes[path] = Route("GET", frozenset(), partial(_fixed, file))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -189,11 +189,18 @@ class Middleware:
 
     async def _predict(self, asked: Asked) -> tuple[int, bytes, bytes]:
         parts = self._parts
-        explain = explain_of(asked.scope["query_string"])
-        recorder = parts.recorder if parts.recorder is not None and parts.recorder.wanted() else None
-        what = {"explain": explain, "request_id": asked.request_id, "record": recorder is not None}
+        query = asked.scope["query_string"]
+        dry_run = dry_run_of(query)
+        recorder = None if dry_run or parts.recorder is None or not parts.recorder.wanted() else parts.recorder
+        what = {
+            "explain": explain_of(query),
+            "request_id": asked.request_id,
+            "record": recorder is not None,
+            "dry_run": dry_run,
+        }
         checked, (answers, rows) = await self._by_a_worker(asked, what, parts.contract.check)
-        parts.telemetry.scored([answer["risk_level"] for answer in answers], checked.missing)
+        if not dry_run:
+            parts.telemetry.scored([answer["risk_level"] for answer in answers], checked.missing)
         parts.telemetry.without_history.inc(sum("without_history" in answer for answer in answers))
         if recorder is not None:
             recorder.journal.put(len(answers), rows)
@@ -305,7 +312,7 @@ class Middleware:
 
     async def _drift(self, asked: Asked) -> tuple[int, bytes, bytes]:
         if self._parts.drift is None:
-            raise Stop(404, "path", "the bundle has no reference statistics; export its run again")
+            raise Stop(404, "path", NO_REFERENCE)
         hours = hours_of(asked.scope["query_string"], USUAL_HOURS, MOST_HOURS)
         return 200, orjson.dumps(self._parts.drift.answer(hours)), JSON
 
@@ -331,8 +338,8 @@ async def _content(content: bytes, kind: bytes, asked: Asked) -> tuple[int, byte
     return 200, content, kind
 
 
-async def _page(file: PageFile, asked: Asked) -> tuple[int, bytes, bytes]:
-    """A page's file, compressed where the client takes that, or that the client has it already."""
-    status, body, about = file.answer(dict(asked.scope["headers"]))
+async def _fixed(answer: FixedAnswer, asked: Asked) -> tuple[int, bytes, bytes]:
+    """It, compressed where the client takes that, or that the client has it already."""
+    status, body, about = answer.answer(dict(asked.scope["headers"]))
     asked.headers.extend(about)
-    return status, body, file.kind
+    return status, body, answer.kind

@@ -104,6 +104,24 @@ class LiveDrift:
             return {**about, "alarm": False, "counts": total.to_dict()}
         return {**about, **self._reference.judge(total), "counts": total.to_dict()}
 
+    def scores(self, hours: int) -> dict[str, Any]:
+        """How many scores of the last ``hours`` clock hours, the present one among them, lie between the edges.
+
+        Beside them those of the rows that the thresholds were chosen on. A score that equals an edge lies above it.
+        """
+        first = int(time.time()) // _HOUR - hours + 1
+        own = [counts.scores for hour, counts in self._hours if hour >= first]
+        total = np.sum([np.zeros_like(self._like.scores), *own], axis=0)
+        return {
+            "bundle_version": self._reference.version,
+            "hours": hours,
+            "since": datetime.fromtimestamp(first * _HOUR, UTC).isoformat(),
+            "rows": int(total.sum()),
+            "edges": self._reference.scores["edges"],
+            "counts": total.astype(int).tolist(),
+            "reference": self._reference.score_counts.astype(int).tolist(),
+        }
+
     def collect(self) -> "list[GaugeMetricFamily]":
         """Metrics of the last day; of columns those that are nearest to an alarm or beyond it."""
         said = self.answer(USUAL_HOURS)

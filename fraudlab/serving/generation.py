@@ -21,12 +21,12 @@ import orjson
 from litserve.utils import WorkerSetupStatus
 from starlette.middleware.cors import CORSMiddleware
 
-from fraudlab import __version__, bundle
+from fraudlab import bundle
 from fraudlab.bundle.contract import served
 from fraudlab.config import plugins
 from fraudlab.config.serve import ServingConfig
 from fraudlab.errors import UserError
-from fraudlab.serving import openapi, recording
+from fraudlab.serving import about, openapi, recording
 from fraudlab.serving.addresses import Sockets
 from fraudlab.serving.admission import Admission
 from fraudlab.serving.app import Middleware
@@ -37,8 +37,8 @@ from fraudlab.serving.drift import LiveDrift
 from fraudlab.serving.history.store import StoreAway
 from fraudlab.serving.keys import Keys
 from fraudlab.serving.lifecycle import Lifecycle
-from fraudlab.serving.pages import pages
-from fraudlab.serving.parts import Parts
+from fraudlab.serving.pages import json_answer, pages
+from fraudlab.serving.parts import READABLE, Parts
 from fraudlab.serving.people import Alerts, Performance
 from fraudlab.serving.protocol import Protocol
 from fraudlab.serving.telemetry import Telemetry
@@ -220,14 +220,13 @@ class Generation:
         if performance is not None:
             telemetry.show(performance)
         schema = served(loaded.schema, loaded.features, history=settings.history is not None)
-        info = {
-            "fraudlab_version": __version__,
-            "bundle_version": loaded.version,
-            "bundle": {key: value for key, value in loaded.manifest.items() if key != "files"},
-            "schema": schema,
-            "metrics": loaded.metrics,
-            "decision": loaded.decision.to_dict(),
-            "explains": loaded.explains,
+        named = recording.hashed_columns(loaded.schema, settings.hash_columns if settings.record_to else ())
+        described = openapi.document(schema, settings, loaded.version, keyed=keys.needed)
+        told = {
+            "/info": (READABLE, about.info(loaded, schema, settings.max_records)),
+            "/training": (READABLE, about.training(loaded, named)),
+            "/examples": (frozenset(["read"]), about.examples(loaded)),  # whole transactions
+            "/openapi.json": (READABLE, orjson.dumps(described)),
         }
         contract = Contract(
             schema, max_records=settings.max_records, refuse_unknown=settings.unknown_fields == "refuse"
@@ -266,8 +265,7 @@ class Generation:
             performance,
             loaded.decision.budget,
             loaded.version,
-            orjson.dumps(info),
-            orjson.dumps(openapi.document(schema, settings, loaded.version, keyed=keys.needed)),
+            {path: (scopes, json_answer(content)) for path, (scopes, content) in told.items()},
             pages(page=settings.page),
         )
         self._server.app.add_middleware(Middleware, parts=parts)

@@ -7,8 +7,7 @@ from fraudlab.bundle.contract import fewest_known
 from fraudlab.config.serve import ServingConfig
 from fraudlab.monitoring.labels import MOST_PLACES
 from fraudlab.serving.contract import TIME
-from fraudlab.serving.drift import MOST_HOURS, USUAL_HOURS
-from fraudlab.serving.views import DESCRIBED, Described
+from fraudlab.serving.views import DESCRIBED, HOURS, OF_THE_RECORD, Described
 
 _TYPES = {"integer": "integer", "number": "number", "string": "string", "boolean": "boolean", "datetime": "string"}
 _NO_KEY = "no valid key in X-API-Key or Authorization"
@@ -51,7 +50,14 @@ def document(schema: Mapping[str, Any], settings: ServingConfig, version: str, *
                 "required": False,
                 "description": "how many reason codes (fields that the score rests on) to give",
                 "schema": {"type": "integer", "minimum": 0, "maximum": 999, "default": 0},
-            }
+            },
+            {
+                "name": "dry_run",
+                "in": "query",
+                "required": False,
+                "description": "true: leave no trace in record, history, drift and counts of alerts",
+                "schema": {"type": "boolean", "default": False},
+            },
         ],
         "requestBody": {
             "required": True,
@@ -100,7 +106,7 @@ def document(schema: Mapping[str, Any], settings: ServingConfig, version: str, *
             **{
                 path: {"get": _described(about, security)}
                 for path, about in DESCRIBED.items()
-                if path == "/statistics" or settings.record_to  # the others are of the record
+                if path not in OF_THE_RECORD or settings.record_to
             },
             "/metrics": {"get": _keyed("Metrics for Prometheus", "text/plain", security)},
         },
@@ -120,17 +126,10 @@ def document(schema: Mapping[str, Any], settings: ServingConfig, version: str, *
     }
 
 
-_HOURS: dict[str, Any] = {
-    "name": "hours",
-    "in": "query",
-    "required": False,
-    "description": "clock hours to look back, the present one among them",
-    "schema": {"type": "integer", "minimum": 1, "maximum": MOST_HOURS, "default": USUAL_HOURS},
-}
 _DRIFT: Described = (
     "Whether what this instance has scored differs from the training: the report and its counts",
     {"type": "object"},
-    [_HOURS],
+    [HOURS],
     {"404": "the bundle has no reference statistics", "422": "hours is no such number"},
 )
 _SCORED: dict[str, Any] = {
@@ -156,6 +155,7 @@ _SCORED: dict[str, Any] = {
                         "type": ["number", "null"],
                         "description": "to the log-odds of the score, above 0 for fraud; null of a model without sign",
                     },
+                    "unseen": {"const": True, "description": "there where the training rows have no such category"},
                 },
             },
         },

@@ -1,4 +1,4 @@
-"""The files of the pages ``/`` and ``/docs``: our own, and Swagger UI's as the package fastapi-offline carries them."""
+"""Answers that stay the same, and the files of the pages ``/`` and ``/docs``, some of the package fastapi-offline."""
 
 import gzip
 from collections.abc import Mapping
@@ -23,44 +23,41 @@ _SWAGGER = b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self
 Headers = list[tuple[bytes, bytes]]
 
 
-class PageFile(NamedTuple):
-    """A file, whole and compressed.
+class FixedAnswer(NamedTuple):
+    """An answer that is always the same, whole and compressed.
 
     Attributes:
         kind: its media type.
         plain: its content.
         zipped: the same by gzip.
-        policy: Content-Security-Policy: nothing comes from elsewhere, and no other page frames it.
         tag: changes with the content.
+        headers: what else the answer says.
     """
 
     kind: bytes
     plain: bytes
     zipped: bytes
-    policy: bytes
     tag: bytes
+    headers: Headers
 
     @classmethod
-    def read(cls, path: Path, policy: bytes) -> "PageFile":
-        content = path.read_bytes()
+    def of(cls, content: bytes, kind: bytes, headers: Headers) -> "FixedAnswer":
         tag = b'"%b"' % sha256(content).hexdigest()[:16].encode()
-        return cls(_TYPES[path.suffix], content, gzip.compress(content, 6, mtime=0), policy, tag)
+        return cls(kind, content, gzip.compress(content, 6, mtime=0), tag, headers)
 
     def answer(self, asked: Mapping[bytes, bytes]) -> tuple[int, bytes, Headers]:
-        """Status, body and headers of the answer to a request with the headers ``asked``; 304 where it has the file."""
-        about = [
-            (b"content-security-policy", self.policy),
-            (b"x-content-type-options", b"nosniff"),
-            (b"referrer-policy", b"no-referrer"),
-            (b"cache-control", b"no-cache"),  # asks each time; the tag spares the content
-            (b"etag", self.tag),
-            (b"vary", b"Accept-Encoding"),
-        ]
+        """Status, body and headers for a request with the headers ``asked``; 304 where it has the content."""
+        about = [*self.headers, (b"etag", self.tag), (b"vary", b"Accept-Encoding")]
         if self.tag in asked.get(b"if-none-match", b"").replace(b"W/", b"").replace(b" ", b"").split(b","):
             return 304, b"", about
         if _takes_gzip(asked.get(b"accept-encoding", b"")):
             return 200, self.zipped, [*about, (b"content-encoding", b"gzip")]
         return 200, self.plain, about
+
+
+def json_answer(content: bytes) -> FixedAnswer:
+    """An answer of JSON to whoever has a key: nothing between server and client keeps it."""
+    return FixedAnswer.of(content, b"application/json", [(b"cache-control", b"no-store")])
 
 
 def _takes_gzip(accepted: bytes) -> bool:
@@ -71,7 +68,7 @@ def _takes_gzip(accepted: bytes) -> bool:
     return False
 
 
-def pages(*, page: bool) -> dict[str, PageFile]:
+def pages(*, page: bool) -> dict[str, FixedAnswer]:
     """The files by path.
 
     Args:
@@ -88,7 +85,18 @@ def pages(*, page: bool) -> dict[str, PageFile]:
         "/docs/swagger-ui.css": swagger / "swagger-ui.css",
     }
     own = {"/" if path.name == "index.html" else f"/page/{path.name}": path for path in _OWN.iterdir()}
-    found = {path: PageFile.read(file, _SWAGGER) for path, file in docs.items()}
+    found = {path: _file(file, _SWAGGER) for path, file in docs.items()}
     if page:
-        found |= {path: PageFile.read(file, _STRICT) for path, file in own.items() if file.stem != "docs"}
+        found |= {path: _file(file, _STRICT) for path, file in own.items() if file.stem != "docs"}
     return found
+
+
+def _file(path: Path, policy: bytes) -> FixedAnswer:
+    """A page's file: nothing comes from elsewhere, no page frames it, and a browser asks each time if it changed."""
+    headers = [
+        (b"content-security-policy", policy),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cache-control", b"no-cache"),
+    ]
+    return FixedAnswer.of(path.read_bytes(), _TYPES[path.suffix], headers)

@@ -11,7 +11,7 @@ from fraudlab.serving.dispatch import Dispatcher
 from fraudlab.serving.drift import LiveDrift
 from fraudlab.serving.keys import Key, Keys
 from fraudlab.serving.lifecycle import Lifecycle
-from fraudlab.serving.pages import Headers, PageFile
+from fraudlab.serving.pages import FixedAnswer, Headers
 from fraudlab.serving.people import Alerts, Performance
 from fraudlab.serving.recording import Recorder
 from fraudlab.serving.request import Receive, Scope
@@ -27,6 +27,9 @@ class Asked(NamedTuple):
     key: Key
     headers: Headers
 
+
+READABLE = frozenset(["read", "score"])
+"""Scopes that open what is told of the bundle: who asks for scores may read what they rest on."""
 
 Handler = Callable[[Asked], Awaitable[tuple[int, bytes, bytes]]]
 
@@ -54,8 +57,7 @@ class Parts:
         alerts: the latest; None without a record.
         performance: reports that are kept in the record; None without one.
         budget: alerts per 1,000 by level.
-        info: answer of ``/info``.
-        described: answer of ``/openapi.json``.
+        told: answers that are told of the bundle, and who may have them, by path.
         pages: files of ``/`` and ``/docs`` by path.
     """
 
@@ -72,6 +74,5 @@ class Parts:
     performance: Performance | None
     budget: Mapping[str, float]
     version: str
-    info: bytes
-    described: bytes
-    pages: Mapping[str, PageFile]
+    told: Mapping[str, tuple[frozenset[str], FixedAnswer]]
+    pages: Mapping[str, FixedAnswer]

@@ -17,8 +17,12 @@ PATHS = frozenset(
         "/labels",
         "/alerts",
         "/drift",
+        "/examples",
         "/performance",
+        "/scores",
         "/statistics",
+        "/training",
+        "/card",
         "/health/live",
         "/health/ready",
         "/info",
@@ -28,6 +32,7 @@ PATHS = frozenset(
         "/",
     ]
 )
+NO_REFERENCE = "the bundle has no reference statistics; export its run again"
 _CHALLENGE = b'Bearer realm="fraudlab"'
 
 
@@ -89,6 +94,14 @@ async def read_body(scope: Scope, receive: Receive, most: int, admission: Admiss
 def explain_of(query: bytes) -> int:
     """The ``k`` of ``?explain=k``, 0 without one."""
     return _whole("explain", query, 0, 0, 999)
+
+
+def dry_run_of(query: bytes) -> bool:
+    """Whether ``?dry_run=true`` asks for scores that leave no trace."""
+    given = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("dry_run", ["false"]) if query else ["false"]
+    if given not in (["true"], ["false"]):
+        raise Stop(422, "contract", "dry_run must be true or false, given once")
+    return given == ["true"]
 
 
 def hours_of(query: bytes, usual: int, most: int) -> int:

@@ -1,4 +1,4 @@
-"""Addresses for people: ``/alerts``, ``/performance`` and ``/statistics``, and how they are described in OpenAPI."""
+"""Addresses for people, such as ``/alerts`` and ``/scores``, and how they and what is told are described in OpenAPI."""
 
 import asyncio
 import socket
@@ -8,9 +8,10 @@ from typing import Any
 
 import orjson
 
-from fraudlab.serving.parts import Asked, Parts, Route
+from fraudlab.serving.drift import MOST_HOURS, USUAL_HOURS
+from fraudlab.serving.parts import READABLE, Asked, Parts, Route
 from fraudlab.serving.people import MOST_ALERTS, statistics
-from fraudlab.serving.request import JSON, Stop, alerts_of
+from fraudlab.serving.request import JSON, NO_REFERENCE, Stop, alerts_of, hours_of
 
 _NUMBER = {"type": ["number", "null"]}
 _SINCE = {"type": "string", "format": "date-time"}
@@ -69,6 +70,74 @@ _STATISTICS: dict[str, Any] = {
         },
     },
 }
+_COUNTED = {"type": "array", "items": {"type": "integer"}}
+_SCORES: dict[str, Any] = {
+    "type": "object",
+    "required": ["bundle_version", "hours", "since", "rows", "edges", "counts", "reference"],
+    "properties": {
+        "bundle_version": {"type": "string"},
+        "hours": {"type": "integer"},
+        "since": _SINCE,
+        "rows": {"type": "integer"},
+        "edges": {"type": "array", "items": {"type": "number"}, "description": "rising; a score at one lies above it"},
+        "counts": {**_COUNTED, "description": "below the first edge, between them, from the last one on"},
+        "reference": {**_COUNTED, "description": "of the rows that the thresholds were chosen on"},
+    },
+}
+_EXAMPLES: dict[str, Any] = {
+    "type": "object",
+    "required": ["bundle_version", "examples"],
+    "properties": {
+        "bundle_version": {"type": "string"},
+        "examples": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["risk_level", "score", "record"],
+                "properties": {
+                    "risk_level": {"enum": ["low", "medium", "high"]},
+                    "score": {"type": "number"},
+                    "record": {"$ref": "#/components/schemas/Transaction"},
+                },
+            },
+        },
+    },
+}
+_TRAINING: dict[str, Any] = {
+    "type": "object",
+    "required": ["bundle_version", "rows", "columns"],
+    "properties": {
+        "bundle_version": {"type": "string"},
+        "rows": {"type": "integer"},
+        "columns": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "required": ["kind"],
+                "properties": {
+                    "kind": {"enum": ["number", "category"]},
+                    "edges": {"type": "array", "items": {"type": "number"}},
+                    "values": {"type": "array", "items": {"type": "string"}, "description": "the most frequent ones"},
+                    "counts": {
+                        **_COUNTED,
+                        "description": "of a number up to each edge, above all, missing; of a category of each value, "
+                        "of all others, missing",
+                    },
+                    "unseen": {"type": "number", "description": "share of new categories in the last of the rows"},
+                    "words": {"type": "array", "items": {"type": "string"}, "description": "categories that it knows"},
+                    "all_words": {"type": "boolean", "description": "whether these are all"},
+                },
+            },
+        },
+    },
+}
+HOURS: dict[str, Any] = {
+    "name": "hours",
+    "in": "query",
+    "required": False,
+    "description": "clock hours to look back, the present one among them",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MOST_HOURS, "default": USUAL_HOURS},
+}
 Described = tuple[str, dict[str, Any], list[dict[str, Any]], dict[str, str]]
 """Of an address: summary, schema of the answer, parameters, and what other statuses say."""
 DESCRIBED: dict[str, Described] = {
@@ -93,13 +162,26 @@ DESCRIBED: dict[str, Described] = {
         {"404": "none is kept; the answer says how to make one"},
     ),
     "/statistics": ("What this instance has answered since it started, reloads included", _STATISTICS, [], {}),
+    "/scores": (
+        "How the scores lie that this instance gave in the last hours, beside those that the thresholds rest on",
+        _SCORES,
+        [HOURS],
+        {"404": "the bundle has no reference statistics", "422": "hours is no such number"},
+    ),
+    "/examples": ("Some of the bundle's golden records of each risk level", _EXAMPLES, [], {}),
+    "/training": ("By column how the values lie that the model learnt from, and its categories", _TRAINING, [], {}),
 }
+
+
+OF_THE_RECORD = ("/alerts", "/performance")
+"""What there is nothing to answer without a record."""
 
 
 def routes(parts: Parts) -> dict[str, Route]:
     """What answers, by path."""
     handlers = {"/alerts": _alerts, "/performance": _performance, "/statistics": _statistics}
-    return {path: Route("GET", frozenset(["read"]), partial(handler, parts)) for path, handler in handlers.items()}
+    found = {path: Route("GET", frozenset(["read"]), partial(handler, parts)) for path, handler in handlers.items()}
+    return {**found, "/scores": Route("GET", READABLE, partial(_scores, parts))}
 
 
 async def _alerts(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
@@ -116,6 +198,12 @@ async def _performance(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
         says += "python -m fraudlab.performance bundle=<bundle> records=<folder> mature_days=45 out=<folder>"
         raise Stop(404, "path", says)
     return 200, orjson.dumps(report), JSON
+
+
+async def _scores(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
+    if parts.drift is None:
+        raise Stop(404, "path", NO_REFERENCE)
+    return 200, orjson.dumps(parts.drift.scores(hours_of(asked.scope["query_string"], USUAL_HOURS, MOST_HOURS))), JSON
 
 
 async def _statistics(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:

@@ -83,8 +83,9 @@ class Job(NamedTuple):
     """What the process that answers HTTP asks for, and the items of the request's body.
 
     Attributes:
-        asked: for scores ``{"explain": number of reasons, "request_id", "record": whether to make rows of them}``, for
-            labels ``{"source", of those that name none, "skip_unknown": whether some may be of unknown transactions}``.
+        asked: for scores ``{"explain": number of reasons, "request_id", "record": whether to make rows of them,
+            "dry_run": whether they leave no trace}``, for labels ``{"source", of those that name none, "skip_unknown":
+            whether some may be of unknown transactions}``.
         records: transactions, or labels.
     """
 
@@ -224,7 +225,14 @@ class FraudAPI(litserve.LitAPI):
             return list(records)
         places = [(job.asked["request_id"], position) for job in jobs for position in range(len(job.records))]
         asked = [(self._typed(record, place[1]), *place) for record, place in zip(records, places, strict=True)]
-        made = self._history.without_past(asked) if without_history else self._history.features_and_add(asked)
+        if without_history:
+            made = self._history.without_past(asked)
+        else:
+            dry = [job.asked["dry_run"] for job in jobs for _ in job.records]
+            looked_up = iter(self._history.features_of([each for each, leave in zip(asked, dry, strict=True) if leave]))
+            add = [each for each, leave in zip(asked, dry, strict=True) if not leave]
+            added = iter(self._history.features_and_add(add))
+            made = [next(looked_up if leave else added) for leave in dry]
         return [
             {**record, **{name: value for name, value in features.items() if record.get(name) is None}}
             for record, features in zip(records, made, strict=True)
@@ -241,6 +249,7 @@ class FraudAPI(litserve.LitAPI):
         started = time.perf_counter()
         labelled = [self._labelled(job) if "source" in job.asked else None for job in jobs]
         scored = [job for job in jobs if "source" not in job.asked]
+        counted = [not job.asked["dry_run"] for job in scored for _ in job.records]
         records = self._with_past(scored, without_history=without_history)
         arrays = self._bundle.encode(records)
         encoded = time.perf_counter()
@@ -249,6 +258,9 @@ class FraudAPI(litserve.LitAPI):
         finished = time.perf_counter()
         level = self._bundle.decision.level
         about = {"without_history": True} if without_history else {}
+        names = self._bundle.encoder.categorical
+        # Each once a record: a blend may encode a column in several ways.
+        unknown = {(row, names[i]) for row, i in np.argwhere(arrays.categorical == _UNKNOWN).tolist()}
         answers: list[dict[str, Any]] = [
             {"score": score, "risk_level": level(score), **about} for score in scores.tolist()
         ]
@@ -265,13 +277,14 @@ class FraudAPI(litserve.LitAPI):
             if explain := max(job.asked["explain"], recorded.reasons if recorded is not None else 0):
                 own = Arrays(arrays.categorical[start:stop], arrays.numeric[start:stop])
                 reasons = self._bundle.explain(records[start:stop], explain, own)
-                for answer, why in zip(answers[start:stop], reasons, strict=True):
+                for row, (answer, why) in enumerate(zip(answers[start:stop], reasons, strict=True), start):
                     answer["reasons"] = [
                         {
                             "field": reason.column,
                             "value": reason.value,
                             "share": reason.share,
                             "contribution": reason.contribution,
+                            **({"unseen": True} if (row, reason.column) in unknown else {}),
                         }
                         for reason in why
                     ]
@@ -286,14 +299,13 @@ class FraudAPI(litserve.LitAPI):
             by_job.append(own_answers)
             start = stop
         if self._tally is not None:
-            self._tally.hold(arrays, scores, strongest(answers))
-        names = self._bundle.encoder.categorical
-        # Each once a record: a blend may encode a column in several ways.
-        unknown = [name for _, name in {(row, names[i]) for row, i in np.argwhere(arrays.categorical == _UNKNOWN)}]
+            kept = np.flatnonzero(counted)
+            of_kept = Arrays(arrays.categorical[kept], arrays.numeric[kept])
+            self._tally.hold(of_kept, scores[kept], strongest([answers[row] for row in kept]))
         return {
             "answers": by_job,
             "rows": rows,
-            "unknown": unknown,
+            "unknown": [name for row, name in unknown if counted[row]],
             "seconds": {"encode": encoded - started, "model": finished - encoded} if scored else {},
         }
 

@@ -118,7 +118,7 @@ def test_numbers_of_single_precision_are_the_tables(tmp_path: Path) -> None:
     api._bundle = narrow
     for number, row in enumerate(frame.to_dicts()):
         sent = {**row, "amount": None if row["amount"] is None else float(f"{row['amount']:.8g}")}  # as JSON writes it
-        (made_of,) = api._with_past([Job({"request_id": str(number)}, [sent])])
+        (made_of,) = api._with_past([Job({"request_id": str(number), "dry_run": False}, [sent])])
         assert made_of["card_amount_mean_7d"] == expected[number]["card_amount_mean_7d"]
     for value in ("much", 1e39):
         with pytest.raises(Refused) as refused:

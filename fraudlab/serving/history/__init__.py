@@ -161,10 +161,23 @@ class History:
         Raises:
             Refused: what they raise; none is then kept.
         """
+        return self._placed(records, add=True)
+
+    def features_of(self, records: Sequence[Placed]) -> list[Mapping[str, float | None]]:
+        """:meth:`features` of each, in one step of the store.
+
+        Raises:
+            Refused: what it raises.
+        """
+        return self._placed(records, add=False)
+
+    def _placed(self, records: Sequence[Placed], *, add: bool) -> list[Mapping[str, float | None]]:
+        if not records:
+            return []
         self._ready()
         asked = self._asked(records)
         try:
-            return self._take(asked, look_up=True, add=True)
+            return self._take(asked, look_up=True, add=add)
         except NotTaken as error:
             record, _, position = records[error.which]
             wrong = self._refusal(error, asked[error.which], record)

@@ -24,6 +24,15 @@ export function onLogOdds(share) {
   return (odds(held) - odds(LEAST)) / (odds(1 - LEAST) - odds(LEAST));
 }
 
+/**
+ * The probability at a place that {@link onLogOdds} gave.
+ * @param {number} place in [0, 1]
+ */
+export function ofLogOdds(place) {
+  const most = Math.log((1 - LEAST) / LEAST);
+  return 1 / (1 + Math.exp(-(2 * place - 1) * most));
+}
+
 /** Probabilities that a scale of log-odds names, the most important ones first. */
 const NAMED = [0.5, 0.01, 0.99, 0.1, 0.9, 0.001, 0.999];
 
@@ -54,22 +63,24 @@ function figure(title, says, draw, height, numbers) {
 
 /**
  * Texts beside each other that would cover each other stand in further rows.
- * @param {{x: number, text: string}[]} wanted by rising x
+ * @param {{x: number, text: string, anchor?: string}[]} wanted by rising x; `anchor` where there is room for it
  * @param {number} width
  * @returns {{x: number, row: number, anchor: string}[]}
  */
 function placed(wanted, width) {
   /** @type {number[]} */
-  const ends = [];
-  return wanted.map(({ x, text }) => {
+  const starts = []; // from right to left, so that no text covers the line of the next one
+  return wanted.map(({ x, text, anchor: asked = "middle" }) => {
     const size = 7 * text.length;
-    const anchor = x < size / 2 ? "start" : x > width - size / 2 ? "end" : "middle";
-    const left = anchor === "start" ? x : anchor === "end" ? x - size : x - size / 2;
-    let row = ends.findIndex((end) => end < left);
-    if (row < 0) row = ends.length;
-    ends[row] = left + size + 8;
+    const [before, after] = { start: [0, size], end: [size, 0] }[asked] ?? [size / 2, size / 2];
+    const anchor = x < before ? "start" : x > width - after ? "end" : asked;
+    return { x, size, anchor, left: anchor === "start" ? x : anchor === "end" ? x - size : x - size / 2 };
+  }).reverse().map(({ x, size, anchor, left }) => {
+    let row = starts.findIndex((start) => left + size + 8 < start);
+    if (row < 0) row = starts.length;
+    starts[row] = left;
     return { x, row, anchor };
-  });
+  }).reverse();
 }
 
 /**
@@ -81,7 +92,7 @@ export function scale({ title, value, marks, bands = [] }) {
   const draw = (/** @type {number} */ width) => {
     const x = (/** @type {number} */ share) => 6 + onLogOdds(share) * (width - 12);
     const sorted = [...marks].sort((one, other) => one.at - other.at);
-    const above = placed(sorted.map(({ at, label }) => ({ x: x(at), text: label })), width);
+    const above = placed(sorted.map(({ at, label }, i) => ({ x: x(at), text: label, anchor: i ? "start" : "end" })), width);
     const tops = above.map(({ row }) => 30 - 15 * row);
     return [
       svg("rect", { x: 6, y: 40, width: width - 12, height: 14, rx: 7, class: "fill-line" }),
@@ -125,12 +136,12 @@ export function bars({ title, bars: rows, signed = false, head = ["", ""] }) {
       h("tbody", {}, rows.map(({ label, value, text, note, tone }) => {
         const length = (Math.abs(value) / most) * (signed ? 50 : 100);
         const start = signed ? (value < 0 ? 50 - length : 50) : 0;
-        return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, label), note !== undefined && h("span", { class: "note" }, " ", note)),
-          h("td", {},
+        return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, label)),
+          h("td", {}, h("span", { class: "bar-text" }, text ?? short(value)),
             svg("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
               signed && svg("line", { x1: 50, x2: 50, y1: 0, y2: 10, class: "stroke-muted thin" }),
               svg("rect", { x: start, y: 1, width: Math.max(length, 0.5), height: 8, class: `fill-${tone ?? "accent"}` })),
-            h("span", { class: "bar-text" }, text ?? short(value))));
+            note !== undefined && h("span", { class: "note" }, note)));
       }))));
 }
 
@@ -161,8 +172,8 @@ export function histogram({ title, bins, marks = [], probability = false, names 
       ...(compared ? [svg("path", { d: `M${at(first)} 156 ${path} L${at(last)} 156`, class: "stroke-ink outline" })] : []),
       svg("line", { x1: 0, x2: width, y1: 156, y2: 156, class: "stroke-muted" }),
       ...sorted.flatMap((mark, i) => [
-        svg("line", { x1: at(mark.at), x2: at(mark.at), y1: 12 * above[i].row + 14, y2: 156, class: `stroke-${mark.tone ?? "muted"} dashed` }),
-        svg("text", { x: above[i].x, y: 12 * above[i].row + 11, "text-anchor": above[i].anchor, class: "mark" }, mark.label),
+        svg("line", { x1: at(mark.at), x2: at(mark.at), y1: 29 - 14 * above[i].row, y2: 156, class: `stroke-${mark.tone ?? "muted"} dashed` }),
+        svg("text", { x: above[i].x, y: 26 - 14 * above[i].row, "text-anchor": above[i].anchor, class: "mark" }, mark.label),
       ]),
       ...named_at.map((value, i) =>
         svg("text", { x: at(value), y: 174, class: "tick", "text-anchor": probability ? "middle" : ["start", "middle", "end"][i] }, named(value))),

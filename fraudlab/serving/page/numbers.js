@@ -113,7 +113,7 @@ export function percent(share) {
   const digits = Math.min(shown, 100 - shown) >= 10 ? 0 : Math.min(shown, 100 - shown) >= 1 ? 1 : 2;
   if (shown < 0.01) return "< 0.01 %";
   if (shown > 99.99) return "> 99.99 %";
-  return `${shown.toFixed(digits)} %`;
+  return `${Number(shown.toFixed(digits))} %`;
 }
 
 /**

@@ -1,9 +1,242 @@
-import { h } from "./dom.js";
+/** One transaction: typed, pasted or an example; its score, what that rests on, and what would change it. */
+
+import { bars, scale } from "./charts.js";
+import { announce, fill, h, unique } from "./dom.js";
+import { copied, recordOf, RecordForm } from "./form.js";
+import { percent, read, short, textOf } from "./numbers.js";
+import { ServerError } from "./server.js";
+import { curl, python } from "./snippets.js";
+import { columnOf, place, rank } from "./training.js";
+import { whatIf } from "./whatif.js";
+
+/** @typedef {{field: string, value: any, share: number, contribution: number | null, unseen?: true}} Reason */
+
+const WORDS = { low: "Low risk", medium: "Medium risk", high: "High risk" };
+const ASKED = 40; // reasons
+const SHOWN = 8;
+
+/**
+ * A value's text with few decimals; whole numbers keep all digits.
+ * @param {any} value
+ */
+function few(value) {
+  const text = textOf(value);
+  return /^-?\d+\.\d{5,}$/.test(text) ? String(Number(Number(text).toPrecision(6))) : text;
+}
 
 /**
  * @param {HTMLElement} root
  * @param {import("./server.js").Server} server
  */
-export function mount(root, server) {
-  root.append(h("h2", {}, "Score"), h("p", { class: "hint" }, server.version ?? ""));
+export async function mount(root, server) {
+  const says = h("div", { class: "says" });
+  const shown = h("div", { class: "result", tabindex: -1, role: "region", "aria-label": "Answer" });
+  const button = h("button", { type: "submit" }, "Score");
+  const place_ = h("div", {});
+  const examples = h("div", { class: "row examples" });
+  const aside = h("p", { class: "hint", hidden: true });
+  const pasted = h("textarea", { id: unique("json"), rows: 4, spellcheck: "false", placeholder: '{"field": value, …}' });
+  const paste = h("details", { class: "paste" }, h("summary", {}, "Paste a record as JSON"),
+    h("label", { for: pasted.id }, "Record"), pasted,
+    h("p", { class: "buttons" }, h("button", { type: "button", class: "quiet", onclick: takePasted }, "Fill the form")));
+  const form = h("form", { novalidate: true, onsubmit: (/** @type {SubmitEvent} */ event) => {
+    event.preventDefault();
+    void score();
+  } }, place_, h("p", { class: "buttons sticky" }, button, h("button", { type: "button", class: "quiet", onclick: clear }, "Clear")));
+  fill(root, h("h2", {}, "Score"), h("div", { class: "columns" },
+    h("div", { class: "card" }, h("h3", {}, "Transaction"), examples, paste, aside, form),
+    h("div", { class: "card" }, says, shown)));
+  fill(shown, h("p", { class: "hint" }, "Take an example, paste a record or fill the form; then its score stands here. Nothing that is tried here enters the record, the history or the counts of alerts."));
+
+  /** @type {RecordForm} */
+  let fields;
+  /** @type {any} */
+  let info;
+  /** @type {import("./training.js").Training | null} */
+  let training = null;
+  let asking = 0;
+
+  /** The form of the bundle that answers now, with what was typed before. */
+  async function build() {
+    info = await server.info();
+    training = await optional("training");
+    const before = fields?.texts ?? new Map();
+    fields = new RecordForm(info.schema.fields, training, () => shown.classList.add("stale"));
+    fill(place_, fields.root);
+    if (before.size) fields.put(before);
+    tellLeft();
+    await proposeExamples();
+  }
+
+  /**
+   * What the key may not read is done without.
+   * @param {string} path
+   */
+  async function optional(path) {
+    try {
+      return await server.ask(path);
+    } catch (error) {
+      if (error instanceof ServerError && (error.status === 403 || error.status === 404)) return null;
+      throw error;
+    }
+  }
+
+  async function proposeExamples() {
+    const found = await optional("examples");
+    if (!found) {
+      fill(examples, h("p", { class: "hint" }, "Examples are for keys with the scope read."));
+      return;
+    }
+    fill(examples, h("span", {}, "Examples:"), found.examples.map((/** @type {any} */ { risk_level, score: expected, record }) =>
+      h("button", { type: "button", class: `quiet example ${risk_level}`, title: `scores ${percent(expected)}`, onclick: () => {
+        fields.putRecord(record);
+        tellLeft();
+        void score();
+      } }, `${risk_level} ${percent(expected)}`)));
+  }
+
+  function tellLeft() {
+    const names = [...fields.left.keys()];
+    aside.hidden = !names.length;
+    fill(aside, names.length > 0 && `Left aside, since the bundle has no such field: ${names.slice(0, 8).join(", ")}${names.length > 8 ? ` and ${names.length - 8} more` : ""}.`);
+  }
+
+  function takePasted() {
+    try {
+      const said = read(pasted.value);
+      const record = recordOf(said);
+      if (!record) throw new SyntaxError("it is no object");
+      fields.putRecord(record);
+      tellLeft();
+      fill(says, Array.isArray(said) && said.length > 1 && h("p", { class: "hint" }, `Taken: the first of ${said.length} records. The view Batch scores all.`));
+      paste.open = false;
+      button.focus();
+    } catch (error) {
+      tell(`This is no record in JSON: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+
+  function clear() {
+    fields.put(new Map());
+    tellLeft();
+    fill(says);
+  }
+
+  /** @param {(string | HTMLElement | false)[]} lines */
+  function tell(...lines) {
+    fill(says, h("div", { class: "problem", role: "alert" }, lines.map((each) => each !== false && h("p", {}, each))));
+  }
+
+  async function score() {
+    fill(says);
+    const record = fields.record();
+    if (!record) {
+      tell("Some values are not of their field's kind; they are marked.");
+      return;
+    }
+    const mine = (asking += 1);
+    button.disabled = true;
+    try {
+      const path = `predict?dry_run=true${info.explains ? `&explain=${ASKED}` : ""}`;
+      const [answer, scores] = await Promise.all([server.ask(path, { body: record }), optional("scores")]);
+      if (mine === asking) result(record, answer, scores);
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+      const others = fields.show(error.problems);
+      tell(error.problems.length && !others.length ? "The server does not take some values; they are marked." : error.says, ...(error.problems.length > 1 ? others : []));
+    } finally {
+      button.disabled = false;
+    }
+  }
+
+  /**
+   * @param {Record<string, any>} record
+   * @param {{score: number, risk_level: "low" | "medium" | "high", reasons?: Reason[], without_history?: boolean}} answer
+   * @param {any} scores
+   */
+  function result(record, answer, scores) {
+    const { thresholds, budget } = info.decision;
+    const level = answer.risk_level;
+    const mark = (/** @type {"medium" | "high"} */ name) => ({ at: thresholds[name], label: `${name}: ${short(budget[name])} in 1,000`, tone: name });
+    const bands = /** @type {const} */ ([["low", 0, thresholds.medium], ["medium", thresholds.medium, thresholds.high], ["high", thresholds.high, 1]])
+      .map(([tone, from, to]) => ({ tone, from, to }));
+    const alerts = (/** @type {"medium" | "high"} */ name) => `about ${short(budget[name])} in 1,000 transactions`;
+    const why = {
+      low: `Below ${percent(thresholds.medium)}. From there on a transaction gets an alert, ${alerts("medium")} in all.`,
+      medium: `At or above ${percent(thresholds.medium)}, where alerts begin (${alerts("medium")}), and below ${percent(thresholds.high)}, where the risk is high (${alerts("high")}).`,
+      high: `At or above ${percent(thresholds.high)}, the highest level: ${alerts("high")}.`,
+    }[level];
+    const reasons = answer.reasons ?? [];
+    shown.classList.remove("stale");
+    fill(shown,
+      h("h3", {}, "Probability of fraud"),
+      h("p", { class: "row" }, h("span", { class: "big" }, percent(answer.score)), h("span", { class: `level ${level}` }, WORDS[level])),
+      scale({ title: "", value: answer.score, marks: [mark("medium"), mark("high")], bands }),
+      h("p", {}, why),
+      scores ? h("p", {}, rank(scores, answer.score).says) : h("p", { class: "hint" }, "How it ranks among other scores is not known: the bundle has no reference statistics."),
+      answer.without_history && h("p", { class: "problem" }, "The history does not answer: scored as if the transaction were the first of its card."),
+      reasons.length ? because(reasons, record) : h("p", { class: "hint" }, "This model does not say what a score rests on."),
+      whatIf({ server, info, training, record, first: reasons.map(({ field }) => field), use: (name, value) => {
+        fields.set(name, value);
+        void score();
+      } }),
+      h("details", { class: "same" }, h("summary", {}, "Ask the same from elsewhere"),
+        copied("curl", curl(server.address("predict?explain=5"), record)),
+        copied("Python", python(server.address("predict?explain=5"), record))));
+    announce(`${WORDS[level]}, ${percent(answer.score)}`);
+    if (matchMedia("(max-width: 56rem)").matches) shown.scrollIntoView({ block: "start" });
+  }
+
+  /**
+   * @param {Reason[]} reasons
+   * @param {Record<string, any>} record
+   */
+  function because(reasons, record) {
+    const signed = reasons.some(({ contribution }) => contribution !== null);
+    const known = new Map(info.schema.fields.map((/** @type {any} */ field) => [field.name, field]));
+    const rows = reasons.map(({ field, value, share, contribution, unseen }) => {
+      const missing = value === null || value === undefined;
+      const own = known.has(field) && Object.hasOwn(record, field) ? record[field] : value; // with the digits that were typed
+      const where = unseen ? "not seen in the training rows" : place(columnOf(training, field), value)?.says;
+      return {
+        label: missing ? field : `${field} = ${few(own)}`,
+        note: where ?? (missing ? "missing" : undefined),
+        value: contribution ?? share,
+        text: `${percent(share)}${contribution === null ? "" : contribution > 0 ? ", for fraud" : ", against"}`,
+        tone: /** @type {"high" | "low" | "accent"} */ (contribution === null ? "accent" : contribution > 0 ? "high" : "low"),
+      };
+    });
+    const chart = (/** @type {number} */ count) => bars({ title: "What it rests on", bars: rows.slice(0, count), signed });
+    const holder = h("div", {}, chart(SHOWN));
+    const more = rows.length > SHOWN && h("button", { type: "button", class: "quiet", onclick: (/** @type {Event} */ event) => {
+      fill(holder, chart(rows.length));
+      /** @type {HTMLElement} */ (event.target).remove();
+    } }, `Show ${rows.length}`);
+    return h("section", {}, holder, more,
+      signed && h("p", { class: "hint" }, "Bars to the right speak for fraud, bars to the left against it."));
+  }
+
+  await build();
+  let again = false;
+  async function renew() {
+    again = false;
+    try {
+      await build();
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+      tell(error.says);
+    }
+  }
+  const later = (/** @type {string} */ why) => {
+    if (again) return;
+    again = true;
+    asking += 1; // an answer that is on its way is of the former one
+    void renew().then(() => {
+      if (why !== "bundle") return;
+      fill(shown);
+      fill(says, h("p", { class: "notice", role: "status" }, "The server has another bundle now. The form is of the new one, with what you had typed; score it again."));
+    });
+  };
+  server.addEventListener("bundle", () => later("bundle"));
+  server.addEventListener("key", () => later("key"));
 }

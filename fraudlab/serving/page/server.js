@@ -85,6 +85,7 @@ export class Server extends EventTarget {
       const other = await this._otherKey(key);
       if (other !== null) return this.ask(path, asked);
     }
+    if (found.status === 422) await this._look(); // the contract may be another bundle's by now
     if (found.status !== 200) throw this._refused(found);
     const version = found.said?.bundle_version;
     if (typeof version === "string" && version !== this.version) {
@@ -96,6 +97,16 @@ export class Server extends EventTarget {
       }
     }
     return found.said;
+  }
+
+  /** Asks which bundle answers; another one is told as an event. What goes wrong is told by what is asked next. */
+  async _look() {
+    try {
+      const info = await this.ask("info", { quiet: true });
+      this._info = Promise.resolve(info);
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+    }
   }
 
   /**
