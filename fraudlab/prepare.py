@@ -1,5 +1,6 @@
 """``python -m fraudlab.prepare``: fill the cache, and say what is in it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from fraudlab.cli import command
@@ -12,6 +13,7 @@ def main(config: PrepareConfig) -> None:
     from fraudlab.data.encoded import encode, fit_encoder
     from fraudlab.data.prepared import prepared_table
     from fraudlab.reporting.summary import drift_summary, table_summary, written_summary
+    from fraudlab.training.auto import of_encoder
 
     table = prepared_table(
         config.data, config.features, config.label_delay_days, Path(config.paths.data_dir), config.split
@@ -20,9 +22,11 @@ def main(config: PrepareConfig) -> None:
     if config.split is not None:
         split = table.split(config.split, config.label_delay_days)
         warn_of(table, split)
-        encoder = fit_encoder(table, split.train, config.features.encoder)
+        first = split.selection_train if split.refit else split.train
+        settings = replace(config.features.encoder, **of_encoder(config.features.encoder, len(first), "network"))
+        encoder = fit_encoder(table, split.train, settings)
         if split.refit:  # a training fits twice
-            chosen = fit_encoder(table, split.selection_train, config.features.encoder)
+            chosen = fit_encoder(table, split.selection_train, settings)
             for rows in (split.selection_train, split.validation):
                 encode(table, rows, chosen)
         parts = {"train": split.train, "val": split.validation, "test": split.test}

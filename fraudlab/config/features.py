@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from fraudlab.config import aggregates
-from fraudlab.config.checks import MISSING, at_least, one_of, within
+from fraudlab.config.checks import AUTO, MISSING, at_least, auto_or_at_least, one_of, within
 from fraudlab.errors import UserError
 
 
@@ -15,11 +15,11 @@ class EncoderConfig:
     scaling: str = "standard"
     clip: float | None = None  # scaled values beyond +-clip are cut
     log1p: bool = False  # sign(x) * log(1 + |x|) before scaling
-    min_count: int = 1  # rarer categories count as unknown
+    min_count: int | str = 1  # rarer categories count as unknown; auto: follows from the rows and the model
 
     def __post_init__(self) -> None:
         one_of("features.encoder.scaling", self.scaling, ("standard", "robust", "quantile_normal", "none"))
-        at_least("features.encoder.min_count", self.min_count, 1)
+        auto_or_at_least("features.encoder.min_count", self.min_count, 1)
         if self.clip is not None and self.clip <= 0:
             raise UserError(f"features.encoder.clip={self.clip} must be positive, or null for no clipping")
 
@@ -47,7 +47,7 @@ class ColumnsFeaturesConfig(FeaturesConfig):
 
     name: str = "columns"
     leave_out: list[str] = field(default_factory=list)  # columns no model gets; python -m fraudlab.select finds some
-    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(scaling="quantile_normal", min_count=3))
+    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(scaling="quantile_normal", min_count=AUTO))
 
 
 @dataclass

@@ -4,20 +4,18 @@ The numbers are logged, stand in ``run.json`` under ``auto``, and both fits of a
 where it is a model's own, in that model's :class:`fraudlab.models.contract.ModelPart`.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from fraudlab.config import FitConfig
+from fraudlab.config import EncoderConfig, FitConfig
 from fraudlab.config.checks import AUTO
 from fraudlab.models.contract import Facts
 from fraudlab.models.registry import MODELS
 
 Config = TypeVar("Config", bound=FitConfig)
-log = logging.getLogger(__name__)
-
 STEPS, LEAST_ROWS, MOST_ROWS = 64, 32, 2048
+RARE, ROWS_OF_RARE, MOST_RARE = 3, 800, 20
 
 
 def batch_size(rows: int) -> int:
@@ -28,6 +26,20 @@ def batch_size(rows: int) -> int:
     """
     power = 2 ** max(rows // STEPS, 1).bit_length() // 2
     return min(max(power, LEAST_ROWS), MOST_ROWS)
+
+
+def min_count(rows: int, kind: str) -> int:
+    """Rows that a word stands in at least to have an id: 3, and for networks one for each 800 rows, up to 20.
+
+    A network learns a rare word by heart from the few frauds that it has seen of it; trees are held back by the rows of
+    a leaf.
+    """
+    return RARE if kind == "estimator" else min(max(rows // ROWS_OF_RARE, RARE), MOST_RARE)
+
+
+def of_encoder(encoder: EncoderConfig, rows: int, kind: str) -> dict[str, int]:
+    """The numbers of an encoder's settings that are ``auto``, which have to be known before :func:`chosen`."""
+    return {"min_count": min_count(rows, kind)} if encoder.min_count == AUTO else {}
 
 
 def chosen(config: FitConfig, rows: int, frauds: int, cardinalities: list[int], num_numeric: int) -> dict[str, Any]:
@@ -45,15 +57,12 @@ def chosen(config: FitConfig, rows: int, frauds: int, cardinalities: list[int], 
     for key, rule in part.auto.items():
         if getattr(config.model, key) == AUTO:
             numbers[f"model.{key}"] = rule(facts)
-    if numbers:
-        says = " ".join(f"{key}={value}" for key, value in numbers.items())
-        log.info("auto, for %d rows with %d frauds: %s", rows, frauds, says)
     return numbers
 
 
 def settled(config: Config, numbers: Mapping[str, Any]) -> Config:
-    """The settings with the numbers that :func:`chosen` gave."""
-    groups: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}}
+    """The settings with the numbers that :func:`chosen` and :func:`of_encoder` gave."""
+    groups: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}, "features.encoder": {}}
     for key, value in numbers.items():
         group, _, name = key.rpartition(".")
         if group:
@@ -64,6 +73,7 @@ def settled(config: Config, numbers: Mapping[str, Any]) -> Config:
     return replace(
         config,
         model=replace(config.model, **groups["model"]),
+        features=replace(config.features, encoder=replace(config.features.encoder, **groups["features.encoder"])),
         optimizer=config.optimizer and {**config.optimizer, **groups["optimizer"]},
         scheduler=schedule,
         batch_size=numbers.get("batch_size", config.batch_size),

@@ -30,7 +30,7 @@ from fraudlab.models.registry import MODELS, make_network
 from fraudlab.runs.data import place
 from fraudlab.runs.folder import rank
 from fraudlab.training import fit_baseline
-from fraudlab.training.auto import chosen, settled
+from fraudlab.training.auto import Config, chosen, of_encoder, settled
 from fraudlab.training.callbacks import LastCheckpoint
 from fraudlab.training.checkpoints import KEEP_PREVIOUS, LAST, newest_whole
 from fraudlab.training.checks import check_steps, limited, one_message
@@ -98,9 +98,7 @@ def fit(
     _begin(config)
     if found := Fit.done(folder):
         return found
-    encoder = pretrained.encoder if pretrained else fit_encoder(table, train, config.features.encoder)
-    auto = _auto(config, table, train, encoder) if auto is None else auto
-    config = settled(config, auto)
+    config, encoder, auto = _settled(config, table, train, pretrained, auto)
     if validation is not None and MODELS[config.model.name].kind == "network":
         check_steps(config, len(train))
     batches = _encoded(table, encoder, train, validation, folder)
@@ -133,9 +131,7 @@ def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validati
     _begin(config)
     if found := Fit.done(folder):
         return found
-    encoder = fit_encoder(table, train, config.features.encoder)
-    auto = _auto(config, table, train, encoder)
-    config = settled(config, auto)
+    config, encoder, auto = _settled(config, table, train)
     check_steps(config, len(train))
     batches = _encoded(table, encoder, train, validation, folder)
     settings = ("pretraining_ratio", "n_shared_decoder", "n_independent_decoder")
@@ -177,9 +173,27 @@ def run_facts(config: FitConfig, table: PreparedTable, split: RowSplit) -> dict[
     }
 
 
-def _auto(config: FitConfig, table: PreparedTable, train: Rows, encoder: TableEncoder) -> dict[str, Any]:
-    frauds = int(table.label.to_numpy()[train].sum())
-    return chosen(config, len(train), frauds, encoder.cardinalities, encoder.num_numeric)
+def _settled(
+    config: Config,
+    table: PreparedTable,
+    train: Rows,
+    pretrained: Pretrained | None = None,
+    auto: Mapping[str, Any] | None = None,
+) -> tuple[Config, TableEncoder, Mapping[str, Any]]:
+    """The settings with the numbers of those that are ``auto``, the encoder, and those numbers, chosen if None."""
+    numbers = dict(auto or {})
+    if auto is None and not pretrained:
+        of_rows = of_encoder(config.features.encoder, len(train), MODELS[config.model.name].kind)
+        numbers = {f"features.encoder.{key}": value for key, value in of_rows.items()}
+    config = settled(config, numbers)
+    encoder = pretrained.encoder if pretrained else fit_encoder(table, train, config.features.encoder)
+    if auto is None:
+        frauds = int(table.label.to_numpy()[train].sum())
+        numbers |= chosen(config, len(train), frauds, encoder.cardinalities, encoder.num_numeric)
+        if numbers:
+            says = " ".join(f"{key}={value}" for key, value in numbers.items())
+            log.info("auto, for %d rows with %d frauds: %s", len(train), frauds, says)
+    return settled(config, numbers), encoder, numbers
 
 
 def _encoded(

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fraudlab.config import FitConfig
+from fraudlab.config.checks import AUTO
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import TableEncoder
@@ -52,7 +53,7 @@ class Pretrained:
         if "pretraining" not in rebuild:
             raise UserError(f"{named} is a run of fraudlab.train; model.pretrained needs one of fraudlab.pretrain")
         theirs, ours = rebuild["shape"], shape(config.model, config.features.encoder)
-        differing = [key for key in ours if theirs.get(key) != ours[key]]
+        differing = [key for key in ours if ours[key] not in (AUTO, theirs.get(key))]
         if differing:
             raise UserError(
                 f"{named} was pretrained with other settings than this run has ({_typed(ours, differing)}); "

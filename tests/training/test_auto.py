@@ -1,6 +1,7 @@
 """What is ``auto`` follows from the training rows, and both fits of a run use the very same numbers."""
 
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import yaml
 
 from fraudlab.api import compose, train
 from fraudlab.errors import UserError
+from fraudlab.features.encoder import TableEncoder
 from fraudlab.models.registry import MODELS, make_network
 from fraudlab.runs.settings import load_config
-from fraudlab.training.auto import batch_size, chosen, settled
+from fraudlab.training.auto import batch_size, chosen, min_count, settled
 from fraudlab.training.checkpoints import load_checkpoint
 from fraudlab.training.optimizers import make_optimizer, make_scheduler
 
@@ -26,6 +28,12 @@ def test_an_epoch_has_64_to_128_steps_within_the_bounds(rows: int) -> None:
     assert size & (size - 1) == 0
     assert 32 <= size <= 2048
     assert 64 <= rows / size < 128 or size == (32 if rows < 2048 else 2048)
+
+
+@pytest.mark.parametrize("rows", [10, 1_400, 3_199, 4_000, 15_999, 16_000, 60_000])
+def test_words_that_networks_take_for_unknown_follow_from_the_rows(rows: int) -> None:
+    assert min_count(rows, "network") == sorted((3, rows // 800, 20))[1]
+    assert min_count(rows, "estimator") == 3
 
 
 def test_a_number_that_is_given_stays_and_others_follow_it(tmp_path: Path) -> None:
@@ -94,14 +102,13 @@ def test_recipes_were_chosen_with_decay_of_all_parameters(experiment: str, model
 def test_a_run_records_its_numbers_and_fits_twice_with_them(tmp_path: Path) -> None:
     """The second fit has more rows, which alone would make another batch of it."""
     draw, rows = np.random.default_rng(0), 5_200
-    number = draw.standard_normal(rows)
+    number, word = draw.standard_normal(rows), draw.integers(0, 700, rows)
     when = pl.datetime_range(
         pl.datetime(2024, 1, 1), interval="10m", closed="left", eager=False, end=pl.datetime(2025, 1, 1)
     )
     frame = pl.select(when.alias("when")).head(rows)
-    frame.with_columns(pl.Series("number", number), pl.Series("fraud", (number > 1.5).astype(int))).write_csv(
-        tmp_path / "t.csv"
-    )
+    columns = {"number": number, "word": [f"w{n}" for n in word], "fraud": (number > 1.5).astype(int)}
+    frame.with_columns(pl.Series(name, values) for name, values in columns.items()).write_csv(tmp_path / "t.csv")
     own = ["data=table", f"data.path={tmp_path}/t.csv", "data.label=fraud", "data.time=when", "features=columns"]
     own += ["split=time_fraction", "experiment=none", "model=tabnet", "model.n_d=4", "model.n_a=4", "trainer=cpu"]
     own += [
@@ -117,7 +124,15 @@ def test_a_run_records_its_numbers_and_fits_twice_with_them(tmp_path: Path) -> N
     assert batch_size(first["rows"]) != batch_size(second["rows"])
     rows_of_batch = batch_size(first["rows"])
     suits = {f"optimizer.{key}": value for key, value in MODELS["tabnet"].optimizer.items()}
-    expected = {"batch_size": rows_of_batch, **suits, "model.virtual_batch_size": rows_of_batch}
+    expected = {
+        "features.encoder.min_count": first["rows"] // 800,
+        **{"batch_size": rows_of_batch, **suits, "model.virtual_batch_size": rows_of_batch},
+    }
+    assert first["rows"] // 800 not in (3, second["rows"] // 800)
+    for part, fitted in (("selection", first), (".", second)):
+        counts = Counter(columns["word"][: fitted["rows"]])
+        words = TableEncoder.load(run.path / part / "encoder").words("word")
+        assert sorted(words) == sorted(w for w, count in counts.items() if count >= first["rows"] // 800)
     assert facts["auto"] == first["auto"] == second["auto"] == expected
     rebuild, _ = load_checkpoint(run.path / "checkpoints" / "best.ckpt")
     assert rebuild["model"]["virtual_batch_size"] == expected["batch_size"]
