@@ -7,9 +7,11 @@ from typing import Any, Literal, get_args
 from fraudlab.errors import UserError
 
 ColumnType = Literal["integer", "number", "string", "boolean", "datetime"]
-Role = Literal["id", "time", "card", "terminal", "amount", "label", "label_time", "categorical", "numeric", "carried"]
+Role = Literal[
+    "id", "time", "card", "terminal", "amount", "label", "label_time", "weight", "categorical", "numeric", "carried"
+]
 
-_ONE_COLUMN_ROLES: tuple[Role, ...] = ("id", "time", "card", "terminal", "amount", "label", "label_time")
+_ONE_COLUMN_ROLES: tuple[Role, ...] = ("id", "time", "card", "terminal", "amount", "label", "label_time", "weight")
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,9 @@ class Column:
     """One column of a table.
 
     ``role`` is ``id``, ``time``, ``card`` (who pays), ``terminal`` (where, never an input), ``amount``, ``label``
-    (1 = fraud) or ``label_time`` (when that became known; one column each), ``categorical`` or ``numeric`` (a possible
-    input of a model), or ``carried`` (kept, never an input).
+    (1 = fraud), ``label_time`` (when that became known) or ``weight`` (how much is learnt from the row, never an
+    input; one column each), ``categorical`` or ``numeric`` (a possible input of a model), or ``carried`` (kept,
+    never an input).
     ``nullable`` says whether a value may be missing; ``minimum`` and ``maximum`` are inclusive limits;
     ``missing_values`` stand for a missing value.
     """
@@ -104,6 +107,10 @@ class TableSchema:
     @property
     def amount(self) -> str | None:
         return self._one("amount")
+
+    @property
+    def weight(self) -> str | None:
+        return self._one("weight")
 
     @property
     def label(self) -> str:

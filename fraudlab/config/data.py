@@ -52,6 +52,7 @@ class TableConfig:
     card: str | None = None  # who pays
     terminal: str | None = None  # where
     amount: str | None = None
+    weight: str | None = None  # how much is learnt from the row, 0 or more; metrics count every row once
     categorical: list[str] = field(default_factory=list)
     numeric: list[str] = field(default_factory=list)
     carried: list[str] = field(default_factory=list)  # kept in the frame, never an input

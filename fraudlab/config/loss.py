@@ -29,4 +29,15 @@ class FocalConfig:
         above("loss.fraud_weight", self.fraud_weight, 0.0)
 
 
-OPTIONS: dict[str, type] = {"cross_entropy": CrossEntropyConfig, "focal": FocalConfig}
+@dataclass
+class ExpectedCostConfig:
+    """``loss=expected_cost``: what decisions cost, by amounts, ``admin_cost`` and ``recovery_share``."""
+
+    name: str = "expected_cost"
+
+
+OPTIONS: dict[str, type] = {
+    "cross_entropy": CrossEntropyConfig,
+    "expected_cost": ExpectedCostConfig,
+    "focal": FocalConfig,
+}

@@ -119,11 +119,15 @@ OnRound = Callable[[float], None]
 
 
 class Examples(NamedTuple):
-    """Encoded rows with their labels: ``categorical`` int64 [B, C], ``numeric`` float32 [B, N], ``label`` int64 [B]."""
+    """Encoded rows with their labels: ``categorical`` int64 [B, C], ``numeric`` float32 [B, N], ``label`` int64 [B].
+
+    ``weight`` float32 [B] says how much is learnt from each; None where it is 1 of all.
+    """
 
     categorical: NDArray[np.int64]
     numeric: NDArray[np.float32]
     label: NDArray[np.int64]
+    weight: NDArray[np.float32] | None = None
 
 
 class Exported(Protocol):
@@ -184,7 +188,7 @@ class Estimator(Protocol):
                 the last.
             cardinalities: number of ids of each categorical column.
             settings: the model's own, typed.
-            fraud_weight: weight of a fraud where a genuine row has 1.
+            fraud_weight: weight of a fraud where a genuine row has 1, times the row's own.
             seed: of every draw; the same seed on as many threads gives the same model.
             on_round: told of each round, where there is a validation and rounds.
         """

@@ -40,6 +40,7 @@ from fraudlab.training.optimizers import make_optimizer, make_scheduler, optimiz
 from fraudlab.training.pretrained import Pretrained, shape
 from fraudlab.training.pretraining import PretrainingLearner, pretraining_network
 from fraudlab.training.trainer import local_files_alone, make_trainer, quiet_lightning
+from fraudlab.training.weights import weighed
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,8 @@ def fit(
     config, encoder, auto = _settled(config, table, train, pretrained, auto)
     if validation is not None and MODELS[config.model.name].kind == "network":
         check_steps(config, len(train))
-    batches = _encoded(table, encoder, train, validation, folder)
+    encoded, judged = _encoded(table, encoder, train, validation, folder)
+    batches = weighed(config, table, train, encoded), judged
     if MODELS[config.model.name].kind == "estimator":
         started = time.perf_counter()
         done, best = fit_baseline.fit(config, *batches, encoder.cardinalities, folder, stop_after)

@@ -109,7 +109,8 @@ def score(name: str, rows: Batch, folder: Path) -> np.ndarray:
 
 
 def _examples(batch: Batch) -> Examples:
-    return Examples(batch.categorical.numpy(), batch.numeric.numpy(), batch.label.numpy())
+    weight = None if (batch.weight == 1).all() else batch.weight.numpy()
+    return Examples(batch.categorical.numpy(), batch.numeric.numpy(), batch.label.numpy(), weight)
 
 
 def _log(config: TrainConfig, curve: Sequence[float]) -> None:

@@ -12,13 +12,14 @@ CARDINALITIES = [12]
 BOOSTED = ("lightgbm", "xgboost", "catboost")
 
 
-def draw(seed: int, rows: int = 2000) -> Examples:
+def draw(seed: int, rows: int = 2000, *, weighed: bool = False) -> Examples:
     """One categorical column, three numeric ones, 5 % frauds."""
     random = np.random.default_rng(seed)
     numeric = random.normal(size=(rows, 3)).astype(np.float32)
     categorical = random.integers(2, 12, (rows, 1))
     logit = 1.5 * numeric[:, 0] + numeric[:, 1] * numeric[:, 2] + 2.0 * (categorical[:, 0] % 2) - 5
-    return Examples(categorical, numeric, (random.random(rows) < 1 / (1 + np.exp(-logit))).astype(np.int64))
+    label = (random.random(rows) < 1 / (1 + np.exp(-logit))).astype(np.int64)
+    return Examples(categorical, numeric, label, random.integers(1, 4, rows).astype(np.float32) if weighed else None)
 
 
 def fit(name: str, train: Examples, validation: Examples | None, *, seed: int = 0, weight: float = 1, **changed: Any):

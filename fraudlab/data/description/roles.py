@@ -20,6 +20,7 @@ _TERMINAL = {
     **dict.fromkeys(("payee", "receiver", "recipient", "beneficiary", "dest", "counterparty"), 3),
 }
 _AMOUNT = {"amount": 5, "amt": 5, "paid": 3, "price": 3, "total": 2, "value": 2, "spend": 2, "sum": 2}
+_WEIGHT = ({"sample", "weight"}, {"row", "weight"}, {"case", "weight"}, {"instance", "weight"}, {"sampling", "weight"})
 _ID = {
     "transaction": 3,
     "trans": 3,
@@ -107,6 +108,9 @@ def find(
     amounts = [n for n in left if n not in found.named and sample[n].dtype.is_numeric() and _amount_weight(n)]
     if amounts:
         found.give("amount", max(amounts, key=_amount_weight), "by its name")
+    weights = [n for n in left if n not in found.named and sample[n].dtype.is_numeric() and set(words(n)) in _WEIGHT]
+    if weights and not sample[weights[0]].null_count() and float(sample[weights[0]].min()) >= 0:  # type: ignore[arg-type]
+        found.give("weight", weights[0], "how much is learnt from a row, by its name")
     for name in left:  # text of files that have types
         if name not in found.named and is_text(sample[name].dtype) and not is_code(name) and _is_number(sample[name]):
             found.give("numeric", name, "text that is numbers throughout")

@@ -18,7 +18,7 @@ _ENDINGS = re.compile(
 _LINE_ENDS = re.compile(r"\s*[^\S ]\s*")
 _UNPRINTABLE = re.compile("[^ -~\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n", "nan", "inf", "infinity"}
-_ROLES = ("id", "time", "label_time", "card", "terminal", "amount")
+_ROLES = ("id", "time", "label_time", "card", "terminal", "amount", "weight")
 _WIDTH = 110
 _LEAST_KEYS = 100  # words of a column whose past is worth a look
 

@@ -67,7 +67,7 @@ class CatBoost:
         booster = catboost.CatBoost(parameters)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Failed to import numba")
-            booster.fit(_pool(train.categorical, train.numeric, train.label), **watched)
+            booster.fit(_pool(*train), **watched)
         if tell.raised is not None:
             raise tell.raised
         return cls(booster)
@@ -159,11 +159,16 @@ def _nodes(
 
 
 def _pool(
-    categorical: NDArray[np.int64], numeric: NDArray[np.float32], label: NDArray[np.int64] | None = None
+    categorical: NDArray[np.int64],
+    numeric: NDArray[np.float32],
+    label: NDArray[np.int64] | None = None,
+    weight: NDArray[np.float32] | None = None,
 ) -> catboost.Pool:
     ids = categorical.astype(np.bytes_).astype(object)  # the form in which it takes categories beside float32
     return catboost.Pool(
-        catboost.FeaturesData(num_feature_data=np.ascontiguousarray(numeric), cat_feature_data=ids), label
+        catboost.FeaturesData(num_feature_data=np.ascontiguousarray(numeric), cat_feature_data=ids),
+        label,
+        weight=weight,
     )
 
 

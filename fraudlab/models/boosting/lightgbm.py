@@ -60,6 +60,7 @@ class LightGBM:
         rows = lightgbm.Dataset(
             joined(train.categorical, train.numeric),
             train.label,
+            weight=train.weight,
             categorical_feature=list(range(len(cardinalities))),
             params=parameters,
         )

@@ -64,7 +64,7 @@ class XGBoost:
                 ],
                 "verbose_eval": False,
             }
-        rows = _matrix(train.categorical, train.numeric, train.label)
+        rows = _matrix(*train)
         return cls(xgboost.train(parameters, rows, num_boost_round=settings.n_estimators, **watched))
 
     def score(self, categorical: NDArray[np.int64], numeric: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -109,10 +109,15 @@ def _nodes(tree: dict[str, Any], cardinalities: Sequence[int]) -> list[Node]:
 
 
 def _matrix(
-    categorical: NDArray[np.int64], numeric: NDArray[np.float32], label: NDArray[np.int64] | None = None
+    categorical: NDArray[np.int64],
+    numeric: NDArray[np.float32],
+    label: NDArray[np.int64] | None = None,
+    weight: NDArray[np.float32] | None = None,
 ) -> xgboost.DMatrix:
     types = ["c"] * categorical.shape[1] + ["q"] * numeric.shape[1]
-    return xgboost.DMatrix(joined(categorical, numeric), label, feature_types=types, enable_categorical=True)
+    return xgboost.DMatrix(
+        joined(categorical, numeric), label, weight=weight, feature_types=types, enable_categorical=True
+    )
 
 
 class _Tell(xgboost.callback.TrainingCallback):

@@ -55,7 +55,7 @@ class LogisticModel:
         )
         design = hstack([csr_matrix(numbers), ids], format="csr") if columns else numbers
         solver = LogisticRegression(C=settings.C, max_iter=settings.max_iter, class_weight={0: 1.0, 1: fraud_weight})
-        solver.fit(design, train.label)
+        solver.fit(design, train.label, sample_weight=train.weight)
         weights = solver.coef_[0]
         width = numbers.shape[1]
         state = {"numeric": weights[:width], "ids": weights[width:], "intercept": solver.intercept_}

@@ -17,7 +17,7 @@ class Loss(Protocol):
         Args:
             logits: float [B, K], or [B, M, K] of an ensemble.
             label: int64 [B], 0 or 1 (fraud).
-            weight: float32 [B], of each row.
+            weight: float32 [B], of each row; their mean over the training rows is 1.
         """
         ...
 
@@ -30,7 +30,10 @@ class LossPart:
         make: gives the loss of its settings, all of ``loss`` but ``name``.
         for_estimators: whether it is log loss with the weight ``fraud_weight`` of a fraud and nothing else, by which
             models of other libraries learn too.
+        weighs_costs: whether the weight of a row is what a wrong decision on it costs more than the right one, see
+            :func:`fraudlab.metrics.cost.cost_of_error`, times the row's own; else it is the row's own alone.
     """
 
     make: Callable[..., Any]
     for_estimators: bool = False
+    weighs_costs: bool = False

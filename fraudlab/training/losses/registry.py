@@ -14,6 +14,7 @@ LOSSES: Registry[LossPart] = Registry(
     "loss",
     {
         "cross_entropy": "fraudlab.training.losses.weighted:CROSS_ENTROPY",
+        "expected_cost": "fraudlab.training.losses.weighted:EXPECTED_COST",
         "focal": "fraudlab.training.losses.weighted:FOCAL",
     },
 )

@@ -34,6 +34,20 @@ class Focal(nn.Module):
         return _mean_over_rows(wrong**self.focusing * -log_p, label, weight, self.fraud_weight)
 
 
+class ExpectedCost(nn.Module):
+    """Average expected cost of deciding by chance, a fraud flagged with its probability (Bahnsen et al. 2014).
+
+    Their *Example-Dependent Cost-Sensitive Logistic Regression for Credit Scoring*, and Hoeppner et al. 2022
+    (arXiv:2005.02488) for boosted trees, less what the right decision costs, which no score changes: the mean of what a
+    wrong decision costs more, the row's weight, times (1 - p) of the true class. A fraud that is not worth an alert has
+    a negative weight, which pushes p down.
+    """
+
+    def forward(self, logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+        """Loss [] of ``logits``; ``weight`` is what a wrong decision costs more than the right one, in any unit."""
+        return _mean_over_rows(-torch.expm1(_log_p(logits, label)), label, weight, 1.0)
+
+
 def _log_p(logits: Tensor, label: Tensor) -> Tensor:
     """Logarithm of the true class's probability, [B, M] (M = 1 for a single network)."""
     logits = at_least_float32(logits).reshape(len(label), -1, logits.shape[-1])
@@ -53,3 +67,4 @@ def _mean_over_rows(loss: Tensor, label: Tensor, weight: Tensor, fraud_weight: f
 
 CROSS_ENTROPY = LossPart(CrossEntropy, for_estimators=True)
 FOCAL = LossPart(Focal)
+EXPECTED_COST = LossPart(ExpectedCost, weighs_costs=True)

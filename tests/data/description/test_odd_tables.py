@@ -210,3 +210,16 @@ def test_it_runs_without_standard_output(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
     assert (tmp_path / "my" / "t.html").is_file()
+
+
+def test_weights_of_rows_are_no_inputs(tmp_path: Path) -> None:
+    """Weights by their name, those that cannot be weights left as inputs."""
+    draw = np.random.default_rng(0)
+    weights = {"sample_weight": draw.integers(1, 9, ROWS) / 2, "parcel_weight": draw.random(ROWS) * 30}
+    table(**weights).write_csv(tmp_path / "t.csv")
+    found = described(tmp_path / "t.csv")
+    assert found.config.weight == "sample_weight"
+    assert roles(found)["parcel_weight"] == "numeric"
+    assert trains(found, tmp_path)["sample_weight"].to_list() == weights["sample_weight"].tolist()
+    table(sample_weight=draw.normal(size=ROWS)).write_csv(tmp_path / "u.csv")
+    assert described(tmp_path / "u.csv").config.weight is None

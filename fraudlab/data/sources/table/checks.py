@@ -24,10 +24,12 @@ def check(
     """
     id_ = config.id or ROW_ID
     text = [name for name, dtype in frame.collect_schema().items() if is_text(dtype)]
-    parsed = [name for name in kept if name in text and kept[name] in ("time", "label_time", "numeric", "amount")]
+    parsed = [
+        name for name in kept if name in text and kept[name] in ("time", "label_time", "numeric", "amount", "weight")
+    ]
     unread = (pl.col(name).filter(pl.col(name).is_not_null() & values[name].is_null()).first() for name in parsed)
     types = frame.select(value.alias(name) for name, value in values.items()).collect_schema()
-    finite = [name for name in kept if kept[name] in ("time", "amount") and types[name].is_float()]
+    finite = [name for name in kept if kept[name] in ("time", "amount", "weight") and types[name].is_float()]
     infinite = (pl.when(values[name].is_infinite().any()).then(pl.lit(name)) for name in finite)
     facts = frame.select(
         rows=pl.len(),
@@ -35,6 +37,7 @@ def check(
         unread=pl.struct(pl.lit(0), *(first.cast(pl.String) for first in unread)),
         doubled=pl.col(id_).filter(pl.col(id_).is_duplicated()).first(),
         infinite=pl.coalesce(*infinite, pl.lit(None, pl.String)),
+        lightest=pl.lit(0.0) if config.weight is None else values[config.weight].min().cast(pl.Float64),
     ).collect(engine="streaming").row(0, named=True)  # fmt: skip
     if not facts["rows"]:
         raise UserError(f"data.path={config.path} has no rows")
@@ -52,12 +55,17 @@ def check(
             "has none with data.derive"
         )
     missing: dict[str, int] = facts["missing"]
-    for key, required in (("id", id_), ("time", config.time)):
+    for key, required in (("id", id_), ("time", config.time), ("weight", config.weight)):
         if required is not None and missing[required]:
             raise UserError(
                 f"data.{key}={required} is missing in {missing[required]} rows; fill it in, or leave these rows out: "
                 f'data.where="{required} IS NOT NULL"'
             )
+    if facts["lightest"] < 0:
+        raise UserError(
+            f"data.weight={config.weight} holds {facts['lightest']}; a weight is 0 or more. Correct them, or make one: "
+            f'data.derive={{row_weight: "GREATEST({config.weight}, 0)"}} data.weight=row_weight'
+        )
     if facts["doubled"] is not None:
         raise UserError(
             f"data.id={id_}: {facts['doubled']} stands in several rows; name a column that is unique, or none "

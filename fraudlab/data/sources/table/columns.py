@@ -17,7 +17,7 @@ def value_of(name: str, dtype: pl.DataType, role: Role, spelling: Spelling, time
         return value
     if role == "time":
         return time.values(value, dtype)
-    if role in ("numeric", "amount"):
+    if role in ("numeric", "amount", "weight"):
         if is_text(dtype):
             value, dtype = spelling.number(clean(value)), pl.Float64()
         elif dtype == pl.Boolean:

@@ -46,7 +46,9 @@ class Kinds:
         self._words = tuple(missing_values)
         self._spelling = spelling
         # Text that is typed elsewhere has to be read where a role wants numbers.
-        wanted = [n for n, dtype in self._types.items() if is_text(dtype) and roles.get(n) in ("numeric", "amount")]
+        wanted = [
+            n for n, dtype in self._types.items() if is_text(dtype) and roles.get(n) in ("numeric", "amount", "weight")
+        ]
         self._read = [n for n in self._types if (n in untyped and is_text(self._types[n])) or n in wanted]
         self._facts = self._counts(self._read)
 
@@ -85,10 +87,10 @@ class Kinds:
         if known and fact["booleans"] == known and role not in ("id", "card", "terminal", "time"):
             return "boolean"
         if not numbers or self._odd(name, exact) > (0 if exact else MOST_ODD * known):
-            if role in ("numeric", "amount"):
+            if role in ("numeric", "amount", "weight"):
                 return None if known > fact["na"] else "number"
             return "string" if role is not None or not known or not self._looks_like_numbers(name) else None
-        if fact["zeros"] and role not in ("numeric", "amount"):
+        if fact["zeros"] and role not in ("numeric", "amount", "weight"):
             if role is None:
                 self.notes.append(
                     f"column {name} has zeros before its numbers ({fact['zero']}): they are codes, categorical; "

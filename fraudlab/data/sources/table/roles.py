@@ -37,6 +37,7 @@ def given(config: TableConfig, columns: Collection[str]) -> dict[str, Role]:
         ("terminal", config.terminal),
         ("amount", config.amount),
         ("label_time", config.label_time),
+        ("weight", config.weight),
     )
     asked += [(f"data.{role}", role, name) for role, name in one_column if name is not None]
     many: tuple[tuple[Role, list[str]], ...] = (
@@ -82,7 +83,9 @@ def settle(
         unnamed: columns that no header names.
     """
     types = frame.collect_schema()
-    makes = {name for name in config.derive if fixed.get(name) in ("label", "label_time", "time", "amount", "id")}
+    makes = {
+        name for name in config.derive if fixed.get(name) in ("label", "label_time", "time", "amount", "id", "weight")
+    }
     sources = read_by(config.derive, makes) - makes
     roles: dict[str, Role] = {}
     left_out: dict[str, str] = {}

@@ -85,7 +85,8 @@ def read(config: TableConfig, cache_dir: Path) -> Read:
     make_once(about, write)
     known = json.loads(about.read_text(encoding="utf-8"))
     partitions = [found.partition for found in files]
-    made_of = {**asdict(config), "path": None, "files": known["files"], "partitions": partitions, "version": VERSION}
+    settings = {key: value for key, value in asdict(config).items() if (key, value) != ("weight", None)}  # as of old
+    made_of = {**settings, "path": None, "files": known["files"], "partitions": partitions, "version": VERSION}
     source = Source(
         pl.scan_parquet(path, glob=False),
         TableSchema.from_dict(known["schema"]),
@@ -125,7 +126,8 @@ def check_head(config: TableConfig, files: Sequence[Found], cache_dir: Path) -> 
 
 def named(config: TableConfig) -> set[str]:
     """The columns that the settings name."""
-    one = (config.label, config.label_time, config.id, config.time, config.card, config.terminal, config.amount)
+    who = (config.id, config.time, config.card, config.terminal, config.amount)
+    one = (config.label, config.label_time, config.weight, *who)
     return {
         *(name for name in one if name),
         *config.categorical,
