@@ -74,6 +74,7 @@ def test_every_command_composes(command: str) -> None:
         "simulate": ["out=x"],
         "compare": ["runs=[x,y]"],
         "blend": ["runs=[x,y]"],
+        "cloud": ["action=status"],
         "history": ["transactions=x", "out=x"],
         "labels": ["file=x", "to=x"],
         "drift": ["bundle=x", "input=x.csv", "out=x"],

@@ -29,15 +29,59 @@ def download(address: str) -> Path:
         if not blob.exists():
             raise UserError(f"{address} is no bundle (it has no {manifest.NAME}); check the address")
         folder = _cache() / hashlib.sha256(blob.download_as_bytes()).hexdigest()
-        if not folder.is_dir():
-            with replacing(folder) as aside:
-                for each in bucket.list_blobs(prefix=f"{prefix}/"):
-                    path = _inside(aside, each.name.removeprefix(f"{prefix}/"))
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    each.download_to_filename(path)
     except failures as error:
-        raise UserError(f"bundle={address} cannot be read ({error}); check the address and your credentials") from error
+        raise UserError(_unread("bundle", address, error)) from error
+    if not folder.is_dir():
+        fetch(address, folder)
     return folder
+
+
+def has(address: str, name: str) -> bool:
+    """Whether the folder at ``address``, ``gs://bucket/folder``, holds the file ``name``.
+
+    Raises:
+        UserError: it cannot be asked.
+    """
+    bucket, prefix, failures = _folder("address", address)
+    try:
+        return bool(bucket.blob(f"{prefix}/{name}").exists())
+    except failures as error:
+        raise UserError(_unread("address", address, error)) from error
+
+
+def fetch(address: str, folder: Path) -> None:
+    """Copy the folder at ``address``, ``gs://bucket/folder``, to ``folder``, whole or not at all.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    bucket, prefix, failures = _folder("address", address)
+    try:
+        with replacing(folder) as aside:
+            for each in bucket.list_blobs(prefix=f"{prefix}/"):
+                path = _inside(aside, each.name.removeprefix(f"{prefix}/"))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                each.download_to_filename(path)
+    except failures as error:
+        raise UserError(_unread("address", address, error)) from error
+
+
+def upload(folder: Path, address: str) -> None:
+    """Copy a bundle to ``address``, ``gs://bucket/folder``, unless it is there: its manifest last, which makes it one.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    if has(address, manifest.NAME):
+        return
+    bucket, prefix, failures = _folder("address", address)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    try:
+        for path in sorted(files, key=lambda path: path == folder / manifest.NAME):
+            name = f"{prefix}/{path.relative_to(folder).as_posix()}"
+            bucket.blob(name).upload_from_filename(os.fspath(path))
+    except failures as error:
+        raise UserError(f"{address} cannot be written ({error}); check the address and your credentials") from error
 
 
 class Uploads:
@@ -55,16 +99,22 @@ class Uploads:
     def send(self, folder: Path, paths: Iterable[Path]) -> None:
         """Copy those of ``paths``, files under ``folder``, that changed; what fails is told, and tried next time."""
         for path in paths:
-            facts = path.stat()
-            if self._sent.get(path) == (version := (facts.st_mtime_ns, facts.st_size)):
-                continue
             try:
+                facts = path.stat()
+                if self._sent.get(path) == (version := (facts.st_mtime_ns, facts.st_size)):
+                    continue
                 name = f"{self._prefix}/{path.relative_to(folder).as_posix()}"
                 self._bucket.blob(name).upload_from_filename(os.fspath(path))
+            except FileNotFoundError:  # taken away meanwhile
+                continue
             except self._failures as error:
                 _log.error("%s is not copied to gs://%s: %s", path, self._bucket.name, error)
                 return  # the others would fail alike, each after long tries
             self._sent[path] = version
+
+
+def _unread(setting: str, address: str, error: Exception) -> str:
+    return f"{setting}={address} cannot be read ({error}); check the address and your credentials"
 
 
 def _folder(setting: str, address: str) -> tuple[Any, str, tuple[type[Exception], ...]]:

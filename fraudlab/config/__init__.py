@@ -15,6 +15,7 @@ from typing import Any
 from fraudlab.config import data, features, loss, model, split
 from fraudlab.config.blend import BlendConfig
 from fraudlab.config.boosting import CatBoostConfig, LightGBMConfig, XGBoostConfig
+from fraudlab.config.cloud import CloudConfig
 from fraudlab.config.commands import (
     DataPlaceConfig,
     DescribeConfig,
@@ -78,6 +79,7 @@ __all__ = [
     "SCHEMAS",
     "BlendConfig",
     "CatBoostConfig",
+    "CloudConfig",
     "ColumnsFeaturesConfig",
     "CompareConfig",
     "CrossEntropyConfig",
@@ -150,6 +152,7 @@ COMMANDS: dict[str, type] = {
     "drift": DriftConfig,
     "records": RecordsConfig,
     "performance": PerformanceConfig,
+    "cloud": CloudConfig,
     "sweep": SweepConfig,
 }
 

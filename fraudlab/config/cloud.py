@@ -1,0 +1,102 @@
+"""``python -m fraudlab.cloud``."""
+
+import re
+from dataclasses import dataclass, field
+
+from fraudlab.config.checks import MISSING, at_least, one_of, within
+from fraudlab.config.commands import PathsConfig
+from fraudlab.errors import UserError
+
+ACTIONS = ("submit", "train", "register", "deploy", "status", "rollback")
+_NEEDED = {"submit": ("bucket", "image"), "register": ("bucket", "image", "bundle"), "deploy": ("image", "bundle")}
+
+
+@dataclass
+class CloudJobConfig:
+    """The machines of a training job; ``conf/cloud.yaml`` says what each does."""
+
+    machine: str = "n1-standard-8"
+    accelerator: str | None = "NVIDIA_TESLA_T4"
+    accelerators: int = 1
+    replicas: int = 1
+    spot: bool = True
+    hours: int = 24
+    service_account: str | None = None
+    upload_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        for key in ("accelerators", "replicas", "hours"):
+            at_least(f"job.{key}", getattr(self, key), 1)
+        within("job.upload_seconds", self.upload_seconds, 0.1, 3600)
+
+
+@dataclass
+class CloudServiceConfig:
+    """The deployed service; ``conf/cloud.yaml`` says what each does."""
+
+    settings: str = ""
+    key_secret: str | None = None
+    service_account: str | None = None
+    cpu: int = 2
+    memory: str = "2Gi"
+    concurrency: int = 80
+    min_instances: int = 0
+    max_instances: int = 10
+    public: bool = False
+    shares: list[int] = field(default_factory=lambda: [5, 25, 100])
+    hold_minutes: float = 10.0
+    max_failures: float = 0.01
+
+    def __post_init__(self) -> None:
+        for key in ("cpu", "concurrency", "max_instances"):
+            at_least(f"service.{key}", getattr(self, key), 1)
+        at_least("service.max_instances", self.max_instances, max(self.min_instances, 1))
+        if not re.fullmatch(r"\d+[MG]i", self.memory):
+            raise UserError(f"service.memory={self.memory} must look like 512Mi or 2Gi")
+        if self.shares != sorted({*self.shares, 100}) or self.shares[0] < 1:
+            raise UserError(f"service.shares={self.shares} must rise from at least 1 to 100, as [5,25,100]")
+        at_least("service.hold_minutes", self.hold_minutes, 0)
+        within("service.max_failures", self.max_failures, 0, 1)
+
+
+@dataclass
+class CloudConfig:
+    """``python -m fraudlab.cloud``."""
+
+    action: str = MISSING  # submit | train | register | deploy | status | rollback
+    project: str | None = None  # of Google Cloud; null: that of the credentials
+    region: str = "europe-west1"
+    name: str = "fraud"  # of the model, the service and the jobs
+    bucket: str | None = None  # gs://bucket or a folder in it: what jobs write, bundles
+    image: str | None = None  # of the container registry, by digest: ...@sha256:...
+    train: str = ""  # settings of python -m fraudlab.train, as typed after it: submit, train
+    bundle: str | None = None  # folder or gs:// address: register, deploy
+    alias: str | None = None  # register: of the version, as prod; it leaves the version that had it
+    version: str | None = None  # register: that a git tag gets, as v1.2.0; null: no tag
+    revision: str | None = None  # rollback: the one to go back to; null: the one before
+    poll_seconds: float = 5.0  # between two looks at what is under way
+    job: CloudJobConfig = field(default_factory=CloudJobConfig)
+    service: CloudServiceConfig = field(default_factory=CloudServiceConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+    def __post_init__(self) -> None:
+        one_of("action", self.action, ACTIONS)
+        if not re.fullmatch(r"[a-z]([a-z0-9-]{0,30}[a-z0-9])?", self.name):
+            raise UserError(
+                f"name={self.name} must be lower-case letters, digits and hyphens, 32 at most, as card-fraud"
+            )
+        if self.bucket is not None and not re.fullmatch(r"gs://[^/]+(/.+)?", self.bucket):
+            raise UserError(f"bucket={self.bucket} must look like gs://bucket or gs://bucket/folder")
+        if self.version is not None and not re.fullmatch(r"v\d+\.\d+\.\d+", self.version):
+            raise UserError(f"version={self.version} must look like v1.2.0")
+        if self.alias is not None and not re.fullmatch(r"[a-z][a-z0-9-]{0,126}", self.alias):
+            raise UserError(f"alias={self.alias} must be lower-case letters, digits and hyphens, as prod")
+        within("poll_seconds", self.poll_seconds, 0.01, 600)
+        needed = {
+            "submit": ("bucket", "image"),
+            "register": ("bucket", "image", "bundle"),
+            "deploy": ("image", "bundle"),
+        }
+        for key in needed.get(self.action, ()):
+            if getattr(self, key) is None:
+                raise UserError(f"action={self.action} needs {key}=<{key}>; python -m fraudlab.cloud --help says more")

@@ -1,0 +1,70 @@
+"""What ``python -m fraudlab.cloud`` does, by action: each gives lines to print."""
+
+import shlex
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from fraudlab.bundle import load
+from fraudlab.config.cloud import CloudConfig
+from fraudlab.deployment import cloud_run, job, vertex
+from fraudlab.deployment.google import Google
+from fraudlab.deployment.tags import tag
+from fraudlab.errors import UserError
+
+_SHOWN = 5  # newest jobs and versions that status lists
+
+
+def _submit(config: CloudConfig) -> Iterator[str]:
+    yield vertex.submit(_google(config), config)
+    yield f"look     python -m fraudlab.cloud action=status name={config.name}"
+
+
+def _train(config: CloudConfig) -> Iterator[str]:
+    folder = Path(tempfile.mkdtemp(prefix="fraudlab-"))
+    yield f"bundle   {job.run(shlex.split(config.train), folder, config.job.upload_seconds)}"
+
+
+def _register(config: CloudConfig) -> Iterator[str]:
+    bundle = load(str(config.bundle))
+    bundle.check()
+    yield vertex.register(_google(config), config, bundle)
+    if config.version is not None:
+        yield tag(config.name, config.version, config.alias)
+
+
+def _deploy(config: CloudConfig) -> Iterator[str]:
+    yield from cloud_run.deploy(_google(config), config, load(str(config.bundle)))
+
+
+def _status(config: CloudConfig) -> Iterator[str]:
+    google = _google(config)
+    jobs, versions = vertex.states(google, config.name), vertex.versions(google, config.name)
+    shares = cloud_run.shares(google, config.name)
+    if not (jobs or versions or shares):
+        raise UserError(f"{google.project} has nothing of the name {config.name}; check name, project and region")
+    for created, state, name in jobs[:_SHOWN]:
+        yield f"job      {created}  {state.removeprefix('JOB_STATE_').lower():9}  {name}"
+    for version in versions[-_SHOWN:]:
+        aliases = ", ".join(version.get("versionAliases", ()))
+        yield f"version  {version['versionId']:>3}  {version.get('versionDescription', '')}  {aliases}".rstrip()
+    for revision, percent in shares.items():
+        yield f"traffic  {percent:3} %  {revision}"
+
+
+def _rollback(config: CloudConfig) -> Iterator[str]:
+    yield cloud_run.rollback(_google(config), config)
+
+
+ACTIONS: dict[str, Callable[[CloudConfig], Iterator[str]]] = {
+    "submit": _submit,
+    "train": _train,
+    "register": _register,
+    "deploy": _deploy,
+    "status": _status,
+    "rollback": _rollback,
+}
+
+
+def _google(config: CloudConfig) -> Google:
+    return Google(config.project, config.region, config.poll_seconds)

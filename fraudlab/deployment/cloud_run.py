@@ -1,0 +1,280 @@
+"""Revisions of the service on Cloud Run: deployed without traffic, tried, given traffic by steps, taken back."""
+
+import hashlib
+import json
+import os
+import shlex
+from collections.abc import Iterator
+
+from fraudlab.bundle import Bundle
+from fraudlab.config.cloud import CloudConfig
+from fraudlab.deployment.google import Google, Json, until
+from fraudlab.errors import UserError
+
+CANDIDATE = "candidate"
+"""Tag of the revision that is tried, in its own address."""
+PREVIOUS = "fraudlab-previous"
+"""Annotation of the service: the revision that had all traffic before."""
+_PORT = 8080
+_BY_REVISION = "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION"
+_READY_SECONDS = 600
+_IMPERSONATE = "type: gcloud auth application-default login --impersonate-service-account=<account>"
+_FAILED = 3  # requests below which a share of failures says nothing
+_OFF = 1e-6  # that a score may differ from the golden one
+
+
+def deploy(google: Google, config: CloudConfig, bundle: Bundle) -> Iterator[str]:
+    """Bring a bundle to all traffic, or take it back where it fails.
+
+    The steps stand in the service itself: a deployment that was killed goes on from there.
+
+    Args:
+        google: where.
+        config: what, and how fast.
+        bundle: that ``config.bundle`` names.
+
+    Yields:
+        What was done.
+
+    Raises:
+        UserError: the revision does not start, scores otherwise than the export, or fails requests; traffic is where
+            it was before.
+    """
+    if not str(config.bundle).startswith("gs://"):
+        raise UserError("a service reads its bundle from a bucket: run action=register, then give bundle=gs://...")
+    bundle.check()
+    name, revision = google.own(f"services/{config.name}"), revision_of(config, bundle)
+    there = google.find("run", name)
+    if there is not None and _shares(there).get(revision) == 100:
+        yield f"all traffic is at {revision} already"
+        return
+    previous = None if there is None else _before(there, revision)
+    try:
+        service = _created(google, config, revision) if there is None else _added(google, config, there, revision)
+        yield f"revision {revision} has started"
+        _smoke(google, config, service, bundle)
+        yield f"it gives the {len(bundle.golden())} golden scores"
+        for share in config.service.shares if previous else [100]:
+            if share > _shares(service)[revision]:
+                service = _shifted(google, service, {revision: share, **({previous: 100 - share} if previous else {})})
+            if share == _shares(service)[revision] and share < 100:
+                yield f"{share} % of the traffic for {config.service.hold_minutes:g} minutes"
+                _hold(google, config, revision)
+    except UserError as error:
+        if previous is None:
+            raise UserError(f"{error}; there is no revision before it to go back to") from error
+        _shifted(google, google.call("run", "GET", name), {previous: 100})
+        raise UserError(f"{error}; all traffic is at {previous}") from error
+    yield f"all traffic is at {revision}; the way back: python -m fraudlab.cloud action=rollback name={config.name}"
+
+
+def rollback(google: Google, config: CloudConfig) -> str:
+    """Give all traffic to the revision before, or to ``config.revision``.
+
+    Returns:
+        What to tell.
+
+    Raises:
+        UserError: there is no service, or none before.
+    """
+    name = google.own(f"services/{config.name}")
+    service = google.find("run", name)
+    if service is None:
+        raise UserError(f"there is no service {config.name} in {config.region}; check name, project and region")
+    to = config.revision or service.get("annotations", {}).get(PREVIOUS)
+    if not to:
+        raise UserError(f"service {config.name} has no revision before; name one with revision=<revision>")
+    if _shares(service).get(to) != 100:
+        _shifted(google, service, {to: 100}, _most(service))
+    return f"all traffic of {config.name} is at {to}"
+
+
+def shares(google: Google, name: str) -> dict[str, int]:
+    """Percent of the traffic by revision, those that are tried included; empty without a service."""
+    service = google.find("run", google.own(f"services/{name}"))
+    return {} if service is None else _shares(service)
+
+
+def revision_of(config: CloudConfig, bundle: Bundle) -> str:
+    """The name of the revision of these settings and this bundle: the same whenever it is asked for."""
+    content = json.dumps([_template(config), bundle.version], sort_keys=True)
+    return f"{config.name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+def _created(google: Google, config: CloudConfig, revision: str) -> Json:
+    """The service with its first revision, which has all traffic."""
+    body = {**_service(config, revision), "traffic": [_target(revision, 100, CANDIDATE)]}
+    google.wait("run", google.call("run", "POST", google.own("services"), body, serviceId=config.name))
+    return _started(google, google.own(f"services/{config.name}"), revision)
+
+
+def _added(google: Google, config: CloudConfig, service: Json, revision: str) -> Json:
+    """The service with the revision beside the others, without traffic where it has none yet."""
+    name, before = google.own(f"services/{config.name}"), _shares(service)
+    if revision not in before:
+        body = {
+            "annotations": {**service.get("annotations", {}), PREVIOUS: _most(service)},
+            "traffic": [*(_target(*each) for each in before.items() if each[1]), _target(revision, 0, CANDIDATE)],
+        }
+        if google.find("run", f"{name}/revisions/{revision}") is None:
+            body |= _service(config, revision)
+        _patched(google, service, body)
+    return _started(google, name, revision)
+
+
+def _service(config: CloudConfig, revision: str) -> Json:
+    return {"template": {**_template(config), "revision": revision}, "invokerIamDisabled": config.service.public}
+
+
+def _template(config: CloudConfig) -> Json:
+    asked = config.service
+    if asked.key_secret is None:
+        raise UserError("a service needs its API key: add service.key_secret=<name of a secret in Secret Manager>")
+    key = {"secretKeyRef": {"secret": asked.key_secret, "version": "latest"}}
+    container: Json = {
+        "image": config.image,
+        "command": ["python", "-m", "fraudlab.serve"],
+        "args": [
+            f"bundle={config.bundle}",
+            "serving.host=0.0.0.0",
+            f"serving.port={_PORT}",
+            *shlex.split(asked.settings),
+        ],
+        "ports": [{"containerPort": _PORT}],
+        "env": [{"name": "FRAUDLAB_API_KEY", "valueSource": key}],
+        # The record, the probes and the metrics need the processor between requests too.
+        "resources": {"limits": {"cpu": str(asked.cpu), "memory": asked.memory}, "cpuIdle": False,
+                      "startupCpuBoost": True},
+        "startupProbe": {"httpGet": {"path": "/health/ready", "port": _PORT}, "periodSeconds": 2, "timeoutSeconds": 2,
+                         "failureThreshold": 60},
+        "livenessProbe": {"httpGet": {"path": "/health/live", "port": _PORT}, "periodSeconds": 10},
+    }  # fmt: skip
+    template: Json = {
+        "containers": [container],
+        "maxInstanceRequestConcurrency": asked.concurrency,
+        "scaling": {"minInstanceCount": asked.min_instances, "maxInstanceCount": asked.max_instances},
+    }
+    if asked.service_account is not None:
+        template["serviceAccount"] = asked.service_account
+    return template
+
+
+def _target(revision: str, percent: int, tag: str | None = None) -> Json:
+    target: Json = {"type": _BY_REVISION, "revision": revision, "percent": percent}
+    return target if tag is None else {**target, "tag": tag}
+
+
+def _shares(service: Json) -> dict[str, int]:
+    """Percent by revision; that of the latest one stands under its name."""
+    found: dict[str, int] = {}
+    for target in service.get("trafficStatuses") or service.get("traffic", ()):
+        revision = target.get("revision") or service["latestReadyRevision"].rpartition("/")[2]
+        found[revision] = found.get(revision, 0) + target.get("percent", 0)
+    return found
+
+
+def _most(service: Json) -> str:
+    found = _shares(service)
+    return max(found, key=found.__getitem__)
+
+
+def _before(service: Json, revision: str) -> str:
+    """The revision that has the traffic that another is to get, also where that has some already."""
+    return str(service["annotations"][PREVIOUS]) if revision in _shares(service) else _most(service)
+
+
+def _started(google: Google, name: str, revision: str) -> Json:
+    """The service once the revision has started.
+
+    Raises:
+        UserError: it does not start; Cloud Run's words say why.
+    """
+    service = _settled(google, name)
+    there = google.call("run", "GET", f"{name}/revisions/{revision}")
+    failed = next((each for each in there.get("conditions", ()) if each.get("state") == "CONDITION_FAILED"), None)
+    if failed is not None:
+        says = failed.get("message", "look at its log").rstrip(".")
+        again = f"gcloud run revisions delete {revision} --region={name.split('/')[3]}"
+        raise UserError(f"revision {revision} does not start: {says}; to try the same one again, type first: {again}")
+    return service
+
+
+def _settled(google: Google, name: str) -> Json:
+    """The service once Cloud Run has done what was asked."""
+    found: list[Json] = []
+
+    def settled() -> bool:
+        found[:] = [google.call("run", "GET", name)]
+        return not found[0].get("reconciling")
+
+    if not until(settled, _READY_SECONDS, google.poll_seconds):
+        raise UserError(f"{name} is not ready after {_READY_SECONDS} s; look at its log, then run the command again")
+    return found[0]
+
+
+def _shifted(google: Google, service: Json, wanted: dict[str, int], previous: str | None = None) -> Json:
+    """The service with its traffic divided as wanted; ``previous`` is noted as the way back."""
+    body: Json = {"traffic": [_target(revision, percent) for revision, percent in wanted.items() if percent]}
+    if previous is not None:
+        body["annotations"] = {**service.get("annotations", {}), PREVIOUS: previous}
+    _patched(google, service, body)
+    return _settled(google, service["name"])
+
+
+def _patched(google: Google, service: Json, body: Json) -> None:
+    """Change the service, unless someone else has meanwhile."""
+    mask = ",".join(body)
+    whole = {"template": service["template"], "etag": service["etag"], **body}  # which every request must have
+    google.wait("run", google.call("run", "PATCH", service["name"], whole, updateMask=mask))
+
+
+def _smoke(google: Google, config: CloudConfig, service: Json, bundle: Bundle) -> None:
+    """Ask the revision, at its own address, for the golden scores."""
+    import requests
+
+    address = next((t["uri"] for t in service.get("trafficStatuses", ()) if t.get("tag") == CANDIDATE), service["uri"])
+    key = os.environ.get("FRAUDLAB_API_KEY")
+    if not key:
+        raise UserError("FRAUDLAB_API_KEY is not set: the golden records are scored with the service's own key")
+    headers = {"X-API-Key": key.rpartition(":")[2]}
+    if not config.service.public:
+        token = google.identity(service["uri"])
+        if token is None:
+            raise UserError(f"these credentials make no identity token for the private service; {_IMPERSONATE}")
+        headers["X-Serverless-Authorization"] = f"Bearer {token}"
+    for row in bundle.golden():
+        try:
+            answer = requests.post(f"{address}/predict", json=row["record"], headers=headers, timeout=30)
+            answer.raise_for_status()
+            found = answer.json()["score"]
+        except (requests.RequestException, KeyError, ValueError) as error:
+            raise UserError(f"the revision does not score a golden record: {error}") from error
+        if abs(found - row["score"]) > _OFF:
+            raise UserError(f"the revision scores a golden record {found}, its export {row['score']}")
+
+
+def _hold(google: Google, config: CloudConfig, revision: str) -> None:
+    """Watch the revision's requests for a while.
+
+    Raises:
+        UserError: too many of them failed.
+    """
+    minutes = max(round(config.service.hold_minutes), 1)
+
+    def failing() -> bool:
+        failed = _requests(google, revision, minutes, ',response_code_class="5xx"')
+        every = _requests(google, revision, minutes)
+        if failed < _FAILED or failed <= config.service.max_failures * every:
+            return False
+        raise UserError(f"{failed:.0f} of the revision's {every:.0f} requests failed in {minutes} minutes")
+
+    until(failing, 60 * config.service.hold_minutes, google.poll_seconds)
+
+
+def _requests(google: Google, revision: str, minutes: int, more: str = "") -> float:
+    """How many requests the revision answered, by Cloud Run's own count."""
+    which = f'monitored_resource="cloud_run_revision",revision_name="{revision}"{more}'
+    asked = {"query": f"sum(increase(run_googleapis_com:request_count{{{which}}}[{minutes}m]))"}
+    path = f"projects/{google.project}/location/global/prometheus/api/v1/query"
+    found = google.call("monitoring", "POST", path, asked)["data"]["result"]
+    return float(found[0]["value"][1]) if found else 0.0

@@ -1,0 +1,58 @@
+"""Google Cloud and its storage, on loopback, and bundles to deploy."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Command
+from tests.support.google_cloud import GoogleCloud
+from tests.support.server import KEY
+
+BUNDLES = Path(__file__).parents[1] / "compat" / "fixtures" / "format_1"
+
+
+@pytest.fixture
+def google() -> Iterator[GoogleCloud]:
+    """A cloud that refuses what Google's description of its interfaces does not have."""
+    with GoogleCloud() as cloud:
+        yield cloud
+    assert cloud.faults == []
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The bucket ``shop`` of an emulated Google Cloud Storage."""
+    from gcp_storage_emulator.server import create_server
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import storage
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = create_server("127.0.0.1", port, in_memory=True)
+    server.start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+    try:
+        yield storage.Client(project="shop", credentials=AnonymousCredentials()).create_bucket("shop")
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def environment(google: GoogleCloud, tmp_path: Path) -> dict[str, str]:
+    """Of a command that is to find both."""
+    return {"FRAUDLAB_API_KEY": KEY, "XDG_CACHE_HOME": str(tmp_path / "cache"), **google.environment(tmp_path)}
+
+
+@pytest.fixture
+def cloud(command: Command, environment: dict[str, str], tmp_path: Path) -> Callable[..., Any]:
+    """Run ``python -m fraudlab.cloud``."""
+
+    def run(*settings: str) -> Any:
+        return command("cloud", *settings, "poll_seconds=0.01", cwd=tmp_path, env={**os.environ, **environment})
+
+    return run
