@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-fast test-slow serve load-test monitor pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint lint-page format typecheck check-conf clean distclean
+.PHONY: ci debian pull metrics-diff comment deploy dist help setup train test test-fast test-slow serve load-test monitor pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint lint-page format typecheck check-conf clean distclean
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,6 +8,7 @@ READY := $(VENV)/.ready
 PAGE_TOOLS := tests/page/node_modules/.ready
 ARGS ?=
 SWEEP ?= tabnet_handbook
+DEBIAN := postgresql curl redis-server prometheus prometheus-alertmanager chromium nodejs npm
 SOME_BUNDLE = ls outputs/*/*/bundle/manifest.json >/dev/null 2>&1 || { run=outputs/train/served_$$(date +%s) && \
 	$(BIN)/python -m fraudlab.train hydra.run.dir=$$run && $(BIN)/python -m fraudlab.export run=$$run; }
 
@@ -38,6 +39,20 @@ test-fast: $(READY) ## run the tests that start no process, no server and train 
 test-slow: $(READY) ## run the slow tests: kills, floods, real proxies, installs; one after the other
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+ci: ## what a change must pass
+	bash .ci/run
+
+# A database that sweeps share, a store of a server's history, clients and proxies of the server, what watches it; a browser
+# for the page, and what checks its JavaScript. Without one its tests skip.
+debian: ## install the real parts that tests start, as root on Debian or Ubuntu
+	@if command -v apt-get >/dev/null; then \
+		missing=""; for package in $(DEBIAN); do dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; done; \
+		if [ -n "$$missing" ]; then \
+			root=""; [ "$$(id -u)" = 0 ] || root="sudo -n"; \
+			{ $$root apt-get update -qq && $$root apt-get install -y -qq --no-install-recommends $$missing; } || \
+			echo "not installed:$$missing"; fi; \
+	fi
+
 serve: $(READY) ## serve the newest bundle on 127.0.0.1:8000; trains and exports one first if there is none
 	@$(SOME_BUNDLE)
 	$(BIN)/python -m fraudlab.serve $(ARGS)
@@ -49,6 +64,23 @@ check-pipeline: $(READY) ## say whether dvc.lock is of this code and these setti
 	@status=$$(PATH="$(abspath $(BIN)):$$PATH" dvc status) || exit 1; \
 	if printf '%s\n' "$$status" | grep -qE 'changed command|modified:|new:'; then printf '%s\n' "$$status"; \
 	echo "dvc.lock is out of date: run make pipeline and commit dvc.lock"; exit 1; fi
+
+pull: $(READY) ## fetch what dvc.lock names from the DVC remote
+	PATH="$(abspath $(BIN)):$$PATH" dvc pull
+
+metrics-diff: $(READY) ## the pipeline's metrics beside those of origin/main, as Markdown in OUT=metrics.md
+	PATH="$(abspath $(BIN)):$$PATH" dvc metrics diff --md origin/main > "$$OUT"
+
+comment: ## put FILE=metrics.md under the pull request PULL_REQUEST of GitHub
+	gh pr comment "$$PULL_REQUEST" --body-file "$$FILE"
+
+# Values of a tag or of a workflow reach the shell as variables, never as its text.
+deploy: $(READY) ## deploy the version that a tag as TAG=fraud#prod#3 names; IMAGE, REGION, KEY_SECRET
+	@stage="$${TAG#*\#}"; $(BIN)/python -m fraudlab.cloud action=deploy name="$${TAG%%\#*}" alias="$${stage%%\#*}" \
+		image="$$IMAGE" region="$$REGION" service.key_secret="$$KEY_SECRET" $(ARGS)
+
+dist: $(READY) ## source and wheel in dist/
+	$(BIN)/python -m hatchling build
 
 load-test: $(READY) ## Locust's users against a server of its own, with a report; ARGS="--users 200 --seconds 60"
 	@$(SOME_BUNDLE)
@@ -71,11 +103,15 @@ bench-tabnet: $(READY) ## speed and memory of TabNet against pytorch-tabnet; ARG
 bench-prepare: $(READY) ## CSV files to arrays, against plain pandas; ARGS="--full --scale --huge" for whole sizes
 	$(BIN)/python -m benchmarks.prepare $(ARGS)
 
-lint: $(READY) ## ruff, codespell, import rules, the page's JavaScript
+lint: $(READY) ## ruff, codespell, import rules, workflows, the page's JavaScript
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --offline --quiet .github
+	$(BIN)/jactionlint --shellcheck=
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yaml
 	@$(MAKE) --no-print-directory lint-page
 
 # No lock file: it would name the registry that made it. Versions in package.json are exact.

@@ -8,7 +8,7 @@ from fraudlab.config.commands import PathsConfig
 from fraudlab.errors import UserError
 
 ACTIONS = ("submit", "train", "register", "deploy", "status", "rollback")
-_NEEDED = {"submit": ("bucket", "image"), "register": ("bucket", "image", "bundle"), "deploy": ("image", "bundle")}
+_NEEDED = {"submit": ("bucket", "image"), "register": ("bucket", "image", "bundle"), "deploy": ("image",)}
 
 
 @dataclass
@@ -71,7 +71,7 @@ class CloudConfig:
     image: str | None = None  # of the container registry, by digest: ...@sha256:...
     train: str = ""  # settings of python -m fraudlab.train, as typed after it: submit, train
     bundle: str | None = None  # folder or gs:// address: register, deploy
-    alias: str | None = None  # register: of the version, as prod; it leaves the version that had it
+    alias: str | None = None  # of a version, as prod; register moves it, deploy without a bundle takes the version's
     version: str | None = None  # register: that a git tag gets, as v1.2.0; null: no tag
     revision: str | None = None  # rollback: the one to go back to; null: the one before
     poll_seconds: float = 5.0  # between two looks at what is under way
@@ -100,3 +100,5 @@ class CloudConfig:
         for key in needed.get(self.action, ()):
             if getattr(self, key) is None:
                 raise UserError(f"action={self.action} needs {key}=<{key}>; python -m fraudlab.cloud --help says more")
+        if self.action == "deploy" and self.bundle is None and self.alias is None:
+            raise UserError("action=deploy needs bundle=gs://... or the alias of a registered version, as alias=prod")

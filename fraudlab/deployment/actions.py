@@ -34,7 +34,10 @@ def _register(config: CloudConfig) -> Iterator[str]:
 
 
 def _deploy(config: CloudConfig) -> Iterator[str]:
-    yield from cloud_run.deploy(_google(config), config, load(str(config.bundle)))
+    google = _google(config)
+    if config.bundle is None:
+        config.bundle = vertex.address(google, config.name, str(config.alias))
+    yield from cloud_run.deploy(google, config, load(config.bundle))
 
 
 def _status(config: CloudConfig) -> Iterator[str]:

@@ -9,6 +9,7 @@ from fraudlab.bundle.cloud import upload
 from fraudlab.config.cloud import CloudConfig
 from fraudlab.config.overrides import literal
 from fraudlab.deployment.google import Google, Json
+from fraudlab.errors import UserError
 
 _LABEL = "fraudlab-digest"
 _ENDED = ("JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED")
@@ -71,6 +72,18 @@ def register(google: Google, config: CloudConfig, bundle: Bundle) -> str:
 def versions(google: Google, name: str) -> list[Json]:
     """The versions of a model, none where there is no such model."""
     return google.all("aiplatform", google.own(f"models/{name}:listVersions"), "models")
+
+
+def address(google: Google, name: str, alias: str) -> str:
+    """Where the bundle of the version with an alias lies.
+
+    Raises:
+        UserError: no version has it.
+    """
+    for version in versions(google, name):
+        if alias in version.get("versionAliases", ()):
+            return str(version["artifactUri"])
+    raise UserError(f"no version of {name} has the alias {alias}; register one with alias={alias}")
 
 
 def _spec(config: CloudConfig) -> Json:
