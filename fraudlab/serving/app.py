@@ -236,6 +236,8 @@ class Middleware:
             except OSError as error:
                 _log.error("labels cannot be kept: %s", error.strerror)
                 raise Stop(503, "labels", "the labels cannot be kept; send them again later") from None
+            if parts.alerts is not None:
+                parts.alerts.told(found)
         now = time.time_ns() // 1000
         if future := sum((label.event_time or 0) > now for label in found):
             said = {**said, "future": future}

@@ -261,7 +261,7 @@ class Generation:
             lifecycle,
             self._recorder,
             drift,
-            None if self._recorder is None else Alerts(),
+            None if self._recorder is None else Alerts([field["name"] for field in schema["fields"]]),
             performance,
             loaded.decision.budget,
             loaded.version,

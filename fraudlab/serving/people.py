@@ -13,6 +13,7 @@ import orjson
 from prometheus_client.core import GaugeMetricFamily
 
 from fraudlab.monitoring import kept
+from fraudlab.monitoring.labels import Label
 from fraudlab.serving.telemetry import STAGES, Telemetry
 
 MOST_ALERTS = 1000
@@ -24,11 +25,16 @@ _ROW = ("request_id", "position", "transaction_id", "transaction_time", "scored_
 
 
 class Alerts:
-    """The latest alerts of the record, the newest last."""
+    """The latest alerts of the record, the newest last, and what was said of each since.
 
-    def __init__(self) -> None:
+    Args:
+        fields: of the contract, in its order.
+    """
+
+    def __init__(self, fields: Sequence[str]) -> None:
+        self._fields = fields
         self._since = datetime.now(UTC)
-        self._latest: deque[dict[str, Any]] = deque(maxlen=MOST_ALERTS)
+        self._latest: deque[tuple[dict[str, Any], bytes]] = deque(maxlen=MOST_ALERTS)
 
     def add(self, answers: Sequence[Mapping[str, Any]], lines: bytes) -> None:
         """Take the alerts of an answer from its lines for the record, where fields may stand as hashes."""
@@ -36,12 +42,35 @@ class Alerts:
             if answer["risk_level"] != "low":
                 row = dict(zip(_ROW, orjson.loads(line), strict=False))
                 row["scored_at"] = datetime.fromtimestamp(row["scored_at"] / 1e6, UTC).isoformat()
-                self._latest.append(row)
+                row["label"] = None
+                self._latest.append((row, line))
+
+    def told(self, labels: Sequence[Label]) -> None:
+        """Note what is said of these alerts: what was said last counts; of two sayings of one moment, fraud."""
+        now = datetime.now(UTC)
+        said = {(str(each.id),) if each.id is not None else (each.request_id, each.position): each for each in labels}
+        for row, _ in self._latest:
+            for key in ((row["transaction_id"],), (row["request_id"], row["position"])):
+                if (label := said.get(key)) is not None:
+                    at = now if label.event_time is None else datetime.fromtimestamp(label.event_time / 1e6, UTC)
+                    new = {"fraud": label.fraud, "source": label.source, "event_time": at.isoformat()}
+                    row["label"] = max(row["label"] or new, new, key=_when)
 
     def answer(self, limit: int, level: str | None) -> dict[str, Any]:
         """The ``limit`` newest ones, the newest first, of one level or of both."""
-        wanted = [row for row in reversed(self._latest) if level in (None, row["risk_level"])]
+        wanted = [row for row, _ in reversed(self._latest) if level in (None, row["risk_level"])]
         return {"since": self._since.isoformat(), "kept": len(self._latest), "alerts": wanted[:limit]}
+
+    def one(self, request_id: str, position: int) -> dict[str, Any] | None:
+        """One of them with ``inputs``, as the record has them; None where it is not among them."""
+        for row, line in reversed(self._latest):
+            if (row["request_id"], row["position"]) == (request_id, position):
+                return {**row, "inputs": dict(zip(self._fields, orjson.loads(line)[len(_ROW)], strict=True))}
+        return None
+
+
+def _when(label: Mapping[str, Any]) -> tuple[str, bool]:
+    return label["event_time"], bool(label["fraud"])
 
 
 class Performance:
@@ -113,12 +142,21 @@ def statistics(telemetry: Telemetry, budget: Mapping[str, float]) -> dict[str, A
         "requests": requests,
         "refusals": {sample.labels["reason"]: int(sample.value) for sample in refused if sample.value},
         "seconds": {stage: _percentiles(found["fraudlab_request_seconds_bucket"], stage) for stage in STAGES},
+        "latency": _histogram(found["fraudlab_request_seconds_bucket"]),
         "scored": int(scored),
         "alerts_per_1000": {
             level: {"seen": 1000 * count / scored if scored else None, "budget": budget[level]}
             for level, count in alerts.items()
         },
     }
+
+
+def _histogram(buckets: Sequence[Any]) -> dict[str, list[float] | list[int]]:
+    """Requests by their whole time; of two such answers the difference tells of the time between."""
+    own = sorted((float(each.labels["le"]), int(each.value)) for each in buckets if each.labels["stage"] == "total")
+    counts = [count for _, count in own]
+    between = [count - before for count, before in zip(counts, [0, *counts], strict=False)]
+    return {"bounds": [bound for bound, _ in own[:-1]], "counts": between}
 
 
 def _percentiles(buckets: Sequence[Any], stage: str) -> dict[str, float | None]:

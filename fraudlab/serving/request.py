@@ -33,6 +33,7 @@ PATHS = frozenset(
     ]
 )
 NO_REFERENCE = "the bundle has no reference statistics; export its run again"
+_POSITION = re.compile(r"[0-9]{1,10}")
 _CHALLENGE = b'Bearer realm="fraudlab"'
 
 
@@ -109,12 +110,21 @@ def hours_of(query: bytes, usual: int, most: int) -> int:
     return _whole("hours", query, usual, 1, most)
 
 
-def alerts_of(query: bytes, most: int) -> tuple[int, str | None]:
-    """The ``n`` of ``?limit=n``, from 1 to ``most``, 100 without one; and the ``level``, None without one."""
-    level = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("level", [None])
+def alerts_of(query: bytes, most: int) -> tuple[int, str | None, tuple[str, int] | None]:
+    """The ``n`` of ``?limit=n``, from 1 to ``most``, 100 without one; the ``level``; ``request_id`` and ``position``.
+
+    The last two name one alert: both are given, or neither.
+    """
+    given = parse_qs(query.decode("latin-1"), keep_blank_values=True)
+    level = given.get("level", [None])
     if len(level) != 1 or level[0] not in (None, "high", "medium"):
         raise Stop(422, "contract", "level must be high or medium, given once")
-    return _whole("limit", query, 100, 1, most), level[0]
+    limit = _whole("limit", query, 100, 1, most)
+    if "request_id" not in given and "position" not in given:
+        return limit, level[0], None
+    if len(given.get("request_id", [])) != 1 or not _POSITION.fullmatch(",".join(given.get("position", []))):
+        raise Stop(422, "contract", "give request_id and position of one alert, each once")
+    return limit, level[0], (given["request_id"][0], int(given["position"][0]))
 
 
 def _whole(name: str, query: bytes, usual: int, least: int, most: int) -> int:

@@ -30,6 +30,17 @@ _ALERT: dict[str, Any] = {
         "risk_level": {"enum": ["medium", "high"]},
         "reasons": {"type": ["array", "null"], "items": {"type": "object"}, "description": "serving.record_reasons"},
         "decision": {"type": ["string", "null"]},
+        "label": {
+            "type": ["object", "null"],
+            "required": ["fraud", "source", "event_time"],
+            "properties": {
+                "fraud": {"type": ["boolean", "null"], "description": "null: taken back"},
+                "source": {"type": "string"},
+                "event_time": _SINCE,
+            },
+            "description": "what POST /labels has said of it last",
+        },
+        "inputs": {"type": "object", "description": "as recorded; only where request_id and position are given"},
     },
 }
 _ALERTS: dict[str, Any] = {
@@ -51,7 +62,7 @@ _REPORT: dict[str, Any] = {
 _COUNTS = {"type": "object", "additionalProperties": {"type": "integer"}}
 _STATISTICS: dict[str, Any] = {
     "type": "object",
-    "required": [*_HERE, "since", "requests", "refusals", "seconds", "scored", "alerts_per_1000"],
+    "required": [*_HERE, "since", "requests", "refusals", "seconds", "latency", "scored", "alerts_per_1000"],
     "properties": {
         **_HERE,
         "since": _SINCE,
@@ -61,6 +72,15 @@ _STATISTICS: dict[str, Any] = {
             "type": "object",
             "additionalProperties": {"type": "object", "additionalProperties": _NUMBER},
             "description": "percentiles by stage, from the histograms of /metrics",
+        },
+        "latency": {
+            "type": "object",
+            "required": ["bounds", "counts"],
+            "properties": {
+                "bounds": {"type": "array", "items": {"type": "number"}, "description": "seconds, rising"},
+                "counts": {"type": "array", "items": {"type": "integer"}, "description": "up to each bound, and above"},
+            },
+            "description": "requests by their whole time; the difference of two answers tells of the time between",
         },
         "scored": {"type": "integer"},
         "alerts_per_1000": {
@@ -152,8 +172,19 @@ DESCRIBED: dict[str, Described] = {
                 "schema": {"type": "integer", "minimum": 1, "maximum": MOST_ALERTS, "default": 100},
             },
             {"name": "level", "in": "query", "required": False, "schema": {"enum": ["high", "medium"]}},
+            {
+                "name": "request_id",
+                "in": "query",
+                "required": False,
+                "schema": {"type": "string"},
+                "description": "with position: one alert, and its inputs",
+            },
+            {"name": "position", "in": "query", "required": False, "schema": {"type": "integer", "minimum": 0}},
         ],
-        {"404": "there is no record", "422": "limit or level is no such thing"},
+        {
+            "404": "there is no record, or no such alert",
+            "422": "limit, level, request_id or position is no such thing",
+        },
     ),
     "/performance": (
         "The newest report that python -m fraudlab.performance kept in this instance's record",
@@ -187,8 +218,14 @@ def routes(parts: Parts) -> dict[str, Route]:
 async def _alerts(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
     if parts.alerts is None:
         raise Stop(404, "path", "alerts are those of the record; start the server with serving.record_to=<folder>")
-    limit, level = alerts_of(asked.scope["query_string"], MOST_ALERTS)
-    return _said(parts, parts.alerts.answer(limit, level))
+    limit, level, place = alerts_of(asked.scope["query_string"], MOST_ALERTS)
+    said = parts.alerts.answer(limit, level)
+    if place is not None:
+        one = parts.alerts.one(*place)
+        if one is None:
+            raise Stop(404, "path", f"it is not among the latest {MOST_ALERTS} alerts; the record has it")
+        said["alerts"] = [one]
+    return _said(parts, said)
 
 
 async def _performance(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:

@@ -79,6 +79,36 @@ def test_alerts_are_those_of_the_record(server: Server, bundle: bundles.Bundle) 
                 assert reason["value"] == row["input"][reason["feature"]]
                 assert len(reason["value"]) == 64
     assert clear
+    alert = found["alerts"][-1]
+    one = f"/alerts?request_id={alert['request_id']}&position={alert['position']}"
+    shown = server.ask(one).said["alerts"]
+    assert [{**each, "inputs": None} for each in shown] == [{**alert, "inputs": None}]
+    recorded = rows[alert["request_id"], alert["position"]]["input"]
+    assert shown[0]["inputs"] == {name: recorded[name] for name in shown[0]["inputs"]}
+    assert len(shown[0]["inputs"]) == len(bundle.schema["fields"])
+    assert server.ask("/alerts?request_id=nobody&position=0").status == 404
+    for query in ("request_id=a", "position=0", "request_id=a&position=-1", "request_id=a&request_id=b&position=0"):
+        assert server.ask(f"/alerts?{query}").status == 422
+
+
+def test_alerts_show_what_was_said_of_them_last(server: Server) -> None:
+    first, second = server.ask("/alerts?limit=2").said["alerts"]
+    place = {name: first[name] for name in ("request_id", "position")}
+    by_id = {"id": int(second["transaction_id"])}
+
+    def tell(*labels: dict[str, Any]) -> list[Any]:
+        assert server.ask("/labels", json.dumps(labels).encode()).status == 200
+        said = [each["label"] for each in server.ask("/alerts?limit=2").said["alerts"]]
+        return [label and (label["fraud"], label["source"]) for label in said]
+
+    assert tell({**place, "fraud": True, "source": "analyst"}) == [(True, "analyst"), None]
+    assert tell({**place, "fraud": False, "event_time": "2020-01-01"}) == [(True, "analyst"), None]  # said before
+    assert tell({**by_id, "fraud": True}, {**place, "reversal": True, "source": "bank"}) == [
+        (None, "bank"),
+        (True, "all"),
+    ]
+    moment = "2020-01-01T00:00:00Z"
+    assert tell({**by_id, "fraud": False, "event_time": moment})[1] == (True, "all")
 
 
 def test_statistics_are_counts_of_what_was_answered(server: Server, bundle: bundles.Bundle) -> None:
@@ -98,6 +128,9 @@ def test_statistics_are_counts_of_what_was_answered(server: Server, bundle: bund
         assert other["budget"] == bundle.decision.budget[name]
         alerts = other["seen"] * after["scored"] / 1000 - (one["seen"] or 0) * before["scored"] / 1000
         assert alerts == pytest.approx(sum(levels[each] for each in of), abs=1e-6)
+    both = zip(before["latency"]["counts"], after["latency"]["counts"], strict=True)
+    assert sum(new - old for old, new in both) == 21
+    assert len(after["latency"]["counts"]) == len(after["latency"]["bounds"]) + 1
     total = after["seconds"]["total"]
     assert 0 < total["p50"] <= total["p95"] <= total["p99"] <= 2
     assert server.ask("/statistics", key="s" * 32).status == 403

@@ -254,8 +254,9 @@ export class Sender {
    */
   async #wait(what, seconds, says) {
     await new Promise((/** @type {(value?: any) => void} */ go) => {
+      const jitter = what === "waiting" ? 1 + 0.25 * Math.random() : 1; // so that clients do not come back all at once
       const wait = { what, says, wake: () => {} };
-      const timer = setTimeout(() => wait.wake(), 1000 * Math.min(Math.max(seconds, 0), LONGEST_WAIT));
+      const timer = setTimeout(() => wait.wake(), 1000 * jitter * Math.min(Math.max(seconds, 0), LONGEST_WAIT));
       wait.wake = () => {
         clearTimeout(timer);
         this.#waits.delete(wait);
