@@ -7,6 +7,7 @@ import orjson
 
 from fraudlab import __version__
 from fraudlab.bundle import Bundle
+from fraudlab.config.serve import ServingConfig
 from fraudlab.features.joined import parts_of
 from fraudlab.monitoring.cells import title
 
@@ -16,8 +17,8 @@ _OF_NUMBERS = ("kind", "edges", "counts")
 _OF_CATEGORIES = ("kind", "values", "counts", "unseen")
 
 
-def info(bundle: Bundle, schema: Mapping[str, Any], max_records: int) -> bytes:
-    """The answer of ``/info``; ``schema`` is the contract that the server keeps, ``max_records`` are of one request."""
+def info(bundle: Bundle, schema: Mapping[str, Any], settings: ServingConfig) -> bytes:
+    """The answer of ``/info``; ``schema`` is the contract that the server keeps, ``settings`` has a request's limits."""
     return orjson.dumps(
         {
             "fraudlab_version": __version__,
@@ -27,7 +28,8 @@ def info(bundle: Bundle, schema: Mapping[str, Any], max_records: int) -> bytes:
             "metrics": bundle.metrics,
             "decision": bundle.decision.to_dict(),
             "explains": bundle.explains,
-            "max_records": max_records,
+            "max_records": settings.max_records,
+            "max_body_bytes": settings.max_body_bytes,
         }
     )
 

@@ -223,7 +223,7 @@ class Generation:
         named = recording.hashed_columns(loaded.schema, settings.hash_columns if settings.record_to else ())
         described = openapi.document(schema, settings, loaded.version, keyed=keys.needed)
         told = {
-            "/info": (READABLE, about.info(loaded, schema, settings.max_records)),
+            "/info": (READABLE, about.info(loaded, schema, settings)),
             "/training": (READABLE, about.training(loaded, named)),
             "/examples": (frozenset(["read"]), about.examples(loaded)),  # whole transactions
             "/openapi.json": (READABLE, orjson.dumps(described)),

@@ -10,6 +10,7 @@ export class FileError extends Error {}
  * @property {string[]} names of the columns
  * @property {number} start byte at which the rows begin
  * @property {number} line number of the first line after the header, from 1
+ * @property {boolean} mark whether the file begins with a byte order mark
  */
 
 /**
@@ -49,7 +50,8 @@ export async function layoutOf(file) {
   if ((head[0] === 0xff && head[1] === 0xfe) || (head[0] === 0xfe && head[1] === 0xff) || head.subarray(0, 4096).includes(0)) {
     throw new FileError("The file is no CSV in UTF-8 (UTF-16, or no text at all); save it as CSV, UTF-8.");
   }
-  let start = head[0] === 0xef && head[1] === 0xbb && head[2] === 0xbf ? 3 : 0;
+  const mark = head[0] === 0xef && head[1] === 0xbb && head[2] === 0xbf;
+  let start = mark ? 3 : 0;
   let text;
   try {
     text = new TextDecoder("utf-8", { fatal: true }).decode(head.subarray(start), { stream: true });
@@ -75,7 +77,7 @@ export async function layoutOf(file) {
   const doubled = names.find((name, n) => names.indexOf(name) < n);
   if (doubled !== undefined) throw new FileError(`Two columns are called ${doubled}; rename one.`);
   const next = rows[rows.indexOf(first) + 1];
-  return { separator, names, start: first.end, line: next ? next.line : first.line + 1 };
+  return { separator, names, start: first.end, line: next ? next.line : first.line + 1, mark };
 }
 
 /**

@@ -1,6 +1,8 @@
 // What is known of the rows of a file: a few numbers a row in memory, reasons aside in blobs, which a browser may keep
 // on its disk. It touches no document.
 
+import { read, write } from "./numbers.js";
+
 /**
  * @typedef {import("./records.js").Piece} Piece
  * @typedef {import("./sender.js").Scored} Scored
@@ -8,6 +10,8 @@
 
 /** Risk levels by their number; 0 where a row is not scored. */
 export const LEVELS = ["", "low", "medium", "high"];
+
+const EDGES = Array.from({ length: 241 }, (_, n) => 1 / (1 + Math.exp(12 - n / 10))); // of a bundle that has none
 
 /**
  * An array of twice the length with the same content, once it is full.
@@ -36,12 +40,14 @@ export class Scores {
   refused = /** @type {Map<number, {line: number, problem: string}>} */ (new Map());
   pieces = { first: new Float64Array(64), start: new Float64Array(64), end: new Float64Array(64), line: new Float64Array(64), count: 0 };
   byLevel = [0, 0, 0, 0];
+  /** The answer whose reasons were asked for last. */
+  parsed = { number: 0, reasons: /** @type {any[]} */ ([]) };
 
   /**
-   * @param {number[]} edges of bins of scores, rising
    * @param {number[]} thresholds whose alerts are counted
+   * @param {number[]} [edges] of bins of scores, rising
    */
-  constructor(edges, thresholds) {
+  constructor(thresholds, edges = EDGES) {
     this.edges = edges;
     this.bins = new Array(edges.length + 1).fill(0);
     this.thresholds = thresholds;
@@ -69,7 +75,7 @@ export class Scores {
    * @param {string} version of the bundle
    */
   add(records, scores, version) {
-    const reasons = scores.some((each) => each.reasons) ? new Blob([JSON.stringify(scores.map((each) => each.reasons))]) : null;
+    const reasons = scores.some((each) => each.reasons) ? new Blob([write(scores.map((each) => each.reasons ?? null))]) : null;
     this.answers.push({ version, reasons });
     records.forEach(({ row }, n) => {
       const { score, risk_level } = scores[n];
@@ -109,8 +115,11 @@ export class Scores {
    * @returns {Promise<{field: string, value: unknown, share: number}[] | null>}
    */
   async reasons(row) {
-    const blob = this.answers[this.answer[row] - 1]?.reasons;
-    return blob ? (JSON.parse(await blob.text())[this.place[row]] ?? null) : null;
+    const number = this.answer[row];
+    const blob = this.answers[number - 1]?.reasons;
+    if (!blob) return null;
+    if (this.parsed.number !== number) this.parsed = { number, reasons: read(await blob.text()) };
+    return this.parsed.reasons[this.place[row]] ?? null;
   }
 
   /** @param {number} row */
@@ -134,7 +143,7 @@ export class Scores {
  * @param {ArrayLike<number>} edges
  * @param {number} value
  */
-function above(edges, value) {
+export function above(edges, value) {
   let [low, high] = [0, edges.length];
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -147,7 +156,8 @@ function above(edges, value) {
 /**
  * Reasons as a cell of text.
  * @param {{field: string, value: unknown, share: number}[] | null} reasons
+ * @param {(value: unknown) => string} named
  */
-export function reasonsText(reasons) {
-  return (reasons ?? []).map(({ field, value, share }) => `${field}=${value ?? ""} (${Math.round(100 * share)}%)`).join("; ");
+export function reasonsText(reasons, named = (value) => String(value ?? "")) {
+  return (reasons ?? []).map(({ field, value, share }) => `${field}=${named(value)} (${Math.round(100 * share)}%)`).join("; ");
 }

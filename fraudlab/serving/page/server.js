@@ -74,7 +74,8 @@ export class Server extends EventTarget {
   /**
    * The JSON that the server answers with. Whole numbers beyond 2^53 are BigInt, both ways.
    * @param {string} path relative: `predict`, `alerts?limit=100`
-   * @param {{method?: string, body?: any, signal?: AbortSignal, quiet?: boolean}} [asked] `quiet`: do not ask for a key
+   * @param {{method?: string, body?: any, text?: string, signal?: AbortSignal, quiet?: boolean}} [asked] `text`: a body that is JSON already;
+   *   `quiet`: do not ask for a key
    * @returns {Promise<any>}
    * @throws {ServerError} it did not do it; or DOMException "AbortError"
    */
@@ -111,28 +112,28 @@ export class Server extends EventTarget {
 
   /**
    * @param {string} path
-   * @param {{method?: string, body?: any, signal?: AbortSignal}} asked
+   * @param {{method?: string, body?: any, text?: string, signal?: AbortSignal}} asked
    * @param {string} key
    */
-  async _answer(path, { method, body, signal }, key) {
+  async _answer(path, { method, body, text = body === undefined ? undefined : write(body), signal }, key) {
     /** @type {Record<string, string>} */
     const headers = key ? { "X-API-Key": key } : {};
-    if (body !== undefined) headers["Content-Type"] = "application/json";
+    if (text !== undefined) headers["Content-Type"] = "application/json";
     try {
       const answer = await fetch(this.address(path), {
-        method: method ?? (body === undefined ? "GET" : "POST"),
+        method: method ?? (text === undefined ? "GET" : "POST"),
         headers,
         signal,
-        body: body === undefined ? undefined : write(body),
+        body: text,
         cache: "no-store",
         credentials: "same-origin",
         redirect: "error",
       });
-      const text = await answer.text();
+      const answered = await answer.text();
       const wait = Number(answer.headers.get("Retry-After"));
       let said = null;
       try {
-        said = read(text);
+        said = read(answered);
       } catch {
         if (answer.ok) throw new ServerError(answer.status, "The answer is no JSON; something stands between this page and the server.");
       }

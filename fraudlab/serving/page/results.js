@@ -1,0 +1,205 @@
+/** What came of a file: alerts at each budget, a histogram, rows by score, rows that were refused, the download. */
+
+import { histogram } from "./charts.js";
+import { isFormula, lineOf, rowsOf } from "./csv.js";
+import { fill, h, put, table } from "./dom.js";
+import { percent, short } from "./numbers.js";
+import { LEVELS, above, reasonsText } from "./scored.js";
+
+const PAGE = 25; // rows
+const MOST_REFUSED = 20; // that are shown
+const WAIT = 1500; // milliseconds between two drawings while rows come
+const SHARE = 0.05; // of the time, at most, that sorting takes while rows come
+const STEP = 0.5; // of log-odds, a bin
+const END = 9; // where the bins of scores end
+const WRITTEN = 1 << 20; // characters that are put aside at once
+
+/** @param {unknown} value of a reason, for people */
+function shownValue(value) {
+  if (value === null) return "missing";
+  return typeof value === "number" || typeof value === "bigint" ? short(value) : String(value);
+}
+
+export class Results {
+  /**
+   * @param {import("./scored.js").Scores} scores
+   * @param {File} file
+   * @param {import("./csv.js").Layout} layout
+   * @param {any} info
+   * @param {number[] | null} reference counts of scores by the same edges
+   */
+  constructor(scores, file, layout, info, reference) {
+    this.scores = scores;
+    this.file = file;
+    this.layout = layout;
+    this.info = info;
+    this.reference = reference;
+    this.page = 0;
+    this.level = 0;
+    this.order = new Uint32Array(0);
+    this.next = 0; // when it is drawn again
+    this.drawing = 0;
+    this.overview = h("div");
+    this.rows = h("div", { class: "rows" });
+    this.pager = h("p", { class: "row" });
+    this.refusals = h("section", { class: "card", "aria-label": "Refused rows", hidden: true });
+    const choice = h("select", { "aria-label": "Rows shown", onchange: () => this.#choose(Number(choice.value)) },
+      ["all rows", "", "level medium", "level high"].map((name, level) => name && h("option", { value: level }, name)));
+    this.table = h("section", { class: "card", "aria-label": "Rows by score", hidden: true },
+      h("div", { class: "row between" }, h("h3", {}, "Rows by score"), choice), this.rows, this.pager);
+    this.download = h("button", { type: "button", onclick: () => this.save() }, "Download the scored file");
+    this.root = h("div", {}, this.overview, this.table, this.refusals);
+    this.roles = ["id", "time", "amount"].flatMap((role) => {
+      const name = info.schema.fields.find((/** @type {any} */ field) => field.role === role)?.name;
+      const place = layout.names.indexOf(name);
+      return place < 0 ? [] : [{ name, place }];
+    });
+  }
+
+  /** @param {boolean} whole draw now, all of it */
+  async draw(whole) {
+    const now = performance.now();
+    if (!whole && (now < this.next || document.hidden)) return;
+    this.#overview();
+    if (this.scores.scored) {
+      this.order = this.scores.order(this.level);
+      await this.#rows();
+    }
+    this.#refused();
+    const took = performance.now() - now;
+    this.next = performance.now() + Math.max(WAIT, took / SHARE);
+  }
+
+  #overview() {
+    const { scores, info } = this;
+    if (!scores.scored) return;
+    const points = info.decision.operating_points;
+    const { thresholds, budget } = info.decision;
+    const shown = points.map((/** @type {any} */ point, /** @type {number} */ n) => {
+      const level = Object.keys(budget).find((name) => thresholds[name] === point.threshold);
+      return { ...point, level, alerts: scores.alerts[n], per: (1000 * scores.alerts[n]) / scores.scored };
+    });
+    const share = (/** @type {number | null} */ value) => (value === null ? "–" : percent(value));
+    const rows = shown.map((/** @type {any} */ { threshold, level, alerts, per, precision, recall, alerts_per_1000 }) => [
+      h("span", {}, short(alerts_per_1000), level && [" ", h("span", { class: `level ${level}` }, level)][1]),
+      percent(threshold), Math.round((alerts_per_1000 * scores.scored) / 1000), alerts, short(Math.round(10 * per) / 10), share(precision), share(recall)]);
+    const head = ["alerts per 1,000 on validation", "score from", "expected here", "alerts here", "per 1,000 here", "precision", "recall"];
+    const marks = Object.entries(thresholds).map(([level, at]) => ({ at: Number(at), label: level, tone: /** @type {any} */ (level) }));
+    fill(this.overview,
+      h("section", { class: "card rows" }, h("h3", {}, "Alerts at each budget"), this.#levels(), table("By the bundle's operating points; precision and recall are those of its validation", head, rows)),
+      h("section", { class: "card" }, h("h3", {}, "Scores"), histogram({ title: "", bins: this.#bins(), marks, probability: true, names: ["this file", "the bundle's reference"] })));
+  }
+
+  #levels() {
+    const { scores, info } = this;
+    const counted = { high: scores.byLevel[3], medium: scores.byLevel[2] };
+    return h("ul", { class: "facts" }, Object.entries(counted).map(([level, count]) =>
+      h("li", {}, h("span", { class: `level ${level}` }, level), " ", h("strong", {}, short(count)), ` of ${short(scores.scored)} rows`)),
+    h("li", { class: "hint" }, `Budget: ${short(info.decision.budget.high)} of 1,000 high, ${short(info.decision.budget.medium)} of 1,000 high or medium.`));
+  }
+
+  /** Bins of equal width in log-odds, without the empty ones at both ends. */
+  #bins() {
+    const { edges, bins: counts, scored } = this.scores;
+    const total = this.reference?.reduce((sum, count) => sum + count, 0) || 1;
+    const probability = (/** @type {number} */ odds) => 1 / (1 + Math.exp(-odds));
+    const found = [];
+    let before = 0;
+    for (let odds = STEP - END; odds <= END; odds += STEP) {
+      const until = odds >= END ? counts.length : above(edges, probability(odds) * (1 + 1e-9));
+      const sum = (/** @type {number[]} */ of) => of.slice(before, until).reduce((one, other) => one + other, 0);
+      const reference = this.reference ? sum(this.reference) / total : undefined;
+      found.push({ from: probability(odds - STEP), to: probability(odds), share: sum(counts) / scored, reference });
+      before = until;
+    }
+    const filled = found.map(({ share, reference }) => share > 0 || (reference ?? 0) > 0);
+    return found.slice(filled.indexOf(true), filled.lastIndexOf(true) + 1);
+  }
+
+  /** @param {number} level */
+  async #choose(level) {
+    this.level = level;
+    this.page = 0;
+    this.order = this.scores.order(level);
+    await this.#rows();
+  }
+
+  async #rows() {
+    const mine = ++this.drawing;
+    const pages = Math.max(Math.ceil(this.order.length / PAGE), 1);
+    this.page = Math.min(this.page, pages - 1);
+    const some = [...this.order.subarray(this.page * PAGE, (this.page + 1) * PAGE)];
+    const shown = [];
+    for (const [n, row] of some.entries()) {
+      const { number } = this.scores.part(row);
+      let cells = /** @type {string[]} */ ([]);
+      let line = 0;
+      for await (const each of rowsOf(this.file, this.layout, this.scores.part(row))) if (each.number === row) ({ cells, line } = each);
+      const level = LEVELS[this.scores.level[row]];
+      const reasons = await this.scores.reasons(row);
+      shown.push([this.page * PAGE + n + 1, line || number, ...this.roles.map(({ place }) => h("bdi", {}, cells[place] ?? "")),
+        percent(this.scores.score[row]), h("span", { class: `level ${level}` }, level), h("bdi", {}, reasonsText(reasons, shownValue))]);
+    }
+    if (mine !== this.drawing) return; // another page was asked for meanwhile
+    const go = (/** @type {number} */ page) => () => {
+      this.page = page;
+      void this.#rows();
+    };
+    this.table.hidden = false;
+    const focused = document.activeElement instanceof HTMLButtonElement && this.pager.contains(document.activeElement) ? document.activeElement.textContent : null;
+    fill(this.rows, table("The highest scores first; line: in the file", ["rank", "line", ...this.roles.map(({ name }) => name), "score", "level", "reasons"], shown));
+    fill(this.pager, h("button", { type: "button", class: "quiet", disabled: this.page === 0, onclick: go(this.page - 1) }, "Previous"),
+      h("span", {}, `Page ${short(this.page + 1)} of ${short(pages)}`),
+      h("button", { type: "button", class: "quiet", disabled: this.page >= pages - 1, onclick: go(this.page + 1) }, "Next"));
+    if (focused) [...this.pager.querySelectorAll("button")].find((button) => button.textContent === focused && !button.disabled)?.focus();
+  }
+
+  #refused() {
+    const { refused } = this.scores;
+    this.refusals.hidden = !refused.size;
+    if (this.refusals.dataset.count === String(refused.size)) return;
+    this.refusals.dataset.count = String(refused.size);
+    const rows = [...refused].sort(([one], [other]) => one - other).slice(0, MOST_REFUSED);
+    fill(this.refusals, h("h3", {}, "Refused rows"),
+      table(`${short(refused.size)} rows were refused${refused.size > rows.length ? `, the first ${MOST_REFUSED} are shown; the download has all` : ""}`,
+        ["row", "line", "why"], rows.map(([row, { line, problem }]) => [row + 1, line, h("bdi", {}, problem)])));
+  }
+
+  /** Writes the file's rows in their order, with score, level, reasons, bundle and what was refused. */
+  async save() {
+    const { scores, layout, file } = this;
+    const button = this.download;
+    button.disabled = true;
+    const own = ["score", "risk_level", "reasons", "bundle_version", "refused"].map((name) => {
+      while (layout.names.includes(name)) name += "_";
+      return name;
+    });
+    /** @type {Blob[]} */
+    const parts = [];
+    let guarded = 0;
+    let text = (layout.mark ? "\ufeff" : "") + lineOf([...layout.names, ...own], layout.separator);
+    for await (const row of rowsOf(file, layout)) {
+      const { number } = row;
+      const level = LEVELS[scores.level[number] ?? 0];
+      const why = scores.refused.get(number)?.problem ?? (level ? "" : "not scored");
+      const cells = layout.names.map((_, place) => row.cells[place] ?? "");
+      const added = level ? [String(scores.score[number]), level, reasonsText(await scores.reasons(number)), scores.version(number), ""] : ["", "", "", "", why];
+      guarded += cells.filter(isFormula).length;
+      text += lineOf([...cells, ...added], layout.separator);
+      if (text.length < WRITTEN) continue;
+      parts.push(new Blob([text]));
+      text = "";
+      button.textContent = `Writing row ${short(number + 1)} …`;
+    }
+    const address = URL.createObjectURL(new Blob([...parts, text], { type: "text/csv" }));
+    h("a", { href: address, download: `${file.name.replace(/\.[^.]*$/, "")}_scored.csv` }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    button.disabled = false;
+    button.textContent = "Download the scored file";
+    if (guarded) {
+      this.told?.remove();
+      this.told = h("p", { class: "hint" }, `${short(guarded)} cells begin as formulas do: they have a single quote before them in the download, so that no spreadsheet runs them.`);
+      put(/** @type {Element} */ (button.parentElement), this.told);
+    }
+  }
+}
