@@ -18,7 +18,7 @@ _OF_CATEGORIES = ("kind", "values", "counts", "unseen")
 
 
 def info(bundle: Bundle, schema: Mapping[str, Any], settings: ServingConfig) -> bytes:
-    """The answer of ``/info``; ``schema`` is the contract that the server keeps, ``settings`` has a request's limits."""
+    """The answer of ``/info``; ``schema`` is the contract that the server keeps, ``settings`` its limits."""
     return orjson.dumps(
         {
             "fraudlab_version": __version__,

@@ -107,11 +107,12 @@ async function form(file, layout, info, start, server) {
   const keep = h("input", { type: "checkbox", id: unique("keep") });
   const names = { ",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars" };
   const required = records.lacking.filter((field) => field.required);
-  const wrong = [
-    ...records.alike.map(([name, field]) => [h("bdi", {}, name), " may stand for ", h("bdi", {}, field), ", which the file lacks: rename the column."]),
-    ...required.map((field) => ["The file lacks the column ", h("bdi", {}, field.name), ", which each row must have", field.why ? `: ${field.why}` : "", "."]),
-    ...(records.columns.length ? [] : [["No column of the header is a field of the contract; the header is: ", h("bdi", {}, layout.names.slice(0, 8).join(", ")), "."]]),
-  ];
+  const wrong = !records.columns.length
+    ? [["No column of the header is a field of the contract; the header is: ", h("bdi", {}, layout.names.slice(0, 8).join(", ")), "."]]
+    : [
+      ...records.alike.map(([name, field]) => ["The column ", h("bdi", {}, name), " may stand for ", h("bdi", {}, field), ", which the file lacks: rename it."]),
+      ...required.map((field) => ["The file lacks the column ", h("bdi", {}, field.name), ", which each row must have", field.why ? `: ${field.why}` : "", "."]),
+    ];
   return h("div", { class: "chosen" },
     h("p", {}, h("strong", {}, h("bdi", {}, file.name)), ` · ${bytes(file.size)} · cells parted by ${/** @type {any} */ (names)[layout.separator] ?? layout.separator} · `,
       `${records.columns.length} of ${fields.length} fields`),

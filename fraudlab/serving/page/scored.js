@@ -155,9 +155,9 @@ export function above(edges, value) {
 
 /**
  * Reasons as a cell of text.
- * @param {{field: string, value: unknown, share: number}[] | null} reasons
+ * @param {{field: string, value: unknown, share: number, unseen?: boolean}[] | null} reasons
  * @param {(value: unknown) => string} named
  */
 export function reasonsText(reasons, named = (value) => String(value ?? "")) {
-  return (reasons ?? []).map(({ field, value, share }) => `${field}=${named(value)} (${Math.round(100 * share)}%)`).join("; ");
+  return (reasons ?? []).map(({ field, value, share, unseen }) => `${field}=${named(value)}${unseen ? " unseen" : ""} (${Math.round(100 * share)}%)`).join("; ");
 }
