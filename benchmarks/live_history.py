@@ -1,9 +1,10 @@
 """``python -m benchmarks.live_history --store sqlite|redis``: a server's history, measured and compared with the batch.
 
 ``latency``: each of several processes looks 30 aggregates of a card with 1,000 transactions in 29 days up and adds the
-transaction, in one step, so many times a second. ``replay``: transactions in order, in lists of one to twenty, labels
-told as they go; every feature must be the one that the batch has, bit for bit. ``memory``: what Redis keeps of the
-replay. Redis is one that this command starts, with ``appendonly yes``, in a folder of its own.
+transaction, in one step, so many times a second on average, at random moments. ``replay``: transactions in order, in
+lists of one to twenty, labels told as they go; every feature must be the one that the batch has, bit for bit.
+``memory``: what Redis keeps of the replay. Redis is one that this command starts, with ``appendonly yes``, in a folder
+of its own.
 """
 
 import argparse
@@ -51,11 +52,12 @@ def ask(address: str, number: int, last: dict[str, Any], asked: int, rate: float
     """One server's look-ups; the wall and processor seconds of each go to ``took``."""
     history = History.open(address, of_a_card())
     found: list[tuple[float, float]] = []
+    draw = np.random.default_rng(number)  # servers are asked at random moments, not all at one
     begin.wait()
     due = time.perf_counter()
     for each in range(asked):
         if rate:
-            due += 1 / rate
+            due += draw.exponential(1 / rate)
             time.sleep(max(0.0, due - time.perf_counter()))
         record = {**last, "id": 10**6 * (number + 1) + each, "card": each % CARDS}
         started = time.perf_counter(), time.thread_time()

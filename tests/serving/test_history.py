@@ -212,16 +212,18 @@ def test_a_store_of_the_first_format_is_taken_over(tmp_path: Path, transactions:
     assert taken_over == new
 
 
-def test_a_store_that_an_earlier_version_took_over_gets_the_indexes_of_a_new_one(tmp_path: Path) -> None:
-    """Up to format 3 such a store kept those of its first format."""
+@pytest.mark.parametrize("version", [3, 4])
+def test_a_store_that_an_earlier_version_took_over_is_as_a_new_one(tmp_path: Path, version: int) -> None:
+    """Up to format 3 such a store kept the indexes of its first format."""
     path = tmp_path / "history.sqlite"
     empty(path).close()
     new = indexes(path)
     connection = sqlite3.connect(path)
-    for position, name in enumerate(("by_customer", "by_terminal")):
-        connection.execute(f"DROP INDEX by_key_{position}")
+    connection.execute("DROP TABLE pages")
+    connection.execute("ALTER TABLE gone RENAME TO forgotten")
+    for position, name in enumerate(("by_customer", "by_terminal") if version == 3 else ("by_key_0", "by_key_1")):
         connection.execute(f"CREATE INDEX {name} ON transactions (key_{position}, time)")
-    connection.execute("PRAGMA user_version = 3")
+    connection.execute(f"PRAGMA user_version = {version}")
     connection.commit()
     connection.close()
     History.open(path, EXTENDED).add(RECORD)

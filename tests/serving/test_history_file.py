@@ -112,8 +112,10 @@ def test_reading_a_record_needs_no_polars() -> None:
 def test_a_store_whose_keys_are_integers_as_the_handbooks_were(tmp_path: Path, transactions: pl.DataFrame) -> None:
     path = tmp_path / "history.sqlite"
     build(path, transactions[:-1])
-    with sqlite3.connect(path) as connection:
+    with sqlite3.connect(path) as connection:  # as the fourth format had it
         connection.execute("UPDATE transactions SET key_0 = CAST(key_0 AS INTEGER), key_1 = CAST(key_1 AS INTEGER)")
+        for change in ("DROP TABLE pages", "ALTER TABLE gone RENAME TO forgotten", "PRAGMA user_version = 4"):
+            connection.execute(change)
     connection.close()
     store, newest = History.open(path, EXTENDED), transactions[-1].to_dicts()[0]
     assert store.features(newest) == batch(EXTENDED, transactions)[-1]

@@ -24,8 +24,9 @@ from redis.retry import Retry
 
 from fraudlab.errors import UserError
 from fraudlab.features.live import DAY, SEPARATOR, Layout
-from fraudlab.serving.history import redis_format
+from fraudlab.serving.history import redis_format, words
 from fraudlab.serving.history.redis_format import FORMAT, MOST_TIME, Packed, day_of
+from fraudlab.serving.history.redis_script import Script
 from fraudlab.serving.history.store import (
     AT_ONCE,
     DISPUTE,
@@ -125,7 +126,7 @@ class RedisStore:
         self.shown = self._address.shown
         self._rule = rule
         self._client = self._address.client()
-        self._script = self._client.register_script(_SCRIPT)
+        self._script = Script(self._client.connection_pool, _SCRIPT)
         self._packed: Packed | None = None
         self._meta = b""
         self._done: _Done | None = None  # within a transaction
@@ -178,7 +179,7 @@ class RedisStore:
             *(len(layout.keys), known.width, known.record.itemsize, int(layout.text_ids)),
             *(int(layout.delay is not None), int(layout.label_times), self._rule.delay),
         ]
-        return self._asked(lambda: self._script(keys=[self._address.prefix], args=[what, self._meta, *about, *args]))
+        return self._asked(lambda: self._script(self._address.prefix, [what, self._meta, *about, *args]))
 
     def concerns(self) -> list[str]:
         info = self._asked(lambda: {**self._client.info("persistence"), **self._client.info("memory")})
@@ -245,8 +246,7 @@ class RedisStore:
     def _found(self, asked: Asked, answer: Sequence[Any]) -> Found:
         labels, frauds, _, _, _, *pasts = answer
         known, delay = self._known, self._rule.delay
-        same = tuple(None if value is None else redis_format.category(value) for value in asked.event.categories)
-        present = asked.event._replace(categories=same)
+        present = asked.event._replace(categories=words.as_kept(asked.event.categories))
         return Found(present, lambda key: known.earlier(pasts[key], delay), (labels, frauds))
 
     def named(self, places: Sequence[tuple[str, int]]) -> list[Any]:
@@ -332,6 +332,7 @@ class RedisStore:
         return day_of(row.time + (self.layout.delay or 0) if row.known is None else row.known)
 
     def close(self) -> None:
+        self._script.close()
         self._client.connection_pool.disconnect()
 
 

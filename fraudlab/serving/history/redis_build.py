@@ -10,7 +10,7 @@ import redis
 
 from fraudlab.errors import UserError
 from fraudlab.features.live import DAY, Event, Layout
-from fraudlab.serving.history import redis_format
+from fraudlab.serving.history import redis_format, words
 from fraudlab.serving.history.redis import Address
 from fraudlab.serving.history.redis_format import FORMAT, MOST_TIME, Packed
 from fraudlab.serving.history.sqlite_file import columns_of
@@ -89,8 +89,8 @@ def _commands(packed: Packed, prefix: bytes, rows: "pl.DataFrame") -> Iterator[t
         records["numbers"][:, position] = rows[f"number_{position}"].to_numpy()
     for position in range(len(layout.categories)):
         texts = rows[f"category_{position}"].to_list()
-        bytes_of = {value: redis_format.category(value) for value in set(texts)}
-        records["categories"][:, position] = np.frombuffer(b"".join(bytes_of[text] for text in texts), "V16")
+        bytes_of = {value: words.category(value) for value in set(texts)}
+        records["categories"][:, position] = np.frombuffer(b"".join(bytes_of[text] for text in texts), words.TYPE)
     for position in range(len(layout.keys)):
         name = f"key_{position}"
         groups = rows.select(name).with_row_index().drop_nulls().group_by(name, maintain_order=True).agg("index")

@@ -17,23 +17,21 @@ is kept so that its bytes sort as it does; of a text id, and of a category, 16 b
 the text is in the row. A label that counts its delay after the row has NaN for ``known``.
 """
 
-import hashlib
 import re
 import struct
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.features.live import DAY, Earlier, Event, Layout
+from fraudlab.serving.history import words
 from fraudlab.serving.history.store import Id
 
 FORMAT = 1
 MOST_TIME = 2**53
 MOST_DAYS = 2**17
 NOT_SAID = struct.pack("<dB", float("nan"), 0)
-NO_CATEGORY = bytes(16)
 _SIGN = 2**63
 
 
@@ -55,13 +53,13 @@ class Packed:
                 ("known", "<f8"),
                 ("fraud", "u1"),
                 ("numbers", "<i8", (len(layout.numbers),)),
-                ("categories", "V16", (len(layout.categories),)),
+                ("categories", words.TYPE, (len(layout.categories),)),
             ]
         )
 
     def id(self, number: Id) -> bytes:
         """The bytes of an id that :meth:`word` does not hold."""
-        return _digest(number) if isinstance(number, str) else (number + _SIGN).to_bytes(8)
+        return words.digest(number) if isinstance(number, str) else (number + _SIGN).to_bytes(8)
 
     def id_in_text(self, text: str) -> bytes:
         """The bytes of an id that stands in a text; nothing where it cannot be one."""
@@ -80,12 +78,12 @@ class Packed:
     def rest(self, event: Event) -> bytes:
         """Numbers and categories."""
         numbers = struct.pack(f"<{len(event.numbers)}q", *event.numbers)
-        return numbers + b"".join(map(category, event.categories))
+        return numbers + b"".join(map(words.category, event.categories))
 
     def sent(self, event: Event, rest: bytes) -> bytes:
         """A row, without its label."""
-        word = _bytes(event.id) if isinstance(event.id, str) else b""
-        keys = (b"" if key is None else _bytes(key) for key in event.keys)
+        word = words.bytes_of(event.id) if isinstance(event.id, str) else b""
+        keys = (b"" if key is None else words.bytes_of(key) for key in event.keys)
         lengths = (0 if key is None else 1 for key in event.keys)
         packed = b"".join(struct.pack("<I", len(key) + more) + key for key, more in zip(keys, lengths, strict=True))
         return struct.pack("<dI", event.time, len(word)) + word + packed + rest
@@ -101,12 +99,8 @@ class Packed:
             np.where(unsaid, time + delay, np.where(unsaid, 0, known).astype(np.int64)),
             records["fraud"].astype(np.int64),
             list(np.ascontiguousarray(records["numbers"].T)),
-            [kept(values) for values in records["categories"].T],
+            [words.kept(values) for values in records["categories"].T],
         )
-
-
-def _bytes(value: Id) -> bytes:
-    return str(value).encode("utf-8", "surrogatepass")
 
 
 def label(known: int | None, fraud: int) -> bytes:
@@ -122,26 +116,12 @@ def label_of(row: bytes) -> tuple[int | None, int, int]:
 
 def word(number: Id | None) -> bytes:
     """The text of an id; nothing where it is an integer."""
-    return _bytes(number) if isinstance(number, str) else b""
+    return words.bytes_of(number) if isinstance(number, str) else b""
 
 
 def key(value: Id | None) -> bytes:
     """A key as the script takes it; nothing where it is missing."""
-    return b"" if value is None else b"=" + _bytes(value)
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.blake2b(_bytes(text), digest_size=16).digest()
-
-
-def category(value: Hashable) -> bytes:
-    """What stands for a category."""
-    return NO_CATEGORY if value is None else _digest(str(value))
-
-
-def kept(values: NDArray[Any]) -> list[bytes | None]:
-    """Categories of records, None where they are missing."""
-    return [None if value == NO_CATEGORY else value for value in values.tolist()]
+    return b"" if value is None else b"=" + words.bytes_of(value)
 
 
 def day_of(time: int) -> int:
@@ -166,5 +146,5 @@ def ranges(days: NDArray[np.int64], fraud: NDArray[np.int64]) -> tuple[dict[int,
 def ids(values: Sequence[Id]) -> bytes:
     """The bytes of many ids."""
     if values and isinstance(values[0], str):
-        return b"".join(_digest(str(value)) for value in values)
+        return b"".join(words.digest(str(value)) for value in values)
     return (np.array(values, np.int64).view(np.uint64) ^ np.uint64(_SIGN)).astype(">u8").tobytes()

@@ -11,8 +11,10 @@ from pathlib import Path
 from time import time_ns
 from typing import Any
 
-from fraudlab.features.live import DAY, Earlier, Event
-from fraudlab.serving.history.sqlite_file import columns_of, connect, layout_of
+from fraudlab.features.live import DAY, Event
+from fraudlab.serving.history import words
+from fraudlab.serving.history.pages import Pages
+from fraudlab.serving.history.sqlite_file import columns_of, connect, keys_of, layout_of
 from fraudlab.serving.history.store import (
     AT_ONCE,
     DISPUTE,
@@ -36,7 +38,6 @@ _COUNT = """
     INSERT INTO days VALUES (?1, ?2, ?3)
     ON CONFLICT DO UPDATE SET labels = labels + excluded.labels, frauds = frauds + excluded.frauds
 """
-_LAST = b"\xff"  # SQLite sorts it behind every id
 
 
 class SqliteStore:
@@ -57,24 +58,19 @@ class SqliteStore:
         self.shown = f"{path} ({path.stat().st_size / 2**20:,.0f} MiB)"
         self._rule = rule
         self.layout = layout_of(self._connection)
+        self._pages = Pages(self._connection, self.layout)
         names = columns_of(self.layout)
-        read = ["time", "coalesce(fraud, 0)", *(name for name in names if not name.startswith("key"))]
-        if self.layout.label_times:  # else all labels are known at one age
-            read.insert(1, f"coalesce(known, time + {rule.delay})")
-        selected = ", ".join(read)
         # A row counts for windows by its own time, and by that of its label where the label came late.
         self._reached = f"coalesce(known - {rule.delay}, time)" if self.layout.label_times else "time"
-        self._before = [
-            f"SELECT {selected} FROM transactions "  # noqa: S608
-            f"WHERE key_{position} = ? AND {self._reached} > ? AND (time, id) < (?, ?) "
-            "ORDER BY time, id"
-            for position in range(len(self.layout.keys))
-        ]
-        self._event = ", ".join(["id", "time", *names])
-        # Earlier versions kept the Handbook's keys as integers; today's are text.
-        kind = "SELECT typeof({0}) FROM transactions WHERE {0} IS NOT NULL LIMIT 1"
-        kinds = [self._connection.execute(kind.format(name)).fetchone() for name in names if name.startswith("key")]
-        self._integer_keys = [found == ("integer",) for found in kinds]
+        event, marks = ", ".join(["id", "time", *names]), ", ".join("?" * (2 + len(names)))
+        keys, others = keys_of(self.layout), names[len(self.layout.keys) :]
+        self._insert = f"INSERT INTO transactions ({event}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
+        self._keys = f"SELECT {keys} FROM transactions WHERE id = ?"  # noqa: S608
+        self._there = f"SELECT {', '.join(['id', 'time', keys, *others])} FROM transactions WHERE id = ?"  # noqa: S608
+        self._old = (
+            f"SELECT id, time, {self._reached}, {keys} FROM transactions "  # noqa: S608
+            f"WHERE time <= ? AND {self._reached} <= ? ORDER BY time LIMIT {AT_ONCE}"
+        )
 
     def concerns(self) -> list[str]:
         return []
@@ -99,35 +95,25 @@ class SqliteStore:
         found = []
         with self.transaction():
             for which, each in enumerate(asked):
-                each = each._replace(event=self._as_kept(each.event))
                 if look_up:
                     found.append(self._found(which, each.event))
                 if add:
                     self._add(which, each)
         return found
 
-    def _as_kept(self, new: Event) -> Event:
-        if not any(self._integer_keys):
-            return new
-        keys = zip(new.keys, self._integer_keys, strict=True)
-        return new._replace(keys=tuple(int(key) if integer and key is not None else key for key, integer in keys))
-
     def _found(self, which: int, new: Event) -> Found:
         reach = self._rule.reach
-        (forgotten,) = self._connection.execute("SELECT time FROM forgotten").fetchone()
+        (forgotten,) = self._connection.execute("SELECT time FROM gone").fetchone()
         if forgotten is not None and (reach is None or new.time - reach < forgotten):
             raise NotTaken(which, "forgotten")
-        since = -(2**63) if reach is None else new.time - reach
-        end = (since, new.time, _LAST if new.id is None else new.id)
-        rows = [
-            [] if key is None else self._connection.execute(query, (key, *end)).fetchall()
-            for query, key in zip(self._before, new.keys, strict=True)
-        ]
-        return Found(new, lambda key: self._earlier(rows[key]), self._known_by(new.time))
-
-    def _earlier(self, rows: list[tuple[Any, ...]]) -> Earlier:
-        numbers, categories = len(self.layout.numbers), len(self.layout.categories)
-        return Earlier.of_rows(rows, numbers, categories, None if self.layout.label_times else self._rule.delay)
+        since = None if reach is None or self.layout.label_times else new.time - reach
+        pasts = {
+            key: self._pages.before(key, value, since, new.time, new.id, self._rule.delay)
+            for key, value in enumerate(new.keys)
+            if value is not None
+        }
+        present = new._replace(categories=words.as_kept(new.categories))
+        return Found(present, pasts.__getitem__, self._known_by(new.time))
 
     def _known_by(self, time: int) -> tuple[int, int]:
         """How many labels were known when the day of ``time`` began, and how many of them were frauds."""
@@ -143,20 +129,20 @@ class SqliteStore:
             (newest,) = self._connection.execute("SELECT max(time) FROM transactions").fetchone()
             if newest is not None and new.time - newest > self._rule.ahead:
                 raise NotTaken(which, "ahead", new.time - newest)
-        if new.id is None:
-            query = "SELECT coalesce(max(id), -1) + 1 FROM transactions"
-            new = new._replace(id=self._connection.execute(query).fetchone()[0])
-        row = (new.id, new.time, *new.keys, *new.numbers, *new.categories)
-        marks = ", ".join("?" * len(row))
-        insert = f"INSERT INTO transactions ({self._event}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
-        if self._connection.execute(insert, row).rowcount:
+        id_ = new.id
+        if id_ is None:
+            (id_,) = self._connection.execute("SELECT coalesce(max(id), -1) + 1 FROM transactions").fetchone()
+        row = (id_, new.time, *new.keys, *new.numbers, *new.categories)
+        if self._connection.execute(self._insert, row).rowcount:
+            record = self._pages.packed(new.time, None, 0, new.numbers, new.categories)
+            for key, value in enumerate(new.keys):
+                if value is not None:
+                    self._pages.insert(key, value, new.time, id_, record)
             self._count(new.time, None, 0, 1)
-        else:
-            there = f"SELECT {self._event} FROM transactions WHERE id = ?"  # noqa: S608
-            if self._connection.execute(there, (new.id,)).fetchone() != row:
-                raise NotTaken(which, "another")
+        elif self._connection.execute(self._there, (id_,)).fetchone() != row:
+            raise NotTaken(which, "another")
         if asked.request_id is not None:
-            self._connection.execute(_REMEMBER, (asked.request_id, asked.position, new.id))
+            self._connection.execute(_REMEMBER, (asked.request_id, asked.position, id_))
         self._forget()
 
     def named(self, places: Sequence[tuple[str, int]]) -> list[Any]:
@@ -180,6 +166,9 @@ class SqliteStore:
             self._connection.executemany("INSERT INTO labels (id, event_time, source, fraud) VALUES (?, ?, ?, ?)", new)
             update = "UPDATE transactions SET known = ?, fraud = ? WHERE id = ?"
             self._connection.execute(update, (now.known, now.fraud, number))
+            for key, value in enumerate(self._connection.execute(self._keys, (number,)).fetchone()):
+                if value is not None:
+                    self._pages.tell(key, value, now.time, number, now.known, now.fraud)
             self._count(before.time, before.known, before.fraud, -1)
             self._count(now.time, now.known, now.fraud, 1)
         return True
@@ -198,12 +187,13 @@ class SqliteStore:
         newest = min(newest, tomorrow)
         horizon = newest - self._rule.reach - LATE
         until = min(horizon, newest - DISPUTE) if self.layout.label_times else horizon
-        old = f"SELECT id, {self._reached} FROM transactions WHERE time <= ? AND {self._reached} <= ? "  # noqa: S608
-        if rows := self._connection.execute(f"{old} ORDER BY time LIMIT ?", (until, horizon, AT_ONCE)).fetchall():
+        if rows := self._connection.execute(self._old, (until, horizon)).fetchall():
+            for number, time, _, *values in rows:
+                self._pages.remove_all(values, time, number)
             for table in ("transactions", "labels", "requests"):
-                self._connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(number,) for number, _ in rows])  # noqa: S608
-            mark = "UPDATE forgotten SET time = max(coalesce(time, ?1), ?1)"
-            self._connection.execute(mark, (max(moment for _, moment in rows),))
+                self._connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(number,) for number, *_ in rows])  # noqa: S608
+            mark = "UPDATE gone SET time = max(coalesce(time, ?1), ?1)"
+            self._connection.execute(mark, (max(moment for _, _, moment, *_ in rows),))
 
     def close(self) -> None:
         self._connection.close()

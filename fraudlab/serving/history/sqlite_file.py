@@ -12,11 +12,12 @@ from fraudlab.errors import UserError
 from fraudlab.features import handbook
 from fraudlab.features.live import DAY, SEPARATOR, Layout
 from fraudlab.files import replacing
+from fraudlab.serving.history.pages import TABLES, Pages
 
 if TYPE_CHECKING:
     import polars as pl
 
-_FORMAT = 4
+_FORMAT = 5
 _WAIT = 5.0  # seconds for another writer
 _BESIDE = (
     """CREATE TABLE labels (
@@ -32,8 +33,8 @@ _BESIDE = (
         id,  -- NULL: a client gave several transactions this request id
         PRIMARY KEY (request_id, position)
     ) WITHOUT ROWID""",
-    "CREATE TABLE forgotten (time INTEGER)",  # transactions up to that time may be gone; one row
-    "INSERT INTO forgotten VALUES (NULL)",
+    "CREATE TABLE gone (time INTEGER)",  # transactions up to that time may be forgotten; one row
+    "INSERT INTO gone VALUES (NULL)",
     "CREATE INDEX by_time ON transactions (time)",
     "CREATE INDEX requests_by_id ON requests (id)",
 )
@@ -48,6 +49,11 @@ def columns_of(layout: Layout) -> list[str]:
     """Names of the columns of transactions that hold a row's keys, numbers and categories."""
     kinds = {"key": layout.keys, "number": layout.numbers, "category": layout.categories}
     return [f"{kind}_{position}" for kind, of_kind in kinds.items() for position in range(len(of_kind))]
+
+
+def keys_of(layout: Layout) -> str:
+    """A row's keys in SQL; earlier versions kept the Handbook's as integers."""
+    return ", ".join(f"CAST(key_{position} AS TEXT)" for position in range(len(layout.keys)))
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -70,11 +76,12 @@ def connect(path: Path) -> sqlite3.Connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path} cannot be read as a history ({error}); {make}") from error
-    if version in (1, 2, 3):
+    if version in range(1, _FORMAT):
         _upgrade(connection)
     elif version != _FORMAT:
         raise UserError(f"{path} is no history of format {_FORMAT}; {make}")
     connection.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine may lose the last rows, nothing else
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: of 1,000 requests one or two wait for the disk
     return connection
 
 
@@ -100,21 +107,23 @@ def erase(path: Path, ids: Collection[str]) -> int:
         f"names_one({name})" if name in several else f"CAST({name} AS TEXT) IN (SELECT id FROM erased)"  # noqa: S608
         for name in ("id", *keys)
     )
-    theirs = f"SELECT id FROM transactions WHERE {columns}"  # noqa: S608
     connection.executemany("INSERT INTO erased VALUES (?)", [(each,) for each in ids])
     connection.execute("BEGIN IMMEDIATE")
-    for table in ("labels", "requests"):
-        connection.execute(f"DELETE FROM {table} WHERE id IN ({theirs})")  # noqa: S608
-    count = connection.execute(f"DELETE FROM transactions WHERE {columns}").rowcount  # noqa: S608
+    theirs = connection.execute(f"SELECT id, time, {keys_of(layout)} FROM transactions WHERE {columns}").fetchall()  # noqa: S608
+    pages = Pages(connection, layout)
+    for number, time, *values in theirs:
+        pages.remove_all(values, time, number)
+    for table in ("labels", "requests", "transactions"):
+        connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(number,) for number, *_ in theirs])  # noqa: S608
     connection.execute("COMMIT")
     busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # it waits for readers as for writers
     connection.close()
     if busy:
         raise UserError(
-            f"{count:,} transactions are out of the history, but {path}-wal still holds them: a process has been "
+            f"{len(theirs):,} transactions are out of the history, but {path}-wal still holds them: a process has been "
             f"reading for {_WAIT:g} s; end it, and start the command again"
         )
-    return count
+    return len(theirs)
 
 
 def layout_of(connection: sqlite3.Connection) -> Layout:
@@ -161,21 +170,21 @@ def build(path: Path, layout: Layout, rows: "pl.DataFrame") -> None:
         progress = tqdm(rows.iter_rows(), total=len(rows), unit="row", desc="history", disable=None)
         marks = ", ".join("?" * rows.width)
         connection.executemany(f"INSERT INTO transactions VALUES ({marks})", progress)  # noqa: S608
-        connection.execute("COMMIT")
-        for statement in (*_indexes(layout), *_BESIDE, *_SINCE_FORMAT_3):
+        for statement in (*_BESIDE, *_SINCE_FORMAT_3):
             connection.execute(statement)
+        _fill(connection, layout)
         _finish(connection, layout)
+        connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.close()
 
 
-def _indexes(layout: Layout) -> list[str]:
-    """By key, with all that features read, so that a look-up reads the index alone."""
-    others = ["id", "known", "fraud", *(name for name in columns_of(layout) if not name.startswith("key"))]
-    return [
-        f"CREATE INDEX by_key_{position} ON transactions ({', '.join([f'key_{position}', 'time', *others])})"
-        for position in range(len(layout.keys))
-    ]
+def _fill(connection: sqlite3.Connection, layout: Layout) -> None:
+    for statement in TABLES:
+        connection.execute(statement)
+    pages = Pages(connection, layout)
+    for key in range(len(layout.keys)):
+        pages.fill(key)
 
 
 def _finish(connection: sqlite3.Connection, layout: Layout) -> None:
@@ -205,12 +214,12 @@ def _upgrade(connection: sqlite3.Connection) -> None:
         for statement in _SINCE_FORMAT_3:
             connection.execute(statement)
         _finish(connection, handbook.of_raw_columns().layout)
-    if version != _FORMAT:  # up to format 3 a store that had been taken over kept indexes of its keys and times alone
-        for index in ("by_customer", "by_terminal"):
-            connection.execute(f"DROP INDEX IF EXISTS {index}")
-        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
-        for position, statement in enumerate(_indexes(layout_of(connection))):
-            if f"by_key_{position}" not in there:
-                connection.execute(statement)
+    if version != _FORMAT:
+        layout = layout_of(connection)
+        for name in ("by_customer", "by_terminal", *(f"by_key_{key}" for key in range(len(layout.keys)))):
+            connection.execute(f"DROP INDEX IF EXISTS {name}")
+        if version > 1:
+            connection.execute("ALTER TABLE forgotten RENAME TO gone")  # so a server of an earlier version stops
+        _fill(connection, layout)
         connection.execute(f"PRAGMA user_version = {_FORMAT}")
     connection.execute("COMMIT")
