@@ -13,8 +13,13 @@ def main(config: PredictConfig) -> None:
     from fraudlab.features.threads import cores
 
     bundle = load(config.bundle)
+    past = None
+    if config.history is not None:
+        from fraudlab.serving.history.of_file import past_of
+
+        past = past_of(bundle, config.history)
     threads = config.threads or cores()
-    print(score_table(bundle, score_file(bundle, config.input, Path(config.output), threads)))
+    print(score_table(bundle, score_file(bundle, config.input, Path(config.output), threads, past)))
     print(f"\nscores: {config.output}")
 
 

@@ -72,11 +72,14 @@ class InputReading:
 
     def of_table(self, rows: "pl.LazyFrame") -> "pl.LazyFrame":
         """:meth:`of_rows` with the times as the table has them: in microseconds, or a number of seconds."""
+        return self.with_times(self.of_rows(rows))
+
+    def with_times(self, rows: "pl.LazyFrame") -> "pl.LazyFrame":
+        """What :meth:`of_rows` gave, with the times as the table has them."""
         import polars as pl
 
         from fraudlab.data.sources.table.times import TimeFormat
 
-        rows = self.of_rows(rows)
         types = rows.collect_schema()
         read = {
             "time": TimeFormat(**self._reading.time),

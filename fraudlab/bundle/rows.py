@@ -6,17 +6,26 @@ from difflib import get_close_matches
 
 import polars as pl
 
-from fraudlab.bundle.contract import Names, computed, fewest_known
+from fraudlab.bundle.contract import Names, computed, fewest_known, served
 from fraudlab.bundle.runtime import Bundle
 from fraudlab.errors import UserError
 
 log = logging.getLogger(__name__)
 _MOST_NAMED = 20  # columns that a message names
+_PAST = (
+    " Features of the past are computed with history=<history>, of what python -m fraudlab.history and a server keep, "
+    "or with history=input, of the file's own earlier rows."
+)
 
 
-def check_names(bundle: Bundle, source: str, header: Sequence[str]) -> None:
-    """Refuse a file whose columns are not the bundle's; say which optional ones it lacks."""
-    fields = {field["name"]: field for field in bundle.schema["fields"]}
+def check_names(bundle: Bundle, source: str, header: Sequence[str], *, history: bool) -> None:
+    """Refuse a file whose columns are not the bundle's; say which optional ones it lacks.
+
+    With a history the features of the past are looked up.
+    """
+    schema = served(bundle.schema, bundle.features, history=history)
+    past = set(computed(bundle.features))
+    fields = {field["name"]: field for field in schema["fields"]}
     lacking = [name for name in fields if name not in header]
     others = [name for name in header if name not in fields]
     names = Names(lacking)
@@ -25,12 +34,14 @@ def check_names(bundle: Bundle, source: str, header: Sequence[str]) -> None:
         raise UserError(f"input={source} names columns otherwise than the bundle: {_some(wrong)}; rename them")
     where = f"it has: {_some(header)}"
     if required := [name for name in lacking if fields[name]["required"]]:
-        past = set(computed(bundle.features)).intersection(required)
-        hint = " Features of the past are computed by python -m fraudlab.serve with serving.history." if past else ""
+        hint = _PAST if past.intersection(required) else ""
         near_ones = dict.fromkeys(n for name in required for n in get_close_matches(name, others, 1, 0.75))
         hint = f" Did you mean {_some(list(near_ones))}?{hint}" if near_ones else hint
         raise UserError(f"input={source} lacks the columns {_some(required)}; {where}.{hint}")
-    wanted = [name for name, field in fields.items() if field["role"] != "id"]
+    if past and not history and past.isdisjoint(header):
+        raise UserError(f"input={source} has none of the bundle's features of the past, such as {min(past)}.{_PAST}")
+    looked_up = past if history else ()
+    wanted = [name for name, field in fields.items() if field["role"] != "id" and name not in looked_up]
     read = [name for name in wanted if name in header]
     if 2 * len(read) < len(wanted):
         raise UserError(

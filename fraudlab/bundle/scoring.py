@@ -30,9 +30,12 @@ _STRETCH = 4 * _BLOCK
 _TYPES = {"integer": pl.Int64, "number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "datetime": pl.String}
 _ENDINGS = (".csv", ".parquet")
 Made = TypeVar("Made")
+Past = Callable[[pl.LazyFrame], pl.DataFrame]
 
 
-def score_file(bundle: Bundle, source: str | Path, target: Path, threads: int = 1) -> pl.LazyFrame:
+def score_file(
+    bundle: Bundle, source: str | Path, target: Path, threads: int = 1, past: Past | None = None
+) -> pl.LazyFrame:
     """Write ``target``: a row for each of ``source``, in its order, with its id, score and level.
 
     Where no row has an id, they have ``row``, from 0. Columns as the bundle's schema names them; others are left aside,
@@ -43,6 +46,8 @@ def score_file(bundle: Bundle, source: str | Path, target: Path, threads: int = 
         source: a file, folder, glob or address of any kind that ``data=table`` reads, in the same way.
         target: ``.csv`` or ``.parquet``; written whole or not at all.
         threads: that encode and score, each some rows of its own.
+        past: gives the features of the past of all rows, in their order, from the columns of the table, with its labels
+            where the file has them; what a row carries already stays.
 
     Returns:
         The written table, lazily.
@@ -55,7 +60,7 @@ def score_file(bundle: Bundle, source: str | Path, target: Path, threads: int = 
         raise UserError(f"output={target} is neither CSV nor Parquet by its name (.csv or .parquet)")
     scratch = tempfile.TemporaryDirectory(prefix="fraudlab_")
     try:
-        frame, stretch = _scan(bundle, str(source), Path(scratch.name))
+        frame, stretch = _scan(bundle, str(source), Path(scratch.name), with_past=past is not None)
         key = next((field["name"] for field in bundle.schema["fields"] if field["role"] == "id"), None)
         ids = pl.lit(0) if key is None else pl.col(key).count()
         rows, known = frame.select(pl.len(), ids.alias("known")).collect(engine="streaming").row(0)
@@ -65,7 +70,8 @@ def score_file(bundle: Bundle, source: str | Path, target: Path, threads: int = 
             replacing(target) as aside,
             tqdm(total=rows, unit=" rows", desc="scoring", unit_scale=True) as bar,
         ):
-            for number, scored in enumerate(_scores(bundle, frame, stretch, key if known else None, threads)):
+            name, found = key if known else None, None if past is None else past(frame)
+            for number, scored in enumerate(_scores(bundle, frame, stretch, name, threads, found)):
                 scored.write_parquet(Path(parts, f"{number:09}.parquet"))
                 bar.update(len(scored))
             written = pl.scan_parquet(sorted(Path(parts).iterdir()), glob=False)
@@ -80,7 +86,7 @@ def score_file(bundle: Bundle, source: str | Path, target: Path, threads: int = 
     return pl.scan_csv(target, glob=False) if target.suffix == ".csv" else pl.scan_parquet(target, glob=False)
 
 
-def _scan(bundle: Bundle, source: str, scratch: Path) -> tuple[pl.LazyFrame, int | None]:
+def _scan(bundle: Bundle, source: str, scratch: Path, *, with_past: bool = False) -> tuple[pl.LazyFrame, int | None]:
     """The columns that the bundle's features read; a field that is lacking is null. How many rows are read in one go.
 
     Of Parquet files Polars decodes all rows ahead of whoever is slower (its issue 28569): they are read in stretches.
@@ -92,9 +98,10 @@ def _scan(bundle: Bundle, source: str, scratch: Path) -> tuple[pl.LazyFrame, int
     for note in raw.notes:
         log.warning(note)
     have = raw.frame.collect_schema()
-    check_names(bundle, source, list(have))
+    check_names(bundle, source, list(have), history=with_past)
     lacking = [name for name in fields if name not in have]
-    frame = raw.frame.select(name for name in fields if name in have)
+    labels = getattr(bundle.features, "labels", ()) if with_past else ()
+    frame = raw.frame.select(name for name in (*fields, *labels) if name in have)
     _check(bundle, source, frame)
     lacking_ones = (pl.lit(None, _TYPES[fields[name]["type"]]).alias(name) for name in lacking)
     rows = bundle.reading.of_rows(frame.with_columns(lacking_ones))
@@ -160,12 +167,19 @@ def scored_blocks(
 
 
 def _scores(
-    bundle: Bundle, frame: pl.LazyFrame, stretch: int | None, key: str | None, threads: int
+    bundle: Bundle, frame: pl.LazyFrame, stretch: int | None, key: str | None, threads: int, past: pl.DataFrame | None
 ) -> Iterator[pl.DataFrame]:
     """The table's rows scored in order."""
-    return _in_order(
-        bundle, frame, stretch, threads, lambda check, block, start: _scored(bundle, check, block, start, key)
-    )
+
+    def work(check: RowCheck, block: pl.DataFrame, start: int) -> pl.DataFrame:
+        if past is not None:
+            own = past[start : start + len(block)]
+            block = block.with_columns(
+                block[name].cast(pl.Float64).fill_nan(None).fill_null(own[name]) for name in own.columns
+            )
+        return _scored(bundle, check, block, start, key)
+
+    return _in_order(bundle, frame, stretch, threads, work)
 
 
 def _in_order(

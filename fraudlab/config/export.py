@@ -48,6 +48,9 @@ class PredictConfig:
     bundle: str = MISSING  # folder or gs:// address
     input: str = MISSING  # .csv or .parquet
     output: str = MISSING  # .csv or .parquet
+    history: str | None = (
+        None  # where rows have their past from: SQLite file, redis:// address, or input, the file itself
+    )
     threads: int = 0  # that encode and score; 0: the cores that this process may use
     paths: PathsConfig = field(default_factory=PathsConfig)
     plugins: list[str] = field(default_factory=list)  # modules of your own that register parts

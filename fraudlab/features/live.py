@@ -44,7 +44,7 @@ class Event(NamedTuple):
 
     id: int | str | None
     time: int
-    keys: tuple[int | str | None, ...]
+    keys: tuple[str | None, ...]
     numbers: tuple[int, ...] = ()
     categories: tuple[Hashable, ...] = ()
 
@@ -67,16 +67,11 @@ class Earlier(NamedTuple):
     categories: Sequence[Sequence[Hashable]]
 
     @classmethod
-    def of_rows(
-        cls, rows: Sequence[Sequence[Any]], numbers: int, categories: int, delay: int | None = None
-    ) -> "Earlier":
-        """Of ``(time, known, fraud, *numbers, *categories)`` each; with ``delay`` no ``known``: it is so much later."""
-        first = 3 if delay is None else 2
-        columns = list(zip(*rows, strict=True)) if rows else [()] * (first + numbers + categories)
-        time, *others = (np.array(column, np.int64) for column in columns[: first + numbers])
-        if delay is not None:
-            others.insert(0, time + delay)
-        return cls(time, others[0], others[1], others[2:], columns[first + numbers :])
+    def of_rows(cls, rows: Sequence[Sequence[Any]], numbers: int, categories: int) -> "Earlier":
+        """Of ``(time, known, fraud, *numbers, *categories)`` each."""
+        columns = list(zip(*rows, strict=True)) if rows else [()] * (3 + numbers + categories)
+        time, known, fraud, *others = (np.array(column, np.int64) for column in columns[: 3 + numbers])
+        return cls(time, known, fraud, others, columns[3 + numbers :])
 
 
 PastOf = Callable[[int], Earlier]
@@ -120,6 +115,7 @@ class Live(Protocol):
     """What :class:`fraudlab.serving.history.History` asks of a feature set, besides :class:`.contract.Features`."""
 
     computed: tuple[str, ...]  # the features that it computes from the past
+    labels: tuple[str, ...]  # the table's columns of labels, and of when they were known if there is one
 
     @property
     def live_fields(self) -> Mapping[str, Mapping[str, Any]]:

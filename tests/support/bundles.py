@@ -1,7 +1,9 @@
 """Bundles of a user's own table, without a training."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx.parser
@@ -12,15 +14,20 @@ from fraudlab.bundle.decision import Decision
 from fraudlab.bundle.runtime import Bundle
 from fraudlab.config import TableConfig
 from fraudlab.data.sources import table
+from fraudlab.features.contract import with_features
 from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.features.registry import make
 
+COLUMNS = {"name": "columns"}
 
-def bundle_of(folder: Path, config: TableConfig, network: str) -> tuple[Bundle, TableEncoder, pl.DataFrame]:
+
+def bundle_of(
+    folder: Path, config: TableConfig, network: str, settings: Mapping[str, Any] = COLUMNS
+) -> tuple[Bundle, TableEncoder, pl.DataFrame]:
     """A bundle with ``network``, in ONNX's text form; its encoder as it was fitted, and the table it was fitted on."""
     source = table.load(config, folder / "cache")
-    features = make({"name": "columns"}, source.schema)
-    frame = source.frame.collect()
+    features = make(settings, source.schema)
+    frame = with_features(features, source.frame)
     encoder = TableEncoder.fit(frame, features.categorical, features.numeric)
     bundle = folder / "bundle"
     encoder.save(bundle)
@@ -29,8 +36,8 @@ def bundle_of(folder: Path, config: TableConfig, network: str) -> tuple[Bundle, 
     onnx.save(onnx.parser.parse_model(network), bundle / "model.onnx")
     decision = Decision.from_scores(np.array([0, 1]), np.array([0.1, 0.9]), medium=500, high=100)
     for name, content in {
-        "schema": contract(source.schema, features, []),
-        "features": {"settings": {"name": "columns"}, "schema": source.schema.to_dict()},
+        "schema": contract(source.schema, features, [], encoder.never_missing),
+        "features": {"settings": dict(settings), "schema": source.schema.to_dict()},
         "decision": decision.to_dict(),
         "metrics": {},
     }.items():

@@ -52,6 +52,7 @@ class HistoryFeatures:
 
     Attributes:
         computed: names of the aggregates, which a record may carry.
+        labels: the columns of labels, and of when they were known if there is one.
         needs: columns that they are made of.
         settings: those in force, with what was proposed.
     """
@@ -79,6 +80,7 @@ class HistoryFeatures:
         self._plans = {key: plan(self._of[key]) for key in self.definition.keys}
         self._reads_labels = self.definition.reads_labels
         self._label, self._label_time = schema.label, schema.label_time
+        self.labels = tuple(filter(None, (schema.label, schema.label_time)))
         self._schema = schema
         reading = schema.reading
         if reading is None or schema.time in reading.derive:  # what data.derive makes is read already

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fraudlab.bundle.contract import Refused, problem
 from fraudlab.errors import UserError
-from fraudlab.features.live import DAY, Earlier, Layout, Live, WrongField
+from fraudlab.features.live import DAY, Earlier, Event, Layout, Live, WrongField
 from fraudlab.monitoring.labels import Label
 from fraudlab.serving.history import sqlite, sqlite_file
-from fraudlab.serving.history.store import Asked, NotTaken, Rule, Store, StoreAway
+from fraudlab.serving.history.store import Asked, Id, NotTaken, Rule, Store, StoreAway
 from fraudlab.serving.history.told import Told, tell
 
 if TYPE_CHECKING:
@@ -111,6 +111,26 @@ class History:
         """
         assert self._features is not None
         return self._one(record, Asked(self._features.event(record)), look_up=True, add=False)[0]
+
+    def features_of_events(self, events: Sequence[Event], times: Sequence[Any]) -> list[Mapping[str, float | None]]:
+        """:meth:`features` of rows as they are kept.
+
+        Args:
+            events: the rows.
+            times: of each, as a message is to show it.
+
+        Raises:
+            WrongField: a row is so old that its past is forgotten.
+        """
+        self._ready()
+        try:
+            return self._take([Asked(event) for event in events], look_up=True, add=False)
+        except NotTaken as error:
+            raise self._refusal(error, Asked(events[error.which]), {self.layout.time: times[error.which]}) from None
+
+    def has(self, ids: Sequence[Id]) -> int:
+        """How many of some rows are in the history."""
+        return len(self._store.labels(ids))
 
     def add(self, record: Mapping[str, Any], request_id: str | None = None, position: int = 0) -> None:
         """Put a transaction in, its label not told yet; one that is there already stays as it is.
