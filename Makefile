@@ -112,6 +112,8 @@ lint: $(READY) ## ruff, codespell, import rules, workflows, the page's JavaScrip
 	$(BIN)/jactionlint --shellcheck=
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
 	$(BIN)/check-jsonschema --builtin-schema custom.github-workflows-require-timeout .github/workflows/*.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yaml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	@$(MAKE) --no-print-directory lint-page
 
 # No lock file: it would name the registry that made it. Versions in package.json are exact.
