@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fraudlab.config import data, features, loss, model, split
+from fraudlab.config.backtest import BacktestConfig
 from fraudlab.config.blend import BlendConfig
 from fraudlab.config.boosting import CatBoostConfig, LightGBMConfig, XGBoostConfig
 from fraudlab.config.cloud import CloudConfig
@@ -77,6 +78,7 @@ from fraudlab.errors import UserError
 __all__ = [
     "COMMANDS",
     "SCHEMAS",
+    "BacktestConfig",
     "BlendConfig",
     "CatBoostConfig",
     "CloudConfig",
@@ -154,6 +156,7 @@ COMMANDS: dict[str, type] = {
     "performance": PerformanceConfig,
     "cloud": CloudConfig,
     "sweep": SweepConfig,
+    "backtest": BacktestConfig,
 }
 
 

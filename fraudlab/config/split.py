@@ -17,10 +17,12 @@ class TimeWindowsConfig:
     validation_shift_days: int = 14
     drop_known_cards: bool = True  # leave out test transactions of cards whose fraud is known by then
     known_card_days: int | None = None  # only frauds of the last so many training days count; None: of all of them
+    recent_windows: int = 4  # test windows before the training whose scores tell the scale of the tested model's
 
     def __post_init__(self) -> None:
         for key in ("train_days", "test_days", "validation_shift_days"):
             at_least(f"split.{key}", getattr(self, key), 1)
+        at_least("split.recent_windows", self.recent_windows, 0)
 
 
 @dataclass

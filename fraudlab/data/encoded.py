@@ -47,6 +47,14 @@ def encode(table: PreparedTable, rows: Rows, encoder: Encoder) -> Batch:
     return Batch(categorical, numeric, label, torch.ones(len(rows)))
 
 
+def encode_once(table: PreparedTable, rows: Rows, encoder: Encoder) -> Batch:
+    """What :func:`encode` gives, in memory and kept nowhere: for rows that are scored once."""
+    columns = list(dict.fromkeys([*table.categorical, *table.numeric, table.schema.label]))
+    frame = table.rows(rows, columns)
+    arrays = encoder.transform(frame)
+    return Batch.of(arrays.categorical, arrays.numeric, frame[table.schema.label].cast(pl.Int64).to_numpy())
+
+
 def _folder(table: PreparedTable, made_of: list[Any], rows: Rows) -> Path:
     digest = hashlib.sha256(json.dumps([table.fingerprint, *made_of]).encode())
     digest.update(rows.tobytes())

@@ -121,6 +121,10 @@ class PreparedTable:
         """The columns of ``rows``, read as they are asked for."""
         return Columns(self, rows)
 
+    def types(self) -> dict[str, pl.DataType]:
+        """Every column, of the raw table and of the features, with its type."""
+        return {name: kind for file in self._on_disk for name, kind in file.collect_schema().items()}
+
     @cached_property
     def _file_of(self) -> dict[str, pl.LazyFrame]:
         return {name: file for file in self._on_disk for name in file.collect_schema().names()}

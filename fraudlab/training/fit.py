@@ -99,6 +99,7 @@ def fit(
     _begin(config)
     if found := Fit.done(folder):
         return found
+    auto = pretrained.auto if pretrained and auto is None else auto
     config, encoder, auto = _settled(config, table, train, pretrained, auto)
     if validation is not None and MODELS[config.model.name].kind == "network":
         check_steps(config, len(train))

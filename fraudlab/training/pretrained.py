@@ -37,6 +37,7 @@ class Pretrained:
     folder: Path
     encoder: TableEncoder
     weights: Mapping[str, Tensor]
+    auto: Mapping[str, Any] | None = None  # numbers of the settings that are auto, where its shape follows from them
 
     @classmethod
     def load(cls, config: FitConfig) -> "Pretrained | None":
@@ -97,6 +98,19 @@ class Pretrained:
                 member.load_state_dict({**pretrained, **head})
             except RuntimeError as error:
                 raise UserError(f"the checkpoint in {self.folder} does not fit: {error}; pretrain again") from error
+
+
+class Earlier(Pretrained):
+    """A fit of the same settings on earlier rows: its encoder, its numbers for ``auto`` and all of its weights."""
+
+    @classmethod
+    def of(cls, folder: Path, auto: Mapping[str, Any]) -> "Earlier":
+        """The fit that ended in ``folder``."""
+        _, weights = load_checkpoint(folder / "checkpoints" / "best.ckpt")
+        return cls(folder, TableEncoder.load(folder / "encoder"), weights, auto)
+
+    def start(self, network: nn.Module) -> None:
+        network.load_state_dict(self.weights)
 
 
 def _typed(settings: Mapping[str, Any], keys: list[str]) -> str:

@@ -26,11 +26,14 @@ from fraudlab.training.losses.weighted import at_least_float32
 
 def score_rows(config: TrainConfig, table: PreparedTable, rows: Rows, folder: Path) -> np.ndarray:
     """Fraud probability of ``rows``, float32, from the encoder and the best model that lie in ``folder``."""
-    encoder = TableEncoder.load(folder / "encoder")
+    return score_batch(config, encode(table, rows, TableEncoder.load(folder / "encoder")), folder)
+
+
+def score_batch(config: TrainConfig, batch: Batch, folder: Path) -> np.ndarray:
+    """The same of rows that the folder's encoder has encoded."""
     if MODELS[config.model.name].kind == "estimator":
-        return fit_baseline.score(config.model.name, encode(table, rows, encoder), folder)
-    network = load_network(folder / "checkpoints" / "best.ckpt").double()
-    return score(network, encode(table, rows, encoder), config.eval_batch_size)
+        return fit_baseline.score(config.model.name, batch, folder)
+    return score(load_network(folder / "checkpoints" / "best.ckpt").double(), batch, config.eval_batch_size)
 
 
 def predict_parts(

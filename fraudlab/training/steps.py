@@ -61,16 +61,24 @@ class Fits:
 
 
 def fit_models(
-    config: TrainConfig, table: PreparedTable, split: RowSplit, run: RunFolder, pretrained: Pretrained | None
+    config: TrainConfig,
+    table: PreparedTable,
+    split: RowSplit,
+    run: RunFolder,
+    pretrained: Pretrained | None,
+    tested_from: Pretrained | None = None,
 ) -> Fits:
-    """Fit the model that validation judges and, where the split has later rows for it, the tested one."""
+    """Fit the model that validation judges and, where the split has later rows for it, the tested one.
+
+    Both start from ``pretrained``; or the tested one from ``tested_from``.
+    """
     refit = refits(config, split)
     folder = run.selection if refit else run.final
     selection = fit(config, table, split.selection_train, split.validation, folder, pretrained=pretrained)
     if not refit:
         return Fits(selection, selection)
     log.info("fitting the tested model on %d rows for %d epochs or rounds", len(split.train), selection.best_epoch)
-    last = selection.best_epoch, pretrained, selection.auto
+    last = selection.best_epoch, tested_from or pretrained, selection.auto
     return Fits(selection, fit(config, table, split.train, None, run.final, *last))
 
 

@@ -2,8 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
 
 import numpy as np
+
+from fraudlab.errors import UserError
 
 Rows = np.ndarray  # int64, increasing positions in the table
 NO_ROWS: Rows = np.empty(0, np.int64)
@@ -43,6 +47,37 @@ are left out afterwards, of every split in time.
 
 
 @dataclass(frozen=True)
+class Window:
+    """Whole days from ``start`` on and before ``stop``, of a table whose first day is ``first``.
+
+    Days are numbers, from 1970-01-01 on where ``dates``, else as ``time`` in seconds counts them. ``fresh`` says that
+    the tested model has learnt from no rows before those of the layout.
+    """
+
+    start: int
+    stop: int
+    first: int
+    dates: bool
+    fresh: bool = True
+
+    def named(self, day: int) -> str:
+        """A day as settings write it."""
+        return str(date(1970, 1, 1) + timedelta(days=day)) if self.dates else str(day)
+
+    def number(self, named: str, key: str) -> int:
+        """The day that the setting ``key`` names.
+
+        Raises:
+            UserError: it is none on this table's clock.
+        """
+        try:
+            return (date.fromisoformat(named) - date(1970, 1, 1)).days if self.dates else int(named)
+        except ValueError:
+            form = "a date, as 2018-07-25" if self.dates else "a whole number of days, since time is one of seconds"
+            raise UserError(f"{key}={named} must be {form}") from None
+
+
+@dataclass(frozen=True)
 class SplitPart:
     """What ``split=<name>`` stands for.
 
@@ -51,9 +86,12 @@ class SplitPart:
         needs_time: whether it is a split in time.
         refits: whether ``train`` has later rows than ``selection_train``.
         label_times: whether ``make`` takes ``label_time=`` too: when each label became known, or None.
+        moved: of the settings, ``label_delay_days`` and a :class:`Window`, gives the settings of the same layout that is
+            tested on that window; None where a layout cannot be moved through time.
     """
 
     make: MakeSplit
     needs_time: bool = True
     refits: bool = False
     label_times: bool = False
+    moved: Callable[[Any, int, Window], Any] | None = None

@@ -11,12 +11,11 @@ import numpy as np
 import polars as pl
 
 from fraudlab.config import RandomConfig, TimeFractionConfig, TimeSpansConfig, TimeWindowsConfig
-from fraudlab.data.splits.contract import NO_ROWS, Rows, RowSplit, SplitPart
+from fraudlab.data.splits.contract import NO_ROWS, Rows, RowSplit, SplitPart, Window
 from fraudlab.data.splits.known import clock, known_before, known_moments
 from fraudlab.errors import UserError
 
 log = logging.getLogger(__name__)
-_EARLIER = 4  # test windows before the training that say what the tested model's scores are like
 
 
 def _random(
@@ -128,13 +127,13 @@ def _recent(
 ) -> Rows:
     """Rows before the test that the tested model has not learnt from, chosen as test rows are.
 
-    They are the days of the delay and the nearest ``_EARLIER`` test windows before the training, each with the cards
+    They are the days of the delay and the nearest ``recent_windows`` test windows before the training, each with the cards
     left out that a layout which is tested there would know. One week makes twice as many alerts as another, so a
     threshold that one week gives is no better than that week; a window whose layout would begin before the data is
     none, since what its cards did and their frauds are not known whole.
     """
     windows = [(delay_days, delay_days)] if delay_days else []  # days of the window, and how much earlier its layout is
-    for number in range(1, _EARLIER + 1):
+    for number in range(1, config.recent_windows + 1):
         earlier = config.train_days + delay_days + number * config.test_days
         if start - earlier >= days[0][0]:
             windows.append((config.test_days, earlier))
@@ -191,7 +190,35 @@ def _layout(
     return train, test
 
 
-TIME_WINDOWS = SplitPart(_time_windows, refits=True, label_times=True)
-TIME_FRACTION = SplitPart(_time_fraction, refits=True, label_times=True)
-TIME_SPANS = SplitPart(_time_spans, refits=True, label_times=True)
+def _fraction_moved(config: TimeFractionConfig, _: int, window: Window) -> TimeSpansConfig:
+    """Training on all rows before the window, of which the last are the validation, in the same proportion."""
+    return _spans(window.start, window, config.validation / (1 - config.test))
+
+
+def _spans_moved(config: TimeSpansConfig, _: int, window: Window) -> TimeSpansConfig:
+    ends = [window.number(getattr(config, key), f"split.{key}") for key in ("train_until", "test_from")]
+    return _spans(window.start - (ends[1] - ends[0]), window, config.validation)
+
+
+def _spans(train_until: int, window: Window, validation: float) -> TimeSpansConfig:
+    until, *test = (window.named(day) for day in (train_until, window.start, window.stop))
+    return TimeSpansConfig(train_until=until, test_from=test[0], test_until=test[1], validation=validation)
+
+
+def _windows_moved(config: TimeWindowsConfig, delay_days: int, window: Window) -> TimeWindowsConfig:
+    start = window.start - delay_days - config.train_days
+    begins = start - config.validation_shift_days
+    if begins < window.first:
+        raise UserError(
+            f"its validation needs training days from {window.named(begins)} on, and the data begin on "
+            f"{window.named(window.first)}"
+        )
+    recent = config.recent_windows if window.fresh else 0
+    days = window.stop - window.start
+    return replace(config, train_start=window.named(start), test_days=days, recent_windows=recent)
+
+
+TIME_WINDOWS = SplitPart(_time_windows, refits=True, label_times=True, moved=_windows_moved)
+TIME_FRACTION = SplitPart(_time_fraction, refits=True, label_times=True, moved=_fraction_moved)
+TIME_SPANS = SplitPart(_time_spans, refits=True, label_times=True, moved=_spans_moved)
 RANDOM = SplitPart(_random, needs_time=False)

@@ -1,0 +1,1 @@
+"""Backtests: a training moved through time, tested window by window."""

@@ -1,0 +1,233 @@
+"""What a backtest found: metrics of each step with intervals, and what retraining less often would have cost."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from fraudlab.backtesting.plan import Backtest
+from fraudlab.backtesting.steps import rhythms
+from fraudlab.metrics.bootstrap import RESAMPLED_METRICS, Resampled, drawn, share_interval
+from fraudlab.metrics.cost import best_cost_threshold
+from fraudlab.metrics.metrics import ADMIN_COST
+from fraudlab.metrics.operating_points import carried_over
+from fraudlab.runs.folder import RunFolder
+from fraudlab.runs.predictions import column, groups_of
+
+_LEVELS = (0.025, 0.975)
+MEASURES = (*RESAMPLED_METRICS, "saved")
+"""What has intervals. ``saved``: amounts of the frauds alerted less the cost of all alerts, in the amounts' currency."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A way to go: which model scores each window.
+
+    Attributes:
+        name: of it, in words.
+        every: after how many steps a model is trained again; 0 of an ensemble.
+        models: of each step, the number of the model, or -1 for the ensemble.
+    """
+
+    name: str
+    every: int
+    models: Sequence[int]
+
+
+class _Scored:
+    """The test rows of all steps, and the scores of each model that scored some of them."""
+
+    def __init__(self, backtest: Backtest) -> None:
+        self.backtest = backtest
+        self.frames = [RunFolder(backtest.run(step)).predictions("test") for step in backtest.steps]
+        self.rows = pl.concat([frame.drop("score") for frame in self.frames])
+        ends = np.cumsum([0, *map(len, self.frames)])
+        self.parts = [slice(start, stop) for start, stop in zip(ends, ends[1:], strict=False)]
+        self.amount = None if any(column(frame, "amount") is None for frame in self.frames) else self.rows["amount"]
+
+    def scores(self, step: int, model: int) -> NDArray[np.float32]:
+        """Of the window of ``step`` by the model of step ``model``; -1: by the run that is tested there."""
+        steps = self.backtest.steps
+        if model == -1:
+            return self.frames[step]["score"].to_numpy()
+        if model == step or self.backtest.policy == "none":
+            return RunFolder(self.backtest.model(steps[step])).predictions("test")["score"].to_numpy()
+        path = self.backtest.folder / "scores" / f"{steps[step].start}.parquet"
+        return pl.read_parquet(path, columns=[steps[model].start], glob=False).to_series().to_numpy()
+
+    @cached_property
+    def _thresholds(self) -> dict[str, float]:
+        return {}
+
+    def threshold(self, step: int, model: int) -> float:
+        """Where alerts begin to pay on the validation of the model that scores the window of ``step``."""
+        steps = self.backtest.steps
+        folder = self.backtest.run(steps[step]) if model == -1 else self.backtest.model(steps[model])
+        key = str(folder)
+        if key not in self._thresholds:
+            run = RunFolder(folder)
+            validation = run.predictions("val")
+            score = validation["score"].to_numpy()
+            if run.predictions_path("recent").is_file():
+                score = carried_over(score, run.predictions("recent")["score"].to_numpy())
+            label, amount = validation["label"].to_numpy(), column(validation, "amount")
+            assert amount is not None
+            self._thresholds[key] = best_cost_threshold(label, score, amount, ADMIN_COST)
+        return self._thresholds[key]
+
+    def saved(self, step: int, model: int) -> NDArray[np.float64]:
+        """What each row of a window saves, negative where an alert was in vain."""
+        assert self.amount is not None
+        amount = self.amount.to_numpy()[self.parts[step]]
+        fraud = self.frames[step]["label"].to_numpy() == 1
+        flagged = self.scores(step, model).astype(np.float64) >= self.threshold(step, model)
+        return np.where(flagged, fraud * amount - ADMIN_COST, 0.0)
+
+
+def results(backtest: Backtest) -> dict[str, Any]:
+    """The content of ``metrics.json`` of a backtest all of whose steps have ended.
+
+    Intervals are of 95 %: groups of rows, the cards or the terminals of all steps together, are drawn again with
+    replacement, so that what is told of several steps or of two ways to go is told of the same draws.
+    """
+    scored = _Scored(backtest)
+    config, steps = backtest.config, backtest.steps
+    choices = _choices(backtest)
+    pairs = sorted({(step, model) for choice in choices for step, model in enumerate(choice.models)})
+    whole, draws, by, group = _resampled(scored, pairs, config.backtest.resamples)
+    at = {pair: i for i, pair in enumerate(pairs)}
+    own = choices[-1] if backtest.policy == "frozen" else choices[0]
+    runs = [RunFolder(backtest.run(step)) for step in steps]
+    label = scored.rows["label"].to_numpy()
+    found = []
+    for step, run in zip(steps, runs, strict=True):
+        metrics, i = run.metrics(), at[step.number, own.models[step.number]]
+        seen = json.loads((backtest.folder / "scores" / f"{step.start}.json").read_text(encoding="utf-8"))
+        found.append(
+            {
+                "start": step.start,
+                "stop": step.stop,
+                "run": str(run.path.relative_to(backtest.folder)),
+                "train_rows": run.provenance().get("split_rows", {}).get("train"),
+                "train_seconds": RunFolder(backtest.model(step)).metrics()["train"]["seconds"],
+                **metrics["test"],
+                "saved": _value(whole[i, 2]),
+                "intervals": {
+                    name: _interval(draws[:, i, m], whole[i, m], share=name != "saved")
+                    for m, name in enumerate(MEASURES)
+                },
+                **seen,
+            }
+        )
+    facts = runs[0].provenance()
+    return {
+        "policy": backtest.policy,
+        "model": config.model.name,
+        "data": config.data.name,
+        "simulated": facts["simulated"],
+        "experiment": backtest.facts.get("experiment"),
+        "label_delay_days": config.label_delay_days,
+        "label_times": backtest.label_times,
+        "step_days": config.backtest.step_days,
+        "admin_cost": None if scored.amount is None else ADMIN_COST,
+        "drawn": {
+            "by": by,
+            "groups": int(group.max()) + 1,
+            "with_fraud": len(np.unique(group[label == 1])),
+            "resamples": config.backtest.resamples,
+        },
+        "steps": found,
+        "choices": [_told(backtest, choice, choices[0], at, whole, draws) for choice in choices],
+        "ages": _ages(choices, at, whole),
+    }
+
+
+def _choices(backtest: Backtest) -> list[Choice]:
+    """Training at each step first, where there is such a one."""
+    count, days = len(backtest.steps), backtest.config.backtest.step_days
+    found = []
+    for every in rhythms(backtest):
+        once = every == count and (count > 1 or backtest.policy == "none")
+        name = "once, at the first step" if once else f"every {every * days} days"
+        found.append(Choice(name, every, [step // every * every for step in range(count)]))
+    if backtest.policy == "frozen":
+        found.append(Choice(f"every {days} days, all models together", 0, [-1] * count))
+    return found
+
+
+def _resampled(
+    scored: _Scored, pairs: Sequence[tuple[int, int]], resamples: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], str, NDArray[np.int64]]:
+    """:data:`MEASURES` of each pair of a step and a model [pairs, 3] and of each draw [draws, pairs, 3]; what was drawn."""
+    by, group = groups_of(scored.rows, None)
+    label = scored.rows["label"].to_numpy()
+    ranked = [Resampled(label[scored.parts[step]], scored.scores(step, model)) for step, model in pairs]
+    saved = None if scored.amount is None else [scored.saved(step, model) for step, model in pairs]
+
+    def measure(count: NDArray[np.int64]) -> NDArray[np.float64]:
+        found = np.full((len(pairs), len(MEASURES)), np.nan)
+        for i, (step, _) in enumerate(pairs):
+            of_step = count[scored.parts[step]]
+            found[i, :2] = ranked[i](of_step)
+            if saved is not None:
+                found[i, 2] = of_step @ saved[i]
+        return found
+
+    whole = measure(np.ones(len(label), np.int64))
+    return whole, np.stack([measure(count) for count in drawn(group, resamples, 0)]), by, group
+
+
+def _told(
+    backtest: Backtest,
+    choice: Choice,
+    first: Choice,
+    at: Mapping[tuple[int, int], int],
+    whole: NDArray[np.float64],
+    draws: NDArray[np.float64],
+) -> dict[str, Any]:
+    """What a choice costs and gives: means of the ranking metrics over the steps, the sum of what is saved."""
+    mine, theirs = ([at[pair] for pair in enumerate(each.models)] for each in (choice, first))
+    fitted = {step if model == -1 else model for step, model in enumerate(choice.models)}
+    seconds = [RunFolder(backtest.model(backtest.steps[step])).metrics()["train"]["seconds"] for step in sorted(fitted)]
+    told: dict[str, Any] = {"name": choice.name, "every": choice.every, "fits": len(fitted), "seconds": sum(seconds)}
+    for m, name in enumerate(MEASURES):
+        total = np.sum if name == "saved" else np.mean
+        values = total(whole[mine, m]), total(draws[:, mine, m], axis=1)
+        less = total(whole[theirs, m]), total(draws[:, theirs, m], axis=1)
+        told[name] = {"value": _value(values[0]), "interval": _interval(values[1], values[0], share=name != "saved")}
+        told.setdefault("by_step", {})[name] = [_value(value) for value in whole[mine, m]]
+        apart = values[0] - less[0], values[1] - less[1]
+        told[name] |= {"difference": _value(apart[0]), "difference_interval": _interval(apart[1], apart[0])}
+    return told
+
+
+def _ages(
+    choices: Sequence[Choice], at: Mapping[tuple[int, int], int], whole: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    """How much average precision a model of some age in steps has less than the one fitted for the step, by age."""
+    ap = RESAMPLED_METRICS.index("average_precision")
+    lost: dict[int, list[float]] = {}
+    for step, model in at:
+        if model != -1 and (step, step) in at:
+            lost.setdefault(step - model, []).append(whole[at[step, model], ap] - whole[at[step, step], ap])
+    return [
+        {"age": age, "windows": len(each), "average_precision": float(np.mean(each))}
+        for age, each in sorted(lost.items())
+    ]
+
+
+def _value(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _interval(draws: NDArray[np.float64], value: float, *, share: bool = False) -> list[float] | None:
+    """The interval of a value: of one that is a share by the log-odds, else by quantiles of the draws."""
+    if np.isnan(value):
+        return None
+    low, high = share_interval(value, draws) if share else np.nanquantile(draws, _LEVELS).tolist()
+    return [low, high]

@@ -1,0 +1,164 @@
+"""Steps, some at once: processes that are started once and end with the one that started them."""
+
+import contextlib
+import fcntl
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from fraudlab.backtesting.plan import Backtest
+from fraudlab.config.plugins import load_plugins
+from fraudlab.errors import UserError
+from fraudlab.features.threads import cores
+
+Task = tuple[str, int]  # "fit" or "score", and the number of a step
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other backtests out of ``folder``.
+
+    Raises:
+        UserError: another one works there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it if this process dies
+        except BlockingIOError:
+            raise UserError(f"another backtest works in {folder}; wait for it, or give this one a name: "
+                            "backtest.name=<name>") from None  # fmt: skip
+        yield
+
+
+class Workers:
+    """Processes that fit and score steps; a context, which they do not outlive.
+
+    Args:
+        backtest: what they work at.
+        jobs: how many; 0 for one a core, and never more than there are steps.
+    """
+
+    def __init__(self, backtest: Backtest, jobs: int) -> None:
+        self._count = min(jobs or cores(), len(backtest.steps))
+        self._backtest = backtest
+        self._workers: list[tuple[BaseProcess, Connection]] = []
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        for process, connection in self._workers:
+            connection.close()
+            if error is not None:
+                process.kill()
+        for process, _ in self._workers:
+            process.join()
+
+    def run(self, tasks: Sequence[Task], on_end: Callable[[Task], None], *, in_order: bool = False) -> None:
+        """Do all tasks, one after the other if ``in_order``.
+
+        After a failure those that have begun are ended, and no other is begun.
+
+        Raises:
+            UserError: a task failed, or its process died.
+        """
+        left, busy, failed = list(tasks), dict[Connection, Task](), list[str]()
+        while left or busy:
+            most = 1 if in_order else self._count
+            while left and len(busy) < most and not failed:
+                connection = self._free(busy)
+                busy[connection] = left.pop(0)
+                connection.send(busy[connection])
+            if not busy:
+                break
+            for connection in wait(list(busy)):
+                assert isinstance(connection, Connection)
+                task = busy.pop(connection)
+                try:
+                    said = connection.recv()
+                except EOFError:
+                    said = self._death_of(connection)
+                if said is None:
+                    on_end(task)
+                else:
+                    failed.append(f"the step tested from {self._backtest.steps[task[1]].start} on failed: {said}")
+        if failed:
+            raise UserError(failed[0] + "\nThe steps that have ended are kept: the same command goes on from there.")
+
+    def _death_of(self, connection: Connection) -> str:
+        process = next(process for process, ours in self._workers if ours is connection)
+        process.join()
+        if process.exitcode == -signal.SIGKILL:
+            return "its process was killed; was the memory full? backtest.jobs=1 takes less of it"
+        return f"its process ended with status {process.exitcode}; what it said stands above"
+
+    def _free(self, busy: dict[Connection, Task]) -> Connection:
+        """The connection of a worker that has nothing to do; of a new one if need be."""
+        for _, connection in self._workers:
+            if connection not in busy:
+                return connection
+        context = multiprocessing.get_context("spawn")  # a fork would inherit threads of Polars that do not run
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(self._backtest, self._count, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        self._workers.append((process, ours))
+        return ours
+
+
+def _work(backtest: Backtest, count: int, tasks: Connection) -> None:
+    """Do what the first process asks for, until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first process, which ends this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    tqdm.set_lock(threading.RLock())  # its own is shared with other processes, and left behind where this one is killed
+    logging.basicConfig(format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s", level=logging.WARNING)
+    logging.getLogger().handlers[0].addFilter(_Once())
+    load_plugins(backtest.config.plugins)
+
+    from fraudlab.backtesting.steps import fit_step, score_step, with_threads
+    from fraudlab.data.sources.registry import load_source
+
+    config = backtest.config
+    source = load_source(config.data, Path(config.paths.data_dir))
+    backtest = with_threads(backtest, max(1, cores() // count))
+    while True:
+        try:
+            kind, number = tasks.recv()
+        except EOFError:
+            return
+        try:
+            (fit_step if kind == "fit" else score_step)(backtest, source, number)
+            said = None
+        except (UserError, OSError) as error:
+            said = str(error)
+        tasks.send(said)
+
+
+def _end_with_parent() -> None:
+    parent: Any = multiprocessing.parent_process()
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+class _Once(logging.Filter):
+    """Lets each message through once: steps say the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        new = said not in self._said
+        self._said.add(said)
+        return new

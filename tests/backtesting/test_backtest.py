@@ -1,0 +1,215 @@
+"""The command: its folder, its figures against independent ones, its policies, and that it goes on after any end."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import load_file
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from fraudlab.api import load_run
+from tests.conftest import SMALL, Command
+
+STEPS = ["2018-05-08", "2018-05-15", "2018-05-22"]
+TREES = (*SMALL, "model=lightgbm", "model.num_leaves=4", "backtest.steps=3", "backtest.resamples=100", "backtest.jobs=1")
+pytestmark = pytest.mark.long
+
+Made = Callable[..., tuple[Path, str]]
+
+
+@pytest.fixture(scope="module")
+def made(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Run a backtest in a folder of its own; its folder and what it printed."""
+
+    def run(*overrides: str, folder: Path | None = None) -> tuple[Path, str]:
+        folder = folder or tmp_path_factory.mktemp("backtest")
+        done = command("backtest", *overrides, f"hydra.run.dir={folder}")
+        assert done.returncode == 0, done.stderr
+        return folder, done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def fresh(made: Made) -> tuple[Path, str]:
+    return made(*TREES)
+
+
+def metrics(folder: Path) -> dict:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def page(folder: Path) -> str:
+    """The page without the seconds that trainings took."""
+    return re.sub(r'<span class="time">[^<]*</span>', "", (folder / "backtest.html").read_text())
+
+
+def test_metrics_are_those_of_the_predictions(fresh: tuple[Path, str]) -> None:
+    folder, printed = fresh
+    found = metrics(folder)
+    assert [step["start"] for step in found["steps"]] == STEPS
+    for step in found["steps"]:
+        run = load_run(folder / step["run"])
+        rows = run.predictions("test")
+        assert str(rows["time"].min())[:10] >= step["start"]
+        assert str(rows["time"].max())[:10] < step["stop"]
+        assert step["average_precision"] == pytest.approx(average_precision_score(rows["label"], rows["score"]))
+        assert step["roc_auc"] == pytest.approx(roc_auc_score(rows["label"], rows["score"]))
+        assert step["intervals"]["average_precision"][0] < step["average_precision"]
+        assert step["intervals"]["average_precision"][1] > step["average_precision"]
+        assert run.metrics["test"]["average_precision"] == step["average_precision"]
+    often = found["choices"][0]
+    assert (often["name"], often["fits"]) == ("every 7 days", 3)
+    assert often["average_precision"]["value"] == pytest.approx(
+        np.mean([step["average_precision"] for step in found["steps"]])
+    )
+    assert often["seconds"] == pytest.approx(sum(step["train_seconds"] for step in found["steps"]))
+    assert "What training less often costs" in printed
+    assert "simulated data" in printed
+    assert "Simulated data." in page(folder)
+    assert len(page(folder)) < 1e6
+
+
+def test_a_step_is_a_run_like_any_other(fresh: tuple[Path, str], command: Command) -> None:
+    done = command("evaluate", f"run={fresh[0] / 'steps' / STEPS[1]}")
+    assert done.returncode == 0, done.stderr
+    assert "the same metrics" in done.stdout
+
+
+def test_training_once_is_what_the_policy_none_does(fresh: tuple[Path, str], made: Made, command: Command) -> None:
+    once = metrics(fresh[0])["choices"][-1]
+    assert (once["name"], once["fits"]) == ("once, at the first step", 1)
+    folder, _ = made(*TREES, "backtest.policy=none")
+    found = metrics(folder)
+    assert once["by_step"]["average_precision"] == [step["average_precision"] for step in found["steps"]]
+    assert once["by_step"]["saved"] == pytest.approx([step["saved"] for step in found["steps"]])
+    assert [step["train_seconds"] for step in found["steps"]][1:] == [0, 0]
+    done = command("evaluate", f"run={folder / 'steps' / STEPS[2]}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_frozen_ensemble_is_the_mean_of_the_models_so_far(fresh: tuple[Path, str], made: Made, command: Command) -> None:
+    folder, printed = made(*TREES, "backtest.policy=frozen")
+    for number, start in enumerate(STEPS):
+        own = load_run(folder / "models" / start).predictions("test")["score"].to_numpy()
+        earlier = pl.read_parquet(folder / "scores" / f"{start}.parquet")
+        assert earlier.columns == STEPS[:number]
+        mean = np.mean([own, *earlier.to_numpy().T], axis=0, dtype=np.float64)
+        found = load_run(folder / "steps" / start).predictions("test")["score"].to_numpy()
+        np.testing.assert_allclose(found, mean, rtol=1e-6)
+        # Windows move by whole layouts: a member of the ensemble is the model of the fresh backtest.
+        alone = load_run(fresh[0] / "steps" / start).predictions("test")["score"].to_numpy()
+        np.testing.assert_array_equal(own, alone)
+    assert "all models together" in printed
+    done = command("evaluate", f"run={folder / 'steps' / STEPS[2]}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_warm_start_takes_over_the_weights_of_the_step_before(made: Made) -> None:
+    still = ("optimizer=adam", "optimizer.lr=1e-30", "scheduler=constant", "trainer.max_epochs=1", "callbacks.ema=null")
+    network = ("model=mlp", "model.hidden=[4]", "model.batch_norm=false", "backtest.jobs=1", "backtest.resamples=100")
+    folder, _ = made(*SMALL, *network, *still, "backtest.policy=warm", "backtest.steps=2")
+    first, second = (load_run(folder / "steps" / start) for start in STEPS[1:])
+    assert load_encoder(first.path) == load_encoder(second.path)
+    for name, weight in first.network().state_dict().items():
+        np.testing.assert_allclose(weight, second.network().state_dict()[name], rtol=1e-6, err_msg=name)
+    assert [choice["every"] for choice in metrics(folder)["choices"]] == [1, 2]
+
+
+def load_encoder(run: Path) -> bytes:
+    return b"".join(value.tobytes() for _, value in sorted(load_file(run / "encoder" / "encoder.safetensors").items()))
+
+
+def killed(overrides: tuple[str, ...], folder: Path, data: Path, until: Callable[[], bool]) -> None:
+    """Begin a backtest, and end its first process without a warning once something is so."""
+    words = ["-m", "fraudlab.backtest", *overrides, f"hydra.run.dir={folder}", f"paths.data_dir={data}"]
+    with subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not until() and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+
+
+def goes_on(command: Command, overrides: tuple[str, ...], folder: Path, data: Path) -> None:
+    done = command("backtest", *overrides, f"hydra.run.dir={folder}", f"paths.data_dir={data}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_backtest_that_was_killed_ends_with_the_same_page(
+    fresh: tuple[Path, str], command: Command, small_data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "killed"
+    killed(TREES, folder, small_data, lambda: (folder / "steps" / STEPS[0] / "fit.json").is_file())
+    assert not (folder / "metrics.json").exists()
+    done = command("backtest", *TREES, f"hydra.run.dir={folder}", f"paths.data_dir={small_data}", "seed=7")
+    assert done.returncode == 1
+    assert "seed: 0, now 7" in done.stderr
+    kept = (folder / "steps" / STEPS[0] / "fit.json").stat().st_mtime_ns
+    goes_on(command, TREES, folder, small_data)
+    assert (folder / "steps" / STEPS[0] / "fit.json").stat().st_mtime_ns == kept
+    assert without_command(page(folder)) == without_command(page(fresh[0]))
+
+
+def without_command(found: str) -> str:
+    """The page without the folders that its command names."""
+    return re.sub(r"<th scope=\"row\">command</th>.*", "", found)
+
+
+@pytest.mark.slow
+def test_a_backtest_killed_at_ten_moments_ends_with_the_same_page(
+    command: Command, small_data: Path, tmp_path: Path
+) -> None:
+    overrides = (*SMALL, "model=mlp", "backtest.steps=3", "backtest.resamples=100", "backtest.jobs=2",
+                 "callbacks.last_checkpoint.every_n_steps=5", "callbacks.last_checkpoint.every_n_minutes=null")  # fmt: skip
+    whole = tmp_path / "whole"
+    began = time.monotonic()
+    goes_on(command, overrides, whole, small_data)
+    lasted = time.monotonic() - began
+    folder = tmp_path / "killed"
+    draw = np.random.default_rng(0)
+    for moment in draw.uniform(0.1, 1.0, 10):
+        end = time.monotonic() + moment * lasted
+        killed(overrides, folder, small_data, lambda end=end: time.monotonic() > end)
+    goes_on(command, overrides, folder, small_data)
+    assert without_command(page(folder)) == without_command(page(whole))
+    for step in (whole / "steps").iterdir():
+        for part in ("val", "test"):
+            one, other = (pl.read_parquet(root / "steps" / step.name / f"predictions/{part}.parquet")
+                          for root in (whole, folder))  # fmt: skip
+            assert one.equals(other)
+
+
+def test_two_backtests_do_not_work_in_one_folder(command: Command, tmp_path: Path) -> None:
+    import fcntl
+
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = command("backtest", *TREES, f"hydra.run.dir={tmp_path}")
+    assert done.returncode == 1
+    assert "another backtest works in" in done.stderr
+
+
+def test_a_worker_that_dies_is_told_and_what_ended_is_kept(made: Made, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "dies.py").write_text(
+        "import os, signal\nfrom dataclasses import dataclass\n"
+        "from fraudlab.metrics.registry import register_metric\n"
+        "def measure(rows):\n"
+        "    if rows.day is not None and rows.day.min() > 17666:\n        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return 0.0\n"
+        "register_metric('dies', measure, higher_is_better=None)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    words = (*TREES, "plugins=[dies]", f"hydra.run.dir={tmp_path}/run")
+    done = command("backtest", *words, env=env)
+    assert done.returncode == 1
+    assert "its process was killed" in done.stderr
+    assert "the same command goes on from there" in done.stderr
+    assert (tmp_path / "run" / "steps" / STEPS[0] / "metrics.json").is_file()
