@@ -18,6 +18,7 @@ from fraudlab.metrics.metrics import ADMIN_COST
 from fraudlab.metrics.operating_points import carried_over
 from fraudlab.runs.folder import RunFolder
 from fraudlab.runs.predictions import column, groups_of
+from fraudlab.runs.slices import BUDGET, measured, slices_in, threshold_of
 
 _LEVELS = (0.025, 0.975)
 MEASURES = (*RESAMPLED_METRICS, "saved")
@@ -144,7 +145,22 @@ def results(backtest: Backtest) -> dict[str, Any]:
         "steps": found,
         "choices": [_told(backtest, choice, choices[0], at, whole, draws) for choice in choices],
         "ages": _ages(choices, at, whole),
+        "slice_alerts_per_1000": BUDGET,
+        "slices": _slices(scored, runs, group),
     }
+
+
+def _slices(scored: _Scored, runs: Sequence[RunFolder], group: NDArray[np.int64]) -> dict[str, Any]:
+    """The slices of all windows together, each model's alerts at its own threshold."""
+    backtest = scored.backtest
+    if not backtest.config.slices:
+        return {}
+    values = pl.concat([slices_in(RunFolder(backtest.model(step)), "test") for step in backtest.steps])
+    flagged = [
+        frame["score"].to_numpy().astype(np.float64) >= threshold_of(run)
+        for frame, run in zip(scored.frames, runs, strict=True)
+    ]
+    return measured(values, scored.rows["label"].to_numpy(), np.concatenate(flagged), group)
 
 
 def _choices(backtest: Backtest) -> list[Choice]:

@@ -26,6 +26,7 @@ from fraudlab.runs.blend import run_facts as blend_facts
 from fraudlab.runs.folder import BLEND, RunFolder
 from fraudlab.runs.formats import FORMAT
 from fraudlab.runs.predictions import split_metrics
+from fraudlab.runs.slices import measure_slices, rows_of, write_slices
 from fraudlab.training import tracking
 from fraudlab.training.fit import Fit, run_facts
 from fraudlab.training.pretrained import Earlier
@@ -54,6 +55,8 @@ def fit_step(backtest: Backtest, source: Source, number: int) -> None:
         predictions = predict_parts(config, table, split, run, _PARTS)
         for part, frame in predictions.items():
             run.write_predictions(part, frame)
+            write_slices(run, part, table, rows_of(split, part), config.slices)
+        measure_slices(run, predictions)
         run.write_provenance({**facts, "model_of": backtest.steps[0].start})
         write_json(run.metrics_path, {**split_metrics(predictions), "train": {"seconds": 0.0, "rows": 0}})
         return

@@ -6,6 +6,7 @@ from typing import Any
 
 from fraudlab.files import write_text
 from fraudlab.metrics.registry import headings
+from fraudlab.metrics.slices import FEWEST_FRAUDS
 from fraudlab.reporting.backtest_plots import drawn_words, most_moved, plots_of, windows_svg
 from fraudlab.reporting.comparison import aligned
 from fraudlab.reporting.template import environment
@@ -77,6 +78,7 @@ def write_backtest_page(path: Path, found: Mapping[str, Any], provenance: Mappin
         money=found["admin_cost"] is not None,
         means=_means(found),
         drawn=drawn_words(found),
+        fewest_frauds=FEWEST_FRAUDS,
         moved=most_moved(found, 8),
         windows=windows_svg(found["steps"]),
         plots=plots_of(found),

@@ -16,6 +16,7 @@ from fraudlab.metrics.operating_points import operating_point, threshold_for_bud
 from fraudlab.metrics.ranking import Ranking
 from fraudlab.metrics.registry import headings
 from fraudlab.reporting.bands import Bands, bands_of
+from fraudlab.metrics.slices import FEWEST_FRAUDS
 from fraudlab.reporting.blend import blend_rows
 from fraudlab.reporting.plots import ScoredSplit, draw_plots
 from fraudlab.reporting.published import BENCHMARKS
@@ -62,6 +63,8 @@ def write_report(run: Path) -> Path:
         operating_points=_operating_points(splits, unlabelled),
         threshold_split=_thresholds_from(splits, unlabelled, fitted_twice=RunFolder(run).fitted_twice),
         measured_split="test" if "test" in splits else "validation",
+        slices=_read_json(run / "slices.json"),
+        fewest_frauds=FEWEST_FRAUDS,
         blend=blend_rows(RunFolder(run).blend, metrics),
         provenance=_flat(provenance),
         config=config.read_text(encoding="utf-8") if config.is_file() else None,

@@ -25,7 +25,7 @@ from fraudlab.runs.settings import read_settings
 log = logging.getLogger(__name__)
 
 # What two runs of one model over two seeds may differ in.
-_NOT_THE_MODEL = ("seed", "threads", "test", "logger", "report", "tried", "plugins", "features.memory_gb")
+_NOT_THE_MODEL = ("seed", "threads", "test", "logger", "report", "tried", "slices", "plugins", "features.memory_gb")
 _MOST_NAMED = 3  # settings in a model's name
 _FEW_GROUPS = 20
 

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from fraudlab.data.prepared import PreparedTable
-from fraudlab.data.splits.contract import Rows
+from fraudlab.data.splits.contract import Rows, RowSplit
 from fraudlab.errors import UserError
 from fraudlab.files import replacing, write_json
 from fraudlab.metrics.operating_points import threshold_for_budget
@@ -39,6 +40,12 @@ def check_slices(table: PreparedTable, slices: Mapping[str, Sequence[Any]]) -> N
             raise UserError(f"slices.{name}: {column} has no numbers for bins; write slices.{name}=[{column}]")
 
 
+def rows_of(split: RowSplit, part: str) -> Rows:
+    """The rows of the predictions of ``val``, ``test`` or ``recent``."""
+    rows: Rows = getattr(split, {"val": "validation"}.get(part, part))
+    return rows
+
+
 def write_slices(run: RunFolder, part: str, table: PreparedTable, rows: Rows, slices: Mapping[str, Any]) -> None:
     """Write ``slices/<part>.parquet``: of each row of the predictions, in their order, its value in each slice."""
     if not slices:
@@ -52,7 +59,13 @@ def write_slices(run: RunFolder, part: str, table: PreparedTable, rows: Rows, sl
         pl.DataFrame(found).write_parquet(aside)
 
 
-def _path(run: RunFolder, part: str) -> Any:
+def slices_in(run: RunFolder, part: str) -> pl.DataFrame:
+    """What :func:`write_slices` wrote of a part; without columns where it wrote nothing."""
+    path = _path(run, part)
+    return pl.read_parquet(path, glob=False) if path.is_file() else pl.DataFrame()
+
+
+def _path(run: RunFolder, part: str) -> Path:
     return run.path / "slices" / f"{part}.parquet"
 
 
@@ -74,18 +87,6 @@ def threshold_of(run: RunFolder) -> float:
     part = "recent" if run.predictions_path("recent").is_file() else "val"
     score = run.predictions(part)["score"].to_numpy().astype(np.float64)
     return threshold_for_budget(Ranking(np.zeros(len(score)), score), BUDGET)
-
-
-def slices_of(
-    run: RunFolder, part: str, predictions: pl.DataFrame, threshold: float
-) -> dict[str, list[dict[str, Any]]]:
-    """Of each slice what :func:`measured` gives; none at all of a run without slices."""
-    path = _path(run, part)
-    if not path.is_file():
-        return {}
-    label, score = predictions["label"].to_numpy(), predictions["score"].to_numpy().astype(np.float64)
-    _, group = groups_of(predictions, None)
-    return measured(pl.read_parquet(path, glob=False), label, score >= threshold, group, score)
 
 
 def measured(
@@ -125,7 +126,11 @@ def _order(word: str) -> tuple[float, str]:
 def measure_slices(run: RunFolder, predictions: Mapping[str, pl.DataFrame]) -> None:
     """Write ``slices.json``: the slices of the test or, where there is none, the validation."""
     part = "test" if "test" in predictions else "val"
+    values, rows = slices_in(run, part), predictions[part]
+    if not values.width:
+        return
     threshold = threshold_of(run)
-    if found := slices_of(run, part, predictions[part], threshold):
-        about = {"part": part, "alerts_per_1000": BUDGET, "threshold": threshold}
-        write_json(run.path / "slices.json", {**about, "slices": found})
+    label, score = rows["label"].to_numpy(), rows["score"].to_numpy().astype(np.float64)
+    found = measured(values, label, score >= threshold, groups_of(rows, None)[1], score)
+    about = {"part": part, "alerts_per_1000": BUDGET, "threshold": threshold}
+    write_json(run.path / "slices.json", {**about, "slices": found})

@@ -15,6 +15,7 @@ from fraudlab.runs.folder import RunFolder
 from fraudlab.runs.predictions import split_metrics
 from fraudlab.runs.provenance import peak_memory_bytes
 from fraudlab.runs.settings import config_yaml
+from fraudlab.runs.slices import check_slices, measure_slices, rows_of, write_slices
 from fraudlab.training import resume
 from fraudlab.training.checks import check_settings
 from fraudlab.training.fit import Fit, fit, refits
@@ -72,6 +73,7 @@ def fit_models(
 
     Both start from ``pretrained``; or the tested one from ``tested_from``.
     """
+    check_slices(table, config.slices)
     refit = refits(config, split)
     folder = run.selection if refit else run.final
     selection = fit(config, table, split.selection_train, split.validation, folder, pretrained=pretrained)
@@ -91,6 +93,8 @@ def score_and_measure(
     seconds = time.perf_counter() - began
     for part, frame in predictions.items():
         run.write_predictions(part, frame)
+        write_slices(run, part, table, rows_of(split, part), config.slices)
+    measure_slices(run, predictions)
     selection, tested = fits.selection, fits.tested
     return {
         **split_metrics(predictions, config.admin_cost, config.recovery_share),
