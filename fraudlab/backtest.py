@@ -19,8 +19,8 @@ def main(config: BacktestConfig) -> None:
         source = load_source(config.data, Path(config.paths.data_dir))
         facts = asked()
         try:
-            found = run(begin(config, source, facts, overrides()))
-        except KeyboardInterrupt:
+            found = run(begin(config, source, facts, overrides()), source)
+        except (KeyboardInterrupt, SystemExit):
             print("\nthe same command goes on from here")
             raise
         write_backtest_page(folder / "backtest.html", found, {**facts, "seed": config.seed})

@@ -100,8 +100,8 @@ def begin(config: BacktestConfig, source: Source, facts: Mapping[str, Any], give
         given: the command's overrides.
 
     Raises:
-        UserError: the data have no room for the steps, a step leaks or has no fraud, the model cannot do what the policy
-            asks for, or the folder holds a backtest with other settings.
+        UserError: the data have no room for the steps, a step leaks or has no fraud, the model cannot do what the
+            policy asks for, or the folder holds a backtest with other settings.
     """
     check_settings(config, given)
     part = MODELS[config.model.name]
@@ -129,7 +129,8 @@ def begin(config: BacktestConfig, source: Source, facts: Mapping[str, Any], give
 
 
 def _steps(config: BacktestConfig, schema: TableSchema, columns: pl.DataFrame) -> list[Step]:
-    asked, name = config.backtest, config.split.name
+    asked, name, named = config.backtest, config.split.name, schema.time
+    assert named is not None
     split: SplitPart = SPLITS[name]
     if split.moved is None:
         able = " or ".join(f"split={each}" for each in SPLITS if SPLITS[each].moved is not None)
@@ -142,8 +143,8 @@ def _steps(config: BacktestConfig, schema: TableSchema, columns: pl.DataFrame) -
         assert label is not None
         return split_rows(settings, config.label_delay_days, label, time, card, told)
 
-    moment, length = clock(columns[schema.time])
-    dates = columns[schema.time].dtype.is_temporal()
+    moment, length = clock(columns[named])
+    dates = columns[named].dtype.is_temporal()
     window = Window(0, 0, int(moment[0] // length), dates, asked.policy == "fresh")
     last = int(moment[-1] // length) + 1
     if asked.until is None:

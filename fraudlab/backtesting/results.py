@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,13 @@ from numpy.typing import NDArray
 from fraudlab.backtesting.plan import Backtest
 from fraudlab.backtesting.steps import rhythms
 from fraudlab.metrics.bootstrap import RESAMPLED_METRICS, Resampled, drawn, share_interval
-from fraudlab.metrics.cost import best_cost_threshold
-from fraudlab.metrics.metrics import ADMIN_COST
-from fraudlab.metrics.operating_points import carried_over
 from fraudlab.runs.folder import RunFolder
 from fraudlab.runs.predictions import column, groups_of
 from fraudlab.runs.slices import BUDGET, measured, slices_in, threshold_of
 
 _LEVELS = (0.025, 0.975)
 MEASURES = (*RESAMPLED_METRICS, "saved")
-"""What has intervals. ``saved``: amounts of the frauds alerted less the cost of all alerts, in the amounts' currency."""
+"""What has intervals; ``saved``: what alerts recover of frauds' amounts less what all alerts cost."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +45,13 @@ class _Scored:
         self.frames = [RunFolder(backtest.run(step)).predictions("test") for step in backtest.steps]
         self.rows = pl.concat([frame.drop("score") for frame in self.frames])
         ends = np.cumsum([0, *map(len, self.frames)])
-        self.parts = [slice(start, stop) for start, stop in zip(ends, ends[1:], strict=False)]
-        self.amount = None if any(column(frame, "amount") is None for frame in self.frames) else self.rows["amount"]
+        self.parts = [slice(start, stop) for start, stop in pairwise(ends)]
+        known = all(
+            column(frame, "amount") is not None and RunFolder(run).metrics()["test"].get("cost_threshold") is not None
+            for step, frame in zip(backtest.steps, self.frames, strict=True)
+            for run in {backtest.run(step), backtest.model(step)}
+        )
+        self.amount = self.rows["amount"] if known else None
 
     def scores(self, step: int, model: int) -> NDArray[np.float32]:
         """Of the window of ``step`` by the model of step ``model``; -1: by the run that is tested there."""
@@ -61,25 +63,12 @@ class _Scored:
         path = self.backtest.folder / "scores" / f"{steps[step].start}.parquet"
         return pl.read_parquet(path, columns=[steps[model].start], glob=False).to_series().to_numpy()
 
-    @cached_property
-    def _thresholds(self) -> dict[str, float]:
-        return {}
-
     def threshold(self, step: int, model: int) -> float:
         """Where alerts begin to pay on the validation of the model that scores the window of ``step``."""
         steps = self.backtest.steps
         folder = self.backtest.run(steps[step]) if model == -1 else self.backtest.model(steps[model])
-        key = str(folder)
-        if key not in self._thresholds:
-            run = RunFolder(folder)
-            validation = run.predictions("val")
-            score = validation["score"].to_numpy()
-            if run.predictions_path("recent").is_file():
-                score = carried_over(score, run.predictions("recent")["score"].to_numpy())
-            label, amount = validation["label"].to_numpy(), column(validation, "amount")
-            assert amount is not None
-            self._thresholds[key] = best_cost_threshold(label, score, amount, ADMIN_COST)
-        return self._thresholds[key]
+        threshold: float = RunFolder(folder).metrics()["test"]["cost_threshold"]
+        return threshold
 
     def saved(self, step: int, model: int) -> NDArray[np.float64]:
         """What each row of a window saves, negative where an alert was in vain."""
@@ -87,7 +76,8 @@ class _Scored:
         amount = self.amount.to_numpy()[self.parts[step]]
         fraud = self.frames[step]["label"].to_numpy() == 1
         flagged = self.scores(step, model).astype(np.float64) >= self.threshold(step, model)
-        return np.where(flagged, fraud * amount - ADMIN_COST, 0.0)
+        config = self.backtest.config
+        return np.where(flagged, config.recovery_share * fraud * amount - config.admin_cost, 0.0)
 
 
 def results(backtest: Backtest) -> dict[str, Any]:
@@ -114,7 +104,7 @@ def results(backtest: Backtest) -> dict[str, Any]:
                 "start": step.start,
                 "stop": step.stop,
                 "run": str(run.path.relative_to(backtest.folder)),
-                "train_rows": run.provenance().get("split_rows", {}).get("train"),
+                "train_rows": RunFolder(backtest.model(step)).provenance()["split_rows"]["train"],
                 "train_seconds": RunFolder(backtest.model(step)).metrics()["train"]["seconds"],
                 **metrics["test"],
                 "saved": _value(whole[i, 2]),
@@ -135,7 +125,8 @@ def results(backtest: Backtest) -> dict[str, Any]:
         "label_delay_days": config.label_delay_days,
         "label_times": backtest.label_times,
         "step_days": config.backtest.step_days,
-        "admin_cost": None if scored.amount is None else ADMIN_COST,
+        "recovery_share": config.recovery_share,
+        "admin_cost": None if scored.amount is None else config.admin_cost,
         "drawn": {
             "by": by,
             "groups": int(group.max()) + 1,
@@ -179,7 +170,7 @@ def _choices(backtest: Backtest) -> list[Choice]:
 def _resampled(
     scored: _Scored, pairs: Sequence[tuple[int, int]], resamples: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], str, NDArray[np.int64]]:
-    """:data:`MEASURES` of each pair of a step and a model [pairs, 3] and of each draw [draws, pairs, 3]; what was drawn."""
+    """:data:`MEASURES` of pairs of a step and a model [pairs, 3] and of each draw [draws, pairs, 3]; what was drawn."""
     by, group = groups_of(scored.rows, None)
     label = scored.rows["label"].to_numpy()
     ranked = [Resampled(label[scored.parts[step]], scored.scores(step, model)) for step, model in pairs]
@@ -237,11 +228,11 @@ def _ages(
     ]
 
 
-def _value(value: float) -> float | None:
+def _value(value: Any) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _interval(draws: NDArray[np.float64], value: float, *, share: bool = False) -> list[float] | None:
+def _interval(draws: NDArray[np.float64], value: Any, *, share: bool = False) -> list[float] | None:
     """The interval of a value: of one that is a share by the log-odds, else by quantiles of the draws."""
     if np.isnan(value):
         return None

@@ -9,11 +9,12 @@ from tqdm import tqdm
 from fraudlab.backtesting.plan import Backtest
 from fraudlab.backtesting.results import results
 from fraudlab.backtesting.workers import Task, Workers
+from fraudlab.data.sources.contract import Source
 from fraudlab.files import write_json
 from fraudlab.runs.folder import RunFolder
 
 
-def run(backtest: Backtest) -> dict[str, Any]:
+def run(backtest: Backtest, source: Source) -> dict[str, Any]:
     """Fit and score what is missing, then measure; gives the content of ``metrics.json``.
 
     Raises:
@@ -23,7 +24,7 @@ def run(backtest: Backtest) -> dict[str, Any]:
     last = len(steps) - 1
     tqdm.set_lock(threading.RLock())  # its own is shared with other processes, and left behind where this one is killed
     with (
-        Workers(backtest, backtest.config.backtest.jobs) as workers,
+        Workers(backtest, source, backtest.config.backtest.jobs) as workers,
         tqdm(total=2 * len(steps), desc="backtest", unit="task", leave=False, disable=None) as progress,
     ):
 

@@ -58,7 +58,13 @@ def fit_step(backtest: Backtest, source: Source, number: int) -> None:
             write_slices(run, part, table, rows_of(split, part), config.slices)
         measure_slices(run, predictions)
         run.write_provenance({**facts, "model_of": backtest.steps[0].start})
-        write_json(run.metrics_path, {**split_metrics(predictions), "train": {"seconds": 0.0, "rows": 0}})
+        write_json(
+            run.metrics_path,
+            {
+                **split_metrics(predictions, config.admin_cost, config.recovery_share),
+                "train": {"seconds": 0.0, "rows": 0},
+            },
+        )
         return
     with tracking.begin(config.logger, run) as tracked:
         run.write_provenance(facts)
@@ -201,7 +207,10 @@ def _write_ensemble(
     )  # fmt: skip
     run.write_provenance({**blend_facts(members), **backtest.facts, "data_fingerprint": facts[0]["data_fingerprint"]})
     write_json(run.path / "config.yaml", {"format": FORMAT, "model": {"name": BLEND}})  # JSON is YAML, too
-    write_json(run.metrics_path, {**split_metrics(predictions), "train": own.metrics()["train"]})
+    write_json(
+        run.metrics_path,
+        {**split_metrics(predictions, config.admin_cost, config.recovery_share), "train": own.metrics()["train"]},
+    )
 
 
 def _drift(
@@ -213,8 +222,7 @@ def _drift(
     train = learnt.split(config.split, config.label_delay_days).train
     encoder = TableEncoder.load(first.final / "encoder")
     before, after = (
-        encode_once(of, some[:: max(1, len(some) // _SAMPLE)], encoder)
-        for of, some in ((learnt, train), (table, rows))
+        encode_once(of, some[:: max(1, len(some) // _SAMPLE)], encoder) for of, some in ((learnt, train), (table, rows))
     )
     index, cells = {}, []
     for names, old, new, counted in (

@@ -1,4 +1,4 @@
-"""Steps, some at once: processes that are started once and end with the one that started them."""
+"""Steps one after the other in this process, or some at once: in processes that end with the one that started them."""
 
 import contextlib
 import fcntl
@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from fraudlab.backtesting.plan import Backtest
 from fraudlab.config.plugins import load_plugins
+from fraudlab.data.sources.contract import Source
 from fraudlab.errors import UserError
 from fraudlab.features.threads import cores
 
@@ -41,22 +42,24 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 class Workers:
-    """Processes that fit and score steps; a context, which they do not outlive.
+    """What fits and scores steps: processes, which do not outlive this context, or of one job this process itself.
 
     Args:
         backtest: what they work at.
+        source: its table.
         jobs: how many; 0 for one a core, and never more than there are steps.
     """
 
-    def __init__(self, backtest: Backtest, jobs: int) -> None:
+    def __init__(self, backtest: Backtest, source: Source, jobs: int) -> None:
         self._count = min(jobs or cores(), len(backtest.steps))
         self._backtest = backtest
+        self._source = source
         self._workers: list[tuple[BaseProcess, Connection]] = []
 
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *about: object) -> None:
         for process, connection in self._workers:
             connection.close()
             if error is not None:
@@ -72,7 +75,16 @@ class Workers:
         Raises:
             UserError: a task failed, or its process died.
         """
-        left, busy, failed = list(tasks), dict[Connection, Task](), list[str]()
+        if self._count == 1:
+            with _quiet():
+                for task in tasks:
+                    try:
+                        _do(self._backtest, self._source, task, 0)
+                    except UserError as error:
+                        raise self._failed(task, str(error)) from error
+                    on_end(task)
+            return
+        left, busy, failed = list(tasks), dict[Connection, Task](), list[UserError]()
         while left or busy:
             most = 1 if in_order else self._count
             while left and len(busy) < most and not failed:
@@ -81,8 +93,8 @@ class Workers:
                 connection.send(busy[connection])
             if not busy:
                 break
-            for connection in wait(list(busy)):
-                assert isinstance(connection, Connection)
+            ready = wait(list(busy))
+            for connection in [each for each in busy if each in ready]:
                 task = busy.pop(connection)
                 try:
                     said = connection.recv()
@@ -91,9 +103,15 @@ class Workers:
                 if said is None:
                     on_end(task)
                 else:
-                    failed.append(f"the step tested from {self._backtest.steps[task[1]].start} on failed: {said}")
+                    failed.append(self._failed(task, said))
         if failed:
-            raise UserError(failed[0] + "\nThe steps that have ended are kept: the same command goes on from there.")
+            raise failed[0]
+
+    def _failed(self, task: Task, said: str) -> UserError:
+        return UserError(
+            f"the step tested from {self._backtest.steps[task[1]].start} on failed: {said}\n"
+            "The steps that have ended are kept: the same command goes on from there."
+        )
 
     def _death_of(self, connection: Connection) -> str:
         process = next(process for process, ours in self._workers if ours is connection)
@@ -121,27 +139,48 @@ def _work(backtest: Backtest, count: int, tasks: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first process, which ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
     tqdm.set_lock(threading.RLock())  # its own is shared with other processes, and left behind where this one is killed
-    logging.basicConfig(format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s", level=logging.WARNING)
-    logging.getLogger().handlers[0].addFilter(_Once())
+    logging.basicConfig(format="[%(asctime)s][%(name)s][%(levelname)s] - %(message)s")
     load_plugins(backtest.config.plugins)
 
-    from fraudlab.backtesting.steps import fit_step, score_step, with_threads
     from fraudlab.data.sources.registry import load_source
 
     config = backtest.config
     source = load_source(config.data, Path(config.paths.data_dir))
-    backtest = with_threads(backtest, max(1, cores() // count))
-    while True:
-        try:
-            kind, number = tasks.recv()
-        except EOFError:
-            return
-        try:
-            (fit_step if kind == "fit" else score_step)(backtest, source, number)
-            said = None
-        except (UserError, OSError) as error:
-            said = str(error)
-        tasks.send(said)
+    with _quiet():
+        while True:
+            try:
+                task = tasks.recv()
+            except EOFError:
+                return
+            try:
+                _do(backtest, source, task, max(1, cores() // count))
+                said = None
+            except (UserError, OSError) as error:
+                said = str(error)
+            tasks.send(said)
+
+
+def _do(backtest: Backtest, source: Source, task: Task, threads: int) -> None:
+    from fraudlab.backtesting.steps import fit_step, score_step, with_threads
+
+    kind, number = task
+    (fit_step if kind == "fit" else score_step)(with_threads(backtest, threads), source, number)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Let steps tell warnings alone, each once: every step says the same."""
+    ours, handlers, once = logging.getLogger("fraudlab"), list(logging.getLogger().handlers), _Once()
+    level = ours.level
+    ours.setLevel(logging.WARNING)
+    for handler in handlers:
+        handler.addFilter(once)
+    try:
+        yield
+    finally:
+        ours.setLevel(level)
+        for handler in handlers:
+            handler.removeFilter(once)
 
 
 def _end_with_parent() -> None:
@@ -151,14 +190,10 @@ def _end_with_parent() -> None:
 
 
 class _Once(logging.Filter):
-    """Lets each message through once: steps say the same."""
-
     def __init__(self) -> None:
         super().__init__()
-        self._said: set[str] = set()
+        self._said: dict[str, logging.LogRecord] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        said = record.getMessage()
-        new = said not in self._said
-        self._said.add(said)
-        return new
+        # Each handler asks of the same record.
+        return self._said.setdefault(record.getMessage(), record) is record

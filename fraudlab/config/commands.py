@@ -82,26 +82,28 @@ class TrainConfig(FitConfig):
     refit: bool = True  # where the split has later training rows for the tested model, fit it on those
     test: bool = True  # score the test window; false: neither that nor the second fit, as in a search
     report: bool = True  # write report.html
-    slices: dict[str, list[Any]] = field(default_factory=dict)  # what is also measured: {amount: [TX_AMOUNT, 10, 50]}
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_slices(self.slices)
-
-
-def _check_slices(slices: Mapping[str, list[Any]]) -> None:
-    for name, found in slices.items():
-        edges = found[1:]
-        numbers = all(isinstance(edge, int | float) and not isinstance(edge, bool) for edge in edges)
-        if not found or not isinstance(found[0], str) or not numbers or edges != sorted(set(edges)):
-            raise UserError(
-                f"slices.{name}={found} must be a column or a column and rising limits of bins, as in "
-                "slices.amount=[TX_AMOUNT,10,50] or slices.product=[ProductCD]"
-            )
+    slices: Any = (
+        None  # measured apart, columns with limits of bins: {amount: [TX_AMOUNT, 10, 50], product: [ProductCD]}
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_costs(self.admin_cost, self.recovery_share)
+        if self.slices is None:
+            self.slices = {}
+        if not isinstance(self.slices, Mapping) or not all(map(_is_slice, self.slices.values())):
+            raise UserError(
+                f"slices={self.slices} must name columns, perhaps with rising limits of bins, as in "
+                "'slices={amount: [TX_AMOUNT, 10, 50], product: [ProductCD]}'"
+            )
+
+
+def _is_slice(found: Any) -> bool:
+    if not isinstance(found, list) or not found or not isinstance(found[0], str):
+        return False
+    edges = found[1:]
+    numbers = all(isinstance(edge, int | float) and not isinstance(edge, bool) for edge in edges)
+    return numbers and edges == sorted(set(edges))
 
 
 @dataclass

@@ -60,9 +60,7 @@ def ratio(one: Share | None, other: Share | None) -> dict[str, Any] | None:
     return {"value": value, "interval": [value * math.exp(sign * _Z * deviation) for sign in (-1, 1)]}
 
 
-def of_slice(
-    label: Array, flagged: Array, group: Array, inside: Array, score: Array | None = None
-) -> dict[str, Any]:
+def of_slice(label: Array, flagged: Array, group: Array, inside: Array, score: Array | None = None) -> dict[str, Any]:
     """Metrics of the rows that ``inside`` marks.
 
     Args:

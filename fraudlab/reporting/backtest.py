@@ -96,7 +96,9 @@ def _means(found: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         for key in ("average_precision", "roc_auc")
     ]
     worst = min(found["steps"], key=lambda step: step["average_precision"])
-    told.append((f"lowest {heading['average_precision']}", number(worst["average_precision"]), f"from {worst['start']} on"))
+    told.append(
+        (f"lowest {heading['average_precision']}", number(worst["average_precision"]), f"from {worst['start']} on")
+    )
     if found["admin_cost"] is not None:
         told.append(("saved, all windows", number(own["saved"]["value"], 0), interval(own["saved"]["interval"], 0)))
     return told

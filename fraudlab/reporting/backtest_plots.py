@@ -141,7 +141,7 @@ def _ages(found: Mapping[str, Any]) -> Plot:
         axes.bar(age, [each["average_precision"] for each in older], width=0.6 * days, color=FIRST, alpha=0.7)
         for each, at in zip(older, age, strict=True):
             value = each["average_precision"]
-            place = {"ha": "center", "fontsize": 7, "color": MUTED}
+            place: dict[str, Any] = {"ha": "center", "fontsize": 7, "color": MUTED}
             axes.annotate(str(each["windows"]), (at, value), (0, 3 if value >= 0 else -9),
                           textcoords="offset points", **place)  # fmt: skip
         axes.margins(y=0.15)
@@ -159,10 +159,11 @@ def _ages(found: Mapping[str, Any]) -> Plot:
 
 
 def windows_svg(steps: Sequence[Mapping[str, Any]], *, alone: bool = False) -> Markup:
-    """What each step learns from, is chosen on and is tested on, a row a step; ``alone`` for a file of its own.
+    """What each step learns from, is chosen on and is tested on, a row a step.
 
     Args:
         steps: each with ``start`` and with ``days``, by part its first day and the day after its last as numbers.
+        alone: for a file of its own, which no page gives colours.
     """
     first = min(days[0] for step in steps for days in step["days"].values())
     last = max(days[1] for step in steps for days in step["days"].values())
@@ -170,10 +171,10 @@ def windows_svg(steps: Sequence[Mapping[str, Any]], *, alone: bool = False) -> M
     scale = width / max(last - first, 1)
     height = top + row * len(steps) + 8
     out = []
-    x = left
+    x = float(left)
     for label, colour, opacity in _PARTS.values():
-        out.append(f'<rect x="{x}" y="6" width="12" height="12" fill="var({colour})" fill-opacity="{opacity}"/>')
-        out.append(f'<text x="{x + 17}" y="16" class="key">{label}</text>')
+        out.append(f'<rect x="{x:g}" y="6" width="12" height="12" fill="var({colour})" fill-opacity="{opacity}"/>')
+        out.append(f'<text x="{x + 17:g}" y="16">{label}</text>')
         x += 40 + 6.4 * len(label)
     for i, step in enumerate(steps):
         y = top + row * i
@@ -199,12 +200,12 @@ def windows_svg(steps: Sequence[Mapping[str, Any]], *, alone: bool = False) -> M
         if alone
         else ""
     )
-    look = ".windows text{font-size:12px;fill:var(--ink)}.windows .key{font-size:11.5px}.windows .rule{stroke:var(--line)}"
+    look = ".windows text{font-size:12px;fill:var(--ink)}.windows .rule{stroke:var(--line)}"
     head = 'xmlns="http://www.w3.org/2000/svg" ' if alone else ""
     size = f'viewBox="0 0 {left + width + 10} {height}"'
     return Markup(  # noqa: S704 (made here of numbers, days and fixed words)
-        f'<svg {head}{size} class="windows" role="img" aria-label="The windows of each step"><style>{style}{look}</style>'
-        f"{''.join(out)}</svg>"
+        f'<svg {head}{size} class="windows" role="img" aria-label="The windows of each step">'
+        f"<style>{style}{look}</style>{''.join(out)}</svg>"
     )
 
 

@@ -15,8 +15,8 @@ from fraudlab.metrics.metrics import ADMIN_COST
 from fraudlab.metrics.operating_points import operating_point, threshold_for_budget
 from fraudlab.metrics.ranking import Ranking
 from fraudlab.metrics.registry import headings
-from fraudlab.reporting.bands import Bands, bands_of
 from fraudlab.metrics.slices import FEWEST_FRAUDS
+from fraudlab.reporting.bands import Bands, bands_of
 from fraudlab.reporting.blend import blend_rows
 from fraudlab.reporting.plots import ScoredSplit, draw_plots
 from fraudlab.reporting.published import BENCHMARKS

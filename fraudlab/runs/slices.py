@@ -1,7 +1,8 @@
-"""The slices of a run: which rows its setting ``slices`` names, beside its predictions, and what is measured of them."""
+"""The slices of a run: which rows its setting ``slices`` names, and what is measured of them."""
 
 import difflib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def _path(run: RunFolder, part: str) -> Path:
 def _binned(value: pl.Series, edges: Sequence[float]) -> pl.Series:
     """The bin of each number in words, from each edge on."""
     limits = [f"{edge:g}" for edge in edges]
-    between = [f"{low} to below {high}" for low, high in zip(limits, limits[1:], strict=False)]
+    between = [f"{low} to below {high}" for low, high in pairwise(limits)]
     names = np.array([f"below {limits[0]}", *between, f"{limits[-1]} and above", _MISSING])
     number = value.cast(pl.Float64).fill_nan(None)
     place = np.searchsorted(np.array(edges, float), number.fill_null(0.0).to_numpy(), side="right")
@@ -100,7 +101,10 @@ def measured(
 
     Args:
         values: of each row its value in each slice.
-        label, flagged, group, score: see there.
+        label: see there, as what follows.
+        flagged: whether there is an alert.
+        group: numbers of the groups of rows that belong together.
+        score: or None.
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for name in values.columns:

@@ -46,7 +46,12 @@ def table(days: int, seed: int, *, told: bool = False, rows_a_day: int = 12) -> 
     draw = np.random.default_rng(seed)
     rows = days * rows_a_day
     time = np.sort(draw.integers(0, days * DAY, rows))
-    frame = {"id": np.arange(rows), "time": time, "card": draw.integers(0, 1000, rows), "fraud": draw.random(rows) < 0.3}
+    frame = {
+        "id": np.arange(rows),
+        "time": time,
+        "card": draw.integers(0, 1000, rows),
+        "fraud": draw.random(rows) < 0.3,
+    }
     found = pl.DataFrame(frame).with_columns(pl.col("fraud").cast(pl.Int8))
     if not told:
         return found
@@ -146,7 +151,7 @@ def test_the_last_step_is_the_splits_own_test_and_the_others_come_before_it(comp
 @pytest.mark.parametrize(
     ("asked", "split", "said"),
     [
-        ({"steps": 9}, TimeWindowsConfig(train_start="56", train_days=14), r"step 4 of 9.*begin on 0\nbacktest\.steps=5"),
+        ({"steps": 9}, TimeWindowsConfig(train_start="56", train_days=14), r"step 2 of 9.*on 0\nbacktest.steps=7"),
         ({"until": "95"}, TimeFractionConfig(), "backtest.until=95: the data end on 89"),
         ({"until": "soon"}, TimeFractionConfig(), "whole number of days"),
         ({}, RandomConfig(), "cannot be moved.*split=time_windows or split=time_fraction"),

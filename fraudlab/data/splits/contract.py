@@ -86,8 +86,8 @@ class SplitPart:
         needs_time: whether it is a split in time.
         refits: whether ``train`` has later rows than ``selection_train``.
         label_times: whether ``make`` takes ``label_time=`` too: when each label became known, or None.
-        moved: of the settings, ``label_delay_days`` and a :class:`Window`, gives the settings of the same layout that is
-            tested on that window; None where a layout cannot be moved through time.
+        moved: of the settings, ``label_delay_days`` and a :class:`Window`, gives the settings of the same layout that
+            is tested on that window; None where a layout cannot be moved through time.
     """
 
     make: MakeSplit

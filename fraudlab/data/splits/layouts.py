@@ -127,8 +127,8 @@ def _recent(
 ) -> Rows:
     """Rows before the test that the tested model has not learnt from, chosen as test rows are.
 
-    They are the days of the delay and the nearest ``recent_windows`` test windows before the training, each with the cards
-    left out that a layout which is tested there would know. One week makes twice as many alerts as another, so a
+    They are the days of the delay and the nearest ``recent_windows`` test windows before the training, each with the
+    cards left out that a layout which is tested there would know. One week makes twice as many alerts as another, so a
     threshold that one week gives is no better than that week; a window whose layout would begin before the data is
     none, since what its cards did and their frauds are not known whole.
     """
