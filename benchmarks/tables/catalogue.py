@@ -61,5 +61,6 @@ TABLES = {
     "drift": Table(made.drift, {"time": "when", "amount": "amount"}),
     "rules": Table(made.rules),
     "shop": Table(made.shop, {"time": "when", "amount": "amount"}),
+    "market": Table(made.market, {"time": "when", "amount": "amount"}),
     "small": Table(made.small),
 }

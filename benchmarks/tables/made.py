@@ -118,6 +118,43 @@ def shop(seed: int) -> pl.DataFrame:
     ).fill_nan(None)  # fmt: skip
 
 
+def market(seed: int) -> pl.DataFrame:
+    """Payments at a market place over 180 days, 1.1 % frauds: customers who come again, and rings of a few days.
+
+    A ring shares devices, mail hosts and a delivery street while it lasts; what it used is seldom seen again.
+    """
+    draw = np.random.default_rng(seed)
+    rows, people, ring_rows = 30_000, 9_000, 320
+    day = np.sort(np.floor(draw.random(rows) * 180) + (draw.normal(16, 4.5, rows) % 24) / 24)
+    person = np.minimum(draw.zipf(1.35, rows), people) - 1
+    person = np.where(draw.random(rows) < 0.5, draw.integers(0, people, rows), person)
+    home, device = draw.integers(0, 2_500, people)[person], person * 2 + (draw.random(rows) < 0.15)
+    host = np.minimum(draw.geometric(0.2, people), 400)[person]
+    host = np.where(draw.random(rows) < 0.03, 400 + draw.integers(0, 300, rows), host)
+    agent, seller = np.minimum(draw.zipf(1.5, rows), 600), np.minimum(draw.zipf(1.2, rows), 3_000)
+    amount = np.exp(draw.normal(3.4, 1.0, rows) + 0.3 * (seller % 5 == 1))
+    since = np.round(draw.exponential(200, people)[person] + day, 1)
+    chance = -7.0 + 1.1 * (since < 20) + 0.35 * np.log(amount) + 1.2 * (host >= 400) + 1.0 * ((day % 1) < 0.2)
+    chance += 1.5 * (draw.random(3_001) < 0.02)[seller] + 0.8 * (agent > 60)
+    label = (draw.random(rows) < 1 / (1 + np.exp(-chance))).astype(int)
+    number = 0
+    for place in draw.permutation(rows - 400)[:60]:  # where a ring begins
+        hit = place + np.sort(draw.permutation(400)[: draw.integers(3, 10)])
+        if (number := number + len(hit)) > ring_rows:
+            break
+        device[hit] = 2 * people + place * 3 + draw.integers(0, 2, len(hit))
+        home[hit], host[hit] = 2_500 + draw.integers(0, 400), 400 + draw.integers(0, 300)
+        amount[hit] *= np.exp(draw.normal(0.9, 0.5, len(hit)))
+        since[hit], label[hit] = np.round(draw.exponential(5, len(hit)), 1), draw.random(len(hit)) < 0.85
+    columns = {"device": device, "street": home, "mail_host": host, "agent": agent, "seller": seller}
+    age = np.where(draw.random(rows) < 0.1, np.nan, since)
+    return pl.DataFrame(
+        {**{name: _words(name[0], values) for name, values in columns.items()}, "amount": np.round(amount, 2),
+         "account_days": age, "items": draw.poisson(1.5, rows) + 1, "hour": np.floor((day % 1) * 24),
+         "weekday": np.floor(day) % 7, "when": _days(day), "fraud": label}
+    ).fill_nan(None)  # fmt: skip
+
+
 def _most(score: np.ndarray, frauds: int) -> np.ndarray:
     """1 for the rows of the highest scores."""
     label = np.zeros(len(score), int)

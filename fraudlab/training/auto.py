@@ -14,12 +14,12 @@ from fraudlab.models.contract import Facts
 from fraudlab.models.registry import MODELS
 
 Config = TypeVar("Config", bound=FitConfig)
-STEPS, LEAST_ROWS, MOST_ROWS = 64, 32, 2048
+STEPS, LEAST_ROWS, MOST_ROWS = 64, 16, 2048
 RARE, ROWS_OF_RARE, MOST_RARE = 3, 800, 20
 
 
 def batch_size(rows: int) -> int:
-    """Rows of a step: the power of two that gives an epoch 64 to 128 steps, within 32 and 2048.
+    """Rows of a step: the power of two that gives an epoch 64 to 128 steps, within 16 and 2048.
 
     With a batch of fixed size the steps of a fit follow from the rows, and a small table hardly moves a network: 1,000
     rows in batches of 2,048 are one step an epoch. docs/tables.md has the measurements.

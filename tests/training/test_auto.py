@@ -26,8 +26,8 @@ pytestmark = pytest.mark.long
 def test_an_epoch_has_64_to_128_steps_within_the_bounds(rows: int) -> None:
     size = batch_size(rows)
     assert size & (size - 1) == 0
-    assert 32 <= size <= 2048
-    assert 64 <= rows / size < 128 or size == (32 if rows < 2048 else 2048)
+    assert 16 <= size <= 2048
+    assert 64 <= rows / size < 128 or size == (16 if rows < 1024 else 2048)
 
 
 @pytest.mark.parametrize("rows", [10, 1_400, 3_199, 4_000, 15_999, 16_000, 60_000])
