@@ -1,5 +1,8 @@
 """A history in Redis, beyond what holds in every store: several writers, forgetting, failures, set-up."""
 
+import shutil
+import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -146,6 +149,32 @@ def test_persons_are_erased(redis_server: RedisServer, transactions: pl.DataFram
     left = rows.filter(~gone)
     store = History.open(url, EXTENDED)
     assert [store.features(row) for row in left.to_dicts()] == batch(EXTENDED, left)
+    for number in (10**6, 10**6 + 1):
+        store.add({**RECORD, "TRANSACTION_ID": number, "CUSTOMER_ID": -1, "TERMINAL_ID": -1}, "request", number)
+    assert erase(url, ["1000000"]) == 1
+    request = redis.Redis(port=redis_server.port).hgetall("erased:q:request")
+    assert [int(position) for position in request] == [10**6 + 1]  # nor does a request name who is gone
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here")
+def test_a_server_that_speaks_tls_alone(tmp_path: Path, transactions: pl.DataFrame) -> None:
+    """Whose certificate is its own authority."""
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    made += ["-subj", "/CN=redis", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
+    subprocess.run(made, cwd=tmp_path, check=True, capture_output=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    files = [f"--tls-{name}-file {tmp_path}/{name}.pem".split() for name in ("cert", "key")]
+    options = [*files[0], *files[1], "--tls-port", port, "--tls-auth-clients", "no"]
+    with RedisServer(tmp_path, *options):
+        url = f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path}/cert.pem"
+        build(url, transactions[:-1])
+        store, newest = History.open(url, EXTENDED), transactions[-1].to_dicts()[0]
+        assert store.features_and_add([(newest, None, 0)]) == [batch(EXTENDED, transactions)[-1]]
+        assert store.shown == f"rediss://127.0.0.1:{port}/0"
+        with pytest.raises(UserError, match="does not answer: .*certificate verify failed"):
+            History.open(url.partition("?")[0], EXTENDED)
 
 
 def test_all_that_was_acknowledged_outlives_the_store(own: RedisServer) -> None:

@@ -350,6 +350,19 @@ function calls.erase() -- rows of ids, and those of keys, up to about so many; k
   return { take_out(ids, own), more }
 end
 
+function calls.sweep() -- takes out of requests what named rows that are gone
+  for _ = 1, tonumber(arg()) do
+    local request = arg()
+    local held = redis.call('HGETALL', request)
+    for i = 1, #held, 2 do
+      if held[i + 1] ~= '' and redis.call('EXISTS', prefix .. 't:' .. held[i + 1]) == 0 then
+        redis.call('HDEL', request, held[i])
+      end
+    end
+  end
+  return 1
+end
+
 function calls.settle()
   local changes = {}
   for c = 1, tonumber(arg()) do

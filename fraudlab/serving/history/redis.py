@@ -6,6 +6,7 @@ changed since, rows that no other request has sent since. What cannot be undone,
 until the next script.
 """
 
+import itertools
 import json
 import logging
 import os
@@ -314,6 +315,9 @@ class RedisStore:
             while more:
                 number, more = self._call("erase", _ROWS, len(some), *(part for each in some for part in each))
                 erased += number
+        requests = iter(self._asked(lambda: list(self._client.scan_iter(self._address.prefix + b"q:*", count=1000))))
+        while some := list(itertools.islice(requests, _ROWS)):
+            self._call("sweep", len(some), *some)
         with suppress(StoreAway):  # it is being written already
             self._asked(self._client.bgrewriteaof)
         return erased

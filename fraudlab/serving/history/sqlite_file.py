@@ -1,6 +1,7 @@
 """The file of a history: an SQLite database with transactions, their labels and the requests that they came in."""
 
 import json
+import logging
 import os
 import sqlite3
 from collections.abc import Collection
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _FORMAT = 5
+_log = logging.getLogger(__name__)
 _WAIT = 5.0  # seconds for another writer
 _BESIDE = (
     """CREATE TABLE labels (
@@ -77,7 +79,11 @@ def connect(path: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path} cannot be read as a history ({error}); {make}") from error
     if version in range(1, _FORMAT):
-        _upgrade(connection)
+        _log.warning("%s is of an earlier version and is brought to format %d, once", path, _FORMAT)
+        try:
+            _upgrade(connection)
+        except sqlite3.OperationalError as error:  # another process is at it, or the disk is full
+            raise UserError(f"{path} cannot be brought to format {_FORMAT} now: {error}; try again") from error
     elif version != _FORMAT:
         raise UserError(f"{path} is no history of format {_FORMAT}; {make}")
     connection.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine may lose the last rows, nothing else
