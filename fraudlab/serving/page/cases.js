@@ -19,7 +19,7 @@ const HASH = /^[0-9a-f]{64}$/;
 /** @type {Record<string, [string, (one: Alert, other: Alert) => number]>} */
 const ORDERS = {
   newest: ["newest first", () => 0],
-  oldest: ["oldest first", (one, other) => Date.parse(one.scored_at) - Date.parse(other.scored_at)],
+  oldest: ["oldest first", (one, other) => one.scored_at.localeCompare(other.scored_at) || one.position - other.position],
   score: ["highest score first", (one, other) => other.score - one.score],
 };
 
@@ -85,7 +85,7 @@ class Cases {
     this.says = h("p", { class: "hint" });
     this.list = h("div", { class: "rows cases" });
     this.more = h("p");
-    this.detail = h("section", { class: "card", "aria-label": "Case", tabindex: -1, hidden: true, onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event) });
+    this.detail = h("section", { class: "card", "aria-label": "Open case", tabindex: -1, hidden: true, onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event) });
     root.append(h("h2", {}, "Cases"), this.detail,
       h("section", { class: "card", "aria-label": "Alerts" },
         h("div", { class: "options" }, [this.level, this.state, this.order].map(({ label, select }) => h("p", {}, label, select)),
