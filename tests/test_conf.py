@@ -78,6 +78,7 @@ def test_every_command_composes(command: str) -> None:
         "history": ["transactions=x", "out=x"],
         "labels": ["file=x", "to=x"],
         "drift": ["bundle=x", "input=x.csv", "out=x"],
+        "challenger": ["bundle=x", "records=x", "out=x"],
         "performance": ["bundle=x", "records=x", "mature_days=30", "out=x"],
         "records": ["folder=x"],
         "sweep": ["sweep=x"],

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.serving import floods, install, malformed, model, recording, servers
+from benchmarks.serving import floods, install, malformed, model, recording, servers, shadow
 from benchmarks.serving.load import Load, closed, opened
 from benchmarks.serving.material import Material
 from fraudlab.config.overrides import literal
@@ -38,6 +38,7 @@ BARS = {
     "malformed requests": "no 5xx, no crash",
     "schemathesis": "no 5xx, no answer that the OpenAPI page does not describe",
     **recording.BARS,
+    **shadow.BARS,
     "SIGTERM under load": "no accepted request lost, exit status 0",
     **dict.fromkeys(
         floods.FLOODS,
@@ -61,9 +62,10 @@ class Effort:
     bulk_rows: int = 590_540  # as many as IEEE-CIS has
     flood_seconds: float = 10.0
     turns: int = 3
+    swaps: int = 100
 
 
-QUICK = Effort(20, 1.0, 3.0, 300, 10, 2, 1, 2_000, 1.0, 1)
+QUICK = Effort(20, 1.0, 3.0, 300, 10, 2, 1, 2_000, 1.0, 1, 3)
 
 
 def endpoint(material: Material, effort: Effort) -> list[Line]:
@@ -271,6 +273,8 @@ CASES: dict[str, Callable[[Material, Effort], list[Line]]] = {
     "install": size,
     "bulk": bulk,
     "record": lambda material, effort: recording.measure(material, effort.seconds, effort.turns),
+    "challenger": lambda material, effort: shadow.measure(material, effort.seconds, effort.turns),
+    "swaps": lambda material, effort: shadow.swap(material, effort.swaps),
     "malformed": broken,
     "shutdown": shutdown,
     "floods": flood,

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -54,6 +56,14 @@ class Server:
             return answer.status, answer.read()
         finally:
             connection.close()
+
+    def ask(self, request: bytes) -> Any:
+        """The answer to a whole request, as JSON, on a connection of its own."""
+        with socket.create_connection(self.address, timeout=5) as connection:
+            connection.sendall(request)
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            return json.loads(answer.read())
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from fraudlab.config import data, features, loss, model, split
 from fraudlab.config.backtest import BacktestConfig
 from fraudlab.config.blend import BlendConfig
 from fraudlab.config.boosting import CatBoostConfig, LightGBMConfig, XGBoostConfig
+from fraudlab.config.challenger import ChallengerConfig
 from fraudlab.config.cloud import CloudConfig
 from fraudlab.config.commands import (
     DataPlaceConfig,
@@ -81,6 +82,7 @@ __all__ = [
     "BacktestConfig",
     "BlendConfig",
     "CatBoostConfig",
+    "ChallengerConfig",
     "CloudConfig",
     "ColumnsFeaturesConfig",
     "CompareConfig",
@@ -151,6 +153,7 @@ COMMANDS: dict[str, type] = {
     "predict": PredictConfig,
     "history": HistoryConfig,
     "labels": LabelsConfig,
+    "challenger": ChallengerConfig,
     "drift": DriftConfig,
     "records": RecordsConfig,
     "performance": PerformanceConfig,

@@ -1,6 +1,7 @@
 """Checks that settings share: each error says what would do."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from fraudlab.errors import UserError
@@ -21,6 +22,14 @@ def auto_or_at_least(key: str, value: int | str, least: int) -> None:
 def one_of(key: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise UserError(f"{key}={value} does not exist; it is one of: {', '.join(allowed)}")
+
+
+def moment(key: str, text: str | None) -> datetime | None:
+    """The time that a text says; None where there is none."""
+    try:
+        return None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{key}={text} is no ISO 8601 date or time, as 2026-11-01 or 2026-11-01T06:00") from None
 
 
 def at_least(key: str, value: float, least: float) -> None:

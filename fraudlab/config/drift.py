@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from fraudlab.config.checks import MISSING, within
+from fraudlab.config.checks import MISSING, moment, within
 from fraudlab.config.commands import PathsConfig
 from fraudlab.errors import UserError
 
@@ -37,11 +37,4 @@ class DriftConfig:
 
     def span(self) -> tuple[datetime | None, datetime | None]:
         """``start`` and ``stop`` as times."""
-        return _moment("start", self.start), _moment("stop", self.stop)
-
-
-def _moment(name: str, text: str | None) -> datetime | None:
-    try:
-        return None if text is None else datetime.fromisoformat(text)
-    except ValueError:
-        raise UserError(f"{name}={text} is no ISO 8601 date or time, as 2026-11-01 or 2026-11-01T06:00") from None
+        return moment("start", self.start), moment("stop", self.stop)

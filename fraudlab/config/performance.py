@@ -3,9 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from fraudlab.config.checks import MISSING, at_least, one_of
+from fraudlab.config.checks import MISSING, at_least, moment, one_of
 from fraudlab.config.commands import PathsConfig
-from fraudlab.errors import UserError
 
 
 @dataclass
@@ -30,10 +29,5 @@ class PerformanceConfig:
 
     def moment(self) -> datetime:
         """``as_of`` as a time, UTC."""
-        if self.as_of is None:
-            return datetime.now(UTC)
-        try:
-            found = datetime.fromisoformat(self.as_of)
-        except ValueError:
-            raise UserError(f"as_of={self.as_of} is no ISO 8601 date or time, as 2026-11-01T06:00") from None
+        found = moment("as_of", self.as_of) or datetime.now(UTC)
         return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

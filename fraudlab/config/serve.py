@@ -43,6 +43,7 @@ class ServingConfig:
     page: bool = True
     history: str | None = None
     history_required: bool = True
+    challenger: str | None = None
     record_to: str | None = None
     hash_columns: list[str] = field(default_factory=list)
     record_share: float = 1.0

@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,8 @@ _SYNC = 1.0  # seconds between two orders to the disk: what a crash of the machi
 _WIDTH = 11  # values of a row, the inputs counted as one
 FACTS = ("bundle_version", "instance", "high_threshold", "medium_threshold", "sample_weight")
 """What a file's first line has, beside ``types``, the fields' types by name."""
+CHALLENGER = "challenger_version"
+"""What a file's first line has, too, where another bundle scores in the shadow: its rows end with one value more."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Segment:
         path: where it lies.
         facts: its first line.
         rows: ``[request_id, position, transaction_id, transaction_time, scored_at, raw_score, score, risk_level,
-            reasons, decision, inputs]`` each; ``scored_at`` in microseconds since 1970, UTC.
+            reasons, decision, inputs]`` each; ``scored_at`` in microseconds since 1970, UTC. With :data:`CHALLENGER`
+            among the facts, then its ``[raw_score, score, risk_level, reasons]``, or None where it did not score.
         broken: lines that are no rows.
     """
 
@@ -73,15 +76,15 @@ def read(path: Path) -> Segment | None:
         return None
     try:
         facts = orjson.loads(first)
-        fields = len(facts["types"])
+        fields, width = len(facts["types"]), _WIDTH + (facts.get(CHALLENGER) is not None)
     except (orjson.JSONDecodeError, LookupError, TypeError):
         return None
     lines = rest.split(b"\n")[:-1]  # what stands behind the last end of line was cut off
     with suppress(orjson.JSONDecodeError):
         rows = orjson.loads(b"[" + b",".join(lines) + b"]")
-        if len(rows) == len(lines) and all(_is_row(row, fields) for row in rows):
+        if len(rows) == len(lines) and all(_is_row(row, width, fields) for row in rows):
             return Segment(path, facts, rows, 0)
-    rows = [row for line in lines if _is_row(row := _parsed(line), fields)]
+    rows = [row for line in lines if _is_row(row := _parsed(line), width, fields)]
     broken = len(lines) - len(rows)
     _log.warning("%s has %d broken lines; they are left out", path, broken)
     return Segment(path, facts, rows, broken)
@@ -94,8 +97,17 @@ def _parsed(line: bytes) -> Any:
         return None
 
 
-def _is_row(row: Any, fields: int) -> bool:
-    return type(row) is list and len(row) == _WIDTH and type(row[-1]) is list and len(row[-1]) == fields
+def _is_row(row: Any, width: int, fields: int) -> bool:
+    if type(row) is not list or len(row) != width:
+        return False
+    inputs = row[_WIDTH - 1]
+    return type(inputs) is list and len(inputs) == fields
+
+
+def with_shadow(lines: bytes, shadow: Sequence[bytes]) -> bytes:
+    """Rows of the journal, each with what a challenger gave as JSON."""
+    rows = lines.split(b"\n")[:-1]
+    return b"".join(b"%b,%b]\n" % (row[:-1], its) for row, its in zip(rows, shadow, strict=True))
 
 
 class Journal:

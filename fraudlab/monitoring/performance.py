@@ -64,10 +64,10 @@ def performance(folder: Path, question: Question) -> dict[str, Any]:
     Raises:
         UserError: the folder is no record, or has no transaction before the moment.
     """
-    frame, counts = _known(folder, question)
+    frame, counts = known(folder, question)
     if frame.is_empty():
         raise UserError(f"{folder} has no transaction before {question.moment:%Y-%m-%d %H:%M}; give a later as_of")
-    rows = _rows(frame, question.amount)
+    rows = rows_of(frame, question.amount)
     weeks: list[dict[str, Any]] = []
     for version in frame["bundle_version"].unique(maintain_order=True).to_list():
         own = (frame["bundle_version"] == version).to_numpy()
@@ -86,8 +86,14 @@ def performance(folder: Path, question: Question) -> dict[str, Any]:
     return {**report, "past_estimates": _held(folder, report)}
 
 
-def _known(folder: Path, question: Question) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Transactions before the moment with what had been told of each by then, and what was left out."""
+def known(folder: Path, question: Question, *further: pl.Expr) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Transactions before the moment with what had been told of each by then, and what was left out.
+
+    Args:
+        folder: of the record.
+        question: what is asked of it.
+        further: columns to have beside those that :func:`rows_of` takes.
+    """
     time, clock = _CLOCKS[question.clock]
     names = ["request_id", "position", "transaction_id", "bundle_version", "score", "high_threshold", "sample_weight"]
     amount = pl.lit(None, pl.Float64) if question.amount is None else pl.col("input").struct.field(question.amount)
@@ -98,7 +104,7 @@ def _known(folder: Path, question: Question) -> tuple[pl.DataFrame, dict[str, in
     assert isinstance(fields, pl.Struct)
     if question.amount is not None and question.amount not in [field.name for field in fields.fields]:
         raise UserError(f"the record's transactions have no field {question.amount}; give the bundle that scored them")
-    found = scanned.select(*names, "input", at=at, amount=amount.cast(pl.Float64, strict=False)).collect()
+    found = scanned.select(*names, *further, "input", at=at, amount=amount.cast(pl.Float64, strict=False)).collect()
     if found["at"].null_count():
         raise UserError(f"{found['at'].null_count():,} transactions of {folder} have no time; take clock=received")
     frame = found.filter(pl.col("at") < moment)
@@ -142,7 +148,9 @@ def _known(folder: Path, question: Question) -> tuple[pl.DataFrame, dict[str, in
     return joined, counts
 
 
-def _rows(frame: pl.DataFrame, amount: str | None) -> KnownRows:
+def rows_of(frame: pl.DataFrame, amount: str | None) -> KnownRows:
+    """The rows of :func:`known`, as metrics take them."""
+
     def numbers(name: str) -> NDArray[np.float64]:
         return frame[name].cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
 

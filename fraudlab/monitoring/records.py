@@ -41,6 +41,11 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "reasons": pl.List(_REASON),
     "sample_weight": pl.Float64,
     "decision": pl.String,
+    "challenger_version": pl.String,
+    "challenger_raw_score": pl.Float64,
+    "challenger_score": pl.Float64,
+    "challenger_risk_level": pl.String,
+    "challenger_reasons": pl.List(pl.String),
 }
 """The columns of a row, before ``input``, the struct of the contract's fields.
 
@@ -49,7 +54,10 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
 time that counts from no known day or is not in the years 1 to 9999 in UTC. ``raw_score`` is the model's, before
 calibration. ``reasons`` is null where none were asked for; the value of a hashed field is its hash. ``sample_weight``
 is one over the share of requests that was recorded. ``decision`` is what ``serving.decisions`` has for the level.
+``challenger_…`` is what a bundle gave that scores in the shadow, null where it did not; its reasons are those of
+alerts, and names alone.
 """
+_CHALLENGER = [name for name in COLUMNS if name.startswith("challenger_")]  # which earlier versions did not record
 
 
 def dtypes(types: Mapping[str, str]) -> pl.Schema:
@@ -124,7 +132,7 @@ def _frame(segment: journal.Segment) -> pl.DataFrame:
     own = (*names, "risk_level", "reasons", "decision")
     columns = list(zip(*segment.rows, strict=True)) or [()] * (len(own) + 1)
     made: dict[str, Sequence[Any]] = dict(zip(own, columns, strict=False))
-    inputs = list(zip(*columns[-1], strict=True)) or [()] * len(facts["types"])
+    inputs = list(zip(*columns[len(own)], strict=True)) or [()] * len(facts["types"])
     fields = schema["input"]
     assert isinstance(fields, pl.Struct)
     given = [
@@ -137,9 +145,20 @@ def _frame(segment: journal.Segment) -> pl.DataFrame:
     ).with_columns(
         pl.from_epoch("scored_at", time_unit="us").dt.replace_time_zone("UTC"),
         *(pl.lit(facts[name], COLUMNS[name]).alias(name) for name in journal.FACTS),
+        *_shadow(segment),
         input=pl.struct(given) if given else pl.lit({}, fields),
     )
     return frame.select(list(schema))
+
+
+def _shadow(segment: journal.Segment) -> list[pl.Series] | list[pl.Expr]:
+    """The columns of a challenger."""
+    version = segment.facts.get(journal.CHALLENGER)
+    if version is None:
+        return [pl.lit(None, COLUMNS[name]).alias(name) for name in _CHALLENGER]
+    rows = [[None] * len(_CHALLENGER) if row[-1] is None else [version, *row[-1]] for row in segment.rows]
+    columns = list(zip(*rows, strict=True)) or [()] * len(_CHALLENGER)
+    return [pl.Series(name, its, COLUMNS[name]) for name, its in zip(_CHALLENGER, columns, strict=True)]
 
 
 def _moment(text: str) -> datetime | None:
@@ -154,6 +173,7 @@ def together(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     """The rows of all, ``input`` with the fields of each."""
     kinds: dict[str, pl.DataType] = {}
     inputs = []
+    frames = [_completed(frame) for frame in frames]
     for frame in frames:
         found = frame.collect_schema()
         if missing := [name for name in (*COLUMNS, "input") if name not in found]:
@@ -170,6 +190,12 @@ def together(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
         for frame, own in zip(frames, inputs, strict=True)
     ]
     return pl.concat([frame.select(*COLUMNS, "input") for frame in same], how="vertical")
+
+
+def _completed(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """With the columns that files of earlier versions have not."""
+    found = frame.collect_schema()
+    return frame.with_columns(pl.lit(None, COLUMNS[name]).alias(name) for name in _CHALLENGER if name not in found)
 
 
 def _fields(own: Mapping[str, Any], kinds: Mapping[str, Any]) -> list[pl.Expr]:

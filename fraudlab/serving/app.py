@@ -20,21 +20,18 @@ from fraudlab.monitoring.labels import Label
 from fraudlab.serving import labels, logs, views
 from fraudlab.serving.contract import Checked
 from fraudlab.serving.dispatch import Answer, Overloaded, WorkerFailed
-from fraudlab.serving.drift import MOST_HOURS, USUAL_HOURS
 from fraudlab.serving.keys import EVERYONE, SCOPES, Key
 from fraudlab.serving.pages import FixedAnswer
 from fraudlab.serving.parts import Asked, Parts, Route
 from fraudlab.serving.refusals import REQUEST_ID, log_answer
 from fraudlab.serving.request import (
     JSON,
-    NO_REFERENCE,
     Receive,
     Scope,
     Stop,
     challenge,
     dry_run_of,
     explain_of,
-    hours_of,
     presented_keys,
     read_body,
     refused,
@@ -65,7 +62,6 @@ class Middleware:
             "/labels": Route("POST", frozenset(["label"]), self._labels),
             "/health/live": Route("GET", frozenset(), partial(_content, b'{"live":true}', JSON)),
             "/health/ready": Route("GET", frozenset(), self._ready),
-            "/drift": Route("GET", frozenset(["read"]), self._drift),
             "/metrics": Route("GET", frozenset(["metrics"]), self._metrics),
             **{path: Route("GET", scopes, partial(_fixed, answer)) for path, (scopes, answer) in parts.told.items()},
             **views.routes(parts),
@@ -174,6 +170,8 @@ class Middleware:
             yield
         finally:
             watching.cancel()
+            if parts.shadow is not None:
+                await parts.shadow.close()
             if parts.recorder is not None:
                 parts.recorder.flush()
             _log.info("end", extra=where)
@@ -192,18 +190,25 @@ class Middleware:
         query = asked.scope["query_string"]
         dry_run = dry_run_of(query)
         recorder = None if dry_run or parts.recorder is None or not parts.recorder.wanted() else parts.recorder
+        shadow = None if recorder is None else parts.shadow
         what = {
             "explain": explain_of(query),
             "request_id": asked.request_id,
             "record": recorder is not None,
+            "past": shadow is not None and parts.settings.history is not None,
             "dry_run": dry_run,
         }
-        checked, (answers, rows) = await self._by_a_worker(asked, what, parts.contract.check)
+        body, checked, (answers, rows) = await self._by_a_worker(asked, what, parts.contract.check)
+        levels = [answer["risk_level"] for answer in answers]
         if not dry_run:
-            parts.telemetry.scored([answer["risk_level"] for answer in answers], checked.missing)
+            parts.telemetry.scored(levels, checked.missing)
         parts.telemetry.without_history.inc(sum("without_history" in answer for answer in answers))
         if recorder is not None:
-            recorder.journal.put(len(answers), rows)
+            if shadow is None:
+                recorder.journal.put(len(answers), rows)
+            else:  # once this request's task has sent its answer
+                past = [answer.pop("past") for answer in answers] if what["past"] else None
+                asyncio.get_running_loop().call_soon(shadow.offer, body, rows, levels, past)
             if parts.alerts is not None:
                 parts.alerts.add(answers, rows)
         about = {"bundle_version": parts.version, "request_id": asked.request_id}
@@ -229,7 +234,7 @@ class Middleware:
             await self._read(asked, check, self._until())
         else:  # which forgets transactions sooner than the record
             what = {"source": source, "skip_unknown": parts.recorder is not None}
-            said = (await self._by_a_worker(asked, what, check))[1].said
+            said = (await self._by_a_worker(asked, what, check))[2].said
         if parts.recorder is not None:
             try:
                 await asyncio.to_thread(parts.recorder.keep, found)
@@ -263,8 +268,8 @@ class Middleware:
 
     async def _by_a_worker(
         self, asked: Asked, what: Mapping[str, Any], check: Callable[[bytes], Checked]
-    ) -> tuple[Checked, Answer]:
-        """The request's items, checked, and a worker's answer to them."""
+    ) -> tuple[bytes, Checked, Answer]:
+        """The request's body, its items, checked, and a worker's answer to them."""
         parts = self._parts
         until = self._until()
         body, checked = await self._read(asked, check, until)
@@ -289,7 +294,7 @@ class Middleware:
             )
         if "problems" in answer.said:
             raise refused(Refused(answer.said["problems"]))
-        return checked, answer
+        return body, checked, answer
 
     def _until(self) -> float:
         return asyncio.get_running_loop().time() + self._parts.settings.timeout
@@ -311,12 +316,6 @@ class Middleware:
         workers = {"up": dispatcher.connected, "wanted": dispatcher.wanted}
         says = {"ready": lifecycle.ready, "workers": workers, "draining": lifecycle.draining}
         return (200 if lifecycle.ready else 503), orjson.dumps(says), JSON
-
-    async def _drift(self, asked: Asked) -> tuple[int, bytes, bytes]:
-        if self._parts.drift is None:
-            raise Stop(404, "path", NO_REFERENCE)
-        hours = hours_of(asked.scope["query_string"], USUAL_HOURS, MOST_HOURS)
-        return 200, orjson.dumps(self._parts.drift.answer(hours)), JSON
 
     async def _metrics(self, asked: Asked) -> tuple[int, bytes, bytes]:
         telemetry = self._parts.telemetry

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
@@ -259,6 +259,16 @@ def answer_message(said: bytes, rows: list[bytes]) -> list[bytes]:
     """A batch's answer as bytes: length and JSON, then length and JSON of the rows' lengths, then these."""
     lengths = orjson.dumps([len(lines) for lines in rows])
     return [len(said).to_bytes(LENGTH), said, len(lengths).to_bytes(LENGTH), lengths, *rows]
+
+
+def part(came: BinaryIO) -> bytes | None:
+    """The next part of a message, None where the line has ended."""
+    length = came.read(LENGTH)
+    if len(length) < LENGTH:
+        return None
+    size = int.from_bytes(length)
+    found = came.read(size)
+    return found if len(found) == size else None
 
 
 def jobs_of(head: bytes, bodies: bytes) -> list[tuple[dict[str, Any], bytes]]:

@@ -30,6 +30,7 @@ from fraudlab.serving import about, openapi, recording
 from fraudlab.serving.addresses import Sockets
 from fraudlab.serving.admission import Admission
 from fraudlab.serving.app import Middleware
+from fraudlab.serving.challenger import Challenger
 from fraudlab.serving.connections import Connections, Reader
 from fraudlab.serving.contract import Contract
 from fraudlab.serving.dispatch import Dispatcher
@@ -41,6 +42,7 @@ from fraudlab.serving.pages import json_answer, pages
 from fraudlab.serving.parts import READABLE, Parts
 from fraudlab.serving.people import Alerts, Performance
 from fraudlab.serving.protocol import Protocol
+from fraudlab.serving.shadow import Shadow
 from fraudlab.serving.telemetry import Telemetry
 from fraudlab.serving.worker import FraudAPI, open_history
 
@@ -72,6 +74,8 @@ class Generation:
             _look_at_history(settings.history, loaded, required=settings.history_required)
         keys = Keys(settings.api_key_file)
         form = recording.form_of(loaded, settings)
+        shadow = None if settings.challenger is None else Challenger(loaded, settings, folder / f"shadow{number}")
+        self._challenger = shadow
         self.version = loaded.version
         self._settings = settings
         self._failed_starts: Any = multiprocessing.Value("q", 0, lock=False)  # told to the process that answers HTTP
@@ -86,7 +90,7 @@ class Generation:
         self._listener.listen()
         self._server = litserve.LitServer(
             FraudAPI(
-                str(loaded.path),
+                str(loaded.path.resolve()),  # of a link that may lead elsewhere by the time a worker is replaced
                 loaded.version,
                 settings.history,
                 line,
@@ -102,7 +106,8 @@ class Generation:
             info_path="/litserve/info",
         )
         self._server.uvicorn_graceful_timeout = settings.grace
-        self._recorder = None if form is None else recording.Recorder(loaded, form, settings)
+        version = None if shadow is None else shadow.version
+        self._recorder = None if form is None else recording.Recorder(loaded, form, settings, version)
         self._protocol = self._assemble(loaded, keys)
         self._manager: Any = None
         self._http: Any = None
@@ -114,6 +119,8 @@ class Generation:
         self._manager = self._server._init_manager(1)
         self._server.inference_workers = self._server.launch_inference_worker(self._server.lit_api)
         self._launched = [time.monotonic()] * self._settings.workers
+        if self._challenger is not None:
+            self._challenger.start()
 
     def start_http(self, sockets: Sockets) -> None:
         """Start the process that answers HTTP on these sockets."""
@@ -156,6 +163,8 @@ class Generation:
         """
         if self._recorder is not None:
             self._recorder.tend()
+        if self._challenger is not None:
+            self._challenger.tend()
         if self._http is not None and not self._http.is_alive():
             raise UserError("the process that answers HTTP died; the log above may say why, or the system's log")
         try:
@@ -206,6 +215,8 @@ class Generation:
         if self._manager is not None:
             http = {} if self._http is None else {0: self._http}
             self._server._perform_graceful_shutdown(self._manager, http, "keyboard_interrupt")
+        if self._challenger is not None:
+            self._challenger.close()
         if self._recorder is not None:
             self._recorder.close()
         self._listener.close()
@@ -242,7 +253,18 @@ class Generation:
             on_counts=drift.add if drift is not None else lambda counts: None,
             on_failure=telemetry.restarts.inc,
         )
+        shadow = None
+        if self._challenger is not None and self._recorder is not None:
+            shadow = Shadow(
+                self._challenger.version,
+                self._challenger.listener,
+                self._recorder.journal,
+                settings.worker_timeout,
+            )
+            for metric in shadow.metrics:
+                telemetry.show(metric)
         lifecycle = Lifecycle(
+            [dispatcher.listen, *([] if shadow is None else [shadow.listen])],
             dispatcher,
             settings.drain,
             self._failed_starts,
@@ -260,6 +282,7 @@ class Generation:
             telemetry,
             lifecycle,
             self._recorder,
+            shadow,
             drift,
             None if self._recorder is None else Alerts([field["name"] for field in schema["fields"]]),
             performance,

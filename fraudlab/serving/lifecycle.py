@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import FrameType, MethodType
 from typing import Any
@@ -22,6 +22,7 @@ class Lifecycle:
     """State of the server, kept in the process that answers HTTP.
 
     Args:
+        listen: take the connections of the processes that score, from now on.
         dispatcher: knows the workers that are ready to score.
         drain: seconds between SIGTERM and the end of accepting: probes say so, and each answer closes its connection.
         failed_starts: shared with the first process, which counts the workers that could not start.
@@ -35,6 +36,7 @@ class Lifecycle:
 
     def __init__(
         self,
+        listen: Sequence[Callable[[], Awaitable[asyncio.Server]]],
         dispatcher: Dispatcher,
         drain: float,
         failed_starts: Any,
@@ -42,6 +44,7 @@ class Lifecycle:
         on_failure: Callable[[], None],
         hand_over: Callable[[], None],
     ) -> None:
+        self._listen = listen
         self._dispatcher = dispatcher
         self._drain = drain
         self._failed_starts = failed_starts
@@ -67,13 +70,14 @@ class Lifecycle:
         """Take the workers' connections and the signals while the app runs."""
         give_back_memory()
         self._delay_signal()
-        listening = await self._dispatcher.listen()
+        listening = [await listen() for listen in self._listen]
         watch = asyncio.create_task(self._watch())
         try:
             yield
         finally:
             watch.cancel()
-            listening.close()
+            for each in listening:
+                each.close()
             if self.has_successor:
                 self._hand_over()
 

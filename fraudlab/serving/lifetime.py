@@ -1,4 +1,4 @@
-"""What a server's processes ask of the system: to end with the one that started them, and to take memory back."""
+"""What a server's processes ask of the system: to end with the first one, to go last, and to take memory back."""
 
 import ctypes
 import os
@@ -21,6 +21,13 @@ def give_back_memory() -> None:
     """
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
+
+
+def yield_to_others() -> None:
+    """Let this process run only while no other wants the processor, as far as the system knows such a thing."""
+    os.nice(19)
+    with suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def end_with_parent(parent: int) -> None:

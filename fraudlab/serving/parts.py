@@ -15,6 +15,7 @@ from fraudlab.serving.pages import FixedAnswer, Headers
 from fraudlab.serving.people import Alerts, Performance
 from fraudlab.serving.recording import Recorder
 from fraudlab.serving.request import Receive, Scope
+from fraudlab.serving.shadow import Shadow
 from fraudlab.serving.telemetry import Telemetry
 
 
@@ -54,6 +55,7 @@ class Parts:
     """What the middleware needs.
 
     Attributes:
+        shadow: line to a challenger; None without one.
         alerts: the latest; None without a record.
         performance: reports that are kept in the record; None without one.
         budget: alerts per 1,000 by level.
@@ -69,6 +71,7 @@ class Parts:
     telemetry: Telemetry
     lifecycle: Lifecycle
     recorder: Recorder | None
+    shadow: Shadow | None
     drift: LiveDrift | None
     alerts: Alerts | None
     performance: Performance | None

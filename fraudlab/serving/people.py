@@ -3,7 +3,7 @@
 The process that answers HTTP is a fork, where Polars must not run: nothing here reads rows of the record.
 """
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,8 @@ class Alerts:
 
     def add(self, answers: Sequence[Mapping[str, Any]], lines: bytes) -> None:
         """Take the alerts of an answer from its lines for the record, where fields may stand as hashes."""
+        if all(answer["risk_level"] == "low" for answer in answers):
+            return  # nearly always: the lines are long
         for answer, line in zip(answers, lines.split(b"\n"), strict=False):
             if answer["risk_level"] != "low":
                 row = dict(zip(_ROW, orjson.loads(line), strict=False))
@@ -82,19 +84,27 @@ class Performance:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._read: tuple[tuple[str, int], dict[str, Any]] | None = None
+        self._changed: int | None = None
+        self._newest: dict[str, Any] | None = None
 
     def answer(self) -> dict[str, Any] | None:
         """The report; None where none is kept."""
+        try:
+            changed = (self._folder / kept.FOLDER).stat().st_mtime_ns  # a report is renamed into it
+        except OSError:
+            return None
+        if changed != self._changed:
+            self._changed, self._newest = changed, self._found()
+        return self._newest
+
+    def _found(self) -> dict[str, Any] | None:
         for path in reversed(kept.paths(self._folder)):
             try:
-                version = path.name, path.stat().st_mtime_ns
-                if self._read is None or self._read[0] != version:
-                    self._read = version, kept.read(path)
+                report = kept.read(path)
             except (OSError, ValueError):  # taken away meanwhile, or not one of ours
                 continue
-            if kept.is_whole(self._read[1]):
-                return self._read[1]
+            if kept.is_whole(report):
+                return report
         return None
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -116,12 +126,13 @@ class Performance:
         yield gauge
 
 
-def statistics(telemetry: Telemetry, budget: Mapping[str, float]) -> dict[str, Any]:
+def statistics(telemetry: Telemetry, budget: Mapping[str, float], challenger: str | None) -> dict[str, Any]:
     """Counts since the server started, reloads included: ``/metrics``, told in a few numbers.
 
     Args:
         telemetry: that counts.
         budget: alerts per 1,000 by level, counted from the top.
+        challenger: version of what scores in the shadow.
     """
     found: dict[str, list[Any]] = defaultdict(list)
     for metric in telemetry.collect():
@@ -132,10 +143,8 @@ def statistics(telemetry: Telemetry, budget: Mapping[str, float]) -> dict[str, A
     for sample in found["fraudlab_requests_total"]:
         if sample.value:
             requests[sample.labels["path"]][sample.labels["status"]] = int(sample.value)
-    levels = {sample.labels["risk_level"]: sample.value for sample in found["fraudlab_scores_total"]}
-    scored = sum(levels.values())
-    high = levels.get("high", 0.0)
-    alerts = {"high": high, "medium": high + levels.get("medium", 0.0)}
+    levels = Counter({sample.labels["risk_level"]: sample.value for sample in found["fraudlab_scores_total"]})
+    scored, alerts = _alerts(levels)
     refused = found["fraudlab_rejections_total"]
     return {
         "since": datetime.fromtimestamp(since, UTC).isoformat(),
@@ -144,10 +153,29 @@ def statistics(telemetry: Telemetry, budget: Mapping[str, float]) -> dict[str, A
         "seconds": {stage: _percentiles(found["fraudlab_request_seconds_bucket"], stage) for stage in STAGES},
         "latency": _histogram(found["fraudlab_request_seconds_bucket"]),
         "scored": int(scored),
-        "alerts_per_1000": {
-            level: {"seen": 1000 * count / scored if scored else None, "budget": budget[level]}
-            for level, count in alerts.items()
-        },
+        "alerts_per_1000": {level: {"seen": seen, "budget": budget[level]} for level, seen in alerts.items()},
+        "challenger": None if challenger is None else {"bundle_version": challenger, **_both(found)},
+    }
+
+
+def _alerts(levels: Mapping[str, float]) -> tuple[float, dict[str, float | None]]:
+    """How many were scored, and the alerts of 1,000 by level, counted from the top."""
+    scored, high = sum(levels.values()), levels.get("high", 0.0)
+    alerts = {"high": high, "medium": high + levels.get("medium", 0.0)}
+    return scored, {level: 1000 * count / scored if scored else None for level, count in alerts.items()}
+
+
+def _both(found: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """Of what a challenger scored, too: how many, both's alerts, and what it dropped."""
+    sides: dict[str, Counter[str]] = {"champion": Counter(), "challenger": Counter()}
+    for sample in found["fraudlab_challenger_scores_total"]:
+        for side, levels in sides.items():
+            levels[sample.labels[side]] += sample.value
+    dropped = {each.labels["reason"]: int(each.value) for each in found["fraudlab_challenger_dropped_total"]}
+    return {
+        "scored": int(sum(sides["champion"].values())),
+        "dropped": dropped,
+        "alerts_per_1000": {side: _alerts(levels)[1] for side, levels in sides.items()},
     }
 
 

@@ -12,9 +12,10 @@ import random
 import re
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,9 +24,10 @@ import orjson
 
 from fraudlab.errors import UserError
 from fraudlab.files import write_json
-from fraudlab.monitoring.journal import CONTRACT, FOLDER, Journal, instance_of
+from fraudlab.monitoring.journal import CHALLENGER, CONTRACT, FOLDER, Journal, instance_of
 from fraudlab.monitoring.labels import Label, append
 from fraudlab.serving import logs
+from fraudlab.serving.lifetime import yield_to_others
 
 if TYPE_CHECKING:
     from fraudlab.bundle import Bundle
@@ -36,7 +38,7 @@ _VARIABLE = "FRAUDLAB_HASH_KEY"
 _CARD = re.compile(r"card\d*", re.IGNORECASE)
 _PATIENCE = 10.0  # seconds for the disk, and for the writer, at the end
 _LOOK = 1.0  # seconds between two looks at the journal
-_NICE = 19  # answers come first
+_KNOWN_HASHES = 2**14  # that a worker keeps: most fields of cards have few values
 
 
 def hash_key() -> bytes:
@@ -136,6 +138,7 @@ class Rows:
         self.reasons = form.reasons
         self._decisions = form.decisions
         self._hash = hmac.new(form.key, digestmod="sha256")
+        self._hash_of = lru_cache(_KNOWN_HASHES, typed=True)(self._hashed_value)
         self._names = [field["name"] for field in fields]
         # 4497 and 4497.0 are one card.
         kinds = {field["name"]: {"integer": int, "number": float}.get(field["type"], str) for field in fields}
@@ -166,9 +169,7 @@ class Rows:
         hashes: dict[str, str] = {}
         for place, kind in self._hashed:
             if (value := inputs[place]) is not None:
-                hashed = self._hash.copy()  # four times as fast as hmac.digest, which sets up its key each time
-                hashed.update(str(kind(value)).encode())
-                inputs[place] = hashes[self._names[place]] = hashed.hexdigest()
+                inputs[place] = hashes[self._names[place]] = self._hash_of(kind, value)
         number = None if self._id is None else inputs[self._id]
         if type(number) is float and number.is_integer():
             number = int(number)  # as labels name it
@@ -187,6 +188,11 @@ class Rows:
             self._decisions.get(level),
             inputs,
         ]
+
+    def _hashed_value(self, kind: Callable[[Any], Any], value: Any) -> str:
+        hashed = self._hash.copy()  # four times as fast as hmac.digest, which sets up its key each time
+        hashed.update(str(kind(value)).encode())
+        return hashed.hexdigest()
 
 
 def _reason(one: Mapping[str, Any], hashes: Mapping[str, str]) -> dict[str, Any]:
@@ -210,11 +216,17 @@ class Recorder:
 
     Made in the server's first process, which tends and closes it; the journal is for the one that answers HTTP.
 
+    Args:
+        loaded: the bundle.
+        form: of the rows that workers make.
+        settings: of the server.
+        challenger: version of what scores in the shadow.
+
     Raises:
         UserError: the folder cannot be written, or its copy in the cloud not be asked.
     """
 
-    def __init__(self, loaded: "Bundle", form: Form, settings: "ServingConfig") -> None:
+    def __init__(self, loaded: "Bundle", form: Form, settings: "ServingConfig", challenger: str | None = None) -> None:
         assert settings.record_to is not None
         self.folder = Path(settings.record_to).absolute()
         make_folder(self.folder)
@@ -232,6 +244,7 @@ class Recorder:
             "medium_threshold": loaded.decision.thresholds["medium"],
             "sample_weight": 1 / self._share if self._share else None,
             "types": {**types, **dict.fromkeys(form.hashed, "string")},
+            **({} if challenger is None else {CHALLENGER: challenger}),
         }
         roles = {field["name"]: field["role"] for field in loaded.schema["fields"]}
         write_json(self.folder / CONTRACT, {"roles": roles, "types": _types(self.folder / CONTRACT, types)})
@@ -296,7 +309,7 @@ def write(line: Any, folder: Path, days: int, most_bytes: int, upload: str | Non
     """The writing process: make Parquet of the journal until ``line`` says something, or ends."""
     logs.configure()
     os.umask(0o077)  # the files hold what clients sent: for their owner alone
-    os.nice(_NICE)
+    yield_to_others()
     os.environ["POLARS_MAX_THREADS"] = "1"
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the end is told through the line

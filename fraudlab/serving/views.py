@@ -62,7 +62,17 @@ _REPORT: dict[str, Any] = {
 _COUNTS = {"type": "object", "additionalProperties": {"type": "integer"}}
 _STATISTICS: dict[str, Any] = {
     "type": "object",
-    "required": [*_HERE, "since", "requests", "refusals", "seconds", "latency", "scored", "alerts_per_1000"],
+    "required": [
+        *_HERE,
+        "since",
+        "requests",
+        "refusals",
+        "seconds",
+        "latency",
+        "scored",
+        "alerts_per_1000",
+        "challenger",
+    ],
     "properties": {
         **_HERE,
         "since": _SINCE,
@@ -87,6 +97,20 @@ _STATISTICS: dict[str, Any] = {
             "type": "object",
             "additionalProperties": {"type": "object", "properties": {"seen": _NUMBER, "budget": {"type": "number"}}},
             "description": "counted from the top: medium has the high ones too",
+        },
+        "challenger": {
+            "type": ["object", "null"],
+            "properties": {
+                "bundle_version": {"type": "string"},
+                "scored": {"type": "integer"},
+                "dropped": {**_COUNTS, "description": "by reason"},
+                "alerts_per_1000": {
+                    "type": "object",
+                    "additionalProperties": {"type": "object", "additionalProperties": _NUMBER},
+                    "description": "of what both have scored, by side and level",
+                },
+            },
+            "description": "serving.challenger",
         },
     },
 }
@@ -210,7 +234,7 @@ OF_THE_RECORD = ("/alerts", "/performance")
 
 def routes(parts: Parts) -> dict[str, Route]:
     """What answers, by path."""
-    handlers = {"/alerts": _alerts, "/performance": _performance, "/statistics": _statistics}
+    handlers = {"/alerts": _alerts, "/drift": _drift, "/performance": _performance, "/statistics": _statistics}
     found = {path: Route("GET", frozenset(["read"]), partial(handler, parts)) for path, handler in handlers.items()}
     return {**found, "/scores": Route("GET", READABLE, partial(_scores, parts))}
 
@@ -237,6 +261,13 @@ async def _performance(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
     return 200, orjson.dumps(report), JSON
 
 
+async def _drift(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
+    if parts.drift is None:
+        raise Stop(404, "path", NO_REFERENCE)
+    hours = hours_of(asked.scope["query_string"], USUAL_HOURS, MOST_HOURS)
+    return 200, orjson.dumps(parts.drift.answer(hours)), JSON
+
+
 async def _scores(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
     if parts.drift is None:
         raise Stop(404, "path", NO_REFERENCE)
@@ -244,7 +275,8 @@ async def _scores(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
 
 
 async def _statistics(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
-    return _said(parts, statistics(parts.telemetry, parts.budget))
+    version = None if parts.shadow is None else parts.shadow.version
+    return _said(parts, statistics(parts.telemetry, parts.budget, version))
 
 
 def _said(parts: Parts, said: Mapping[str, Any]) -> tuple[int, bytes, bytes]:

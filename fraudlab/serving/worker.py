@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import litserve
 import numpy as np
 import orjson
 from litserve.loops import LitLoop
 
-from fraudlab.bundle.contract import Refused, problem
+from fraudlab.bundle.contract import Refused, computed, problem
 from fraudlab.config.plugins import load_plugins
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
@@ -24,7 +24,7 @@ from fraudlab.features.live import WrongField, live
 from fraudlab.features.narrow import NARROW, narrowed
 from fraudlab.monitoring.drift import Reference
 from fraudlab.serving import logs
-from fraudlab.serving.dispatch import LENGTH, answer_message, connect, jobs_of
+from fraudlab.serving.dispatch import answer_message, connect, jobs_of, part
 from fraudlab.serving.drift import Tally, strongest
 from fraudlab.serving.history import History
 from fraudlab.serving.history.store import StoreAway
@@ -55,7 +55,7 @@ class _LineLoop(LitLoop):
             os._exit(1)  # the server is gone without its workers
         # The server may be gone before it has read an answer.
         with suppress(BrokenPipeError, ConnectionResetError), line, line.makefile("rb") as came:
-            while (head := _part(came)) is not None and (bodies := _part(came)) is not None:
+            while (head := part(came)) is not None and (bodies := part(came)) is not None:
                 answer = lit_api.predict(lit_api.decode_request(jobs_of(head, bodies)))
                 line.sendall(b"".join(answer_message(lit_api.encode_response(answer), answer["rows"])))
 
@@ -69,23 +69,13 @@ def open_history(address: str, bundle: "Bundle", *, wait: bool) -> History:
     return History.open(address, live(bundle.features, f"bundle {bundle.path}"), wait=wait)
 
 
-def _part(came: BinaryIO) -> bytes | None:
-    """The next part of a message, None where the line has ended."""
-    length = came.read(LENGTH)
-    if len(length) < LENGTH:
-        return None
-    size = int.from_bytes(length)
-    part = came.read(size)
-    return part if len(part) == size else None
-
-
 class Job(NamedTuple):
     """What the process that answers HTTP asks for, and the items of the request's body.
 
     Attributes:
-        asked: for scores ``{"explain": number of reasons, "request_id", "record": whether to make rows of them,
-            "dry_run": whether they leave no trace}``, for labels ``{"source", of those that name none, "skip_unknown":
-            whether some may be of unknown transactions}``.
+        asked: for scores ``{"explain": number of reasons, "request_id", "record": whether to make rows of them, "past":
+            whether to tell what was looked up, "dry_run": whether they leave no trace}``, for labels ``{"source", of
+            those that name none, "skip_unknown": whether some may be of unknown transactions}``.
         records: transactions, or labels.
     """
 
@@ -143,6 +133,7 @@ class FraudAPI(litserve.LitAPI):
         self._bundle.check()
         self._rows = None if self._form is None else Rows(self._bundle.schema, self._form)
         address = self._history_address  # it may be away now: each request tries again
+        self._past = [] if address is None else computed(self._bundle.features)
         self._history = None if address is None else open_history(address, self._bundle, wait=True)
         self._tally = None if self._bundle.reference["columns"] is None else Tally(Reference(self._bundle))
 
@@ -296,6 +287,9 @@ class FraudAPI(litserve.LitAPI):
             )
             if (asked := job.asked["explain"]) < explain:  # the record wanted more
                 own_answers = [_with_reasons(answer, asked) for answer in own_answers]
+            if job.asked["past"]:
+                for answer, record in zip(own_answers, records[start:stop], strict=True):
+                    answer["past"] = {name: record.get(name) for name in self._past}
             by_job.append(own_answers)
             start = stop
         if self._tally is not None:

@@ -73,7 +73,7 @@ class Service:
         for (day,), part in frame.group_by(pl.col("scored_at").dt.date()):
             place = self.folder / f"day={day}"
             place.mkdir(parents=True, exist_ok=True)
-            part.select(list(records.dtypes(self.types))).write_parquet(place / "a_00.parquet")
+            part.write_parquet(place / "a_00.parquet")
 
     def said(self) -> Iterator[tuple[float, int, bool]]:
         """When, of which row, and whether it is fraud."""

@@ -1,0 +1,175 @@
+"""A challenger: a second bundle that scores the same traffic in the shadow, in a process of its own.
+
+It answers nobody. It runs while no other process wants the processor; see :mod:`.shadow` for who asks it.
+"""
+
+import logging
+import multiprocessing
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from fraudlab.config import plugins
+from fraudlab.errors import UserError
+from fraudlab.features.encoder import Arrays
+from fraudlab.serving import logs
+from fraudlab.serving.dispatch import LENGTH, connect, jobs_of, part
+from fraudlab.serving.lifetime import end_with_parent, yield_to_others
+
+if TYPE_CHECKING:
+    from fraudlab.bundle import Bundle
+    from fraudlab.config.serve import ServingConfig
+
+_log = logging.getLogger(__name__)
+_SOON = 60.0  # seconds after its start within which an end is a failed start
+_WIDER = {("integer", "number")}  # types of the champion's and its own field that go together
+
+
+class Challenger:
+    """Its process, for the server's first process, which starts, tends and closes it.
+
+    Args:
+        champion: what answers.
+        settings: of the server.
+        line: address of the Unix socket that it will be asked on.
+
+    Attributes:
+        version: of its bundle.
+        listener: what listens on that socket.
+
+    Raises:
+        UserError: there is no record for its scores, the bundle cannot be used, or it reads what records have not.
+    """
+
+    def __init__(self, champion: "Bundle", settings: "ServingConfig", line: Path) -> None:
+        from fraudlab import bundle
+
+        assert settings.challenger is not None
+        if settings.record_to is None:
+            raise UserError("serving.challenger scores for the record: set serving.record_to=<folder>, too")
+        loaded = bundle.load(settings.challenger)
+        loaded.check()
+        _fits(champion, loaded)
+        self.version = loaded.version
+        line.unlink(missing_ok=True)  # of a generation that could not start
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(str(line))
+        self.listener.listen()
+        reasons = settings.record_reasons if loaded.explains else 0
+        self._arguments = (str(loaded.path.resolve()), loaded.version, plugins.loaded(), line, reasons)
+        self._starts = settings.worker_starts
+        self._failed = 0
+        self._process: Any = None
+
+    def start(self) -> None:
+        self._process = multiprocessing.get_context("spawn").Process(
+            target=_run, args=(os.getpid(), *self._arguments), name="challenger"
+        )
+        self._since = time.monotonic()
+        self._process.start()
+
+    def tend(self) -> None:
+        """Start it again where it has ended, unless it ends again and again; the server goes on without it then."""
+        if self._process is None or self._process.is_alive():
+            return
+        self._failed = self._failed + 1 if time.monotonic() - self._since < _SOON else 1
+        if self._failed < self._starts:
+            _log.error("serving.challenger: it ended (%s) and is started again", self._process.exitcode)
+            self.start()
+        else:
+            _log.error(
+                "serving.challenger: it ended %d times, the log above may say why; nothing is scored in the shadow "
+                "until the server is reloaded",
+                self._failed,
+            )
+            self._process = None
+
+    def close(self) -> None:
+        self.listener.close()
+        if self._process is not None:
+            self._process.terminate()
+            self._process.join()
+
+
+def _fits(champion: "Bundle", challenger: "Bundle") -> None:
+    """Refuse a challenger that reads what the champion's records have not."""
+    has = {field["name"]: field["type"] for field in champion.schema["fields"]}
+    reads = [field for field in challenger.schema["fields"] if field["role"] != "id"]
+    lacking = [field["name"] for field in reads if field["name"] not in has]
+    if lacking:
+        raise UserError(
+            f"serving.challenger={challenger.path} reads {', '.join(lacking)}, which the contract of the bundle "
+            "that answers has not; export a challenger of the same table and features, or serve it by itself"
+        )
+    for field in reads:
+        pair = has[field["name"]], field["type"]
+        if pair[0] != pair[1] and pair not in _WIDER:
+            raise UserError(
+                f"serving.challenger={challenger.path} reads {field['name']} as {pair[1]}, and the bundle that answers "
+                f"has it as {pair[0]}; export a challenger of the same table"
+            )
+
+
+def _run(parent: int, path: str, version: str, modules: Sequence[str], line: Path, reasons: int) -> None:
+    """The process that scores."""
+    end_with_parent(parent)
+    logs.configure()
+    yield_to_others()
+    from fraudlab import bundle
+
+    plugins.load_plugins(modules)
+    loaded = bundle.load(path)
+    if loaded.version != version:
+        raise SystemExit(f"serving.challenger={path} was replaced; send the server SIGHUP")
+    loaded.check()
+    connection = connect(line, _SOON)
+    if connection is None:
+        return
+    with suppress(BrokenPipeError, ConnectionResetError), connection, connection.makefile("rb") as came:
+        while (head := part(came)) is not None and (bodies := part(came)) is not None:
+            started = time.perf_counter()
+            jobs = [_records(asked, body) for asked, body in jobs_of(head, bodies)]
+            answers = _scores(loaded, jobs, reasons)
+            said = orjson.dumps({"answers": answers, "seconds": time.perf_counter() - started})
+            connection.sendall(len(said).to_bytes(LENGTH) + said)
+
+
+def _records(asked: Mapping[str, Any], body: bytes) -> list[dict[str, Any]]:
+    """The records of a body, with the features of the past that the champion's worker has looked up."""
+    found = orjson.loads(body)
+    records = found if type(found) is list else [found]
+    past = asked.get("past") or [{}] * len(records)
+    return [{**record, **its} for record, its in zip(records, past, strict=True)]
+
+
+def _scores(loaded: "Bundle", jobs: Sequence[list[dict[str, Any]]], reasons: int) -> list[Any]:
+    """``[raw_score, score, risk_level, names of reasons]`` a record of each job; None for a job that it fails at.
+
+    Alerts alone have reasons: they cost more than the score.
+    """
+    records = [record for job in jobs for record in job]
+    try:
+        arrays = loaded.encode(records)
+        raw = loaded.probability(arrays)
+        scores = loaded.calibrated(raw).tolist()
+        levels = [loaded.decision.level(score) for score in scores]
+        alerts = [place for place, level in enumerate(levels) if level != "low"] if reasons else []
+        names: list[list[str] | None] = [None] * len(records)
+        if alerts:
+            own = Arrays(arrays.categorical[alerts], arrays.numeric[alerts])
+            why = loaded.explain([records[place] for place in alerts], reasons, own)
+            for place, its in zip(alerts, why, strict=True):
+                names[place] = [reason.column for reason in its]
+    except Exception as error:  # whatever it is: the champion has answered
+        if len(jobs) > 1:
+            return [_scores(loaded, [job], reasons)[0] for job in jobs]
+        _log.error("serving.challenger: no score: %s", type(error).__name__)  # no client's values
+        return [None]
+    rows = iter([list(each) for each in zip(raw.tolist(), scores, levels, names, strict=True)])
+    return [[next(rows) for _ in job] for job in jobs]
