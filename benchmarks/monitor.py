@@ -11,7 +11,6 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -26,10 +25,10 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.serving import servers
+from benchmarks.watching import ALERTMANAGER, PROMETHEUS, watched
 from fraudlab.config import DataPlaceConfig
 from fraudlab.exporter.golden import records_of
 from fraudlab.files import write_text
-from fraudlab.monitoring.stack.__main__ import write
 from fraudlab.runs.data import table_of
 from fraudlab.runs.folder import RunFolder
 from fraudlab.runs.settings import load_config
@@ -137,41 +136,20 @@ def _replay(server: servers.Server, days: dict[str, tuple[list[dict[str, Any]], 
 @contextlib.contextmanager
 def _watched(out: Path, port: int) -> Iterator[dict[str, str]]:
     """Prometheus and Alertmanager where they are installed, and where they answer."""
-    programs = {
-        "prometheus": shutil.which("prometheus"),
-        "alertmanager": shutil.which("prometheus-alertmanager") or shutil.which("alertmanager"),
-    }
-    if None in programs.values():
+    if PROMETHEUS is None or ALERTMANAGER is None:
         print("Prometheus and Alertmanager are not installed: apt-get install prometheus prometheus-alertmanager")
         yield {}
         return
     told = ThreadingHTTPServer(("127.0.0.1", 0), _Told)
     threading.Thread(target=told.serve_forever, daemon=True).start()
-    watches, alerts = servers.free_port(), servers.free_port()
     folder = out / "monitoring"
-    urls = [f"http://127.0.0.1:{told.server_port}/{name}" for name in ("page", "ticket")]
     folder.mkdir()
-    write_text(folder / "key", _KEY)
-    write(folder, [f"127.0.0.1:{port}"], [f"127.0.0.1:{alerts}"], str((folder / "key").absolute()), urls, 600)
-    options = {
-        "prometheus": ("prometheus.yml", "--storage.tsdb.path", watches),
-        "alertmanager": ("alertmanager.yml", "--storage.path", alerts),
-    }
-    processes = []
-    for name, (config, storage, at) in options.items():
-        words = [str(programs[name]), f"--config.file={folder}/{config}", f"{storage}={folder}/{name}"]
-        words += [f"--web.listen-address=127.0.0.1:{at}"]
-        words += ["--cluster.listen-address="] if name == "alertmanager" else []
-        with (folder / f"{name}.log").open("w") as log:
-            processes.append(subprocess.Popen(words, stdout=log, stderr=log))
-    try:
-        yield {"Prometheus": f"http://127.0.0.1:{watches}/alerts", "Alertmanager": f"http://127.0.0.1:{alerts}"}
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait(20)
-        told.shutdown()
+    with watched(folder, [port], _KEY, f"http://127.0.0.1:{told.server_port}", 600) as ports:
+        yield {
+            "Prometheus": f"http://127.0.0.1:{ports.prometheus}/alerts",
+            "Alertmanager": f"http://127.0.0.1:{ports.alertmanager}",
+        }
+    told.shutdown()
 
 
 class _Told(BaseHTTPRequestHandler):

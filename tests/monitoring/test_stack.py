@@ -16,10 +16,11 @@ import psutil
 import pytest
 import yaml
 
+from benchmarks.watching import ALERTMANAGER, PROMETHEUS
 from fraudlab.monitoring import kept
 from fraudlab.monitoring.stack.__main__ import write
 from fraudlab.monitoring.stack.rules import rules
-from tests.support.prometheus import ALERTMANAGER, AMTOOL, PROMETHEUS, PROMTOOL, Stack
+from tests.support.prometheus import AMTOOL, PROMTOOL, Stack
 from tests.support.server import KEY, Server, until
 
 COMMITTED = Path(__file__).parents[2] / "deploy" / "monitoring"

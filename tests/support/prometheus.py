@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import socket
-import subprocess
 import threading
 import urllib.error
 import urllib.parse
@@ -13,17 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 
-from fraudlab.monitoring.stack.__main__ import write
+from benchmarks.watching import watched
 from tests.support.server import until
 
-PROMETHEUS, PROMTOOL, AMTOOL = (shutil.which(name) for name in ("prometheus", "promtool", "amtool"))
-ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+PROMTOOL, AMTOOL = (shutil.which(name) for name in ("promtool", "amtool"))
 
 
 class Webhook:
@@ -59,34 +50,9 @@ class Stack:
     """
 
     def __init__(self, folder: Path, targets: Sequence[int], key: str, speed: float = 60.0) -> None:
-        assert PROMETHEUS is not None
-        assert ALERTMANAGER is not None
         self.webhook = Webhook()
-        self.port, alerts = free_port(), free_port()
-        (folder / "key").write_text(key)
-        urls = [f"{self.webhook.address}/{name}" for name in ("page", "ticket")]
-        targets_of = [f"127.0.0.1:{port}" for port in targets]
-        write(folder, targets_of, [f"127.0.0.1:{alerts}"], str(folder / "key"), urls, speed)
-        self._folder = folder
-        self._processes = [
-            self._start(
-                PROMETHEUS,
-                f"--config.file={folder}/prometheus.yml",
-                f"--storage.tsdb.path={folder}/data",
-                f"--web.listen-address=127.0.0.1:{self.port}",
-            ),
-            self._start(
-                ALERTMANAGER,
-                f"--config.file={folder}/alertmanager.yml",
-                f"--storage.path={folder}/alerts",
-                f"--web.listen-address=127.0.0.1:{alerts}",
-                "--cluster.listen-address=",
-            ),
-        ]
-
-    def _start(self, *command: str) -> subprocess.Popen[bytes]:
-        with (self._folder / f"{Path(command[0]).name}.log").open("w") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log)
+        self._watched = watched(folder, targets, key, self.webhook.address, speed)
+        self.port = self._watched.__enter__().prometheus
 
     def query(self, expression: str) -> list[Any]:
         """An instant query's result; none while Prometheus does not answer yet."""
@@ -113,8 +79,5 @@ class Stack:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.wait(20)
+        self._watched.__exit__(None, None, None)
         self.webhook.server.shutdown()
