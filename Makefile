@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: ci debian pull metrics-diff comment deploy dist help setup train test test-fast test-slow serve load-test monitor pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint lint-page format typecheck check-conf clean distclean
+.PHONY: ci debian pull metrics-diff comment deploy dist help setup train test test-fast test-images test-slow serve load-test monitor pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint lint-page format typecheck check-conf clean distclean
 
 PYTHON ?= python3
 VENV := .venv
@@ -35,6 +35,9 @@ test: $(READY) ## run the tests with coverage, all but the slow ones
 
 test-fast: $(READY) ## run the tests that start no process, no server and train little, in two minutes
 	$(BIN)/python -m pytest -m "not slow and not process and not long" -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-images: $(READY) ## lint the Dockerfiles, build them in chroots and run what they make; as root, with debootstrap
+	$(BIN)/python -m pytest tests/docker $(ARGS)
 
 test-slow: $(READY) ## run the slow tests: kills, floods, real proxies, installs; one after the other
 	$(BIN)/python -m pytest -m slow $(ARGS)
