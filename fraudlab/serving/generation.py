@@ -47,6 +47,7 @@ from fraudlab.serving.telemetry import Telemetry
 from fraudlab.serving.worker import FraudAPI, open_history
 
 _log = logging.getLogger(__name__)
+_IDLE = 6.0  # times serving.worker_timeout that a challenger may take: it gets the processor last
 _START_SECONDS = 120.0  # that a worker may take to get ready
 _HEADERS = ["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "traceparent"]
 
@@ -259,7 +260,7 @@ class Generation:
                 self._challenger.version,
                 self._challenger.listener,
                 self._recorder.journal,
-                settings.worker_timeout,
+                _IDLE * settings.worker_timeout,
             )
             for metric in shadow.metrics:
                 telemetry.show(metric)

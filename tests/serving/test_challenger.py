@@ -200,20 +200,26 @@ def test_one_that_dies_or_hangs_costs_its_scores_alone(
     settings = (f"serving.challenger={challenger}", "serving.record_to=record", "serving.worker_timeout=2")
     with Server(exported[1], tmp_path, *settings) as server:
         until(lambda: counts(server)["fraudlab_challenger_up"] == 1)
+        records_left, statuses = iter(sent), []
+
+        def ask() -> None:
+            statuses.append(server.predict(next(records_left)).status)
+
         process(server).suspend()
-        statuses = [server.predict(record).status for record in sent[:50]]
+        for _ in range(50):
+            ask()
         until(lambda: dropped(server) == 50)  # late, in the record without its scores
-        until(lambda: counts(server)["fraudlab_challenger_failures_total"] == 1)  # it was killed
-        until(lambda: counts(server)["fraudlab_challenger_up"] == 1)
-        statuses.append(server.predict(sent[50]).status)
-        until(lambda: scored(server) == 1)
+        until(lambda: counts(server)["fraudlab_challenger_failures_total"] == 1, 60)  # it was killed
+        until(lambda: counts(server)["fraudlab_challenger_up"] == 1, 60)
+        until(lambda: ask() or scored(server) > 0, 60)  # on a busy machine some are late
         process(server).kill()
-        statuses += [server.predict(record).status for record in sent[51:60]]
+        for _ in range(9):
+            ask()
         assert set(statuses) == {200}
         assert server.end() == 0
     rows = records.scan(tmp_path / "record").collect()
-    assert len(rows) == 60
-    assert 1 <= rows["challenger_score"].count() <= 10
+    assert len(rows) == len(statuses)
+    assert 1 <= rows["challenger_score"].count() <= len(rows) - 50
 
 
 def test_one_that_cannot_start_any_more_leaves_the_server_as_it_is(
