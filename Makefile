@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: ci debian pull metrics-diff comment deploy dist help setup train test test-fast test-images test-slow serve load-test monitor pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint lint-page format typecheck check-conf clean distclean
+.PHONY: docs ci debian pull metrics-diff comment deploy dist help setup train test test-fast test-slow serve load-test monitor pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint lint-page format typecheck check-conf clean distclean test-images
 
 PYTHON ?= python3
 VENV := .venv
@@ -130,6 +130,10 @@ lint-page: ## ESLint and TypeScript's checks over the web page's JavaScript
 		node tests/page/node_modules/eslint/bin/eslint.js --config tests/page/eslint.config.js fraudlab/serving/page && \
 		node tests/page/node_modules/typescript/bin/tsc -p tests/page/tsconfig.json; \
 	else echo "not checked: the JavaScript of fraudlab/serving/page, since npm, or Node 20 or later, is not here (apt-get install nodejs npm)"; fi
+
+docs: $(READY) ## the site in site/; broken links fail it
+	$(BIN)/python docs/generate.py
+	$(BIN)/zensical build --strict
 
 format: $(READY) ## let ruff fix what it can
 	$(BIN)/ruff check --fix .

@@ -65,7 +65,7 @@ class CloudConfig:
 
     action: str = MISSING  # submit | train | register | deploy | status | rollback
     project: str | None = None  # of Google Cloud; null: that of the credentials
-    region: str = "europe-west1"
+    region: str = "europe-west1"  # of jobs, models and services
     name: str = "fraud"  # of the model, the service and the jobs
     bucket: str | None = None  # gs://bucket or a folder in it: what jobs write, bundles
     image: str | None = None  # of the container registry, by digest: ...@sha256:...

@@ -19,8 +19,8 @@ LABEL_DELAY_DAYS = 7
 class PathsConfig:
     """Where things lie; relative paths count from the folder the command was started in."""
 
-    data_dir: str = "data"
-    output_dir: str = MISSING
+    data_dir: str = "data"  # prepared tables lie there, too
+    output_dir: str = MISSING  # of the run; what hydra.run.dir says
 
 
 @dataclass
@@ -46,11 +46,11 @@ class FitConfig:
     logger: Any = None
     paths: PathsConfig = field(default_factory=PathsConfig)
     plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
-    label_delay_days: int = LABEL_DELAY_DAYS
-    seed: int = 0
+    label_delay_days: int = LABEL_DELAY_DAYS  # days after which a label is known
+    seed: int = 0  # of all that is drawn
     threads: int = 0  # of PyTorch, or of the library of trees; 0: OMP_NUM_THREADS, or the cores that are free
     batch_size: int | str = AUTO  # rows of one optimiser step, over all devices; auto: follows from the rows
-    eval_batch_size: int = 16384
+    eval_batch_size: int = 16384  # rows that are scored at once
     shuffle: str = "auto"  # rows | blocks, for data larger than memory | auto
     keep_on_device: str = "auto"  # auto | always | never: arrays live on the accelerator
     published: str | None = None  # whose published metrics stand beside ours
@@ -111,8 +111,8 @@ class PretrainConfig(FitConfig):
     """``python -m fraudlab.pretrain``; names as in pytorch-tabnet."""
 
     pretraining_ratio: float = 0.2  # probability that a column is hidden
-    n_shared_decoder: int = 1
-    n_independent_decoder: int = 1
+    n_shared_decoder: int = 1  # layers that all steps share
+    n_independent_decoder: int = 1  # layers of each step's own
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -129,7 +129,7 @@ class PrepareConfig:
     data: Any = MISSING
     features: Any = MISSING
     split: Any = None  # whose rows to encode, if any
-    label_delay_days: int = LABEL_DELAY_DAYS
+    label_delay_days: int = LABEL_DELAY_DAYS  # days after which a label is known
     paths: PathsConfig = field(default_factory=PathsConfig)
     plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
 
@@ -152,7 +152,7 @@ class DescribeConfig:
 class EvaluateConfig:
     """``python -m fraudlab.evaluate``."""
 
-    run: str = MISSING
+    run: str = MISSING  # folder of the run
     moved: DataPlaceConfig = field(default_factory=DataPlaceConfig)  # where the run's raw data lie now
     paths: PathsConfig = field(default_factory=PathsConfig)
     plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
@@ -163,11 +163,11 @@ class SimulateConfig:
     """``python -m fraudlab.simulate``."""
 
     dataset: str = "ieee_cis"  # whose form the files have
-    rows: int = 590_540
+    rows: int = 590_540  # transactions
     out: str = MISSING  # folder, made if it is not there
-    seed: int = 0
+    seed: int = 0  # of all that is drawn
     identity_share: float = 0.244  # of the transactions, with a row in train_identity.csv
-    days: int = 182
+    days: int = 182  # that they cover
     paths: PathsConfig = field(default_factory=PathsConfig)
 
     def __post_init__(self) -> None:

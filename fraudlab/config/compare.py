@@ -16,8 +16,8 @@ class CompareConfig:
     part: str = "test"  # or val
     resamples: int = 1000  # for the intervals
     group: str | None = None  # rows drawn together: card, terminal, day, row; null: where frauds come most together
-    confidence: float = 0.95
-    seed: int = 0
+    confidence: float = 0.95  # of the intervals
+    seed: int = 0  # of the resamples
     paths: PathsConfig = field(default_factory=PathsConfig)
     plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
 

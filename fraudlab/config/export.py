@@ -11,7 +11,7 @@ from fraudlab.errors import UserError
 class ExportConfig:
     """``python -m fraudlab.export``."""
 
-    run: str = MISSING
+    run: str = MISSING  # folder of the run
     moved: DataPlaceConfig = field(default_factory=DataPlaceConfig)  # where the run's raw data lie now
     out: str | None = None  # folder of the bundle; null: bundle/ in the run folder
     precision: str = "fp64"  # the model computes in; fp32 is smaller, less exact; fp16: its weights in half precision
@@ -48,9 +48,7 @@ class PredictConfig:
     bundle: str = MISSING  # folder or gs:// address
     input: str = MISSING  # .csv or .parquet
     output: str = MISSING  # .csv or .parquet
-    history: str | None = (
-        None  # where rows have their past from: SQLite file, redis:// address, or input, the file itself
-    )
+    history: str | None = None  # of the rows' past: an SQLite file, redis://..., or input: the file itself
     threads: int = 0  # that encode and score; 0: the cores that this process may use
     paths: PathsConfig = field(default_factory=PathsConfig)
     plugins: list[str] = field(default_factory=list)  # modules of your own that register parts

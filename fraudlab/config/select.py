@@ -16,7 +16,7 @@ class SelectConfig:
     data: Any = MISSING
     features: Any = MISSING
     split: Any = MISSING
-    label_delay_days: int = LABEL_DELAY_DAYS
+    label_delay_days: int = LABEL_DELAY_DAYS  # days after which a label is known
     days: int = 30  # length of the first and of the last part of the training rows that are compared
     least_auc: float = 0.5  # a feature whose AUC does not exceed it in both parts does not last
     correlation: float = 0.75  # a column that correlates more with another one repeats it

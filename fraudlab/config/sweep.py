@@ -15,10 +15,10 @@ class SweepConfig:
     storage: str | None = None  # sqlite:///<file> or postgresql://...; SQLite in the sweep's folder
     trials: int | None = None  # over all processes and machines
     jobs: int | None = None  # trials at once in this process; one a core
-    sampler: str | None = None
-    pruner: str | None = None
+    sampler: str | None = None  # null: what the YAML says
+    pruner: str | None = None  # null: what the YAML says
     finalists: int | None = None  # best trials that are run again over the seeds
-    seeds: list[int] | None = None
+    seeds: list[int] | None = None  # that the finalists are run with; null: what the YAML says
     fixed: list[str] = field(default_factory=list)  # further settings of every trial: ['data.days=70','seed=3']
     seed: int = 0  # of the sampler
     retries: int = 2  # how often a trial that died is started again
