@@ -63,7 +63,7 @@ def test_tags_of_versions_and_stages_start_what_they_should(tmp_path: Path) -> N
     assert {tag: started(tag) for tag in git("tag").split()} == {
         "fraud#prod#1": {"model"},
         "fraud@v1.0.0": set(),  # a version alone changes nothing that is served
-        "v1.2.0": {"release"},
+        "v1.2.0": {"images", "release"},
     }
 
 
