@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.serving import floods, install, malformed, model, recording, servers, shadow
+from benchmarks.serving import floods, install, malformed, model, page, recording, servers, shadow
 from benchmarks.serving.load import Load, closed, opened
 from benchmarks.serving.material import Material
 from fraudlab.config.overrides import literal
@@ -39,6 +39,7 @@ BARS = {
     "schemathesis": "no 5xx, no answer that the OpenAPI page does not describe",
     **recording.BARS,
     **shadow.BARS,
+    **page.BARS,
     "SIGTERM under load": "no accepted request lost, exit status 0",
     **dict.fromkeys(
         floods.FLOODS,
@@ -275,6 +276,7 @@ CASES: dict[str, Callable[[Material, Effort], list[Line]]] = {
     "record": lambda material, effort: recording.measure(material, effort.seconds, effort.turns),
     "challenger": lambda material, effort: shadow.measure(material, effort.seconds, effort.turns),
     "swaps": lambda material, effort: shadow.swap(material, effort.swaps),
+    "page": lambda material, effort: page.measure(material, effort.seconds, effort.turns),
     "malformed": broken,
     "shutdown": shutdown,
     "floods": flood,

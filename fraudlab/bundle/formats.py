@@ -39,7 +39,12 @@ def _from_5(name: str, content: Any) -> Any:
     return content
 
 
-UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3, _from_4, _from_5)
+def _from_6(name: str, content: Any) -> Any:
+    """Format 7 has a model card, which earlier ones do without."""
+    return content
+
+
+UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3, _from_4, _from_5, _from_6)
 """One function a version: the first takes a file's name and content from format 1 to 2, the next from 2 to 3."""
 FORMAT = 1 + len(UPGRADES)
 """The one that is written; every one up to it is read."""

@@ -16,7 +16,7 @@ REQUIRED = (
     "schema.json", "features.json", "encoder.json", "encoder.safetensors", "model.onnx", "decision.json",
     "golden.jsonl", "reference.json", "metrics.json", "parity.json",
 )  # fmt: skip
-_PLAIN = (".json", ".jsonl", ".onnx", ".safetensors", ".npy")  # none of them runs code when it is read
+_PLAIN = (".json", ".jsonl", ".onnx", ".safetensors", ".npy", ".md")  # none of them runs code when it is read
 _VERSION_DIGITS = 12
 
 

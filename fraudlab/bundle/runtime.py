@@ -197,12 +197,22 @@ class Bundle:
         if not self.explains:
             raise UserError(f"bundle {self.path}: its model explains no score; export its run again")
         arrays = self.encode(records) if arrays is None else arrays
-        if self._model.contributions is None:
-            weights = self._columns.summed(self._model.importance(arrays))
-        else:
-            weights = self.contributions(arrays)[1]
+        weights = self._weights(arrays)
         columns = [self.columns(record) for record in records]
         return self._columns.reasons(weights, columns, k, signed=self._model.contributions is not None)
+
+    def importance(self, arrays: Arrays) -> dict[str, float]:
+        """The mean share of each column in what the scores of these rows rest on, largest first."""
+        size = np.abs(self._weights(arrays))
+        total = size.sum(axis=1, keepdims=True)
+        shares = (size / np.where(total > 0, total, 1.0)).mean(axis=0)
+        return {self._columns.names[i]: float(shares[i]) for i in np.argsort(-shares, kind="stable")}
+
+    def _weights(self, arrays: Arrays) -> NDArray[np.float64]:
+        """Contributions of columns, or what the model looked at where it tells no more: [n, columns]."""
+        if self._model.contributions is None:
+            return self._columns.summed(self._model.importance(arrays))
+        return self.contributions(arrays)[1]
 
     def contributions(self, arrays: Arrays) -> tuple[float, NDArray[np.float64]]:
         """What each column adds to the log-odds of the calibrated score; above 0 speaks for fraud.

@@ -13,6 +13,8 @@ import numpy as np
 import polars as pl
 
 from fraudlab.bundle import manifest
+from fraudlab.bundle.card import FILE, TEXT, markdown
+from fraudlab.bundle.card import card as made
 from fraudlab.bundle.contract import computed, contract, inputs, raw_columns
 from fraudlab.bundle.decision import Decision
 from fraudlab.bundle.reasons import Columns
@@ -23,7 +25,7 @@ from fraudlab.data.encoded import encode
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits.contract import RowSplit
 from fraudlab.errors import UserError
-from fraudlab.exporter import parity
+from fraudlab.exporter import card, parity
 from fraudlab.exporter.blend import blended_model
 from fraudlab.exporter.golden import golden_rows, records_of, write_golden
 from fraudlab.exporter.models import SAMPLE, Model, tested_model
@@ -32,7 +34,7 @@ from fraudlab.exporter.smaller import Served, arrays_of, measured, score_all, sc
 from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.features.joined import Encoder, parts_of, split
 from fraudlab.features.registry import FEATURES, settings_of
-from fraudlab.files import replacing, write_json
+from fraudlab.files import replacing, write_json, write_text
 from fraudlab.runs.data import table_of
 from fraudlab.runs.folder import BLEND, RunFolder
 from fraudlab.runs.predictions import groups_of
@@ -69,7 +71,9 @@ def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
         served = trained.served
         served.model.write(aside, served.select(trained.sample), Columns(served.encoder))
         _write_decision(config, trained, aside)
-        _prove(config, trained, records, Bundle(aside, {}, ""))
+        bundle = Bundle(aside, facts, "")
+        _prove(config, trained, records, bundle)
+        _write_card(trained, bundle)
         manifest.write(aside, facts)
         parity.check_in_a_fresh_process(aside)
     return Bundle(out, manifest.verify(out), manifest.version(out))
@@ -263,6 +267,18 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
     scores = decision.calibrate(probability if recent is None else recent)
     first, own = parts_of(encoder)[0], split(encoder, arrays)[0]  # each part encodes the same rows
     write_json(folder / "reference.json", reference(own, first, raw, scores, decision))
+
+
+def _write_card(trained: _Trained, bundle: Bundle) -> None:
+    """Write the model card, as data and as Markdown."""
+    rows = trained.served.select(arrays_of(trained.validation))
+    facts = {
+        **card.of_run(trained.run, trained.config, trained.table, trained.split, trained.learnt),
+        "calibration": card.of_scores(trained.run, bundle.decision),
+        "importance": card.importance(bundle, rows),
+    }
+    write_json(bundle.path / FILE, facts)
+    write_text(bundle.path / TEXT, markdown(made(bundle, facts)))
 
 
 def _prove(config: ExportConfig, trained: _Trained, records: list[dict[str, Any]], bundle: Bundle) -> None:

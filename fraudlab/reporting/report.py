@@ -16,11 +16,11 @@ from fraudlab.metrics.operating_points import operating_point, threshold_for_bud
 from fraudlab.metrics.ranking import Ranking
 from fraudlab.metrics.registry import headings
 from fraudlab.metrics.slices import FEWEST_FRAUDS
-from fraudlab.reporting.bands import Bands, bands_of
 from fraudlab.reporting.blend import blend_rows
 from fraudlab.reporting.plots import ScoredSplit, draw_plots
 from fraudlab.reporting.published import BENCHMARKS
 from fraudlab.reporting.template import environment
+from fraudlab.runs.bands import Bands, bands_of
 from fraudlab.runs.folder import RunFolder
 
 _ALERTS_PER_1000 = (1, 2, 5, 10, 20, 50)

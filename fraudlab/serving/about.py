@@ -7,6 +7,7 @@ import orjson
 
 from fraudlab import __version__
 from fraudlab.bundle import Bundle
+from fraudlab.bundle.card import card, markdown
 from fraudlab.config.serve import ServingConfig
 from fraudlab.features.joined import parts_of
 from fraudlab.monitoring.cells import title
@@ -32,6 +33,12 @@ def info(bundle: Bundle, schema: Mapping[str, Any], settings: ServingConfig) -> 
             "max_body_bytes": settings.max_body_bytes,
         }
     )
+
+
+def model_card(bundle: Bundle) -> bytes:
+    """The answer of ``/card``."""
+    made = card(bundle)
+    return orjson.dumps({"bundle_version": bundle.version, "card": made, "markdown": markdown(made)})
 
 
 def examples(bundle: Bundle) -> bytes:

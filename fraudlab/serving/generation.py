@@ -237,6 +237,7 @@ class Generation:
         told = {
             "/info": (READABLE, about.info(loaded, schema, settings)),
             "/training": (READABLE, about.training(loaded, named)),
+            "/card": (READABLE, about.model_card(loaded)),
             "/examples": (frozenset(["read"]), about.examples(loaded)),  # whole transactions
             "/openapi.json": (READABLE, orjson.dumps(described)),
         }

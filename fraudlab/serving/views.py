@@ -147,6 +147,15 @@ _EXAMPLES: dict[str, Any] = {
         },
     },
 }
+_CARD: dict[str, Any] = {
+    "type": "object",
+    "required": ["bundle_version", "card", "markdown"],
+    "properties": {
+        "bundle_version": {"type": "string"},
+        "card": {"type": "object"},
+        "markdown": {"type": "string", "description": "the same as a text"},
+    },
+}
 _TRAINING: dict[str, Any] = {
     "type": "object",
     "required": ["bundle_version", "rows", "columns"],
@@ -223,6 +232,7 @@ DESCRIBED: dict[str, Described] = {
         [HOURS],
         {"404": "the bundle has no reference statistics", "422": "hours is no such number"},
     ),
+    "/card": ("The model card: data, split, metrics, calibration, importance, limits", _CARD, [], {}),
     "/examples": ("Some of the bundle's golden records of each risk level", _EXAMPLES, [], {}),
     "/training": ("By column how the values lie that the model learnt from, and its categories", _TRAINING, [], {}),
 }

@@ -111,7 +111,7 @@ def open_page(browser: Any) -> Iterator[Open]:
             timezone_id="UTC",
             accept_downloads=True,
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         context.add_init_script(_VIOLATIONS)
         said: list[str] = []
         hosts: set[str] = set()

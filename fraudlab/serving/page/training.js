@@ -96,12 +96,13 @@ function ofCategory(column, rows, value) {
  * @returns {any[]}
  */
 export function valuesToTry(field, column, now, most) {
-  if (field.type === "boolean") return [true, false, null];
+  const none = field.nullable ? [null] : [];
+  if (field.type === "boolean") return [true, false, ...none];
   if (field.type === "number" || field.type === "integer") {
     if (column?.kind !== "category") return numbersToTry(field, column, now, most);
-    return [...new Set([...(column.values ?? column.words ?? []).map(Number).filter(Number.isSafeInteger).slice(0, 20), now, null])];
+    return [...new Set([...(column.values ?? column.words ?? []).map(Number).filter(Number.isSafeInteger).slice(0, 20), now ?? null, ...none])];
   }
-  return [...new Set([...(column?.values ?? column?.words ?? []).slice(0, 20), now ?? null, null])];
+  return [...new Set([...(column?.values ?? column?.words ?? []).slice(0, 20), now ?? null, ...none])];
 }
 
 /**
