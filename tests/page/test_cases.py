@@ -27,7 +27,7 @@ def alerts(served: Server, page_bundle: bundles.Bundle) -> list[dict[str, Any]]:
 
 def shown(page: Any) -> list[str]:
     """Transactions of the list, in its order."""
-    return [text.split("\t")[1] for text in page.locator(".cases tbody tr").all_inner_texts()]
+    return [text.split("\t")[0] for text in page.locator(".cases tbody tr").all_inner_texts()]
 
 
 def word_of(served: Server, number: str) -> tuple[bool, str] | None:
@@ -51,7 +51,7 @@ def test_alerts_are_filtered_sorted_and_marked_by_keyboard(
     high = sorted((each for each in alerts if each["risk_level"] == "high"), key=lambda each: -each["score"])
     assert shown(page) == [each["id"] for each in high]
 
-    button = page.get_by_role("button", name=f"Open {high[0]['id']}")
+    button = page.get_by_role("button", name=high[0]["id"], exact=True)
     button.focus()
     page.keyboard.press("Enter")
     page.get_by_text("Nobody has said yet what it was.").wait_for()
@@ -77,7 +77,7 @@ def test_alerts_are_filtered_sorted_and_marked_by_keyboard(
     page.get_by_label("Word").select_option("marked")
     page.get_by_role("cell", name=high[0]["id"], exact=True).wait_for()
     page.get_by_role("row", name=high[0]["id"]).get_by_text("fraud", exact=True).wait_for()
-    page.get_by_role("button", name=f"Open {high[0]['id']}").click()
+    page.get_by_role("button", name=high[0]["id"], exact=True).click()
     page.get_by_role("button", name="Take back").click()
     page.get_by_text("Last said: taken back, by analyst").wait_for()
     assert word_of(served, high[0]["id"]) is None
@@ -86,7 +86,7 @@ def test_alerts_are_filtered_sorted_and_marked_by_keyboard(
 def test_a_key_without_the_scope_is_told_so(served: Server, alerts: list[dict[str, Any]], open_page: Open) -> None:
     page = open_page(served, "cases", key=KEYS["read"], errors=("403",))
     page.get_by_label("Search").fill(alerts[-1]["id"])
-    page.get_by_role("button", name=f"Open {alerts[-1]['id']}").click()
+    page.get_by_role("button", name=alerts[-1]["id"], exact=True).click()
     page.get_by_role("button", name="Genuine").click()
     page.get_by_text("has not the scope label").wait_for()
     assert page.get_by_role("button", name="Genuine").get_attribute("aria-pressed") == "false"
@@ -103,7 +103,7 @@ def test_values_of_strangers_are_shown_and_not_run(
     at = next(n for n, each in enumerate(said["predictions"]) if each["risk_level"] != "low")
     page = open_page(served, "cases", width=360, dark=True)
     page.get_by_label("Search").fill("shop-1")
-    page.get_by_role("button", name=f"Open {FIRST - 1 - at}").click()
+    page.get_by_role("button", name=str(FIRST - 1 - at), exact=True).click()
     page.get_by_text("Inputs as recorded").click()
     page.get_by_label("Search the fields").fill("onerror")
     assert page.get_by_role("cell", name=NASTY).inner_text() == NASTY

@@ -151,10 +151,10 @@ class Cases {
     if (seen === this.seen) return;
     this.seen = seen;
     const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.key : undefined;
-    fill(this.list, rows.length > 0 && table("Alerts", ["scored (UTC)", "transaction", "score", "level", "word", "strongest reason", ""], rows.map((alert) => [
-      clock(alert.scored_at), h("bdi", {}, nameOf(alert)), percent(alert.score), h("span", { class: `level ${alert.risk_level}` }, alert.risk_level),
-      h("span", { class: word(alert) === "fraud" ? "high" : word(alert) === "genuine" ? "low" : "note" }, word(alert)), h("bdi", {}, reason(alert)),
-      h("button", { type: "button", class: "quiet", "data-key": keyOf(alert), "aria-expanded": String(keyOf(alert) === this.open), "aria-label": `Open ${nameOf(alert)}`, onclick: () => this.#look(alert) }, "Open"),
+    fill(this.list, rows.length > 0 && table("Alerts; open one by its transaction", ["transaction", "score", "level", "word", "scored (UTC)", "strongest reason"], rows.map((alert) => [
+      h("button", { type: "button", class: "quiet", "data-key": keyOf(alert), "aria-expanded": String(keyOf(alert) === this.open), onclick: () => this.#look(alert) }, h("bdi", {}, nameOf(alert))),
+      percent(alert.score), h("span", { class: `level ${alert.risk_level}` }, alert.risk_level),
+      h("span", { class: word(alert) === "fraud" ? "high" : word(alert) === "genuine" ? "low" : "note" }, word(alert)), clock(alert.scored_at), h("bdi", {}, reason(alert)),
     ])));
     fill(this.more, wanted.length > this.shown && h("button", { type: "button", class: "quiet", onclick: () => {
       this.shown += PAGE;

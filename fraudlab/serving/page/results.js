@@ -20,6 +20,11 @@ function shownValue(value) {
   return typeof value === "number" || typeof value === "bigint" ? short(value) : String(value);
 }
 
+/** @param {number} value */
+function tenth(value) {
+  return short(Math.round(10 * value) / 10);
+}
+
 export class Results {
   /**
    * @param {import("./scored.js").Scores} scores
@@ -81,8 +86,8 @@ export class Results {
     });
     const share = (/** @type {number | null} */ value) => (value === null ? "–" : percent(value));
     const rows = shown.map((/** @type {any} */ { threshold, level, alerts, per, precision, recall, alerts_per_1000 }) => [
-      h("span", {}, short(alerts_per_1000), level && [" ", h("span", { class: `level ${level}` }, level)][1]),
-      percent(threshold), Math.round((alerts_per_1000 * scores.scored) / 1000), alerts, short(Math.round(10 * per) / 10), share(precision), share(recall)]);
+      h("span", {}, tenth(alerts_per_1000), level && [" ", h("span", { class: `level ${level}` }, level)][1]),
+      percent(threshold), short(Math.round((alerts_per_1000 * scores.scored) / 1000)), short(alerts), tenth(per), share(precision), share(recall)]);
     const head = ["alerts per 1,000 on validation", "score from", "expected here", "alerts here", "per 1,000 here", "precision", "recall"];
     const marks = Object.entries(thresholds).map(([level, at]) => ({ at: Number(at), label: level, tone: /** @type {any} */ (level) }));
     fill(this.overview,
@@ -137,8 +142,8 @@ export class Results {
       for await (const each of rowsOf(this.file, this.layout, this.scores.part(row))) if (each.number === row) ({ cells, line } = each);
       const level = LEVELS[this.scores.level[row]];
       const reasons = await this.scores.reasons(row);
-      shown.push([this.page * PAGE + n + 1, line || number, ...this.roles.map(({ place }) => h("bdi", {}, cells[place] ?? "")),
-        percent(this.scores.score[row]), h("span", { class: `level ${level}` }, level), h("bdi", {}, reasonsText(reasons, shownValue))]);
+      shown.push([short(this.page * PAGE + n + 1), percent(this.scores.score[row]), h("span", { class: `level ${level}` }, level), short(line || number),
+        ...this.roles.map(({ place }) => h("bdi", {}, cells[place] ?? "")), h("bdi", {}, reasonsText(reasons, shownValue))]);
     }
     if (mine !== this.drawing) return; // another page was asked for meanwhile
     const go = (/** @type {number} */ page) => () => {
@@ -147,7 +152,7 @@ export class Results {
     };
     this.table.hidden = false;
     const focused = document.activeElement instanceof HTMLButtonElement && this.pager.contains(document.activeElement) ? document.activeElement.textContent : null;
-    fill(this.rows, table("The highest scores first; line: in the file", ["rank", "line", ...this.roles.map(({ name }) => name), "score", "level", "reasons"], shown));
+    fill(this.rows, table("The highest scores first; line: in the file", ["rank", "score", "level", "line", ...this.roles.map(({ name }) => name), "reasons"], shown));
     fill(this.pager, h("button", { type: "button", class: "quiet", disabled: this.page === 0, onclick: go(this.page - 1) }, "Previous"),
       h("span", {}, `Page ${short(this.page + 1)} of ${short(pages)}`),
       h("button", { type: "button", class: "quiet", disabled: this.page >= pages - 1, onclick: go(this.page + 1) }, "Next"));
