@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -216,7 +216,7 @@ def _write_ensemble(
 def _drift(
     backtest: Backtest, source: Source, first: RunFolder, table: PreparedTable, rows: Rows, now: np.ndarray
 ) -> dict[str, Any]:
-    """Stability indices of a window against what the first model has learnt from, and of that model's scores."""
+    """Stability indices of columns against the first model's training rows, of its scores against its own window."""
     config = backtest.settings(backtest.steps[0], first.path)
     learnt = backtest.table(source, config)
     train = learnt.split(config.split, config.label_delay_days).train
@@ -235,10 +235,9 @@ def _drift(
             cells.append(int(((counts[0] > 0) | (counts[1] > 0)).sum()))
     p = of_change(np.array(cells), np.array(list(index.values())), len(after.label), len(before.label))
     moved = adjusted(p) <= LEVEL
-    part = "recent" if first.predictions_path("recent").is_file() else "val"
-    unlearnt = first.predictions(part)["score"].to_numpy()
+    at_first = first.predictions("test")["score"].to_numpy()
     return {
-        "scores": float(stability_index(*number_counts(unlearnt, now, _SCORE_BINS))),
+        "scores": float(stability_index(*number_counts(at_first, now, _SCORE_BINS))),
         "columns": index,
         "moved": [name for name, far in zip(index, moved, strict=True) if far],
     }
@@ -248,9 +247,3 @@ def with_threads(backtest: Backtest, threads: int) -> Backtest:
     """A backtest whose fits and scores take so many threads where its settings name no number."""
     config = backtest.config
     return backtest if config.threads else replace(backtest, config=replace(config, threads=threads))
-
-
-def facts_of(run: RunFolder) -> Mapping[str, Any]:
-    """What is told of a step that has ended: its metrics on the test and the seconds of its training."""
-    metrics = run.metrics()
-    return {**metrics["test"], "seconds": metrics["train"]["seconds"]}

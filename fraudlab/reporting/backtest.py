@@ -73,7 +73,7 @@ def write_backtest_page(path: Path, found: Mapping[str, Any], provenance: Mappin
     page = pages.get_template("backtest.html.jinja").render(
         found=found,
         policy=_POLICIES[found["policy"]],
-        title=f"{found['experiment'] or found['data']}, {found['model']}",
+        title=f"{found['data'] if found['experiment'] in (None, 'none') else found['experiment']}, {found['model']}",
         columns={key: headings()[key] for key in _SHOWN if any(step[key] is not None for step in found["steps"])},
         money=found["admin_cost"] is not None,
         means=_means(found),

@@ -119,14 +119,15 @@ def _drift(found: Mapping[str, Any]) -> Plot:
             _line(axes, values, color=FIRST, linestyle=dash, linewidth=1.1, label=short)
         axes.set_ylabel("population stability index")
         axes.set_ylim(bottom=0)
-        axes.legend(loc="best", fontsize=7)
+        figure.subplots_adjust(bottom=0.27)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.46, -0.1), ncol=2, fontsize=7, columnspacing=1)
 
     return draw(
         "drift",
         "Drift by window",
         "Population stability index of scores and columns by window",
-        f"How far the first model's scores, and the {_COLUMNS} columns that moved most, are from what that model knew: "
-        "its scores of rows that it had not learnt from, and its training rows.",
+        "How far the first model's scores are from those of its own window, and the columns that moved most from its "
+        "training rows.",
         paint,
     )
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +21,9 @@ from fraudlab.api import load_run
 from tests.conftest import SMALL, Command
 
 STEPS = ["2018-05-08", "2018-05-15", "2018-05-22"]
-TREES = (
-    *SMALL,
-    "model=lightgbm",
-    "model.num_leaves=4",
-    "backtest.steps=3",
-    "backtest.resamples=100",
-    "backtest.jobs=1",
-)
+SLICES = "slices={night: [TX_DURING_NIGHT]}"
+QUICK = ("backtest.steps=3", "backtest.resamples=100", "backtest.jobs=1")
+TREES = (*SMALL, "model=lightgbm", "model.num_leaves=4", SLICES, *QUICK)
 pytestmark = pytest.mark.long
 
 Made = Callable[..., tuple[Path, str]]
@@ -84,6 +80,42 @@ def test_metrics_are_those_of_the_predictions(fresh: tuple[Path, str]) -> None:
     assert "simulated data" in printed
     assert "Simulated data." in page(folder)
     assert len(page(folder)) < 1e6
+
+
+def test_slices_are_of_all_windows_together(fresh: tuple[Path, str]) -> None:
+    folder, _ = fresh
+    told = {each["value"]: each for each in metrics(folder)["slices"]["night"]}
+    rows = []
+    for start in STEPS:
+        run = folder / "steps" / start
+        threshold = json.loads((run / "slices.json").read_text())["threshold"]
+        alerts = load_run(run).predictions("test").with_columns(alert=pl.col("score").cast(pl.Float64) >= threshold)
+        rows.append(alerts.with_columns(pl.read_parquet(run / "slices" / "test.parquet")))
+    whole = pl.concat(rows).filter(pl.col("label") == 0)
+    rates = {value: some["alert"].mean() for (value,), some in whole.group_by("night")}
+    assert rates == {value: each["false_positive_rate"]["value"] for value, each in told.items()}
+    assert "FPR to that of the others" in page(folder)
+
+
+def test_a_table_of_ones_own_without_cards_and_amounts(made: Made, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    day, number = np.sort(draw.integers(0, 60, 3000)), draw.normal(size=3000)
+    frame = {
+        "when": [date(2024, 1, 1) + timedelta(days=int(d)) for d in day],
+        "known": [date(2024, 1, 1) + timedelta(days=int(d) + 9) for d in day],
+        "x": number,
+        "fraud": (draw.random(3000) < 1 / (1 + np.exp(3 - 2 * number))).astype(int),
+    }
+    pl.DataFrame(frame).write_csv(tmp_path / "t.csv")
+    table = ("data=table", f"data.path={tmp_path}/t.csv", "data.label=fraud", "data.time=when", "data.label_time=known")
+    other = ("experiment=none", "features=columns", "split=time_fraction", "model=logistic_regression")
+    folder, printed = made(*table, *other, "backtest.step_days=5", "backtest.steps=2", *QUICK[1:])
+    found = metrics(folder)
+    assert [step["saved"] for step in found["steps"]] == [None, None]
+    assert found["label_times"]
+    assert found["drawn"]["by"] == "day"
+    assert "saved" not in printed
+    assert "or at their own time" in page(folder)
 
 
 def test_a_step_is_a_run_like_any_other(fresh: tuple[Path, str], command: Command) -> None:
@@ -172,18 +204,15 @@ def without_command(found: str) -> str:
 def test_a_backtest_killed_at_ten_moments_ends_with_the_same_page(
     command: Command, small_data: Path, tmp_path: Path
 ) -> None:
-    often = ("callbacks.last_checkpoint.every_n_steps=5", "callbacks.last_checkpoint.every_n_minutes=null")
+    often = ("callbacks.last_checkpoint.every_n_steps=5",)
     steps = ("backtest.steps=3", "backtest.resamples=100", "backtest.jobs=2")
     overrides = (*SMALL, "model=mlp", *steps, *often)
     whole = tmp_path / "whole"
-    began = time.monotonic()
     goes_on(command, overrides, whole, small_data)
-    lasted = time.monotonic() - began
     folder = tmp_path / "killed"
-    draw = np.random.default_rng(0)
-    for moment in draw.uniform(0.1, 1.0, 10):
-        end = time.monotonic() + moment * lasted
-        killed(overrides, folder, small_data, lambda end=end: time.monotonic() > end)
+    for more in np.random.default_rng(0).integers(1, 6, 10):  # so many files later each time
+        files = len(list(folder.rglob("*"))) + more
+        killed(overrides, folder, small_data, lambda files=files: len(list(folder.rglob("*"))) >= files)
     goes_on(command, overrides, folder, small_data)
     assert without_command(page(folder)) == without_command(page(whole))
     for step in (whole / "steps").iterdir():
