@@ -14,7 +14,7 @@ from fraudlab.config.commands import PathsConfig
 from fraudlab.data.prepared import PreparedTable, prepared_source
 from fraudlab.data.sources.contract import Source
 from fraudlab.data.splits.contract import RowSplit, SplitPart, Window
-from fraudlab.data.splits.known import clock
+from fraudlab.data.splits.known import days_of
 from fraudlab.data.splits.registry import SPLITS, split_rows
 from fraudlab.errors import UserError
 from fraudlab.files import write_text
@@ -104,6 +104,8 @@ def begin(config: BacktestConfig, source: Source, facts: Mapping[str, Any], give
             policy asks for, or the folder holds a backtest with other settings.
     """
     check_settings(config, given)
+    if str((config.trainer or {}).get("devices")) not in ("1", "None"):
+        raise UserError("each step of a backtest is one process; use trainer.devices=1, and backtest.jobs for several")
     part = MODELS[config.model.name]
     if config.backtest.policy == "warm" and part.kind == "estimator":
         able = models_that(lambda part: part.kind == "network")
@@ -143,12 +145,12 @@ def _steps(config: BacktestConfig, schema: TableSchema, columns: pl.DataFrame) -
         assert label is not None
         return split_rows(settings, config.label_delay_days, label, time, card, told)
 
-    moment, length = clock(columns[named])
+    day = days_of(columns[named])
     dates = columns[named].dtype.is_temporal()
-    window = Window(0, 0, int(moment[0] // length), dates, asked.policy == "fresh")
-    last = int(moment[-1] // length) + 1
+    window = Window(0, 0, int(day[0]), dates, asked.policy == "fresh")
+    last = int(day[-1]) + 1
     if asked.until is None:
-        until = int(moment[rows(config.split).test[-1]] // length) + 1
+        until = int(day[rows(config.split).test[-1]]) + 1
     else:
         until = window.number(asked.until, "backtest.until")
         if until > last:
@@ -173,12 +175,12 @@ def _no_step(error: UserError, steps: int, fit: int, window: Window, days: int) 
 
 
 def _hold(config: BacktestConfig, steps: Sequence[Step], folder: Path) -> None:
-    """Write the settings of a backtest that begins; refuse others for one that goes on."""
+    """Write the settings of a backtest that begins; refuse others for one that has begun a step."""
     text = config_yaml(config)
     plain = yaml.safe_load(text)
     plain["windows"] = [[step.start, step.stop] for step in steps]
     path = folder / _SETTINGS
-    if path.is_file():
+    if path.is_file() and any((folder / begun).is_dir() for begun in ("steps", "models")):
         before = yaml.safe_load(path.read_text(encoding="utf-8"))
         now, then = (_flat({**each, "backtest": _settled(each["backtest"])}) for each in (plain, before))
         differing = [key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]

@@ -16,7 +16,7 @@ from fraudlab.data.encoded import encode_once
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.sources.contract import Source
 from fraudlab.data.splits.contract import Rows, RowSplit
-from fraudlab.data.splits.known import clock
+from fraudlab.data.splits.known import days_of
 from fraudlab.features.encoder import TableEncoder
 from fraudlab.files import replacing, write_json
 from fraudlab.metrics.drift import LEVEL, adjusted, category_counts, number_counts, of_change, stability_index
@@ -157,8 +157,8 @@ def _days(table: PreparedTable, split: RowSplit) -> dict[str, tuple[int, int]]:
     found = {}
     for part in ("selection_train", "validation", "train", "test"):
         rows: Rows = getattr(split, part)
-        moment, day = clock(table.rows(rows[[0, -1]], [table.schema.time])[table.schema.time])
-        found[part] = int(moment[0] // day), int(moment[-1] // day) + 1
+        day = days_of(table.rows(rows[[0, -1]], [table.schema.time])[table.schema.time])
+        found[part] = int(day[0]), int(day[-1]) + 1
     return found
 
 

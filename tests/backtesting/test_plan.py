@@ -176,7 +176,9 @@ def test_a_window_without_a_fraud_is_refused_by_its_days(composed: BacktestConfi
 def test_other_settings_do_not_go_on_with_a_backtest(composed: BacktestConfig, tmp_path: Path) -> None:
     frame = table(90, 7)
     config = replace(composed, split=TimeFractionConfig(), paths=replace(composed.paths, output_dir=str(tmp_path)))
+    begin(replace(config, seed=5), source(frame), {}, [])  # which begins no step yet
     begin(config, source(frame), {}, [])
+    (tmp_path / "steps").mkdir()
     begin(replace(config, backtest=replace(config.backtest, jobs=3)), source(frame), {}, [])
     with pytest.raises(UserError, match=r"seed: 0, now 1.*backtest\.name"):
         begin(replace(config, seed=1), source(frame), {}, [])

@@ -51,6 +51,12 @@ def known_moments(label_delay_days: int, time: pl.Series, label_time: pl.Series 
     return np.where(label_time.is_null().to_numpy(), delayed, own)
 
 
+def days_of(time: pl.Series) -> np.ndarray:
+    """The day of every row: since 1970-01-01 where time has dates, else as it counts its seconds."""
+    found = time.cast(pl.Date).cast(pl.Int32) if time.dtype.is_temporal() else (time // 86400).cast(pl.Int32)
+    return found.to_numpy()
+
+
 def clock(time: pl.Series) -> tuple[np.ndarray, int]:
     """The moment of every row and the length of a day, in one unit."""
     return (time.dt.epoch("us").to_numpy(), 86_400_000_000) if time.dtype.is_temporal() else (time.to_numpy(), 86_400)

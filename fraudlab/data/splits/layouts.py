@@ -12,7 +12,7 @@ import polars as pl
 
 from fraudlab.config import RandomConfig, TimeFractionConfig, TimeSpansConfig, TimeWindowsConfig
 from fraudlab.data.splits.contract import NO_ROWS, Rows, RowSplit, SplitPart, Window
-from fraudlab.data.splits.known import clock, known_before, known_moments
+from fraudlab.data.splits.known import clock, days_of, known_before, known_moments
 from fraudlab.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -151,9 +151,9 @@ def _days(time: pl.Series, named: str, key: str) -> tuple[np.ndarray, int]:
             start = (date.fromisoformat(named) - date(1970, 1, 1)).days
         except ValueError:
             raise UserError(f"{key}={named} is no date; write it as 2018-07-25") from None
-        return time.cast(pl.Date).cast(pl.Int32).to_numpy(), start
+        return days_of(time), start
     try:
-        return (time // 86400).cast(pl.Int32).to_numpy(), int(named)
+        return days_of(time), int(named)
     except ValueError:
         raise UserError(f"{key}={named}: time is a number of seconds, so this must be a whole number of days") from None
 
