@@ -50,6 +50,8 @@ def test_a_card_of_a_thousand_rows(tmp_path: Path, text: bool, label_time: bool,
     assert max(sizes) < 4_096
     gone = [str(row["row"]) for row in draw.sample(rows, 300)]
     assert erase(path, gone) == 300
+    held = b"".join(file.read_bytes() for file in tmp_path.glob("h.sqlite*"))
+    assert not text or not any(id_.encode() in held for id_ in gone)
     left = frame.filter(~pl.col("row").cast(pl.String).is_in(gone))
     assert alike(store, left)
     store.close()

@@ -23,7 +23,7 @@ TABLES = (
         page INTEGER PRIMARY KEY,
         key INTEGER NOT NULL,  -- position in the layout
         value TEXT NOT NULL,  -- of the key
-        time INTEGER NOT NULL,  -- with the id: no record of the page lies before, none of the page before lies behind
+        time INTEGER NOT NULL,  -- of the first record
         id NOT NULL,
         ids BLOB NOT NULL,  -- of the records: 8 bytes each, or a JSON list of texts
         records BLOB NOT NULL
@@ -143,7 +143,7 @@ class Pages:
             self._new(key, value, first, all_ids[kept:], records[kept * size :])
         self._change(page, ids, records[: kept * size])
         if place == 0:
-            self._connection.execute("UPDATE pages SET time = ?, id = ? WHERE page = ?", (time, id_, page))
+            self._begin(page, time, id_)
 
     def _new(self, key: int, value: str, time: int, ids: Sequence[Id], records: bytes) -> None:
         self._connection.execute(
@@ -153,6 +153,9 @@ class Pages:
 
     def _change(self, page: int, ids: bytes | str, records: bytes) -> None:
         self._connection.execute("UPDATE pages SET ids = ?, records = ? WHERE page = ?", (ids, records, page))
+
+    def _begin(self, page: int, time: int, id_: Id) -> None:
+        self._connection.execute("UPDATE pages SET time = ?, id = ? WHERE page = ?", (time, id_, page))
 
     def _find(self, key: int, value: str, time: int, id_: Id) -> tuple[int, bytes | str, bytes, int]:
         """The page of a row's record, and where it stands there."""
@@ -173,10 +176,13 @@ class Pages:
         page, ids, records, place = self._find(key, value, time, id_)
         size, left = self._record.itemsize, self._ids(ids)
         del left[place]
-        if left:
-            self._change(page, self._written(left), records[: place * size] + records[(place + 1) * size :])
-        else:
+        if not left:
             self._connection.execute("DELETE FROM pages WHERE page = ?", (page,))
+            return
+        records = records[: place * size] + records[(place + 1) * size :]
+        self._change(page, self._written(left), records)
+        if place == 0:  # or else the page would name a row that is gone
+            self._begin(page, int(np.frombuffer(records, self._record, 1)["time"][0]), left[0])
 
     def remove_all(self, values: Sequence[str | None], time: int, id_: Id) -> None:
         """Take the records of a row out, of all its keys, whose values are given."""
