@@ -22,6 +22,7 @@ from sklearn.metrics import average_precision_score
 from fraudlab import bundle as bundles
 from fraudlab.monitoring import labels, records
 from tests.conftest import Command
+from tests.support.handbook import RAW
 from tests.support.server import HASH_KEY, Server, until
 
 VARIANTS, ENOUGH, SWAPS = 40, 300, 20
@@ -237,6 +238,31 @@ def test_one_that_cannot_start_any_more_leaves_the_server_as_it_is(
         server.process.send_signal(signal.SIGHUP)
         until(lambda: "nothing is reloaded" in server.log.read_text())
         assert server.ready()
+
+
+def test_it_has_the_past_that_the_champions_worker_looked_up(
+    handbook_bundle: Path, command: Command, tmp_path: Path
+) -> None:
+    golden = [row["record"] for row in bundles.load(handbook_bundle).golden()]
+    times = pl.col("TX_DATETIME").str.to_datetime(time_unit="us")
+    rows = pl.DataFrame(golden, infer_schema_length=None).with_columns(times).sort("TX_DATETIME", "TRANSACTION_ID")
+    rows.write_parquet(tmp_path / "past.parquet")
+    done = command("history", f"transactions={tmp_path}/past.parquet", f"out={tmp_path}/h.sqlite", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    settings = (f"serving.challenger={handbook_bundle}", "serving.record_to=record", "serving.history=h.sqlite")
+    with Server(handbook_bundle, tmp_path, *settings) as server:
+        until(lambda: counts(server)["fraudlab_challenger_up"] == 1)
+        for record in golden:
+            answer = server.predict({name: record[name] for name in RAW})
+            assert answer.said.keys() == {"score", "risk_level", "bundle_version", "request_id"}
+        until(lambda: scored(server) + dropped(server) == len(golden))
+        assert counts(server)['fraudlab_challenger_dropped_total{reason="failed"}'] == 0  # it needs the past's features
+        assert server.end() == 0
+    found = records.scan(tmp_path / "record").collect()
+    assert len(found) == len(golden)
+    both = found.filter(pl.col("challenger_score").is_not_null())
+    assert both["challenger_score"].to_list() == pytest.approx(both["score"].to_list(), abs=1e-6)
+    assert both["score"].n_unique() > 1
 
 
 @pytest.mark.parametrize(
