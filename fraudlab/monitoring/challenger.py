@@ -20,7 +20,7 @@ from fraudlab.errors import UserError
 from fraudlab.metrics.bootstrap import Resampled, drawn
 from fraudlab.metrics.operating_points import threshold_for_budget
 from fraudlab.metrics.ranking import Ranking
-from fraudlab.monitoring import performance
+from fraudlab.monitoring import performance, records
 
 SIDES = ("champion", "challenger")
 SWAP = ("champion_only", "both", "challenger_only")
@@ -63,7 +63,7 @@ def compare(folder: Path, question: Question) -> tuple[dict[str, Any], pl.DataFr
     role = {field["role"]: field["name"] for field in question.bundle.schema["fields"]}
     amount, card = role.get("amount"), role.get("card")
     wanted = [pl.col(f"challenger_{name}") for name in ("version", "score", "risk_level", "reasons")]
-    wanted += [pl.col("risk_level"), pl.col("reasons"), pl.col("scored_at")]
+    wanted += [pl.col("risk_level"), pl.col("reasons"), pl.col("scored_at"), _card(folder, card)]
     asked = performance.Question(question.moment, question.mature_days or 1, "received", amount, 0.0)
     frame, counts = performance.known(folder, asked, *wanted)
     own = frame.filter(pl.col("bundle_version") == question.bundle.version)
@@ -126,7 +126,7 @@ def compare(folder: Path, question: Question) -> tuple[dict[str, Any], pl.DataFr
         "labels": None,
     }
     if horizon is not None:
-        group = _groups(both, card)
+        group = _groups(both["card"])
         of_mature = {side: score[mature] for side, score in scores.items()}
         known_alerts = {side: flags[mature] for side, flags in alerts.items()}
         metrics = _metrics(of_mature, known_alerts, fraud[mature], money[mature], group[mature], question.looks)
@@ -152,14 +152,17 @@ def _reasons(alerts: pl.DataFrame, part: str) -> dict[str, float]:
     return {name: count / total for name, count in told.iter_rows()}
 
 
-def _groups(frame: pl.DataFrame, card: str | None) -> NDArray[np.int64]:
-    """Number of each row's card: frauds of one are no independent evidence. Each row is one where none is known."""
-    fields = frame.schema["input"]
+def _card(folder: Path, card: str | None) -> pl.Expr:
+    """Each row's card, null where the record has none."""
+    fields = records.rows(folder).collect_schema()["input"]
     assert isinstance(fields, pl.Struct)
-    if card is None or card not in [field.name for field in fields.fields]:
-        return np.arange(len(frame))
-    cards = frame["input"].struct.field(card).cast(pl.String)
-    alone = pl.int_range(len(frame), eager=True).cast(pl.String)
+    known = card in [field.name for field in fields.fields]
+    return (pl.col("input").struct.field(card) if known and card else pl.lit(None)).cast(pl.String).alias("card")
+
+
+def _groups(cards: pl.Series) -> NDArray[np.int64]:
+    """Number of each row's card: frauds of one are no independent evidence. Each row is one where none is known."""
+    alone = pl.int_range(len(cards), eager=True).cast(pl.String)
     named = pl.select(pl.when(cards.is_null()).then("row " + alone).otherwise("card " + cards)).to_series()
     return named.rank("dense").to_numpy().astype(np.int64) - 1
 

@@ -104,7 +104,8 @@ def known(folder: Path, question: Question, *further: pl.Expr) -> tuple[pl.DataF
     assert isinstance(fields, pl.Struct)
     if question.amount is not None and question.amount not in [field.name for field in fields.fields]:
         raise UserError(f"the record's transactions have no field {question.amount}; give the bundle that scored them")
-    found = scanned.select(*names, *further, "input", at=at, amount=amount.cast(pl.Float64, strict=False)).collect()
+    inputs = [] if question.bundle is None else ["input"]  # which are many
+    found = scanned.select(*names, *further, *inputs, at=at, amount=amount.cast(pl.Float64, strict=False)).collect()
     if found["at"].null_count():
         raise UserError(f"{found['at'].null_count():,} transactions of {folder} have no time; take clock=received")
     frame = found.filter(pl.col("at") < moment)
