@@ -135,7 +135,7 @@ def statistics(telemetry: Telemetry, budget: Mapping[str, float], challenger: st
         challenger: version of what scores in the shadow.
     """
     found: dict[str, list[Any]] = defaultdict(list)
-    for metric in telemetry.collect():
+    for metric in telemetry.counted():
         for sample in metric.samples:
             found[sample.name].append(sample)
     since = min(each.value for name, samples in found.items() if name.endswith("_created") for each in samples)

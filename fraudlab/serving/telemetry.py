@@ -94,12 +94,13 @@ class Telemetry:
             )
         self._columns = _Columns()
         self._registry.register(self._columns)
+        self._judged = CollectorRegistry()
         if drift is not None:
-            self._registry.register(drift)
+            self._judged.register(drift)
 
     def show(self, collector: Any) -> None:
         """Add metrics that are made when they are asked for: what ``collector.collect()`` gives."""
-        self._registry.register(collector)
+        self._judged.register(collector)
 
     def answered(self, path: str, status: int) -> None:
         self._requests.labels(path, str(status)).inc()
@@ -161,14 +162,19 @@ class Telemetry:
         """Write the counts as they are now for the process that takes this one's place; a full disk is told."""
         aside = self._after.with_suffix(".partial")
         try:
-            counts = {metric.name: metric.samples for metric in self.collect() if metric.type in _COUNTS}
+            counts = {metric.name: metric.samples for metric in self.counted() if metric.type in _COUNTS}
             aside.write_bytes(orjson.dumps({name: [each[:3] for each in samples] for name, samples in counts.items()}))
             aside.replace(self._after)
         except OSError as error:
             _log.error("the counts cannot be handed over to the next process: %s", error)
 
     def collect(self) -> Iterator[Metric]:
-        """What this process has counted, and those whose place it has taken."""
+        """All metrics, those of :meth:`counted` first."""
+        yield from self.counted()
+        yield from self._judged.collect()
+
+    def counted(self) -> Iterator[Metric]:
+        """What this process has counted, and those whose place it has taken; nothing that has to be judged for it."""
         before = self._counts_before()
         for metric in self._registry.collect():
             if metric.name in before:

@@ -86,7 +86,7 @@ export class Results {
     });
     const share = (/** @type {number | null} */ value) => (value === null ? "–" : percent(value));
     const rows = shown.map((/** @type {any} */ { threshold, level, alerts, per, precision, recall, alerts_per_1000 }) => [
-      h("span", {}, tenth(alerts_per_1000), level && [" ", h("span", { class: `level ${level}` }, level)][1]),
+      h("span", {}, tenth(alerts_per_1000), level && " ", level && h("span", { class: `level ${level}` }, level)),
       percent(threshold), short(Math.round((alerts_per_1000 * scores.scored) / 1000)), short(alerts), tenth(per), share(precision), share(recall)]);
     const head = ["alerts per 1,000 on validation", "score from", "expected here", "alerts here", "per 1,000 here", "precision", "recall"];
     const marks = Object.entries(thresholds).map(([level, at]) => ({ at: Number(at), label: level, tone: /** @type {any} */ (level) }));
