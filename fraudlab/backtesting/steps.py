@@ -206,10 +206,11 @@ def _write_ensemble(
         }
     )  # fmt: skip
     run.write_provenance({**blend_facts(members), **backtest.facts, "data_fingerprint": facts[0]["data_fingerprint"]})
-    write_json(run.path / "config.yaml", {"format": FORMAT, "model": {"name": BLEND}})  # JSON is YAML, too
+    costs = {"admin_cost": config.admin_cost, "recovery_share": config.recovery_share}
+    write_json(run.path / "config.yaml", {"format": FORMAT, "model": {"name": BLEND}, **costs})  # JSON is YAML, too
     write_json(
         run.metrics_path,
-        {**split_metrics(predictions, config.admin_cost, config.recovery_share), "train": own.metrics()["train"]},
+        {**split_metrics(predictions, **costs), "train": own.metrics()["train"]},
     )
 
 
