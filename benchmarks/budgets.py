@@ -11,6 +11,7 @@ import json
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,14 +38,20 @@ def main() -> None:
     found = []
     for model in given.models:
         for seed in given.seeds:
-            run = given.out / model / f"seed{seed}"
-            if not (run / "metrics.json").is_file():
-                quiet = ("report=false", "logger=none", "trainer.enable_progress_bar=false", f"hydra.run.dir={run}")
-                _fraudlab("train", "experiment=handbook_book", f"model={model}", f"seed={seed}", *given.set, *quiet)
+            run = trained(given.out, model, seed, given.set)
             found.append({"model": model, "seed": seed, **measured(run)})
             print(_line(found[-1]), flush=True)
     write_json(given.out / "budgets.json", found)
     sys.exit(any(line["missed"] for line in found))
+
+
+def trained(out: Path, model: str, seed: int, settings: Sequence[str]) -> Path:
+    """The folder of a run: trained now, or found."""
+    run = out / model / f"seed{seed}"
+    if not (run / "metrics.json").is_file():
+        quiet = ("report=false", "logger=none", "trainer.enable_progress_bar=false", f"hydra.run.dir={run}")
+        _fraudlab("train", "experiment=handbook_book", f"model={model}", f"seed={seed}", *settings, *quiet)
+    return run
 
 
 def measured(run: Path) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""From a score to what is done about it: calibration, risk levels for an alert budget, a table of operating points."""
+"""From a score to what is done about it: calibration, risk levels that keep a promise, a table of operating points."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,13 @@ from numpy.typing import NDArray
 
 from fraudlab.errors import UserError
 from fraudlab.metrics.calibration import log_odds, sigmoid
+from fraudlab.metrics.guarantees import (
+    alerts_between,
+    frauds_needed,
+    precision_threshold,
+    recall_threshold_of_bursts,
+    share_between,
+)
 from fraudlab.metrics.operating_points import ALERTS_PER_1000, carried_over, operating_point, threshold_for_budget
 from fraudlab.metrics.ranking import Ranking
 
@@ -18,7 +25,27 @@ Array = NDArray[Any]
 
 _ROUNDS = 100  # of Newton's method; a handful is enough where the curve can be fitted at all
 _STILL = 1e-10  # a step that changes no score
+_ALERTS_HOLD = 0.99  # confidence of the alerts that are told: a few weeks say little of how weeks vary
 _EVIDENCE = -2 * math.log(0.001)  # chi-square of 2 degrees of freedom that calibrated scores exceed once in 1,000
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows with labels by which a recall or a precision can be promised.
+
+    Attributes:
+        label: 0 or 1, ``[N]``.
+        probability: of fraud by the network to be served, or carried over to its scale, ``[N]``.
+        group: number of each row's card or terminal, from 0 on, ``[N]``; None where rows are independent.
+        rests_on: which model and which rows, in words.
+        assumes: what must be so for the promise to hold, in words.
+    """
+
+    label: Array
+    probability: Array
+    group: Array | None
+    rests_on: str
+    assumes: str
 
 
 @dataclass(frozen=True)
@@ -35,6 +62,11 @@ class Decision:
             ``alerts_per_1000`` transactions.
         rests_on: which model and which rows ``thresholds``, ``calibration``, ``operating_points`` and the histogram of
             ``scores`` come from, in words.
+        alerts: of each level, where the alerts per 1,000 transactions of the next week lie, ``[low, high]``, with
+            confidence 0.99 where weeks go on varying as they did.
+        guarantees: of a level whose threshold promises a ``recall`` or a ``precision``: ``of`` which, ``target``,
+            ``confidence``, what the labelled rows have (``shown``), between which bounds that holds (``low``, ``high``,
+            either with that confidence), ``rests_on`` and ``assumes``, in words.
     """
 
     calibration: Mapping[str, float] | None
@@ -42,6 +74,8 @@ class Decision:
     budget: Mapping[str, float]
     operating_points: Sequence[Mapping[str, float | None]]
     rests_on: Mapping[str, str] = field(default_factory=dict)
+    alerts: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    guarantees: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def from_scores(
@@ -54,6 +88,11 @@ class Decision:
         medium: float,
         high: float,
         calibrate: bool = False,
+        recall: float | None = None,
+        precision: float | None = None,
+        confidence: float = 0.95,
+        known: Labelled | None = None,
+        recent_day: Array | None = None,
     ) -> "Decision":
         """Choose calibration and thresholds on rows that the scored model has not learnt from.
 
@@ -72,10 +111,16 @@ class Decision:
             high: alerts per 1,000 transactions that level ``high`` alone may make.
             calibrate: fit Platt scaling (Platt 1999, with his smoothed targets), and use it where the validation gives
                 evidence that the scores need it; else they stay as they are, since it would follow one week's bursts.
+            recall: share of the frauds that the levels from ``medium`` on promise to find, in place of its budget.
+            precision: share of frauds among the alerts that level ``high`` promises, in place of its budget.
+            confidence: of both promises.
+            known: rows that they rest on; None for the validation's, carried over to the scale of the served model.
+            recent_day: number of the day of each row of ``recent``, or of the validation where there are none, by which
+                the alerts of the next week are told; None where not known.
 
         Raises:
-            UserError: to calibrate there are not both frauds and genuine rows, scores that rise with fraud, and a curve
-                that fits them.
+            UserError: the labelled rows are too few for a promise; or to calibrate there are not both frauds and
+                genuine rows, scores that rise with fraud, and a curve that fits them.
         """
         served = probability if recent is None else recent
         fitted: dict[str, float] | None = None
@@ -91,13 +136,34 @@ class Decision:
         of_served = Ranking(np.zeros(len(served)), _calibrated(fitted, served))
         budget = {"medium": medium, "high": high}
         thresholds = {level: threshold_for_budget(of_served, alerts) for level, alerts in budget.items()}
+        guarantees: dict[str, dict[str, Any]] = {}
+        if recall is not None or precision is not None:
+            known = known or _carried(label, probability, recent, group)
+            score = _calibrated(fitted, known.probability)
+            if precision is not None:
+                thresholds["high"], guarantees["high"] = _precise(known, score, precision, confidence)
+            if recall is not None:
+                thresholds["medium"], guarantees["medium"] = _finding(known, score, recall, confidence)
+            thresholds["medium"] = min(thresholds.values())  # lower: it only finds more
+        shown = _calibrated(fitted, served)
+        budget |= {level: 1000 * float((shown >= thresholds[level]).mean()) for level in guarantees}
+        budget["medium"] = max(budget.values())
+        alerts_of = {
+            level: [*alerts_between(shown >= at, recent_day, _ALERTS_HOLD)] for level, at in thresholds.items()
+        }
         points = {}
-        for alerts in sorted({*ALERTS_PER_1000, *budget.values()}):
+        promised = {budget[level] for level in guarantees}
+        for alerts in sorted({*ALERTS_PER_1000, *budget.values()} - promised):
             threshold, here = threshold_for_budget(of_served, alerts), threshold_for_budget(ranking, alerts)
             if threshold <= of_served.threshold[0] and here <= ranking.threshold[0]:  # else it alerts on nothing
                 points[threshold] = {**operating_point(ranking, here), "threshold": threshold}
+        for level in guarantees:
+            here = operating_point(ranking, threshold_for_budget(ranking, budget[level]))
+            points[thresholds[level]] = {**here, "threshold": thresholds[level]}
         by_threshold = [points[threshold] for threshold in sorted(points, reverse=True)]
-        return cls(fitted, thresholds, budget, by_threshold, _rests_on(len(label), recent, evidence))
+        return cls(
+            fitted, thresholds, budget, by_threshold, _rests_on(len(label), recent, evidence), alerts_of, guarantees
+        )
 
     def calibrate(self, probability: Array) -> NDArray[np.float64]:
         """Scores in [0, 1] of the network's probabilities."""
@@ -136,7 +202,65 @@ class Decision:
             raise ValueError(f"calibration {fitted} is no slope and intercept")
         if not all(_is_number(point["threshold"]) for point in made.operating_points):
             raise ValueError("an operating point has no threshold")
+        if not all(len(span) == 2 and all(map(_is_number, span)) for span in made.alerts.values()):
+            raise ValueError(f"alerts {made.alerts} are no two numbers a level")
+        for promise in made.guarantees.values():
+            if not all(_is_number(promise[name]) for name in ("target", "confidence", "shown", "low", "high")):
+                raise ValueError(f"guarantee {promise} lacks a number")
         return made
+
+
+def _carried(label: Array, probability: Array, recent: Array | None, group: Array | None) -> Labelled:
+    """The validation as rows of the served model."""
+    alike = "later frauds and their share are as in these rows, each card's or terminal's apart from the others'"
+    own = f"this model's scores of {len(label):,} validation rows"
+    if recent is None:
+        return Labelled(label, probability, group, own, alike)
+    first = f"{len(label):,} validation rows, scored by the model that was fitted before them, carried over by rank"
+    also = f"{alike}, the recent rows have as large a share of fraud, and both models rank alike"
+    return Labelled(label, carried_over(probability, recent), group, first, also)
+
+
+def _finding(known: Labelled, score: Array, recall: float, confidence: float) -> tuple[float, dict[str, Any]]:
+    """The threshold that promises a recall, and the promise."""
+    fraud = np.asarray(known.label) == 1
+    frauds = int(fraud.sum())
+    group = np.arange(len(fraud)) if known.group is None else known.group
+    threshold, effect = None, 1.0
+    if frauds:
+        threshold, effect = recall_threshold_of_bursts(score[fraud], group[fraud], recall, confidence)
+    if threshold is None:
+        needed = math.ceil(effect * frauds_needed(recall, confidence))
+        apart = f", worth {frauds / effect:.0f} that are independent" if effect > 1 else ""
+        raise UserError(
+            f"medium_recall={recall} with confidence={confidence} needs {needed} frauds, and there are "
+            f"{frauds}{apart}, in {known.rests_on}; lower medium_recall or confidence, or leave it out for "
+            "medium_per_1000"
+        )
+    found, independent = int((score[fraud] >= threshold).sum()), max(1, int(frauds / effect))
+    return threshold, _promise("recall", recall, confidence, found / frauds, independent, known)
+
+
+def _precise(known: Labelled, score: Array, precision: float, confidence: float) -> tuple[float, dict[str, Any]]:
+    """The threshold that promises a precision, and the promise."""
+    threshold = precision_threshold(known.label, score, precision, confidence)
+    if threshold is None:
+        needed = frauds_needed(precision, 1 - (1 - confidence) / len(ALERTS_PER_1000))
+        raise UserError(
+            f"high_precision={precision} with confidence={confidence} cannot be shown on {known.rests_on}, which have "
+            f"{int(np.sum(known.label))} frauds: the {needed} highest scores would have to be frauds without a genuine "
+            "row among them, or more of them with some; lower high_precision, or leave it out for high_per_1000"
+        )
+    alerted = score >= threshold
+    shown, alerts = float(np.mean(np.asarray(known.label)[alerted] == 1)), int(alerted.sum())
+    return threshold, _promise("precision", precision, confidence, shown, alerts, known)
+
+
+def _promise(of: str, target: float, confidence: float, shown: float, trials: int, known: Labelled) -> dict[str, Any]:
+    low, high = share_between(round(shown * trials), trials, 2 * confidence - 1)
+    bounds = {"shown": shown, "low": max(low, target), "high": high}
+    words = {"rests_on": known.rests_on, "assumes": known.assumes}
+    return {"of": of, "target": target, "confidence": confidence, **bounds, **words}
 
 
 def _is_number(value: Any) -> bool:

@@ -40,7 +40,7 @@ def _from_5(name: str, content: Any) -> Any:
 
 
 def _from_6(name: str, content: Any) -> Any:
-    """Format 7 has a model card, which earlier ones do without."""
+    """Format 7 has a model card, and may say in ``decision.json`` what is promised; earlier ones do without."""
     return content
 
 

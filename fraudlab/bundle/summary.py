@@ -18,6 +18,11 @@ def summary(bundle: Bundle) -> str:
     ]
     lines += [_row(point, level) for point in decision.operating_points]
     lines += ["", *(f"{name.replace('_', ' '):16} rest on {on}" for name, on in decision.rests_on.items())]
+    lines += [
+        f"alerts of {name:6} {low:.1f} to {high:.1f} per 1,000 next week, 99 %"
+        for name, (low, high) in decision.alerts.items()
+    ]
+    lines += [_promised(name, promise) for name, promise in decision.guarantees.items()]
     parity = bundle.parity
     sizes = {name: fact["bytes"] for name, fact in facts["files"].items()}
     of_models = sum(size for name, size in sizes.items() if name.endswith(".onnx"))
@@ -33,6 +38,13 @@ def summary(bundle: Bundle) -> str:
         *(f"warning      {warning}" for warning in facts["warnings"]),
     ]
     return "\n".join(lines)
+
+
+def _promised(level: str, promise: Mapping[str, Any]) -> str:
+    return (
+        f"{level:6} promises {promise['of']} >= {promise['target']:g} with confidence {promise['confidence']:g}: "
+        f"{promise['shown']:.3f} on {promise['rests_on']}; it holds where {promise['assumes']}"
+    )
 
 
 def _smaller(found: Mapping[str, Any] | None) -> list[str]:

@@ -21,6 +21,9 @@ class ExportConfig:
     calibration: str = "none"  # platt: scores become probabilities of fraud, by the labels of the validation
     medium_per_1000: float = 50.0  # alerts per 1,000 transactions from risk level medium on
     high_per_1000: float = 10.0  # and of level high alone
+    medium_recall: float | None = None  # share of frauds that levels from medium on promise; in place of its budget
+    high_precision: float | None = None  # share of frauds that level high promises among its alerts; likewise
+    confidence: float = 0.95  # of both promises
     paths: PathsConfig = field(default_factory=PathsConfig)
     plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
 
@@ -30,6 +33,11 @@ class ExportConfig:
         one_of("calibration", self.calibration, ("none", "platt"))
         within("medium_per_1000", self.medium_per_1000, 0.0, 1000.0)
         within("high_per_1000", self.high_per_1000, 0.0, 1000.0)
+        for key in ("medium_recall", "high_precision"):
+            if (share := getattr(self, key)) is not None and not 0 < share < 1:
+                raise UserError(f"{key}={share} must lie between 0 and 1, both excluded: no rows can show all of them")
+        if not 0.5 < self.confidence < 1:
+            raise UserError(f"confidence={self.confidence} must lie between 0.5 and 1, both excluded; use 0.95")
         if self.members is not None:
             at_least("members", self.members, 1)
         if self.high_per_1000 > self.medium_per_1000:

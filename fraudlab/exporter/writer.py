@@ -27,6 +27,7 @@ from fraudlab.data.splits.contract import RowSplit
 from fraudlab.errors import UserError
 from fraudlab.exporter import card, parity
 from fraudlab.exporter.blend import blended_model
+from fraudlab.exporter.evidence import known_before
 from fraudlab.exporter.golden import golden_rows, records_of, write_golden
 from fraudlab.exporter.models import SAMPLE, Model, tested_model
 from fraudlab.exporter.reference import reference, sample_of
@@ -37,7 +38,7 @@ from fraudlab.features.registry import FEATURES, settings_of
 from fraudlab.files import replacing, write_json, write_text
 from fraudlab.runs.data import table_of
 from fraudlab.runs.folder import BLEND, RunFolder
-from fraudlab.runs.predictions import groups_of
+from fraudlab.runs.predictions import day_of, groups_of
 from fraudlab.runs.provenance import PACKAGES, git_commit, versions
 from fraudlab.runs.settings import load_config
 
@@ -248,6 +249,7 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
     if not trained.served.exact and not trained.run.fitted_twice:
         probability = trained.served_score(trained.validation, folder)
     by, group = groups_of(validation, None)
+    day = day_of((validation if recent is None else trained.run.predictions("recent"))["time"])
     decision = Decision.from_scores(
         validation["label"].to_numpy(),
         probability,
@@ -256,6 +258,11 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
         medium=config.medium_per_1000,
         high=config.high_per_1000,
         calibrate=config.calibration == "platt",
+        recall=config.medium_recall,
+        precision=config.high_precision,
+        confidence=config.confidence,
+        known=known_before(trained.table, trained.split, recent),
+        recent_day=None if day is None else day.to_numpy(),
     )
     if trained.run.fitted_twice and recent is None:
         decision = replace(decision, rests_on=dict.fromkeys(decision.rests_on, _OF_THE_FIRST))

@@ -75,7 +75,7 @@ def groups_of(rows: pl.DataFrame, by: str | None) -> tuple[str, np.ndarray]:
         if rows[f"{name}_id"].null_count() < len(rows):
             value = pl.col(f"{name}_id")
             number[name] = pl.struct(value, pl.when(value.is_null()).then(pl.int_range(pl.len())))
-    if (day := _day_of(rows["time"])) is not None:
+    if (day := day_of(rows["time"])) is not None:
         number["day"] = pl.lit(day)
     if by is None:
         frauds = rows.with_columns(**number).filter(pl.col("label") == 1)
@@ -90,7 +90,7 @@ def groups_of(rows: pl.DataFrame, by: str | None) -> tuple[str, np.ndarray]:
 def _metrics_of(
     frame: pl.DataFrame, cost_threshold: float | None, admin_cost: float, recovery_share: float
 ) -> dict[str, Any]:
-    day = _day_of(frame["time"])
+    day = day_of(frame["time"])
     return compute_metrics(
         frame["label"].to_numpy(),
         frame["score"].to_numpy(),
@@ -103,7 +103,7 @@ def _metrics_of(
     )
 
 
-def _day_of(time: pl.Series) -> pl.Series | None:
+def day_of(time: pl.Series) -> pl.Series | None:
     """The number of each row's day; None where a row has no time."""
     if time.null_count():
         return None

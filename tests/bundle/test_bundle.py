@@ -23,6 +23,7 @@ from fraudlab.bundle import Bundle
 from fraudlab.bundle.scoring import score_file
 from fraudlab.errors import UserError
 from fraudlab.exporter import parity
+from fraudlab.runs.folder import RunFolder
 from tests.conftest import Command
 
 
@@ -313,3 +314,18 @@ def test_what_is_no_bundle_is_not_replaced(command: Command, exported: tuple[Pat
     done = command("export", f"run={exported[0]}", f"out={exported[0]}")
     assert done.returncode == 1
     assert "is there already" in done.stderr
+
+
+def test_an_export_promises_a_recall_and_tells_what_it_rests_on(
+    command: Command, exported: tuple[Path, Path], tmp_path: Path
+) -> None:
+    done = command("export", f"run={exported[0]}", f"out={tmp_path}/bundle", "medium_recall=0.4", "confidence=0.8")
+    assert done.returncode == 0, done.stderr
+    assert "medium promises recall >= 0.4 with confidence 0.8" in done.stdout
+    decision = bundles.load(tmp_path / "bundle").decision
+    validation = RunFolder(exported[0]).predictions("val")
+    frauds = int(validation["label"].sum())
+    assert list(decision.guarantees) == ["medium"]
+    assert decision.thresholds["medium"] <= decision.thresholds["high"]
+    assert decision.guarantees["medium"]["shown"] * frauds >= 0.4 * frauds
+    assert {"medium", "high"} == set(decision.alerts)

@@ -1,12 +1,14 @@
 """Thresholds keep their budget, operating points are scikit-learn's metrics, Platt scaling is a logistic regression."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, precision_score, recall_score
 
-from fraudlab.bundle.decision import Decision
+from fraudlab.bundle.decision import Decision, Labelled
 from fraudlab.errors import UserError
 from fraudlab.metrics.operating_points import carried_over
 
@@ -158,3 +160,62 @@ def test_the_evidence_is_a_likelihood_ratio_over_the_design_effect() -> None:
     parts = [((label - after)[:, None] * inputs)[group == g].sum(axis=0) for g in range(group.max() + 1)]
     effect = np.linalg.inv((inputs * (after * (1 - after))[:, None]).T @ inputs) @ sum(np.outer(u, u) for u in parts)
     assert f"likelihood ratio {ratio / max(1, np.trace(effect) / 2):.1f}," in decision.rests_on["calibration"]
+
+
+def test_a_promised_recall_and_precision_hold_on_fresh_rows() -> None:
+    """Through both fits: what is promised of the second, by the first one's labels, holds for the second."""
+    missed = {"recall": 0, "precision": 0, "alerts": 0}
+    for seed in range(60):
+        draw = np.random.default_rng(seed)
+        rows = (draw.random(12_000) < 0.05).astype(np.int8)
+        odds = draw.normal(size=12_000) + 3 * rows - 3
+        label, first = rows[:6000], 1 / (1 + np.exp(-odds[:6000]))
+        recent, test = np.split(1 / (1 + np.exp(-odds[6000:] / 2)), 2)  # scaled otherwise
+        decision = Decision.from_scores(
+            label, first, recent, medium=50, high=10, recall=0.8, precision=0.8, confidence=0.9
+        )
+        fresh = 1 / (1 + np.exp(-(draw.normal(size=40_000) + np.repeat([3.0, 0.0], [2000, 38_000]) - 3) / 2))
+        alerted = fresh >= decision.thresholds["high"]
+        missed["recall"] += (fresh[:2000] >= decision.thresholds["medium"]).mean() < 0.8
+        missed["precision"] += alerted[:2000].sum() / alerted.sum() < 0.8
+        assert Decision.from_dict(json.loads(json.dumps(decision.to_dict()))) == decision
+        medium, high = decision.guarantees["medium"], decision.guarantees["high"]
+        assert (medium["of"], high["of"], medium["target"], high["confidence"]) == ("recall", "precision", 0.8, 0.9)
+        assert 0.8 <= medium["low"] <= medium["shown"] <= medium["high"]
+        assert "both models rank alike" in medium["assumes"]
+        assert decision.budget["medium"] == pytest.approx(1000 * (recent >= decision.thresholds["medium"]).mean())
+        low, most = decision.alerts["medium"]
+        missed["alerts"] += not low <= 1000 * (test >= decision.thresholds["medium"]).mean() <= most
+    assert missed["recall"] <= 6 + 2 * np.sqrt(60 * 0.1 * 0.9) + 3  # the share of frauds carried over varies, too
+    assert missed["precision"] <= 6 + 2 * np.sqrt(60 * 0.1 * 0.9)
+    assert missed["alerts"] <= 3 + 2 * np.sqrt(60 * 0.05 * 0.95)
+
+
+def test_a_promise_rests_on_labels_of_the_served_model_where_there_are_enough() -> None:
+    label, first = scored(6000)
+    own = Labelled(label, first / 2, None, "rows of its own", "nothing changes")
+    decision = Decision.from_scores(label, first, first / 2, medium=50, high=10, recall=0.8, known=own)
+    alone = Decision.from_scores(label, first / 2, medium=50, high=10, recall=0.8)
+    assert decision.thresholds["medium"] == alone.thresholds["medium"]
+    assert decision.guarantees["medium"]["rests_on"] == "rows of its own"
+    assert list(decision.guarantees) == ["medium"]
+    assert decision.thresholds["high"] == Decision.from_scores(label, first / 2, medium=50, high=10).thresholds["high"]
+    levels = decision.levels(first / 2)
+    assert (levels != "low")[label == 1].mean() >= 0.8
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"recall": 0.99}, "medium_recall=0.99 with confidence=0.95 needs 299 frauds, and there are 10"),
+        ({"precision": 0.95}, "high_precision=0.95 .* which have 10 frauds: the 102 highest scores would have to be"),
+    ],
+)
+def test_a_promise_that_the_frauds_cannot_give_names_how_many_are_needed(asked: dict, message: str) -> None:
+    label, probability = scored(150)
+    assert label.sum() == 10
+    with pytest.raises(UserError, match=message):
+        Decision.from_scores(label, probability, medium=50, high=10, **asked)
+    single = Decision.from_scores(*scored(4000), group=np.arange(4000), medium=50, high=10, recall=0.8)
+    bursts = Decision.from_scores(*scored(4000), group=np.arange(4000) // 200, medium=50, high=10, recall=0.8)
+    assert bursts.thresholds["medium"] <= single.thresholds["medium"]
