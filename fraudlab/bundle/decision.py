@@ -158,8 +158,8 @@ class Decision:
             if threshold <= of_served.threshold[0] and here <= ranking.threshold[0]:  # else it alerts on nothing
                 points[threshold] = {**operating_point(ranking, here), "threshold": threshold}
         for level in guarantees:
-            here = operating_point(ranking, threshold_for_budget(ranking, budget[level]))
-            points[thresholds[level]] = {**here, "threshold": thresholds[level]}
+            point = operating_point(ranking, threshold_for_budget(ranking, budget[level]))
+            points[thresholds[level]] = {**point, "threshold": thresholds[level]}
         by_threshold = [points[threshold] for threshold in sorted(points, reverse=True)]
         return cls(
             fitted, thresholds, budget, by_threshold, _rests_on(len(label), recent, evidence), alerts_of, guarantees

@@ -245,6 +245,11 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
     """Write how scores are read, what they rest on and how good they are."""
     validation: pl.DataFrame = trained.run.predictions("val")
     recent = trained.recent(folder)
+    if trained.run.fitted_twice and recent is None and (config.medium_recall or config.high_precision):
+        raise UserError(
+            "medium_recall and high_precision cannot be promised: the tested model has learnt from all but fewer than "
+            "1,000 of the rows before its test. Train with label_delay_days above 0 and more rows, or with refit=false"
+        )
     probability = validation["score"].to_numpy()
     if not trained.served.exact and not trained.run.fitted_twice:
         probability = trained.served_score(trained.validation, folder)
