@@ -35,6 +35,7 @@ def earlier(path: Path) -> dict:
     return kept
 
 
+@pytest.mark.slow
 def test_training_is_measured_and_added(tmp_path: Path) -> None:
     kept = earlier(out := tmp_path / "out.json")
     done = run(
@@ -50,6 +51,7 @@ def test_training_is_measured_and_added(tmp_path: Path) -> None:
     assert all(line["ratio"] > 0 for record in written for line in record["lines"])
 
 
+@pytest.mark.slow
 def test_predicting_is_measured_and_printed_for_the_documentation(tmp_path: Path) -> None:
     kept = earlier(out := tmp_path / "out.json")
     done = run("tabnet_predict", "--quick", "--out", str(out))
@@ -70,6 +72,7 @@ def test_single_operations_are_measured(tmp_path: Path) -> None:
     assert {line["what"].split(":")[0] for line in record["lines"]} >= {"sparsemax", "entmax", "ghost batch norm"}
 
 
+@pytest.mark.slow
 def test_tabm_is_measured(tmp_path: Path) -> None:
     done = run("tabm", "--quick", "--threads", "1", "--cases", "mini_23", "row", "--out", str(tmp_path / "out.json"))
     assert done.returncode == 0, done.stderr
@@ -78,6 +81,7 @@ def test_tabm_is_measured(tmp_path: Path) -> None:
     assert all(line["ratio"] > 0 for lines in found.values() for line in lines)
 
 
+@pytest.mark.slow
 def test_preparation_is_the_same_in_pandas(tmp_path: Path) -> None:
     done = run("prepare", "--quick", "--cases", "plain", "tuned", "full", "scale", "--out", str(tmp_path / "out.json"))
     assert done.returncode == 0, done.stderr
@@ -105,6 +109,7 @@ def test_a_history_that_is_asked_live_gives_what_the_batch_gives(store: str) -> 
     assert float(done.stdout.partition("p99_ms ")[2].split()[0]) > 0
 
 
+@pytest.mark.slow
 def test_defaults_are_held_against_plain_scripts_and_fits_are_not_done_twice(tmp_path: Path) -> None:
     out = tmp_path / "tables.json"
     words = ("--tables", "small", "--models", "lightgbm", "logistic_regression", "--folder", str(tmp_path / "tables"))
