@@ -93,7 +93,7 @@ function points({ operating_points: all, thresholds, budget, rests_on: on }) {
     h("p", {}, `Risk is high from ${percent(thresholds.high)} on, for ${short(budget.high)} alerts in 1,000 transactions, and medium from ${percent(thresholds.medium)} on, for ${short(budget.medium)} in all.`),
     known.length > 1 && line({ title: "By alerts per 1,000 transactions", series, x: (value) => short(Number((10 ** value).toPrecision(2))), y: percent, from: 0, to: 1 }),
     table("What alerting from a score on gives", ["alerts per 1,000", "score", "precision", "recall", "false alerts", "level"], all.map((/** @type {any} */ point) =>
-      [short(point.alerts_per_1000), percent(point.threshold), ...[point.precision, point.recall, point.fpr].map((share) => (share === null ? "–" : percent(share))), level(point)])),
+      [short(point.alerts_per_1000), ...[point.threshold, point.precision, point.recall, point.fpr].map((share) => (share === null ? "–" : percent(share).replaceAll(" ", "\u00a0"))), level(point)])),
     h("details", {}, h("summary", {}, "What these rest on"), h("ul", {}, Object.entries(on).map(([name, says]) => h("li", {}, `${name.replaceAll("_", " ")}: ${says}`)))));
 }
 
