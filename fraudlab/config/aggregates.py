@@ -18,10 +18,11 @@ TIME = ("since_last", "since_first")
 GAPS = ("gap_mean", "gap_std", "gap_min", "gap_max")
 CLOCK = ("hour", "weekday", "weekend", "night")
 CATEGORY = ("nunique", "is_new", "share", "entropy")
-LABEL = ("rate", "count", "known", "since_first", "since_last", "run_length", "run_age", "run_ended")
+RUNS = ("run_length", "run_age", "run_ended", "open_run_length", "open_run_age")
+LABEL = ("rate", "count", "known", "since_first", "since_last", *RUNS)
 OF_LABELS = ("genuine_mean", "ratio_to_genuine_mean")
 """Aggregates of a number that rest on labels."""
-ONCE = (*LAST, *PLACES, "is_new", *TIME, "run_length", "run_age", "run_ended")
+ONCE = (*LAST, *PLACES, "is_new", *TIME, *RUNS)
 """Aggregates that are not taken by window: they look back over the longest one."""
 ROLES = {"count": ("count", "decayed"), "time": (*TIME, *GAPS, *CLOCK), "label": LABEL}
 """What may stand under ``features.of`` besides columns: for each, its aggregates."""

@@ -30,7 +30,10 @@ OF: dict[str, Any] = {
     ],
     "time": ["since_last", "since_first", "hour", "weekday", "weekend", "night", *GAPS],
     "country": ["nunique", "is_new", "share", "entropy"],
-    "label": ["rate", "count", "known", "since_first", "since_last", "run_length", "run_age", "run_ended"],
+    "label": [
+        *("rate", "count", "known", "since_first", "since_last", "run_length", "run_age", "run_ended"),
+        *("open_run_length", "open_run_age"),
+    ],
 }
 LIMITED: dict[str, Any] = {
     **OF,
@@ -155,6 +158,8 @@ def by_hand(frame: pl.DataFrame, present: int, delay: int, label_time: bool, lim
             f"{key}_label_run_length": len(run) or None,
             f"{key}_label_run_age": days(run[0]) if run else None,
             f"{key}_label_run_ended": float(ended) if run else None,
+            f"{key}_label_open_run_length": len(run) if run and not ended else None,
+            f"{key}_label_open_run_age": days(run[0]) if run and not ended else None,
         }
         for window, length in WINDOWS.items():
             inside = [row for row in own if row["when"] > now - length]

@@ -1,5 +1,6 @@
 """The book's features: equal to the book's own, equal to a plain reference, and blind to the future."""
 
+import itertools
 import statistics
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fraudlab.api import compose
 from fraudlab.errors import UserError
 from fraudlab.features.handbook import BOOK, EXTENDED
+from fraudlab.features.registry import settings_of
 from tests.support import handbook
 
 SECOND = 1_000_000  # microseconds
@@ -117,6 +120,32 @@ def test_equal_to_the_books_own_on_every_row(shared_data: Path) -> None:
     assert len(book) == 201_295
     for name in BOOK:
         assert np.allclose(ours[name].to_numpy(), book[name].cast(pl.Float64).to_numpy(), rtol=0, atol=1e-9), name
+
+
+def test_the_terminals_run_and_the_cards_genuine_amounts_come_after_the_23() -> None:
+    preset = settings_of(compose("features=handbook_history").features, 7)
+    made = handbook.features(**preset, limits={"TX_AMOUNT <": 100.0})
+    frame = table(300, seed=5)
+    found = handbook.of_table(frame, made).select(made.numeric)
+    assert found.columns[: len(BOOK + EXTENDED)] == [*BOOK, *EXTENDED]
+    assert found.select(BOOK + EXTENDED).equals(features(frame))
+    rows, opened = frame.to_dicts(), 0
+    for row, me in enumerate(rows):
+        known = [r for r in rows[:row] if me["TX_DATETIME"] - r["TX_DATETIME"] >= timedelta(days=7)]
+        told = [r for r in known if r["TERMINAL_ID"] == me["TERMINAL_ID"] and r["TX_AMOUNT"] < 100]
+        run = list(itertools.takewhile(lambda r: r["TX_FRAUD"], reversed(told)))
+        opened += len(run) > 1
+        age = (me["TX_DATETIME"] - run[-1]["TX_DATETIME"]) / timedelta(days=1) if run else 90
+        amounts = [
+            r["TX_AMOUNT"]
+            for r in known
+            if r["CUSTOMER_ID"] == me["CUSTOMER_ID"] and not r["TX_FRAUD"]
+            if me["TX_DATETIME"] - r["TX_DATETIME"] < timedelta(days=37)
+        ]
+        ratio = me["TX_AMOUNT"] / statistics.fmean(amounts) if amounts else 1
+        names = ("TERMINAL_ID_RUN_LENGTH", "TERMINAL_ID_RUN_AGE", "TX_AMOUNT_OVER_CUSTOMER_GENUINE_AVG_30DAY")
+        assert [found[name][row] for name in names] == pytest.approx([len(run), age, ratio], rel=1e-12)
+    assert opened > 5
 
 
 def test_rows_and_columns_stay() -> None:

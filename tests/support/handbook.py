@@ -1,5 +1,7 @@
 """The Handbook's features of tables that tests make."""
 
+from typing import Any
+
 import polars as pl
 
 from fraudlab.features import handbook
@@ -10,8 +12,10 @@ from fraudlab.schema import Column, TableSchema
 RAW = ("TRANSACTION_ID", "TX_DATETIME", "CUSTOMER_ID", "TERMINAL_ID", "TX_AMOUNT")
 
 
-def features(delay_days: int = 7, extended: bool = False, label_time: str | None = None) -> HistoryFeatures:
-    """The book's 15 or, ``extended``, 23."""
+def features(
+    delay_days: int = 7, extended: bool = False, label_time: str | None = None, **changed: Any
+) -> HistoryFeatures:
+    """The book's 15 or, ``extended``, 23; or with settings that are ``changed``."""
     columns = (
         Column("TRANSACTION_ID", "integer", "id"),
         Column("TX_DATETIME", "datetime", "time"),
@@ -21,7 +25,7 @@ def features(delay_days: int = 7, extended: bool = False, label_time: str | None
         Column("TX_FRAUD", "integer", "label"),
         *([Column(label_time, "datetime", "label_time")] if label_time else []),
     )
-    given = {**handbook.settings(extended), "delay_days": delay_days}
+    given = {**handbook.settings(extended), "delay_days": delay_days, **changed}
     return HistoryFeatures(given, TableSchema("handbook", columns))
 
 

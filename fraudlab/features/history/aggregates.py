@@ -263,30 +263,30 @@ class Window:
         return self._sums("", "frauds")[0]
 
     @cached_property
-    def _run(self) -> tuple[NDArray[np.bool_], Integers, Integers]:
-        """Whether a fraud is known, and the positions where its run begins and of the last one."""
-        last, start, _ = self._by_key.runs
-        return last[self._stop] >= self._first, np.maximum(start[self._stop], self._first), last[self._stop]
+    def _run(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Integers, Integers]:
+        """Whether a fraud is known, and whether its run goes on; positions where that begins and of the last fraud."""
+        last, start = (of_stop[self._stop] for of_stop in self._by_key.runs[:2])
+        there = last >= self._first
+        return there, there & (last == self._stop - 1), np.maximum(start, self._first), last
 
     def since_last_fraud(self, of: str) -> Floats:
-        there, _, last = self._run
-        return self.since(last, there)
+        return self.since(self._run[3], self._run[0])
 
     def since_first_fraud(self, of: str) -> Floats:
         ahead = self._by_key.runs[2][self._first]
         return self.since(ahead, ahead < self._stop)
 
-    def run_length(self, of: str) -> Floats:
-        there, start, last = self._run
-        return np.where(there, last - start + 1, np.nan)
+    def run_length(self, of: str, open_only: bool = False) -> Floats:
+        there, goes_on, start, last = self._run
+        return np.where(goes_on if open_only else there, last - start + 1, np.nan)
 
-    def run_age(self, of: str) -> Floats:
-        there, start, _ = self._run
-        return self.since(start, there)
+    def run_age(self, of: str, open_only: bool = False) -> Floats:
+        there, goes_on, start, _ = self._run
+        return self.since(start, goes_on if open_only else there)
 
     def run_ended(self, of: str) -> Floats:
-        there, _, last = self._run
-        return np.where(there, last < self._stop - 1, np.nan)
+        there, goes_on, *_ = self._run
+        return np.where(there, ~goes_on, np.nan)
 
 
 def _spread(count: Floats, total: Floats, squares: list[Floats]) -> Floats:
@@ -345,4 +345,6 @@ _OF_LABELS: dict[str, Callable[[Window, str], Floats]] = {
     "run_length": Window.run_length,
     "run_age": Window.run_age,
     "run_ended": Window.run_ended,
+    "open_run_length": partial(Window.run_length, open_only=True),
+    "open_run_age": partial(Window.run_age, open_only=True),
 }
