@@ -49,7 +49,7 @@ def main() -> None:
     missed = [line for line in found["promises"].values() if line["missed"] > line["allowed"]]
     out = [1 for run in runs for r in run["budgets"].values() if not r["low"] <= r["alerts"] <= r["high"]]
     print(f"{len(missed)} promises broken; {len(out)} of {sum(len(run['budgets']) for run in runs)} intervals missed")
-    sys.exit(bool(missed or found["coverage"]["class_conditional"] < found["coverage"]["nominal"]))
+    sys.exit(bool(missed or out or found["coverage"]["class_conditional"] < found["coverage"]["nominal"]))
 
 
 def promises(samples: int) -> dict[str, dict[str, float]]:
