@@ -93,7 +93,7 @@ export class Server extends EventTarget {
       const before = this.version;
       this.version = version;
       if (before !== null) {
-        if (path !== "info") this._info = null;
+        this._info = path === "info" ? Promise.resolve(found.said) : null;
         this.dispatchEvent(new CustomEvent("bundle", { detail: { before, now: version } }));
       }
     }
@@ -103,8 +103,7 @@ export class Server extends EventTarget {
   /** Asks which bundle answers; another one is told as an event. What goes wrong is told by what is asked next. */
   async _look() {
     try {
-      const info = await this.ask("info", { quiet: true });
-      this._info = Promise.resolve(info);
+      await this.ask("info", { quiet: true });
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
     }
