@@ -1,7 +1,7 @@
 """``python -m benchmarks.history_accuracy``: what the past of every key adds to average precision.
 
 On the Handbook's data (``experiment=handbook``, 92 training days) each model is trained with the 23 features and with
-the 28 of ``features=handbook_history`` (``--features proposed``: what ``features=history`` proposes by the roles), for
+the 34 of ``features=handbook_history`` (``--features proposed``: what ``features=history`` proposes by the roles), for
 three validation weeks and five seeds; the test week stays unseen without ``--test``. With
 ``--tables`` LightGBM gets a table's own columns, then ``features=history``, and the difference an interval: groups of
 rows are drawn again, the same for both. Every fit is written to ``--out`` as soon as it is done, and one that stands
@@ -42,7 +42,7 @@ from fraudlab.runs.predictions import groups_of
 
 RESULTS = Path("benchmarks/results/history_accuracy.json")
 WEEKS = ("2018-07-11", "2018-07-18", "2018-07-25")
-FEATURES = {"23": "handbook_extended", "28": "handbook_history", "proposed": "history"}
+FEATURES = {"23": "handbook_extended", "34": "handbook_history", "proposed": "history"}
 QUIET = ("report=false", "logger=none", "trainer=cpu", "trainer.enable_progress_bar=false", "threads=1")
 TRAIN_DAYS, DELAY_DAYS, SHIFT_DAYS = 92, 7, 14  # experiment=handbook
 TABLES = {
@@ -177,7 +177,7 @@ def _spread(values: Sequence[float], sign: str = "") -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=["lightgbm", "tabnet"])
-    parser.add_argument("--features", nargs="+", choices=FEATURES, default=["23", "28"])
+    parser.add_argument("--features", nargs="+", choices=FEATURES, default=["23", "34"])
     parser.add_argument("--weeks", nargs="+", default=list(WEEKS), metavar="DAY", help="first days of validation weeks")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--tables", nargs="*", choices=TABLES, help=f"instead of weeks: {', '.join(TABLES)}")

@@ -136,6 +136,8 @@ def test_the_terminals_run_and_the_cards_genuine_amounts_come_after_the_23() -> 
         run = list(itertools.takewhile(lambda r: r["TX_FRAUD"], reversed(told)))
         opened += len(run) > 1
         age = (me["TX_DATETIME"] - run[-1]["TX_DATETIME"]) / timedelta(days=1) if run else 90
+        since = itertools.dropwhile(lambda r: not r["TX_FRAUD"], reversed(told))
+        last = len(list(itertools.takewhile(lambda r: r["TX_FRAUD"], since)))
         amounts = [
             r["TX_AMOUNT"]
             for r in known
@@ -143,8 +145,8 @@ def test_the_terminals_run_and_the_cards_genuine_amounts_come_after_the_23() -> 
             if me["TX_DATETIME"] - r["TX_DATETIME"] < timedelta(days=37)
         ]
         ratio = me["TX_AMOUNT"] / statistics.fmean(amounts) if amounts else 1
-        names = ("TERMINAL_ID_RUN_LENGTH", "TERMINAL_ID_RUN_AGE", "TX_AMOUNT_OVER_CUSTOMER_GENUINE_AVG_30DAY")
-        assert [found[name][row] for name in names] == pytest.approx([len(run), age, ratio], rel=1e-12)
+        names = ("TERMINAL_ID_RUN_LENGTH", "TERMINAL_ID_OPEN_RUN_AGE", "TX_AMOUNT_OVER_CUSTOMER_GENUINE_AVG_30DAY")
+        assert [found[name][row] for name in names] == pytest.approx([last, age, ratio], rel=1e-12)
     assert opened > 5
 
 
