@@ -61,14 +61,15 @@ def training(bundle: Bundle, hidden: Collection[str]) -> bytes:
 
     Args:
         bundle: that is served.
-        hidden: columns whose values name somebody: of these there are counts alone.
+        hidden: columns whose values name somebody: of these, as categories and as numbers, there are counts alone.
     """
+    nameless = {title(kind, name, True) for name in hidden for kind in ("category", "number")}
     reference = bundle.reference
     encoder = parts_of(bundle.encoder)[0]
     columns: dict[str, dict[str, Any]] = {}
     for name, column in (reference["columns"] or {}).items():
         keys = _OF_NUMBERS if column["kind"] == "number" else _OF_CATEGORIES
-        columns[name] = {key: column[key] for key in keys if key != "values" or name not in hidden}
+        columns[name] = {key: column[key] for key in keys if name not in nameless or key not in ("values", "edges")}
     both = set(encoder.categorical) & set(encoder.numeric)
     for name in (name for name in encoder.categorical if name not in hidden):
         words = encoder.words(name)

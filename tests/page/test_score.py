@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fraudlab import bundle as bundles
+from fraudlab.serving import about
 from tests.page.conftest import KEYS, Open, faults
 from tests.support.server import Server, until
 
@@ -71,7 +72,7 @@ def test_keyboard_alone_fills_the_form_and_scores(served: Server, open_page: Ope
     page.locator(".example").last.focus()
     page.keyboard.press("Enter")
     scored(page)
-    before = page.locator(".result .big").inner_text()
+    before = page.locator(".result").inner_text()
     page.get_by_role("searchbox").focus()
     page.keyboard.type("TransactionAmt")
     page.keyboard.press("Tab")  # the check box
@@ -85,7 +86,8 @@ def test_keyboard_alone_fills_the_form_and_scores(served: Server, open_page: Ope
         page.keyboard.press("Enter")
     assert '"TransactionAmt":123456.789' in asked.value.post_data
     scored(page)
-    assert before
+    page.locator(".result:not(.stale)").wait_for()
+    assert page.locator(".result").inner_text() != before
     assert page.locator("#status").inner_text().endswith("%")
 
 
@@ -174,4 +176,8 @@ def test_the_training_rows_name_nobody(served: Server, page_bundle: bundles.Bund
     assert {"words", "values"}.isdisjoint(columns["card1"])
     assert columns["ProductCD"]["all_words"]
     assert sum(columns["ProductCD"]["counts"]) == served.ask("/training").said["rows"]
+    told = json.loads(about.training(page_bundle, ["TransactionAmt", "dist1", "ProductCD"]))["columns"]
+    assert "edges" in columns["TransactionAmt"]
+    for name in ("TransactionAmt", "dist1", "ProductCD"):  # of numbers, edges are values of somebody's rows
+        assert {"words", "values", "edges"}.isdisjoint(told[name])
     assert sorted(columns["ProductCD"]["words"]) == sorted(page_bundle.encoder.words("ProductCD"))  # type: ignore[union-attr]
