@@ -15,6 +15,7 @@ class Gate:
     Attributes:
         port: of the proxy.
         behind: port of the server; None: connections end without an answer.
+        login: answer 200 with a page of HTML, as a proxy does that wants a password.
         busy: answer every other ``POST /predict`` with 429.
         waits: the seconds that ``Retry-After`` then says, in turn; the last one from then on.
         refused: requests that were answered 429.
@@ -23,6 +24,7 @@ class Gate:
 
     def __init__(self, behind: int) -> None:
         self.behind: int | None = behind
+        self.login = False
         self.busy = False
         self.waits = [0]
         self.refused = 0
@@ -53,6 +55,8 @@ class Gate:
                 wait = gate._turn() if self.path.startswith("/predict") else None
                 if wait is not None:
                     return self._say(429, {"Retry-After": str(wait)}, b'{"error": "too many requests wait"}')
+                if gate.login:
+                    return self._say(200, {"Content-Type": "text/html"}, b"<h1>Log in</h1>")
                 if gate.behind is None:
                     self.close_connection = True
                     return None

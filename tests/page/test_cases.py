@@ -60,13 +60,24 @@ def test_alerts_are_filtered_sorted_and_marked_by_keyboard(
     assert page.get_by_role("row", name="card1 hash").count() == 1  # the record has no card in the clear
     case = page.get_by_role("region", name="Open case")
     case.focus()
-    page.keyboard.press("f")
-    page.get_by_text("Last said: fraud, by analyst").wait_for()
-    assert word_of(served, high[0]["id"]) == (True, "analyst")
-    page.keyboard.press("n")
+    late: list[Any] = []
+    page.route("**/alerts?limit=1000", lambda route: late.append(route))
+    with page.expect_request("**/alerts?limit=1000"):
+        page.keyboard.press("f")
+    page.keyboard.press("n")  # before the answer to F is drawn
     case.get_by_role("heading", name=f"Transaction {high[1]['id']}").wait_for()
-    page.keyboard.press("g")
-    page.get_by_text("Last said: genuine, by analyst").wait_for()
+    with page.expect_response("**/alerts?limit=1000"):
+        late.pop().continue_()
+    page.unroute("**/alerts?limit=1000")
+    posted: list[str] = []
+    page.on("request", lambda request: posted.append(request.url) if request.method == "POST" else None)
+    for _ in range(3):
+        page.keyboard.down("g")  # held down
+    page.keyboard.up("g")
+    case.get_by_text("Last said: genuine, by analyst").wait_for()
+    assert len(posted) == 1
+    case.get_by_role("heading", name=f"Transaction {high[1]['id']}").wait_for()
+    assert word_of(served, high[0]["id"]) == (True, "analyst")
     assert word_of(served, high[1]["id"]) == (False, "analyst")
     assert high[0]["id"] not in shown(page)  # what is marked leaves the list of what is not
     assert faults(page) == []

@@ -22,7 +22,7 @@ import { readFileSync } from "node:fs";
 const [page, given] = process.argv.slice(2);
 const { layoutOf, rowsOf, lineOf } = await import(page + "/csv.js");
 const { jsonOf } = await import(page + "/records.js");
-const { files, cells } = JSON.parse(readFileSync(given, "utf8"));
+const { files, cells, decimal } = JSON.parse(readFileSync(given, "utf8"));
 const found = { files: [], cells: [] };
 for (const text of files) {
   const file = new Blob([text]);
@@ -38,7 +38,7 @@ for (const text of files) {
 }
 for (const { type, text } of cells) {
   try {
-    found.cells.push(jsonOf({ name: "x", type, missing_values: ["-999"] }, text));
+    found.cells.push(jsonOf({ name: "x", type, missing_values: ["-999"] }, text, decimal));
   } catch (error) {
     found.cells.push({ refused: error.message });
   }
@@ -83,6 +83,19 @@ def test_rows_are_those_of_pythons_csv_module(tmp_path: Path) -> None:
         assert all(row["alone"] for row in found["rows"])  # also where the file is read from that row on alone
         written = "".join(row["written"] for row in found["rows"])
         assert list(csv.reader(io.StringIO(written, newline=""))) == table
+
+
+def test_a_point_among_decimal_commas_is_refused_since_it_may_part_thousands(tmp_path: Path) -> None:
+    texts = {"12,50": 12.5, "7": 7.0, "-,5": -0.5, "1.234": None, "1.234,56": None, "1,234,567": None, "": "missing"}
+    cells = [{"type": kind, "text": text} for kind in ("number", "integer") for text in [*texts, "1.000", "7,0"]]
+    found = read(tmp_path, files=[], cells=cells, decimal=",")["cells"]
+    for told, (text, value) in zip(found, texts.items(), strict=False):
+        if value is None:
+            assert "refused" in told, text
+        else:
+            assert told is None if value == "missing" else float(told) == value
+    assert "refused" in found[-2]  # a thousand, and not one
+    assert found[-1] == "7"
 
 
 def test_cells_are_read_as_in_training(tmp_path: Path) -> None:

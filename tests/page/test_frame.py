@@ -53,6 +53,9 @@ def test_views_are_reached_by_keyboard(served: Server, open_page: Open) -> None:
     assert page.get_by_role("link", name="Model").get_attribute("aria-current") == "page"
     page.go_back()
     page.get_by_role("heading", name="Score", exact=True).wait_for()
+    page.get_by_role("link", name="Skip to the content").press("Enter")
+    page.reload()
+    page.get_by_role("heading", name="Score", exact=True).wait_for()
 
 
 def test_the_key_is_asked_for_and_kept_for_the_tab(served: Server, open_page: Open) -> None:

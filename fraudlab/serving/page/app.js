@@ -88,7 +88,7 @@ server.addEventListener("bundle", () => {
 /** Shows the view that the address names. */
 async function go() {
   const asked = location.hash.slice(1);
-  if (asked === "main") return; // the link that skips to the content
+  if (asked === "main" && shown) return; // the link that skips to the content
   const name = Object.hasOwn(VIEWS, asked) ? asked : "score";
   if (name === shown) return;
   const before = mounted.get(shown);

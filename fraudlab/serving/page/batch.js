@@ -1,10 +1,10 @@
 /** The view Batch: a CSV file of any size is scored in requests that the server takes, and what came of it is shown. */
 
-import { FileError, bare, layoutOf, rowsOf } from "./csv.js";
+import { bare, layoutOf, rowsOf } from "./csv.js";
 import { announce, fill, h, put, unique } from "./dom.js";
 import { percent, short } from "./numbers.js";
 import { Records, piecesOf } from "./records.js";
-import { Results } from "./results.js";
+import { Results, said } from "./results.js";
 import { Scores } from "./scored.js";
 import { Sender } from "./sender.js";
 import { ServerError } from "./server.js";
@@ -24,7 +24,7 @@ const LOOKED_AT = 200; // rows, for how numbers are written
 const STATES = {
   running: "Scoring.",
   waiting: "The server is busy; waiting for as long as it asks.",
-  away: "No connection to the server. It is tried again by itself; nothing is lost.",
+  away: "No connection to the server.",
   paused: "Paused.",
   halted: "Stopped by the server",
   ended: "Done.",
@@ -55,6 +55,7 @@ export async function mount(root, server) {
   drop.addEventListener("drop", (event) => take(event.dataTransfer?.files ?? null));
   /** @type {Run | null} */
   let run = null;
+  let taken = 0;
   addEventListener("beforeunload", (event) => {
     if (run?.busy) event.preventDefault();
   });
@@ -65,27 +66,27 @@ export async function mount(root, server) {
     if (!file) return;
     input.value = ""; // so that the same file can be chosen again, once it is corrected
     if (run?.busy) return fill(chosen, h("p", { class: "problem", role: "alert" }, "Stop the file at hand before you choose another one."));
+    fill(chosen); // the form of the file before: it must not start beside this one
     fill(running);
+    const mine = ++taken;
     try {
       const [layout, info] = [await layoutOf(file), await server.info()];
-      fill(chosen, await form(file, layout, info, (start) => {
-        run = start;
-        fill(running, start.root);
-        void start.go();
-      }, server));
+      const ready = await form(file, layout, info, start, server);
+      if (mine !== taken) return; // another file was chosen meanwhile
+      fill(chosen, ready);
       announce(`${file.name} is ready to be scored`);
     } catch (error) {
-      fill(chosen, h("p", { class: "problem", role: "alert" }, said(error)));
+      if (mine === taken) fill(chosen, h("p", { class: "problem", role: "alert" }, said(error)));
     }
   }
-}
 
-/** @param {unknown} error */
-function said(error) {
-  if (error instanceof FileError) return error.message;
-  if (error instanceof ServerError) return error.says;
-  if (error instanceof DOMException) return "The file cannot be read any more: it was changed or taken away. Choose it again.";
-  return String(error);
+  /** @param {Run} next */
+  async function start(next) {
+    if (run?.busy) return; // a second click
+    run = next;
+    fill(running, next.root);
+    await next.go();
+  }
 }
 
 /**
@@ -93,13 +94,15 @@ function said(error) {
  * @param {File} file
  * @param {Layout} layout
  * @param {any} info
- * @param {(run: Run) => void} start
+ * @param {(run: Run) => Promise<void>} start ends when the run does
  * @param {Server} server
  */
 async function form(file, layout, info, start, server) {
   const fields = info.schema.fields;
   const records = new Records(fields, layout.names);
   const decimal = records.columns.some(({ field }) => field.type === "number") ? await decimalOf(file, layout, records) : ".";
+  const reference = await server.ask("scores?hours=1", { quiet: true }).catch(() => null); // a bundle of old has none
+  const button = h("button", { type: "submit" }, "Score the file");
   const comma = h("select", { id: unique("decimal") }, [".", ","].map((sign) =>
     h("option", { value: sign, selected: sign === decimal }, sign === "." ? "a point: 12.50" : "a comma: 12,50")));
   const reasons = h("select", { id: unique("reasons") }, (info.explains ? REASONS : [0]).map((count) =>
@@ -125,15 +128,16 @@ async function form(file, layout, info, start, server) {
       onsubmit: async (/** @type {Event} */ event) => {
         event.preventDefault();
         const sign = /** @type {"." | ","} */ (comma.value);
-        const reference = await server.ask("scores?hours=1", { quiet: true }).catch(() => null); // a bundle of old has none
-        start(new Run(server, info, file, layout, new Records(fields, layout.names, sign), { explain: Number(reasons.value), keep: keep.checked, reference }));
+        button.disabled = true; // until the run ends
+        await start(new Run(server, info, file, layout, new Records(fields, layout.names, sign), { explain: Number(reasons.value), keep: keep.checked, reference }));
+        button.disabled = false;
       },
     },
     h("p", {}, h("label", { for: comma.id }, "Numbers are written with"), comma),
     h("p", {}, h("label", { for: reasons.id }, "Reasons of each row"), reasons),
     h("p", { class: "wide" }, keep, " ", h("label", { for: keep.id }, "These are new transactions: record them"),
       h("span", { class: "hint" }, " Else they leave no trace in record, history, drift and alerts.")),
-    h("p", { class: "buttons wide" }, h("button", { type: "submit" }, "Score the file"))));
+    h("p", { class: "buttons wide" }, button)));
 }
 
 /**
@@ -240,6 +244,7 @@ class Run {
       return { status: 200, said: await this.server.ask(this.path, { text, signal }), retryAfter: null };
     } catch (error) {
       if (!(error instanceof ServerError) || error.status === 0) throw error;
+      // Status 200 is a page of something between here and the server: no scores, which the sender takes as no answer.
       return { status: error.status, said: { error: error.says, problems: error.problems }, retryAfter: error.retryAfter };
     }
   }
@@ -293,7 +298,8 @@ class Run {
     const { name, says } = this.state;
     const share = this.file.size ? (this.done + this.layout.start) / this.file.size : 1;
     this.bar.value = name === "ended" ? 1 : Math.min(share, 1);
-    fill(this.says, name === "halted" && says ? says : STATES[name]);
+    const away = name === "away" && " It is tried again by itself; nothing is lost.";
+    fill(this.says, ((name === "halted" || away) && says) || STATES[name], away);
     this.says.classList.toggle("problem", name === "halted" || name === "away");
     const seconds = (this.active + (["paused", "halted", "ended", "stopped"].includes(name) ? 0 : performance.now() - this.since)) / 1000;
     const settled = this.scores.scored + this.scores.refused.size;

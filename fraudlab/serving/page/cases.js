@@ -1,7 +1,7 @@
 /** The view Cases: the latest alerts of the record, what each rests on, and the analyst's word on it. */
 
 import { bars } from "./charts.js";
-import { announce, fill, h, table, unique } from "./dom.js";
+import { announce, fill, h, put, table, unique } from "./dom.js";
 import { Digits, percent, short, textOf } from "./numbers.js";
 import { Poll } from "./poll.js";
 import { ServerError } from "./server.js";
@@ -83,6 +83,7 @@ class Cases {
     this.order = this.#select("Order", Object.fromEntries(Object.entries(ORDERS).map(([name, [says]]) => [name, says])));
     this.search = h("input", { type: "search", id: unique("search"), placeholder: "id, request, reason, value", oninput: () => this.#changed() });
     this.says = h("p", { class: "hint" });
+    this.unsaid = h("div"); // marks that failed, of cases that were left meanwhile
     this.list = h("div", { class: "rows cases" });
     this.more = h("p");
     this.detail = h("section", { class: "card", "aria-label": "Open case", tabindex: -1, hidden: true, onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event) });
@@ -90,7 +91,7 @@ class Cases {
       h("section", { class: "card", "aria-label": "Alerts" },
         h("div", { class: "options" }, [this.level, this.state, this.order].map(({ label, select }) => h("p", {}, label, select)),
           h("p", {}, h("label", { for: this.search.id }, "Search"), this.search)),
-        this.says, this.list, this.more));
+        this.unsaid, this.says, this.list, this.more));
     this.poll = new Poll([[SECONDS, () => this.#refresh()]]);
     this.#draw();
   }
@@ -165,17 +166,22 @@ class Cases {
 
   /** @param {Alert} alert */
   async #look(alert) {
-    this.open = keyOf(alert);
+    const key = keyOf(alert);
+    this.open = key;
+    this.current = undefined; // keys mark nothing until this one is drawn
     this.#draw();
     this.detail.hidden = false;
     fill(this.detail, h("p", {}, "Reading …"));
+    let [read, problem] = [alert, ""];
     try {
       const place = `request_id=${encodeURIComponent(alert.request_id)}&position=${alert.position}`;
-      this.#detail((await this.server.ask(`alerts?${place}&limit=1`)).alerts[0]);
+      read = (await this.server.ask(`alerts?${place}&limit=1`)).alerts[0];
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
-      this.#detail(alert, error.says);
+      problem = error.says;
     }
+    if (this.open !== key) return; // another one was opened meanwhile
+    this.#detail(read, problem);
     this.detail.focus({ preventScroll: true });
     this.detail.scrollIntoView({ block: "nearest" });
   }
@@ -194,6 +200,7 @@ class Cases {
         announce(`${nameOf(alert)} is ${fraud === null ? "open again" : `marked ${fraud ? "fraud" : "genuine"}`}`);
       } catch (error) {
         if (!(error instanceof ServerError)) throw error;
+        if (!says.isConnected) return put(this.unsaid, h("p", { class: "problem", role: "alert" }, `${nameOf(alert)} was not marked: ${error.says}`));
         says.className = "problem";
         says.textContent = error.says;
       }
@@ -244,6 +251,7 @@ class Cases {
     const which = byId ? { id: numeric ? new Digits(id) : id } : { request_id, position };
     await this.server.ask("labels", { body: [{ ...which, source: "analyst", ...(fraud === null ? { reversal: true } : { fraud }) }] });
     await this.#refresh();
+    if (this.open !== keyOf(alert)) return; // another case is looked at by now
     const now = this.told.alerts.find((each) => keyOf(each) === keyOf(alert));
     this.#detail({ ...alert, label: now?.label ?? { fraud, source: "analyst", event_time: new Date().toISOString() } });
     this.detail.focus({ preventScroll: true });
@@ -252,6 +260,8 @@ class Cases {
   #close() {
     const key = this.open;
     this.open = "";
+    this.current = undefined;
+    fill(this.detail);
     this.detail.hidden = true;
     this.#draw();
     [...this.list.querySelectorAll("button")].find((each) => each.dataset.key === key)?.focus();
@@ -269,7 +279,7 @@ class Cases {
 
   /** @param {KeyboardEvent} event */
   #key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target instanceof HTMLInputElement) return;
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.target instanceof HTMLInputElement) return;
     const act = { f: this.current?.fraud, g: this.current?.genuine, n: () => this.#next(), escape: () => this.#close() }[event.key.toLowerCase()];
     if (act) {
       event.preventDefault();

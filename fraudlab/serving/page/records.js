@@ -26,7 +26,12 @@ export function jsonOf(field, cell, decimal = ".") {
   if (field.type === "string") return cell === "" ? null : JSON.stringify(cell);
   const text = bare(cell);
   if (field.type !== "datetime" && NA_WORDS.has(text)) return null;
-  const plain = decimal === "," && field.type === "number" && !text.includes(".") ? text.replace(",", ".") : text;
+  let plain = text;
+  if (decimal === "," && (field.type === "number" || field.type === "integer") && !field.missing_values?.includes(text)) {
+    // 1.234 would be 1234 to whoever writes 12,50; which one is meant, only the file's owner knows.
+    if (text.includes(".")) throw new Unread(`${shown(cell)} holds a point, where numbers are written with a comma`);
+    plain = text.replace(",", ".");
+  }
   const { value, problem } = valueOf(plain, field);
   if (problem !== undefined) throw new Unread(`${shown(cell)}: ${problem}`);
   if (value === null) return null;

@@ -1,10 +1,11 @@
 /** What came of a file: alerts at each budget, a histogram, rows by score, rows that were refused, the download. */
 
 import { histogram } from "./charts.js";
-import { isFormula, lineOf, rowsOf } from "./csv.js";
+import { FileError, isFormula, lineOf, rowsOf } from "./csv.js";
 import { fill, h, put, table } from "./dom.js";
 import { percent, short } from "./numbers.js";
 import { LEVELS, above, reasonsText } from "./scored.js";
+import { ServerError } from "./server.js";
 
 const PAGE = 25; // rows
 const MOST_REFUSED = 20; // that are shown
@@ -13,6 +14,17 @@ const SHARE = 0.05; // of the time, at most, that sorting takes while rows come
 const STEP = 0.5; // of log-odds, a bin
 const END = 9; // where the bins of scores end
 const WRITTEN = 1 << 20; // characters that are put aside at once
+
+/**
+ * What went wrong with a file, in words.
+ * @param {unknown} error
+ */
+export function said(error) {
+  if (error instanceof FileError) return error.message;
+  if (error instanceof ServerError) return error.says;
+  if (error instanceof DOMException) return "The file cannot be read any more: it was changed or taken away. Choose it again.";
+  return String(error);
+}
 
 /** @param {unknown} value of a reason, for people */
 function shownValue(value) {
@@ -44,6 +56,7 @@ export class Results {
     this.order = new Uint32Array(0);
     this.next = 0; // when it is drawn again
     this.drawing = 0;
+    this.told = /** @type {HTMLElement | null} */ (null); // what is said of the download
     this.overview = h("div");
     this.rows = h("div", { class: "rows" });
     this.pager = h("p", { class: "row" });
@@ -134,16 +147,12 @@ export class Results {
     const pages = Math.max(Math.ceil(this.order.length / PAGE), 1);
     this.page = Math.min(this.page, pages - 1);
     const some = [...this.order.subarray(this.page * PAGE, (this.page + 1) * PAGE)];
-    const shown = [];
-    for (const [n, row] of some.entries()) {
-      const { number } = this.scores.part(row);
-      let cells = /** @type {string[]} */ ([]);
-      let line = 0;
-      for await (const each of rowsOf(this.file, this.layout, this.scores.part(row))) if (each.number === row) ({ cells, line } = each);
-      const level = LEVELS[this.scores.level[row]];
-      const reasons = await this.scores.reasons(row);
-      shown.push([short(this.page * PAGE + n + 1), percent(this.scores.score[row]), h("span", { class: `level ${level}` }, level), short(line || number),
-        ...this.roles.map(({ place }) => h("bdi", {}, cells[place] ?? "")), h("bdi", {}, reasonsText(reasons, shownValue))]);
+    let shown;
+    try {
+      shown = await this.#cells(some);
+    } catch (error) {
+      if (mine === this.drawing) fill(this.rows, h("p", { class: "problem" }, said(error)));
+      return;
     }
     if (mine !== this.drawing) return; // another page was asked for meanwhile
     const go = (/** @type {number} */ page) => () => {
@@ -159,6 +168,25 @@ export class Results {
     if (focused) [...this.pager.querySelectorAll("button")].find((button) => button.textContent === focused && !button.disabled)?.focus();
   }
 
+  /**
+   * A page's table.
+   * @param {number[]} rows of the file
+   */
+  async #cells(rows) {
+    const found = [];
+    for (const [n, row] of rows.entries()) {
+      const rank = short(this.page * PAGE + n + 1);
+      let cells = /** @type {string[]} */ ([]);
+      let line = 0;
+      for await (const each of rowsOf(this.file, this.layout, this.scores.part(row))) if (each.number === row) ({ cells, line } = each);
+      const level = LEVELS[this.scores.level[row]];
+      const reasons = await this.scores.reasons(row);
+      found.push([rank, percent(this.scores.score[row]), h("span", { class: `level ${level}` }, level), short(line),
+        ...this.roles.map(({ place }) => h("bdi", {}, cells[place] ?? "")), h("bdi", {}, reasonsText(reasons, shownValue))]);
+    }
+    return found;
+  }
+
   #refused() {
     const { refused } = this.scores;
     this.refusals.hidden = !refused.size;
@@ -170,11 +198,29 @@ export class Results {
         ["row", "line", "why"], rows.map(([row, { line, problem }]) => [row + 1, line, h("bdi", {}, problem)])));
   }
 
-  /** Writes the file's rows in their order, with score, level, reasons, bundle and what was refused. */
+  /** Gives the scored file to the browser's downloads. */
   async save() {
-    const { scores, layout, file } = this;
     const button = this.download;
     button.disabled = true;
+    this.told?.remove();
+    try {
+      const { blob, guarded } = await this.#written();
+      const address = URL.createObjectURL(blob);
+      h("a", { href: address, download: `${this.file.name.replace(/\.[^.]*$/, "")}_scored.csv` }).click();
+      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+      this.told = guarded ? h("p", { class: "hint" }, `${short(guarded)} cells begin as formulas do: they have a single quote before them in the download, so that no spreadsheet runs them.`) : null;
+    } catch (error) {
+      this.told = h("p", { class: "problem", role: "alert" }, said(error));
+    } finally {
+      button.disabled = false;
+      button.textContent = "Download the scored file";
+    }
+    put(/** @type {Element} */ (button.parentElement), this.told);
+  }
+
+  /** The file's rows in their order, with score, level, reasons, bundle and what was refused. */
+  async #written() {
+    const { scores, layout, file } = this;
     const own = ["score", "risk_level", "reasons", "bundle_version", "refused"].map((name) => {
       while (layout.names.includes(name)) name += "_";
       return name;
@@ -194,17 +240,8 @@ export class Results {
       if (text.length < WRITTEN) continue;
       parts.push(new Blob([text]));
       text = "";
-      button.textContent = `Writing row ${short(number + 1)} …`;
+      this.download.textContent = `Writing row ${short(number + 1)} …`;
     }
-    const address = URL.createObjectURL(new Blob([...parts, text], { type: "text/csv" }));
-    h("a", { href: address, download: `${file.name.replace(/\.[^.]*$/, "")}_scored.csv` }).click();
-    setTimeout(() => URL.revokeObjectURL(address), 60_000);
-    button.disabled = false;
-    button.textContent = "Download the scored file";
-    if (guarded) {
-      this.told?.remove();
-      this.told = h("p", { class: "hint" }, `${short(guarded)} cells begin as formulas do: they have a single quote before them in the download, so that no spreadsheet runs them.`);
-      put(/** @type {Element} */ (button.parentElement), this.told);
-    }
+    return { blob: new Blob([...parts, text], { type: "text/csv" }), guarded };
   }
 }

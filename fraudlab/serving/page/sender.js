@@ -67,7 +67,10 @@ export class Sender {
   /** Send all; ends once each row is scored or refused, or after {@link stop}. Throws what reading the file does. */
   async run() {
     this.#say();
-    await Promise.all(Array.from({ length: this.atOnce }, () => this.#work()));
+    await Promise.all(Array.from({ length: this.atOnce }, () => this.#work().catch((error) => {
+      this.#error ??= error; // a fault of this page: no other worker goes on unseen
+      this.stop();
+    })));
     this.told.state({ name: this.#stopped || this.#error ? "stopped" : "ended" });
     if (this.#error) throw this.#error;
   }
@@ -159,16 +162,20 @@ export class Sender {
   async #deliver(part) {
     const { records, piece } = part;
     if (records.length > this.#most) return this.#halved(part);
+    const away = async (says = "") => {
+      if (!this.#stopped) await this.#wait("away", AWAY[Math.min(part.gone, AWAY.length - 1)], says);
+      return { ...part, gone: part.gone + 1 };
+    };
     let answer;
     try {
       answer = await this.send(`[${records.map((record) => record.text).join(",")}]`, this.#end.signal);
     } catch {
-      if (!this.#stopped) await this.#wait("away", AWAY[Math.min(part.gone, AWAY.length - 1)], "");
-      return { ...part, gone: part.gone + 1 };
+      return away();
     }
     const { status, said } = answer;
     const says = String(said?.error ?? `the server answers ${status}`);
     if (status === 200) {
+      if (said?.predictions?.length !== records.length) return away(said?.error ?? "The answer has not a score for each row.");
       this.#scored++;
       this.told.scored(records, said.predictions, said.bundle_version);
       this.#settle(piece, records.length);
