@@ -35,6 +35,7 @@ _MOST_BYTES = 2**23  # of a file, which is read whole
 _MOST_SECONDS = 60.0  # a file is written to, so that what reads complete ones is not far behind
 _PAUSE = 0.1  # seconds between two writes: what a kill of this process can cost
 _SYNC = 1.0  # seconds between two orders to the disk: what a crash of the machine can cost
+_BLOCK = 512  # rows
 _WIDTH = 11  # values of a row, the inputs counted as one
 FACTS = ("bundle_version", "instance", "high_threshold", "medium_threshold", "sample_weight")
 """What a file's first line has, beside ``types``, the fields' types by name."""
@@ -49,16 +50,31 @@ class Segment:
     Attributes:
         path: where it lies.
         facts: its first line.
-        rows: ``[request_id, position, transaction_id, transaction_time, scored_at, raw_score, score, risk_level,
-            reasons, decision, inputs]`` each; ``scored_at`` in microseconds since 1970, UTC. With :data:`CHALLENGER`
-            among the facts, then its ``[raw_score, score, risk_level, reasons]``, or None where it did not score.
-        broken: lines that are no rows.
+        lines: the others, as far as they are whole.
     """
 
     path: Path
     facts: Mapping[str, Any]
-    rows: list[list[Any]]
-    broken: int
+    lines: list[bytes]
+
+    def blocks(self) -> Iterator[list[list[Any]]]:
+        """The rows, some hundred at a time: as Python objects they take ten times the room that they take in a table.
+
+        Yields:
+            ``[request_id, position, transaction_id, transaction_time, scored_at, raw_score, score, risk_level, reasons,
+            decision, inputs]`` each; ``scored_at`` in microseconds since 1970, UTC. With :data:`CHALLENGER` among the
+            facts, then its ``[raw_score, score, risk_level, reasons]``, or None where it did not score. Lines that are
+            no rows are left out, and the log says how many.
+        """
+        width, fields = _WIDTH + (self.facts.get(CHALLENGER) is not None), len(self.facts["types"])
+        broken = 0
+        for start in range(0, len(self.lines), _BLOCK):
+            lines = self.lines[start : start + _BLOCK]
+            rows = [row for row in _parsed(lines) if _is_row(row, width, fields)]
+            broken += len(lines) - len(rows)
+            yield rows
+        if broken:
+            _log.warning("%s has %d broken lines; they are left out", self.path, broken)
 
 
 def segments(folder: Path) -> Iterator[Segment]:
@@ -71,30 +87,25 @@ def segments(folder: Path) -> Iterator[Segment]:
 def read(path: Path) -> Segment | None:
     """A file of the journal; None where it is gone, or has no whole first line."""
     try:
-        first, _, rest = path.read_bytes().partition(b"\n")
-    except FileNotFoundError:
-        return None
-    try:
+        first, *lines = path.read_bytes().split(b"\n")[:-1]  # what stands behind the last end of line was cut off
         facts = orjson.loads(first)
-        fields, width = len(facts["types"]), _WIDTH + (facts.get(CHALLENGER) is not None)
-    except (orjson.JSONDecodeError, LookupError, TypeError):
+        len(facts["types"])
+    except (FileNotFoundError, LookupError, TypeError, ValueError):
         return None
-    lines = rest.split(b"\n")[:-1]  # what stands behind the last end of line was cut off
+    return Segment(path, facts, lines)
+
+
+def _parsed(lines: Sequence[bytes]) -> list[Any]:
+    """The values of lines; of those that are no JSON none."""
     with suppress(orjson.JSONDecodeError):
         rows = orjson.loads(b"[" + b",".join(lines) + b"]")
-        if len(rows) == len(lines) and all(_is_row(row, width, fields) for row in rows):
-            return Segment(path, facts, rows, 0)
-    rows = [row for line in lines if _is_row(row := _parsed(line), width, fields)]
-    broken = len(lines) - len(rows)
-    _log.warning("%s has %d broken lines; they are left out", path, broken)
-    return Segment(path, facts, rows, broken)
-
-
-def _parsed(line: bytes) -> Any:
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
+        if len(rows) == len(lines):
+            return list(rows)
+    found = []
+    for line in lines:
+        with suppress(orjson.JSONDecodeError):
+            found.append(orjson.loads(line))
+    return found
 
 
 def _is_row(row: Any, width: int, fields: int) -> bool:

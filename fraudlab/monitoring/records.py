@@ -6,6 +6,7 @@ see :mod:`.labels`.
 """
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -110,27 +111,34 @@ def _of_journal(folder: Path) -> Iterator[pl.DataFrame]:
         try:
             yield of_segment(segment)
         except UserError as error:
-            _log.warning("%s; its %d rows are left out", error, len(segment.rows))
+            _log.warning("%s; its %d rows are left out", error, len(segment.lines))
 
 
-def of_segment(segment: journal.Segment) -> pl.DataFrame:
-    """The rows of a part of the journal, by :func:`dtypes`.
+def of_segment(segment: journal.Segment, rest: float = 0.0) -> pl.DataFrame:
+    """The rows of a part of the journal, by :func:`dtypes`, without the lines that are no rows.
+
+    Args:
+        segment: the part.
+        rest: seconds to sleep after some hundred rows, for a process that others should not feel.
 
     Raises:
         UserError: they have values that are none of a record.
     """
+    frames = []
     try:
-        return _frame(segment)
+        for rows in segment.blocks():
+            frames.append(_frame(segment.facts, rows))
+            time.sleep(rest)
+        return pl.concat(frames) if frames else _frame(segment.facts, [])
     except (ArithmeticError, LookupError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         raise UserError(f"{segment.path} has values that are none of a record") from error
 
 
-def _frame(segment: journal.Segment) -> pl.DataFrame:
-    schema = dtypes(segment.facts["types"])
-    facts = segment.facts
+def _frame(facts: Mapping[str, Any], rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
+    schema = dtypes(facts["types"])
     names = ("request_id", "position", "transaction_id", "transaction_time", "scored_at", "raw_score", "score")
     own = (*names, "risk_level", "reasons", "decision")
-    columns = list(zip(*segment.rows, strict=True)) or [()] * (len(own) + 1)
+    columns = list(zip(*rows, strict=True)) or [()] * (len(own) + 1)
     made: dict[str, Sequence[Any]] = dict(zip(own, columns, strict=False))
     inputs = list(zip(*columns[len(own)], strict=True)) or [()] * len(facts["types"])
     fields = schema["input"]
@@ -145,20 +153,20 @@ def _frame(segment: journal.Segment) -> pl.DataFrame:
     ).with_columns(
         pl.from_epoch("scored_at", time_unit="us").dt.replace_time_zone("UTC"),
         *(pl.lit(facts[name], COLUMNS[name]).alias(name) for name in journal.FACTS),
-        *_shadow(segment),
+        *_shadow(facts, rows),
         input=pl.struct(given) if given else pl.lit({}, fields),
     )
     return frame.select(list(schema))
 
 
-def _shadow(segment: journal.Segment) -> list[pl.Series] | list[pl.Expr]:
+def _shadow(facts: Mapping[str, Any], rows: Sequence[Sequence[Any]]) -> list[pl.Series] | list[pl.Expr]:
     """The columns of a challenger."""
-    version = segment.facts.get(journal.CHALLENGER)
+    version = facts.get(journal.CHALLENGER)
     if version is None:
         return [pl.lit(None, COLUMNS[name]).alias(name) for name in _CHALLENGER]
-    rows = [[None] * len(_CHALLENGER) if row[-1] is None else [version, *row[-1]] for row in segment.rows]
-    columns = list(zip(*rows, strict=True)) or [()] * len(_CHALLENGER)
-    return [pl.Series(name, its, COLUMNS[name]) for name, its in zip(_CHALLENGER, columns, strict=True)]
+    its = [[None] * len(_CHALLENGER) if row[-1] is None else [version, *row[-1]] for row in rows]
+    columns = list(zip(*its, strict=True)) or [()] * len(_CHALLENGER)
+    return [pl.Series(name, values, COLUMNS[name]) for name, values in zip(_CHALLENGER, columns, strict=True)]
 
 
 def _moment(text: str) -> datetime | None:

@@ -24,6 +24,7 @@ _ROW = ["request_id", "position", "scored_at"]
 _ROWS = 2**14  # of a row group: all fields of so many rows are in memory at once
 _HOUR = timedelta(hours=1)
 _LATE = timedelta(minutes=2)  # after the hour, until the journal has no file any more that was begun in it
+_REST = 0.005  # seconds after some hundred rows: not every system lets a process wait until none else wants to run
 _UPLOAD = timedelta(minutes=5)
 _PLACES = ("day=*", f"{journal.FOLDER}/*", labels.FOLDER)
 
@@ -79,14 +80,14 @@ class Store:
                 try:
                     if segment is None:
                         raise UserError(f"{path} is no file of a journal")
-                    rows = of_segment(segment)
+                    rows = of_segment(segment, _REST)
                 except UserError as error:
                     _log.error("%s; the file is left aside", error)
                     path.replace(path.with_suffix(".broken"))
                     continue
                 for (hour,), part in rows.group_by(pl.col("scored_at").dt.strftime("%Y-%m-%d_%H")):
                     _write(part.lazy(), instance / f"{hour}_{path.stem}.parquet")
-                if segment.broken:
+                if rows.height < len(segment.lines):
                     path.replace(path.with_suffix(".broken"))  # for somebody to look at
                 else:
                     path.unlink()
