@@ -154,7 +154,7 @@ def _reasons(alerts: pl.DataFrame, part: str) -> dict[str, float]:
 
 def _card(folder: Path, card: str | None) -> pl.Expr:
     """Each row's card, null where the record has none."""
-    fields = records.rows(folder).collect_schema()["input"]
+    fields = records.settled(folder, lambda: records.rows(folder).collect_schema()["input"])
     assert isinstance(fields, pl.Struct)
     known = card in [field.name for field in fields.fields]
     return (pl.col("input").struct.field(card) if known and card else pl.lit(None)).cast(pl.String).alias("card")

@@ -164,11 +164,20 @@ def told(folder: str | Path) -> "pl.DataFrame":
     )
     asked = said.filter(pl.col("transaction_id").is_null()).select("request_id", "position").unique()
     if not asked.is_empty():
-        from fraudlab.monitoring.records import rows as record_rows
+        from fraudlab.monitoring import records
 
-        named = record_rows(folder).select("request_id", "position", found="transaction_id")
-        of_record = named.join(asked.lazy(), on=["request_id", "position"], how="semi").unique().collect()
-        alone = of_record.filter(~pl.struct("request_id", "position").is_duplicated())  # or nobody knows which is meant
+        place = ["request_id", "position"]
+        named = records.settled(
+            folder,
+            lambda: (
+                records.rows(folder)
+                .select(*place, found="transaction_id")
+                .join(asked.lazy(), on=place, how="semi")
+                .unique()
+                .collect()
+            ),
+        )
+        alone = named.filter(~pl.struct("request_id", "position").is_duplicated())  # or nobody knows which is meant
         said = said.join(alone, on=["request_id", "position"], how="left", maintain_order="left")
         said = said.with_columns(pl.coalesce("transaction_id", "found").alias("transaction_id")).drop("found")
     return said.sort("told_at", maintain_order=True)

@@ -99,13 +99,19 @@ def known(folder: Path, question: Question, *further: pl.Expr) -> tuple[pl.DataF
     amount = pl.lit(None, pl.Float64) if question.amount is None else pl.col("input").struct.field(question.amount)
     at = pl.col(time).dt.replace_time_zone(None)
     moment = question.moment.astimezone(UTC).replace(tzinfo=None)
-    scanned = records.scan(folder)
-    fields = scanned.collect_schema()["input"]
-    assert isinstance(fields, pl.Struct)
-    if question.amount is not None and question.amount not in [field.name for field in fields.fields]:
-        raise UserError(f"the record's transactions have no field {question.amount}; give the bundle that scored them")
     inputs = [] if question.bundle is None else ["input"]  # which are many
-    found = scanned.select(*names, *further, *inputs, at=at, amount=amount.cast(pl.Float64, strict=False)).collect()
+
+    def read() -> pl.DataFrame:
+        scanned = records.scan(folder)
+        fields = scanned.collect_schema()["input"]
+        assert isinstance(fields, pl.Struct)
+        if question.amount is not None and question.amount not in [field.name for field in fields.fields]:
+            raise UserError(
+                f"the record's transactions have no field {question.amount}; give the bundle that scored them"
+            )
+        return scanned.select(*names, *further, *inputs, at=at, amount=amount.cast(pl.Float64, strict=False)).collect()
+
+    found = records.settled(folder, read)
     if found["at"].null_count():
         raise UserError(f"{found['at'].null_count():,} transactions of {folder} have no time; take clock=received")
     frame = found.filter(pl.col("at") < moment)

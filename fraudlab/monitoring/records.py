@@ -7,10 +7,11 @@ see :mod:`.labels`.
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -18,6 +19,8 @@ from fraudlab.errors import UserError
 from fraudlab.monitoring import journal
 
 _log = logging.getLogger(__name__)
+_Found = TypeVar("_Found")
+_TRIES = 4
 _REASON = pl.Struct({"feature": pl.String, "value": pl.String, "share": pl.Float64})
 _DTYPES: dict[str, pl.DataType | type[pl.DataType]] = {
     "integer": pl.Int64,
@@ -58,6 +61,7 @@ is one over the share of requests that was recorded. ``decision`` is what ``serv
 ``challenger_…`` is what a bundle gave that scores in the shadow, null where it did not; its reasons are those of
 alerts, and names alone.
 """
+_FILES = (f"{journal.FOLDER}/*/{journal.PARTS}", "day=*/*.parquet")
 _CHALLENGER = [name for name in COLUMNS if name.startswith("challenger_")]  # which earlier versions did not record
 
 
@@ -81,12 +85,44 @@ def scan(folder: str | Path, start: datetime | None = None, stop: datetime | Non
     other fields, ``input`` has those of all; a field that is of another type with another bundle is text, or a number
     where both are.
 
-    Which rows there are is settled here. Collect them soon: a server replaces files, once an hour.
+    Which rows there are is settled here. A server may replace their files before they are collected: :func:`settled`.
 
     Raises:
         UserError: there is no such folder, or a file in it is no record.
     """
     return _once(rows(folder, start, stop))
+
+
+def settled(folder: str | Path, read: Callable[[], _Found]) -> _Found:
+    """What ``read`` makes of the record at ``folder``, all of it from the same files.
+
+    A server puts an hour's file in the place of its parts, and deletes what is too old, while others read. Where a file
+    that was there before ``read`` is gone after it, or is another one, ``read`` is called again.
+
+    Raises:
+        UserError: files were replaced each time.
+    """
+    for _ in range(_TRIES):
+        before = _files(folder).items()
+        try:
+            found = read()
+        except (OSError, pl.exceptions.PolarsError):
+            if before <= _files(folder).items():
+                raise
+        else:
+            if before <= _files(folder).items():
+                return found
+    raise UserError(f"files of {folder} were replaced {_TRIES} times while it was read; run this again")
+
+
+def _files(folder: str | Path) -> dict[Path, tuple[int, int]]:
+    """What tells the record's files of Parquet from others in their place."""
+    found = {}
+    for path in (path for pattern in _FILES for path in Path(folder).glob(pattern)):
+        with suppress(FileNotFoundError):
+            about = path.stat()
+            found[path] = about.st_ino, about.st_mtime_ns
+    return found
 
 
 def rows(folder: str | Path, start: datetime | None = None, stop: datetime | None = None) -> pl.LazyFrame:
@@ -97,8 +133,8 @@ def rows(folder: str | Path, start: datetime | None = None, stop: datetime | Non
     first, end = (None if moment is None else in_utc(moment) for moment in (start, stop))
     # In this order, in which a server moves rows: read twice, which counts once, rather than never.
     frames = [frame.lazy() for frame in _of_journal(folder)]
-    parts = sorted(folder.glob(f"{journal.FOLDER}/*/{journal.PARTS}"))
-    files = [path for path in sorted(folder.glob("day=*/*.parquet")) if _within(path, first, end)]
+    parts, files = (sorted(folder.glob(pattern)) for pattern in _FILES)
+    files = [path for path in files if _within(path, first, end)]
     frames += [pl.scan_parquet(path, hive_partitioning=False, glob=False) for path in [*parts, *files]]
     found = together(frames)
     if first is not None:

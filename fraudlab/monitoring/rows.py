@@ -70,6 +70,12 @@ def of_records(
     Returns:
         The counts; the columns that records cannot tell of, and why; how many rows were of other bundles, left out.
     """
+    return records.settled(folder, lambda: _of_records(bundle, cells, folder, start, stop))
+
+
+def _of_records(
+    bundle: Bundle, cells: Cells, folder: Path, start: datetime | None, stop: datetime | None
+) -> tuple[Counts, dict[str, str], int]:
     rows = records.scan(folder, start, stop)
     others = rows.filter(pl.col("bundle_version") != bundle.version).select(pl.len()).collect().item()
     own = rows.filter(pl.col("bundle_version") == bundle.version)

@@ -15,6 +15,10 @@ def summary(folder: Path) -> str:
     Raises:
         UserError: there is none.
     """
+    return records.settled(folder, lambda: _summary(folder))
+
+
+def _summary(folder: Path) -> str:
     of = records.rows(folder).with_columns(scored_at_day=pl.col("scored_at").dt.date().cast(pl.String))
     counts = of.group_by("scored_at_day", "bundle_version").agg(rows=pl.len(), since=pl.col("scored_at").min())
     days = (
@@ -35,8 +39,12 @@ def summary(folder: Path) -> str:
     return "\n".join([*lines, *label_lines(folder)])
 
 
-def label_lines(folder: Path) -> Iterator[str]:
+def label_lines(folder: Path) -> list[str]:
     """What was told of the transactions of the record at ``folder``, a line each."""
+    return records.settled(folder, lambda: list(_label_lines(folder)))
+
+
+def _label_lines(folder: Path) -> Iterator[str]:
     said = labels.told(folder)
     now = datetime.now(UTC)
     known = labels.known(said, now)

@@ -65,6 +65,12 @@ def write_table(
     table, experiment = out / "training.parquet", out / "experiment" / "training.yaml"
     if table.exists():
         raise UserError(f"{table} exists; choose another folder")
+    return records.settled(folder, lambda: _written(folder, table, experiment, moment, clock, delay_days))
+
+
+def _written(
+    folder: Path, table: Path, experiment: Path, moment: datetime, clock: labels.Clock, delay_days: int
+) -> Table:
     contract = _contract(folder)
     moment = records.in_utc(moment)
     rows = records.scan(folder, stop=moment if clock == "told_at" else None)

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from fraudlab.errors import UserError
 from fraudlab.monitoring import journal, labels, records
 from fraudlab.monitoring.store import Store
 
@@ -58,6 +59,40 @@ def test_an_hour_is_one_file_whenever_its_rows_come(tmp_path: Path) -> None:
     assert numbers(tmp_path) == list(range(11))
     assert pl.read_parquet(tmp_path / "day=2026-03-01" / "a_12.parquet").height == 7
     assert not [*tmp_path.glob("_journal/a/*.jsonl"), *tmp_path.glob("_journal/a/*.parquet")]
+
+
+def test_a_broken_line_among_many_costs_itself_alone(tmp_path: Path) -> None:
+    path = segment(tmp_path, "1", dict.fromkeys(range(1300), NOON))
+    path.write_bytes(path.read_bytes().replace(b'"r700"', b'r700"'))
+    others = [number for number in range(1300) if number != 700]
+    assert numbers(tmp_path) == others
+    Store(tmp_path, 30, 2**40, None).tend(NOON, whole=True)
+    assert (numbers(tmp_path), files(tmp_path)) == (others, ["day=2026-03-01/a_12.parquet"])
+    assert path.with_suffix(".broken").exists()
+
+
+def test_files_that_a_server_replaces_while_they_are_read_are_read_again(tmp_path: Path) -> None:
+    store, now = Store(tmp_path, 30, 2**40, None), NOON + timedelta(minutes=5)
+    segment(tmp_path, "1", dict.fromkeys(range(3), NOON))
+    store.tend(now)  # a part
+    turns = 0
+
+    def read(most: int) -> list[str]:
+        nonlocal turns, now
+        turns += 1
+        rows = records.scan(tmp_path)
+        if turns <= most:  # a late row, and the hour's file of all
+            segment(tmp_path, "2", {2 + turns: NOON})
+            now += timedelta(hours=2)
+            store.tend(now)
+        return sorted(rows.collect()["transaction_id"])
+
+    assert records.settled(tmp_path, lambda: read(2)) == ["0", "1", "2", "3", "4"]
+    assert turns == 3
+    with pytest.raises(UserError, match="replaced 4 times"):
+        records.settled(tmp_path, lambda: read(99))
+    with pytest.raises(FileNotFoundError):  # of something else
+        records.settled(tmp_path, (tmp_path / "nowhere").read_bytes)
 
 
 def test_rows_that_a_crash_left_in_two_places_come_into_the_file_once(tmp_path: Path) -> None:
