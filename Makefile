@@ -9,6 +9,7 @@ PAGE_TOOLS := tests/page/node_modules/.ready
 ARGS ?=
 SWEEP ?= tabnet_handbook
 DEBIAN := postgresql curl redis-server prometheus prometheus-alertmanager chromium nodejs npm
+ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -E)
 SOME_BUNDLE = ls outputs/*/*/bundle/manifest.json >/dev/null 2>&1 || { run=outputs/train/served_$$(date +%s) && \
 	$(BIN)/python -m fraudlab.train hydra.run.dir=$$run && $(BIN)/python -m fraudlab.export run=$$run; }
 
@@ -37,7 +38,7 @@ test-fast: $(READY) ## run the tests that start no process, no server and train 
 	$(BIN)/python -m pytest -m "not slow and not process and not long" -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-images: $(READY) ## lint the Dockerfiles, build them in chroots and run what they make; as root, with debootstrap
-	$(BIN)/python -m pytest tests/docker $(ARGS)
+	$(ROOT) $(BIN)/python -m pytest tests/docker $(ARGS)
 
 test-slow: $(READY) ## run the slow tests: kills, floods, real proxies, installs; one after the other
 	$(BIN)/python -m pytest -m slow $(ARGS)
@@ -68,8 +69,9 @@ check-pipeline: $(READY) ## say whether dvc.lock is of this code and these setti
 	if printf '%s\n' "$$status" | grep -qE 'changed command|modified:|new:'; then printf '%s\n' "$$status"; \
 	echo "dvc.lock is out of date: run make pipeline and commit dvc.lock"; exit 1; fi
 
-pull: $(READY) ## fetch what dvc.lock names from the DVC remote
-	PATH="$(abspath $(BIN)):$$PATH" dvc pull
+pull: $(READY) ## fetch what dvc.lock names from the DVC remote REMOTE=gs://bucket/folder
+	@if [ -z "$$REMOTE" ]; then echo "no REMOTE: the pipeline makes its data anew"; else \
+		PATH="$(abspath $(BIN)):$$PATH" && dvc remote add --local -f -d shared "$$REMOTE" && dvc pull; fi
 
 metrics-diff: $(READY) ## the pipeline's metrics beside those of origin/main, as Markdown in OUT=metrics.md
 	PATH="$(abspath $(BIN)):$$PATH" dvc metrics diff --md origin/main > "$$OUT"

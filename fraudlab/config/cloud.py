@@ -36,6 +36,7 @@ class CloudServiceConfig:
 
     settings: str = ""
     key_secret: str | None = None
+    hash_secret: str | None = None
     service_account: str | None = None
     cpu: int = 2
     memory: str = "2Gi"
@@ -92,12 +93,7 @@ class CloudConfig:
         if self.alias is not None and not re.fullmatch(r"[a-z][a-z0-9-]{0,126}", self.alias):
             raise UserError(f"alias={self.alias} must be lower-case letters, digits and hyphens, as prod")
         within("poll_seconds", self.poll_seconds, 0.01, 600)
-        needed = {
-            "submit": ("bucket", "image"),
-            "register": ("bucket", "image", "bundle"),
-            "deploy": ("image", "bundle"),
-        }
-        for key in needed.get(self.action, ()):
+        for key in _NEEDED.get(self.action, ()):
             if getattr(self, key) is None:
                 raise UserError(f"action={self.action} needs {key}=<{key}>; python -m fraudlab.cloud --help says more")
         if self.action == "deploy" and self.bundle is None and self.alias is None:

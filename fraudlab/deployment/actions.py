@@ -28,9 +28,10 @@ def _train(config: CloudConfig) -> Iterator[str]:
 def _register(config: CloudConfig) -> Iterator[str]:
     bundle = load(str(config.bundle))
     bundle.check()
-    yield vertex.register(_google(config), config, bundle)
-    if config.version is not None:
+    google = _google(config)
+    if config.version is not None:  # first: a tag that is taken stops before an alias has moved
         yield tag(config.name, config.version, config.alias)
+    yield vertex.register(google, config, bundle)
 
 
 def _deploy(config: CloudConfig) -> Iterator[str]:

@@ -45,10 +45,7 @@ def deploy(google: Google, config: CloudConfig, bundle: Bundle) -> Iterator[str]
     bundle.check()
     name, revision = google.own(f"services/{config.name}"), revision_of(config, bundle)
     there = google.find("run", name)
-    if there is not None and _shares(there).get(revision) == 100:
-        yield f"all traffic is at {revision} already"
-        return
-    previous = None if there is None else _before(there, revision)
+    previous = None if there is None else _other(there, revision)
     try:
         service = _created(google, config, revision) if there is None else _added(google, config, there, revision)
         yield f"revision {revision} has started"
@@ -56,16 +53,25 @@ def deploy(google: Google, config: CloudConfig, bundle: Bundle) -> Iterator[str]
         yield f"it gives the {len(bundle.golden())} golden scores"
         for share in config.service.shares if previous else [100]:
             if share > _shares(service)[revision]:
-                service = _shifted(google, service, {revision: share, **({previous: 100 - share} if previous else {})})
+                rest = {} if previous is None or share == 100 else {previous: 100 - share}
+                service = _shifted(google, service, {revision: share, **rest}, tagged=revision)
             if share == _shares(service)[revision] and share < 100:
                 yield f"{share} % of the traffic for {config.service.hold_minutes:g} minutes"
                 _hold(google, config, revision)
     except UserError as error:
-        if previous is None:
-            raise UserError(f"{error}; there is no revision before it to go back to") from error
-        _shifted(google, google.call("run", "GET", name), {previous: 100})
-        raise UserError(f"{error}; all traffic is at {previous}") from error
+        raise UserError(f"{error}; {_taken_back(google, name, previous)}") from error
     yield f"all traffic is at {revision}; the way back: python -m fraudlab.cloud action=rollback name={config.name}"
+
+
+def _taken_back(google: Google, name: str, previous: str | None) -> str:
+    """Give the traffic back to the revision before, and say where it is."""
+    if previous is None:
+        return "there is no revision before it to go back to"
+    try:
+        _shifted(google, google.call("run", "GET", name), {previous: 100})
+    except UserError as error:
+        return f"and the traffic could not be given back ({error}); type: python -m fraudlab.cloud action=rollback"
+    return f"all traffic is at {previous}"
 
 
 def rollback(google: Google, config: CloudConfig) -> str:
@@ -85,7 +91,7 @@ def rollback(google: Google, config: CloudConfig) -> str:
     if not to:
         raise UserError(f"service {config.name} has no revision before; name one with revision=<revision>")
     if _shares(service).get(to) != 100:
-        _shifted(google, service, {to: 100}, _most(service))
+        _shifted(google, service, {to: 100}, previous=_other(service, to))
     return f"all traffic of {config.name} is at {to}"
 
 
@@ -103,7 +109,7 @@ def revision_of(config: CloudConfig, bundle: Bundle) -> str:
 
 def _created(google: Google, config: CloudConfig, revision: str) -> Json:
     """The service with its first revision, which has all traffic."""
-    body = {**_service(config, revision), "traffic": [_target(revision, 100, CANDIDATE)]}
+    body = {**_service(config, revision), "traffic": _targets({revision: 100}, revision)}
     google.wait("run", google.call("run", "POST", google.own("services"), body, serviceId=config.name))
     return _started(google, google.own(f"services/{config.name}"), revision)
 
@@ -111,13 +117,17 @@ def _created(google: Google, config: CloudConfig, revision: str) -> Json:
 def _added(google: Google, config: CloudConfig, service: Json, revision: str) -> Json:
     """The service with the revision beside the others, without traffic where it has none yet."""
     name, before = google.own(f"services/{config.name}"), _shares(service)
+    body: Json = {}
     if revision not in before:
-        body = {
-            "annotations": {**service.get("annotations", {}), PREVIOUS: _most(service)},
-            "traffic": [*(_target(*each) for each in before.items() if each[1]), _target(revision, 0, CANDIDATE)],
-        }
+        body["annotations"] = {**service.get("annotations", {}), PREVIOUS: _other(service, revision)}
         if google.find("run", f"{name}/revisions/{revision}") is None:
             body |= _service(config, revision)
+    if _candidate(service) != revision:
+        shares = {each: percent for each, percent in before.items() if percent and each != revision}
+        body["traffic"] = _targets({**shares, revision: before.get(revision, 0)}, revision)
+    if service.get("invokerIamDisabled", False) != config.service.public:
+        body["invokerIamDisabled"] = config.service.public
+    if body:
         _patched(google, service, body)
     return _started(google, name, revision)
 
@@ -130,7 +140,7 @@ def _template(config: CloudConfig) -> Json:
     asked = config.service
     if asked.key_secret is None:
         raise UserError("a service needs its API key: add service.key_secret=<name of a secret in Secret Manager>")
-    key = {"secretKeyRef": {"secret": asked.key_secret, "version": "latest"}}
+    secrets = {"FRAUDLAB_API_KEY": asked.key_secret, "FRAUDLAB_HASH_KEY": asked.hash_secret}
     container: Json = {
         "image": config.image,
         "command": ["python", "-m", "fraudlab.serve"],
@@ -141,7 +151,11 @@ def _template(config: CloudConfig) -> Json:
             *shlex.split(asked.settings),
         ],
         "ports": [{"containerPort": _PORT}],
-        "env": [{"name": "FRAUDLAB_API_KEY", "valueSource": key}],
+        "env": [
+            {"name": name, "valueSource": {"secretKeyRef": {"secret": secret, "version": "latest"}}}
+            for name, secret in secrets.items()
+            if secret is not None
+        ],
         # The record, the probes and the metrics need the processor between requests too.
         "resources": {"limits": {"cpu": str(asked.cpu), "memory": asked.memory}, "cpuIdle": False,
                       "startupCpuBoost": True},
@@ -159,28 +173,36 @@ def _template(config: CloudConfig) -> Json:
     return template
 
 
-def _target(revision: str, percent: int, tag: str | None = None) -> Json:
-    target: Json = {"type": _BY_REVISION, "revision": revision, "percent": percent}
-    return target if tag is None else {**target, "tag": tag}
+def _targets(wanted: dict[str, int], tagged: str | None = None) -> list[Json]:
+    """Traffic by revision; the tagged one has an address of its own, too."""
+    found: list[Json] = []
+    for revision, percent in wanted.items():
+        tag = {"tag": CANDIDATE} if revision == tagged else {}
+        found.append({"type": _BY_REVISION, "revision": revision, "percent": percent, **tag})
+    return found
 
 
 def _shares(service: Json) -> dict[str, int]:
     """Percent by revision; that of the latest one stands under its name."""
     found: dict[str, int] = {}
     for target in service.get("trafficStatuses") or service.get("traffic", ()):
-        revision = target.get("revision") or service["latestReadyRevision"].rpartition("/")[2]
-        found[revision] = found.get(revision, 0) + target.get("percent", 0)
+        revision = target.get("revision") or service.get("latestReadyRevision", "").rpartition("/")[2]
+        if revision:
+            found[revision] = found.get(revision, 0) + target.get("percent", 0)
     return found
 
 
-def _most(service: Json) -> str:
-    found = _shares(service)
-    return max(found, key=found.__getitem__)
+def _other(service: Json, revision: str) -> str | None:
+    """The revision to go back to from another: the one noted where both have traffic, else the one with most of it."""
+    others = {name: percent for name, percent in _shares(service).items() if percent and name != revision}
+    noted = service.get("annotations", {}).get(PREVIOUS)
+    if noted == revision:  # it is the one that others are tried against
+        return None
+    return noted if noted in others or not others else max(others, key=others.__getitem__)
 
 
-def _before(service: Json, revision: str) -> str:
-    """The revision that has the traffic that another is to get, also where that has some already."""
-    return str(service["annotations"][PREVIOUS]) if revision in _shares(service) else _most(service)
+def _candidate(service: Json) -> str | None:
+    return next((t.get("revision") for t in service.get("trafficStatuses", ()) if t.get("tag") == CANDIDATE), None)
 
 
 def _started(google: Google, name: str, revision: str) -> Json:
@@ -212,9 +234,11 @@ def _settled(google: Google, name: str) -> Json:
     return found[0]
 
 
-def _shifted(google: Google, service: Json, wanted: dict[str, int], previous: str | None = None) -> Json:
+def _shifted(
+    google: Google, service: Json, wanted: dict[str, int], *, tagged: str | None = None, previous: str | None = None
+) -> Json:
     """The service with its traffic divided as wanted; ``previous`` is noted as the way back."""
-    body: Json = {"traffic": [_target(revision, percent) for revision, percent in wanted.items() if percent]}
+    body: Json = {"traffic": _targets(wanted, tagged)}
     if previous is not None:
         body["annotations"] = {**service.get("annotations", {}), PREVIOUS: previous}
     _patched(google, service, body)
@@ -232,11 +256,8 @@ def _smoke(google: Google, config: CloudConfig, service: Json, bundle: Bundle) -
     """Ask the revision, at its own address, for the golden scores."""
     import requests
 
-    address = next((t["uri"] for t in service.get("trafficStatuses", ()) if t.get("tag") == CANDIDATE), service["uri"])
-    key = os.environ.get("FRAUDLAB_API_KEY")
-    if not key:
-        raise UserError("FRAUDLAB_API_KEY is not set: the golden records are scored with the service's own key")
-    headers = {"X-API-Key": key.rpartition(":")[2]}
+    address = next(t["uri"] for t in service["trafficStatuses"] if t.get("tag") == CANDIDATE)
+    headers = {"X-API-Key": os.environ.get("FRAUDLAB_API_KEY") or _scoring_key(google, config)}
     if not config.service.public:
         token = google.identity(service["uri"])
         if token is None:
@@ -244,13 +265,24 @@ def _smoke(google: Google, config: CloudConfig, service: Json, bundle: Bundle) -
         headers["X-Serverless-Authorization"] = f"Bearer {token}"
     for row in bundle.golden():
         try:
-            answer = requests.post(f"{address}/predict", json=row["record"], headers=headers, timeout=30)
+            answer = requests.post(f"{address}/predict?dry_run=true", json=row["record"], headers=headers, timeout=30)
             answer.raise_for_status()
             found = answer.json()["score"]
         except (requests.RequestException, KeyError, ValueError) as error:
             raise UserError(f"the revision does not score a golden record: {error}") from error
         if abs(found - row["score"]) > _OFF:
             raise UserError(f"the revision scores a golden record {found}, its export {row['score']}")
+
+
+def _scoring_key(google: Google, config: CloudConfig) -> str:
+    """A key of the service that may score, from the secret that the service has its keys from."""
+    for line in google.secret(str(config.service.key_secret)).split():
+        *about, key = line.split(":")
+        if len(about) < 2 or "score" in about[1].split(","):
+            return key
+    raise UserError(
+        f"secret {config.service.key_secret} holds no key with the scope score; add one, or FRAUDLAB_API_KEY"
+    )
 
 
 def _hold(google: Google, config: CloudConfig, revision: str) -> None:

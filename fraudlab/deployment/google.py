@@ -1,8 +1,10 @@
 """Google's REST interfaces, as far as jobs, models and services need them.
 
-Paths, fields and types are those of Google's discovery documents (aiplatform v1, run v2, monitoring v1).
+Paths, fields and types are those of Google's discovery documents (aiplatform v1, run v2, monitoring v1,
+secretmanager v1, iamcredentials v1).
 """
 
+import base64
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -11,15 +13,20 @@ from typing import Any
 from fraudlab.errors import UserError
 
 _HOSTS = {"aiplatform": "https://{region}-aiplatform.googleapis.com/v1/", "run": "https://run.googleapis.com/v2/",
-          "monitoring": "https://monitoring.googleapis.com/v1/"}  # fmt: skip
+          "monitoring": "https://monitoring.googleapis.com/v1/",
+          "secretmanager": "https://secretmanager.googleapis.com/v1/",
+          "iamcredentials": "https://iamcredentials.googleapis.com/v1/"}  # fmt: skip
 _ROLES = {
     "aiplatform": "roles/aiplatform.user, and roles/iam.serviceAccountUser on job.service_account",
     "run": "roles/run.developer, and roles/iam.serviceAccountUser on service.service_account",
     "monitoring": "roles/monitoring.viewer",
+    "secretmanager": "roles/secretmanager.secretAccessor on service.key_secret",
+    "iamcredentials": "roles/iam.serviceAccountTokenCreator on itself",
 }
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _LOGIN = "gcloud auth application-default login"
 _TRIES = 5
+_MOST_SECONDS = 1800  # that an operation may take
 _LATER = "nothing was lost; run the same command again, it goes on from what is there"
 
 Json = dict[str, Any]
@@ -60,9 +67,12 @@ class Google:
         }  # the variables are those of gcloud
         self._failures = (GoogleAuthError, RequestException)
         self._session = AuthorizedSession(credentials)
-        # 429: not done, whatever the method. A create that failed with 5xx may have been done: it is not tried again.
-        again = Retry(_TRIES, status_forcelist=[429], allowed_methods=None, backoff_factor=poll_seconds / 10,
-                      raise_on_status=False)  # fmt: skip
+        # Tried again is what was surely not done: a connection that was not made, and 429. What failed otherwise may
+        # have been done, and a second job costs money.
+        again = Retry(
+            _TRIES, read=0, other=0, status_forcelist=[429], allowed_methods=None, backoff_factor=poll_seconds / 10,
+            raise_on_status=False, respect_retry_after_header=False,
+        )  # fmt: skip
         for prefix in ("https://", "http://"):
             self._session.mount(prefix, HTTPAdapter(max_retries=again))
 
@@ -113,19 +123,41 @@ class Google:
         Raises:
             UserError: it failed.
         """
-        while not operation.get("done"):
-            time.sleep(self.poll_seconds)
-            operation = self.call(api, "GET", operation["name"])
+        found = [operation]
+
+        def ended() -> bool:
+            if not found[0].get("done"):
+                found[0] = self.call(api, "GET", operation["name"])
+            return bool(found[0].get("done"))
+
+        if not until(ended, _MOST_SECONDS, self.poll_seconds):
+            raise UserError(f"{operation['name']} is not done after {_MOST_SECONDS} s; {_LATER}")
+        operation = found[0]
         if "error" in operation:
             raise UserError(f"{operation['error'].get('message', operation['error'])}")
         return operation.get("response", {})
 
+    def secret(self, name: str) -> str:
+        """The newest version of a secret, as text."""
+        found = self.call("secretmanager", "GET", f"projects/{self.project}/secrets/{name}/versions/latest:access")
+        return base64.b64decode(found["payload"]["data"]).decode()
+
     def identity(self, audience: str) -> str | None:
         """A token that shows a private service who asks; None where the credentials can make none."""
+        from google.auth import external_account, impersonated_credentials
         from google.auth.transport.requests import Request
         from google.oauth2 import id_token
 
+        own = self._session.credentials
         try:
+            if isinstance(own, impersonated_credentials.Credentials):
+                made = impersonated_credentials.IDTokenCredentials(own, target_audience=audience, include_email=True)
+                made.refresh(Request())
+                return str(made.token)
+            if isinstance(own, external_account.Credentials) and own.service_account_email:
+                path = f"projects/-/serviceAccounts/{own.service_account_email}:generateIdToken"
+                asked = {"audience": audience, "includeEmail": True}
+                return str(self.call("iamcredentials", "POST", path, asked)["token"])
             return str(id_token.fetch_id_token(Request(), audience))
         except self._failures:
             return None

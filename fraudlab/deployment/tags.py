@@ -26,7 +26,12 @@ def tag(name: str, version: str, stage: str | None) -> str:
         raise UserError("version=<version> needs gto: pip install 'fraudlab[data]'") from error
     try:
         with Git(".") as repository:
-            if f"{name}@{version}" not in repository.list_tags():
+            tag = f"{name}@{version}"
+            if tag in repository.list_tags():
+                at, head = repository.resolve_rev(f"refs/tags/{tag}^{{}}"), repository.get_rev()
+                if at != head:
+                    raise UserError(f"{tag} is of commit {at[:12]}, this is {head[:12]}; choose another version")
+            else:
                 api.register(repository, name, ref="HEAD", version=version)
             found = next(each for each in api.show(repository, name) if each["version"] == version)
             if stage is not None and not any(each["stage"] == stage and each["is_active"] for each in found["stages"]):

@@ -19,6 +19,7 @@ BUNDLES = Path(__file__).parents[1] / "compat" / "fixtures" / "format_1"
 def google() -> Iterator[GoogleCloud]:
     """A cloud that refuses what Google's description of its interfaces does not have."""
     with GoogleCloud() as cloud:
+        cloud.keys = f"page:read:{'p' * 32}\nops:score,read:{KEY}\n"
         yield cloud
     assert cloud.faults == []
 
@@ -45,7 +46,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.fixture
 def environment(google: GoogleCloud, tmp_path: Path) -> dict[str, str]:
     """Of a command that is to find both."""
-    return {"FRAUDLAB_API_KEY": KEY, "XDG_CACHE_HOME": str(tmp_path / "cache"), **google.environment(tmp_path)}
+    return {"XDG_CACHE_HOME": str(tmp_path / "cache"), **google.environment(tmp_path)}
 
 
 @pytest.fixture

@@ -115,7 +115,9 @@ def test_a_revision_gets_the_traffic_by_steps_and_gives_it_back(
         google.service_uri = f"http://127.0.0.1:{server.port}"
         assert "golden scores" in told(cloud(*masks))
         [first] = google.traffic[-1]
-        assert "already" in told(cloud(*masks))
+        steps = len(google.traffic)
+        told(cloud(*masks))  # again: the same revision, looked at once more
+        assert (len(google.traffic), len(google.revisions)) == (steps, 1)
         # The server at the revision's address serves the other bundle still: its scores are not the golden ones.
         assert f"all traffic is at {first}" in refused(cloud(*plain))
     assert google.traffic[-1] == {first: 100}
@@ -165,7 +167,9 @@ def test_a_deployment_that_is_killed_ends_the_same(
         google.service_uri = f"http://127.0.0.1:{server.port}"
         told(cloud(*registered["bundle_with_masks"]))
         [first] = google.traffic[-1]
-        asked = [*registered["bundle_with_masks"], "service.cpu=4", "poll_seconds=0.01"]
+    with Server(BUNDLES / "bundle_without_masks", tmp_path) as server:
+        google.service_uri = f"http://127.0.0.1:{server.port}"
+        asked = [*registered["bundle_without_masks"], "poll_seconds=0.01"]
         command = [sys.executable, "-m", "fraudlab.cloud", *asked]
         killed = 0
         for wait in ("services.patch", "services.revisions.get", "services.patch", "services.patch"):
@@ -187,9 +191,54 @@ def test_a_deployment_that_is_killed_ends_the_same(
 
 def test_an_image_that_is_not_there_is_said(cloud: Cloud, google: GoogleCloud, registered: Registered) -> None:
     google.broken_images.add(IMAGE.removeprefix("image="))
-    says = refused(cloud(*registered["bundle_with_masks"]))
-    assert "not found" in says
-    assert "gcloud run revisions delete" in says
+    for _ in range(2):  # a first deployment that failed has all traffic, and is no success when it is typed again
+        says = refused(cloud(*registered["bundle_with_masks"]))
+        assert "not found" in says
+        assert "gcloud run revisions delete" in says
+
+
+def test_the_revision_that_others_are_tried_against_is_no_candidate(
+    cloud: Cloud, google: GoogleCloud, registered: Registered, tmp_path: Path
+) -> None:
+    masks, plain = registered["bundle_with_masks"], registered["bundle_without_masks"]
+    with Server(BUNDLES / "bundle_with_masks", tmp_path) as server:
+        google.service_uri = f"http://127.0.0.1:{server.port}"
+        told(cloud(*masks))
+        [first] = google.traffic[-1]
+        google.refusals["services.patch"] = (503, "UNAVAILABLE", "The service is unavailable.", 0)
+
+        def stop(method: str) -> None:  # after the first share: nothing is answered any more
+            if google.traffic[-1].get(first) == 95:
+                google.refusals["services.patch"] = (503, "UNAVAILABLE", "The service is unavailable.", 9)
+
+        google.after = stop
+    with Server(BUNDLES / "bundle_without_masks", tmp_path) as server:
+        google.service_uri = f"http://127.0.0.1:{server.port}"
+        assert "could not be given back" in refused(cloud(*plain))
+        assert google.traffic[-1][first] == 95
+    google.after, google.refusals = lambda method: None, {}
+    with Server(BUNDLES / "bundle_with_masks", tmp_path) as server:
+        google.service_uri = f"http://127.0.0.1:{server.port}"
+        told(cloud(*masks))
+    assert google.traffic[-1] == {first: 100}
+
+
+def test_a_lost_connection_is_not_tried_again(cloud: Cloud, google: GoogleCloud, bucket: Any) -> None:
+    google.dropped = {"customJobs.create"}
+    assert "cannot be reached" in refused(cloud("action=submit", BUCKET, IMAGE))
+    assert len(google.jobs) == 1
+
+
+def test_an_alias_names_the_bundle(cloud: Cloud, google: GoogleCloud, bucket: Any, tmp_path: Path) -> None:
+    told(cloud("action=register", BUCKET, IMAGE, "alias=prod", f"bundle={BUNDLES}/bundle_with_masks"))
+    with Server(BUNDLES / "bundle_with_masks", tmp_path) as server:
+        google.service_uri = f"http://127.0.0.1:{server.port}"
+        told(cloud("action=deploy", IMAGE, "alias=prod", "service.key_secret=key", "service.hash_secret=hash"))
+    names = [each["name"] for each in google.services[SERVICE]["template"]["containers"][0]["env"]]
+    assert names == ["FRAUDLAB_API_KEY", "FRAUDLAB_HASH_KEY"]
+    assert "no version of fraud has the alias dev" in refused(
+        cloud("action=deploy", IMAGE, "alias=dev", "service.key_secret=key")
+    )
 
 
 @pytest.mark.parametrize(

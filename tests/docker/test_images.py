@@ -71,7 +71,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if not (folder / "etc").is_dir():
         assert images.DEBOOTSTRAP is not None
         done = subprocess.run(
-            [images.DEBOOTSTRAP, "--variant=minbase", "bookworm", str(folder), "http://deb.debian.org/debian"],
+            [images.DEBOOTSTRAP, "--variant=minbase", "bookworm", str(folder)],
             capture_output=True,
             text=True,
         )

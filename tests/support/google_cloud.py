@@ -1,83 +1,20 @@
 """A stand-in for Google Cloud on loopback that holds each request against Google's own description of its interfaces.
 
-The discovery documents come with the package google-api-python-client. A path, parameter, field, type or value that
-they do not have is answered with 400 and kept in ``faults``.
+A path, parameter, field, type or value that it does not have is answered with 400 and kept in ``faults``.
 """
 
+import base64
 import json
 import re
 import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-Json = dict[str, Any]
-_VERSIONS = {"aiplatform": "v1", "run": "v2", "monitoring": "v1"}
-_DOCUMENTS: dict[str, Json] = {}
-_TYPES = {"string": str, "boolean": bool, "integer": int, "number": (int, float), "object": dict, "array": list}
-
-
-def document(api: str) -> Json:
-    """Google's description of an interface."""
-    if api not in _DOCUMENTS:
-        spec = find_spec("googleapiclient")
-        assert spec is not None
-        assert spec.origin is not None
-        folder = Path(spec.origin).parent / "discovery_cache" / "documents"
-        _DOCUMENTS[api] = json.loads((folder / f"{api}.{_VERSIONS[api]}.json").read_text())
-    return _DOCUMENTS[api]
-
-
-def problems(api: str, schema: Json, value: Any, at: str = "body") -> list[str]:
-    """What of a value a schema does not allow."""
-    if "$ref" in schema:
-        schema = document(api)["schemas"][schema["$ref"]]
-    kind = schema.get("type", "any")
-    if kind == "any":
-        return []
-    if not isinstance(value, _TYPES[kind]) or (kind in ("integer", "number") and isinstance(value, bool)):
-        return [f"{at}: {value!r} is no {kind}"]
-    if "enum" in schema and value not in schema["enum"]:
-        return [f"{at}: {value!r} is none of {schema['enum']}"]
-    if schema.get("format") == "int64" and not re.fullmatch(r"-?\d+", value):
-        return [f"{at}: {value!r} is no int64"]
-    if kind == "array":
-        return [each for i, item in enumerate(value) for each in problems(api, schema["items"], item, f"{at}[{i}]")]
-    if kind != "object":
-        return []
-    found = []
-    for name, item in value.items():
-        field = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
-        if field is None:
-            found.append(f"{at}: there is no field {name}")
-        elif field.get("readOnly"):
-            found.append(f"{at}.{name} is output only")
-        else:
-            found += problems(api, field, item, f"{at}.{name}")
-    for name, field in schema.get("properties", {}).items():
-        if field.get("description", "").startswith("Required.") and name not in value:
-            found.append(f"{at}: {name} is required")
-    return found
-
-
-def method_of(api: str, verb: str, path: str) -> tuple[str, Json] | None:
-    """The method of an interface that answers a path, with its name."""
-
-    def search(resources: Json, before: str) -> tuple[str, Json] | None:
-        for name, resource in resources.items():
-            for each, method in resource.get("methods", {}).items():
-                pattern = re.sub(r"\\{\w+\\}", "[^/:]+(?:@[^/:]+)?", re.escape(method["flatPath"]))
-                if method["httpMethod"] == verb and re.fullmatch(pattern, path):
-                    return f"{before}{name}.{each}", method
-            if (found := search(resource.get("resources", {}), f"{before}{name}.")) is not None:
-                return found
-        return None
-
-    return search(document(api)["resources"], "")
+from tests.support.discovery import VERSIONS, Json, method_of, problems
 
 
 class GoogleCloud:
@@ -86,9 +23,11 @@ class GoogleCloud:
     Attributes:
         faults: what requests held that the description does not have.
         refusals: by method, as ``services.patch``: (status, word, message, how often).
+        dropped: methods whose next connection ends without an answer, though they are done.
         lost: methods whose next answer does not arrive, though they are done.
         asked: the methods, in order, whatever came of them.
-        service_uri: of what stands for a deployed revision.
+        service_uri: of what stands for the revision that has the tag; the service's own address answers nobody.
+        keys: content of every secret.
         failed: requests of a revision that Cloud Run counts as failed; ``answered`` all of them.
         broken_images: that no revision starts of.
     """
@@ -98,7 +37,9 @@ class GoogleCloud:
         self.refusals: dict[str, tuple[int, str, str, int]] = {}
         self.asked: list[str] = []
         self.service_uri = ""
+        self.keys = ""
         self.lost: set[str] = set()
+        self.dropped: set[str] = set()
         self.failed: dict[str, float] = {}
         self.answered: dict[str, float] = {}
         self.broken_images: set[str] = set()
@@ -124,6 +65,9 @@ class GoogleCloud:
             def handle_one(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 status, answer = cloud._answer(self.command, self.path, body, self.headers)
+                if status == 0:
+                    self.close_connection = True
+                    return
                 content = json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -157,7 +101,7 @@ class GoogleCloud:
         file = folder / "account.json"
         file.write_text(json.dumps(account))
         hosts = {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"{self.address}/{api}/{version}/"
-                 for api, version in _VERSIONS.items()}  # fmt: skip
+                 for api, version in VERSIONS.items()}  # fmt: skip
         return {"GOOGLE_APPLICATION_CREDENTIALS": str(file), "HTTPS_PROXY": "http://127.0.0.1:9", **hosts}
 
     def _answer(self, verb: str, address: str, body: bytes, headers: Any) -> tuple[int, Json]:
@@ -193,6 +137,8 @@ class GoogleCloud:
                     self.refusals[name] = (status, word, message, times - 1)
                     return _error(status, word, message)
             status, answer = self._do(name, path.split("/", 1)[1], given or {}, query)
+            if name in self.dropped:
+                return 0, {}
             if name in self.lost:
                 self.lost.remove(name)
                 return _error(503, "UNAVAILABLE", "The service is currently unavailable.")
@@ -279,7 +225,7 @@ class GoogleCloud:
         name = f"{path}/{query['serviceId']}"
         if name in self.services:
             return _error(409, "ALREADY_EXISTS", f"{name} is there.")
-        self.services[name] = {"name": name, "uri": self.service_uri, "generation": "0"}
+        self.services[name] = {"name": name, "uri": "http://127.0.0.1:9", "generation": "0"}
         return self._changed(name, given)
 
     def _services_patch(self, path: str, given: Json, query: dict[str, str]) -> tuple[int, Json]:
@@ -324,6 +270,9 @@ class GoogleCloud:
         self._operations[name] = {"looks": 2, "answer": {"name": name, "response": response}}
         return {"name": name, "done": False}
 
+    def _projects_secrets_versions_access(self, path: str, given: Json, query: dict[str, str]) -> tuple[int, Json]:
+        return 200, {"name": path, "payload": {"data": base64.b64encode(self.keys.encode()).decode()}}
+
     # Cloud Monitoring: requests of a revision, as Cloud Run counts them
 
     def _projects_location_prometheus_api_v1_query(self, path: str, given: Json, query: Any) -> tuple[int, Json]:
@@ -340,15 +289,12 @@ def _error(status: int, word: str, message: str) -> tuple[int, Json]:
 
 
 def _claims(assertion: str) -> str:
-    import base64
-
     middle = assertion.split(".")[1]
     return base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)).decode()
 
 
 def _token() -> str:
     """A signed-looking token that ends in an hour; nothing here checks signatures."""
-    import base64
 
     def part(content: Json) -> str:
         return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
