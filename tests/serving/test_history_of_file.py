@@ -1,6 +1,7 @@
 """``predict`` of a raw file computes the past of its rows: of a history, or of the file itself."""
 
 import logging
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,21 @@ def test_a_past_that_nobody_named_is_asked_for(
         score_file(bundle, tmp_path / "t.parquet", tmp_path / "scores.csv")
     with pytest.raises(UserError, match="no history at"):
         past_of(bundle, str(tmp_path / "none.sqlite"))
-    rows.with_columns(fraud=pl.lit(2)).write_parquet(tmp_path / "t.parquet")
-    with pytest.raises(UserError, match="fraud holds other values than 0 and 1"):
-        predicted(bundle, tmp_path / "t.parquet", "input")
+    for wrong in (2, 0.9):
+        rows.with_columns(fraud=pl.lit(wrong)).write_parquet(tmp_path / "t.parquet")
+        with pytest.raises(UserError, match="fraud holds other values than 0 and 1"):
+            predicted(bundle, tmp_path / "t.parquet", "input")
+
+
+def test_a_look_up_waits_for_no_writer(
+    rows: pl.DataFrame, scored: tuple[Bundle, dict[int, float]], tmp_path: Path
+) -> None:
+    bundle, expected = scored
+    features: Any = bundle.features
+    rows[250:].write_parquet(tmp_path / "t.parquet")
+    build(tmp_path / "h.sqlite", rows, features)
+    writer = sqlite3.connect(tmp_path / "h.sqlite", isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    found = predicted(bundle, tmp_path / "t.parquet", str(tmp_path / "h.sqlite"))
+    writer.close()
+    assert found == pytest.approx({row: expected[row] for row in rows[250:]["row"]}, abs=1e-6)

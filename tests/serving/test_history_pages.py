@@ -3,13 +3,16 @@
 import random
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+from fraudlab.features.live import Layout
 from fraudlab.monitoring.labels import Label
 from fraudlab.schema import Column, TableSchema
 from fraudlab.serving.history import History, build, erase
+from fraudlab.serving.history.pages import TABLES, Pages
 from tests.features.history_tables import schema, table
 from tests.serving.test_history_kept import batch, features_of, label
 
@@ -22,9 +25,38 @@ OF = {
 }
 
 
+_connect = sqlite3.connect
+
+
+def as_an_sqlite_that_leaves_traces(*args: Any, **settings: Any) -> sqlite3.Connection:
+    """Built without SECURE_DELETE, as many are."""
+    connection = _connect(*args, **settings)
+    connection.execute("PRAGMA secure_delete = OFF")
+    return connection
+
+
+def test_a_page_of_one_long_record_gets_an_earlier_one() -> None:
+    layout = Layout("id", False, "time", (("card",),), (), tuple(f"c{n}" for n in range(130)))
+    connection = sqlite3.connect(":memory:")
+    for statement in TABLES:
+        connection.execute(statement)
+    pages = Pages(connection, layout)
+    for id_, time in enumerate([50, 40, 30, 60, 10, 20, 45]):
+        pages.insert(0, "c", time, id_, pages.packed(time, None, 0, (), [str(time)] * 130))
+    assert connection.execute("SELECT count(*), max(length(records)) < 3900 FROM pages").fetchone() == (7, 1)
+    assert pages.before(0, "c", None, 100, None, 0).time.tolist() == [10, 20, 30, 40, 45, 50, 60]
+    assert pages.before(0, "c", None, 45, 6, 0).time.tolist() == [10, 20, 30, 40]
+    for id_, time in enumerate([50, 40, 30]):
+        pages.remove(0, "c", time, id_)
+    assert pages.before(0, "c", None, 100, None, 0).time.tolist() == [10, 20, 45, 60]
+
+
 @pytest.mark.parametrize(("text", "label_time", "windows"), [(True, False, ["7d", "all"]), (False, True, ["2d", "7d"])])
-def test_a_card_of_a_thousand_rows(tmp_path: Path, text: bool, label_time: bool, windows: list[str]) -> None:
+def test_a_card_of_a_thousand_rows(
+    tmp_path: Path, text: bool, label_time: bool, windows: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """About eight rows share each instant, so that the order of ids counts."""
+    monkeypatch.setattr(sqlite3, "connect", as_an_sqlite_that_leaves_traces)
     kind = Column("row", "string" if text else "integer", "id")
     columns = tuple(kind if column.name == "row" else column for column in schema(label_time).columns)
     features = features_of(TableSchema("t", columns), OF, windows=windows)

@@ -4,6 +4,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,8 @@ import redis
 
 from fraudlab.errors import UserError
 from fraudlab.serving.history import History, build, erase
+from fraudlab.serving.history.redis import Address
+from fraudlab.serving.history.redis_script import Script
 from fraudlab.serving.history.store import StoreAway
 from tests.conftest import Command
 from tests.support.histories import EXTENDED, RECORD, batch, empty, label, simulated
@@ -265,3 +268,20 @@ def test_a_password_is_used_and_never_shown(tmp_path: Path, monkeypatch: pytest.
     for query, said in (("name=a b", "name='a b' of a history"), ("nme=cards", "address is none"), ("name", "is none")):
         with pytest.raises(UserError, match=said):
             History.open(f"redis://{where}?{query}")
+
+
+def test_a_host_that_drops_packets_costs_no_more_than_the_timeout() -> None:
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)  # of one connection that nobody takes; Linux then drops what else wants to connect
+        port = full.getsockname()[1]
+        for each in (first, second):
+            each.setblocking(False)
+            each.connect_ex(("127.0.0.1", port))
+        for address in (f"redis://127.0.0.1:{port}", f"redis://127.0.0.1:{port}?socket_timeout=0.3"):
+            script = Script(Address(address, 0.2).client().connection_pool, "return 1")
+            for _ in range(2):  # the second time it has a line, which is closed
+                began = time.monotonic()
+                with pytest.raises(redis.exceptions.TimeoutError):
+                    script(b"key", [])
+                assert time.monotonic() - began < 2  # redis-py's own time is 5 s

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from tqdm import tqdm
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ITSELF = "input"
 """In place of a history's address: the file itself."""
 _AT_ONCE = 50  # rows of one step of a store
+_BLOCK = 5_000  # rows whose features are Python's objects, which take many times the room
 _log = logging.getLogger(__name__)
 
 
@@ -53,11 +54,11 @@ def _of_itself(bundle: "Bundle", features: Live, table: pl.DataFrame) -> pl.Data
     time, id_ = features.layout.time, features.layout.id
     if label not in table.columns:
         table = table.with_columns(pl.lit(None, pl.Int8).alias(label))
-    told = table[label].cast(pl.Int8, strict=False)
-    if told.null_count() > table[label].null_count() or not told.drop_nulls().is_in([0, 1]).all():
+    told = table[label].cast(pl.Float64, strict=False)  # not yet to integers, of which 0.9 would be 0
+    if told.null_count() > table[label].null_count() or not told.drop_nulls().is_in([0.0, 1.0]).all():
         raise UserError(f"column {label} holds other values than 0 and 1; write 1 for fraud, 0 for the rest")
     absent = [pl.lit(None, pl.Datetime("us")).alias(name) for name in label_time if name not in table.columns]
-    table = table.with_columns(told, *absent)
+    table = table.with_columns(told.cast(pl.Int8), *absent)
     order = table.select(pl.arg_sort_by([time, *([id_] if id_ in table.columns else [])])).to_series()
     found = with_features(bundle.features, table[order].lazy()).select(features.computed)
     _log.warning(
@@ -75,24 +76,29 @@ def _looked_up(features: Live, history: History, table: pl.DataFrame) -> pl.Data
     rows = features.events(table).select("id", "time", *columns_of(layout))
     keys, numbers = len(layout.keys), len(layout.numbers)
     own = layout.id in table.columns
-    events = [
-        Event(
-            id_ if own else None, time, tuple(of[:keys]), tuple(of[keys : keys + numbers]), tuple(of[keys + numbers :])
-        )
-        for id_, time, *of in rows.iter_rows()
-    ]
-    found = []
+    schema = dict.fromkeys(features.computed, pl.Float64)
+    frames = [pl.DataFrame(schema=schema)]
+    found: list[Any] = []
     there = 0
-    with tqdm(total=len(events), unit=" rows", desc="history", unit_scale=True, disable=None) as bar:
-        for start in range(0, len(events), _AT_ONCE):
-            some = events[start : start + _AT_ONCE]
+    with tqdm(total=len(rows), unit=" rows", desc="history", unit_scale=True, disable=None) as bar:
+        for start in range(0, len(rows), _AT_ONCE):
+            some = [
+                Event(
+                    *(id_ if own else None, time, tuple(of[:keys])),
+                    *(tuple(of[keys : keys + numbers]), tuple(of[keys + numbers :])),
+                )
+                for id_, time, *of in rows[start : start + _AT_ONCE].iter_rows()
+            ]
             found += history.features_of_events(some, table[layout.time][start : start + _AT_ONCE].to_list())
             there += history.has([event.id for event in some if event.id is not None])
+            if len(found) >= _BLOCK:
+                frames.append(pl.DataFrame(found, schema))
+                found.clear()
             bar.update(len(some))
     history.close()
     _log.warning(
         "the past of each row is what %s has before it; %s of the file's %s rows are in it, and the others are seen by "
         "none: they are not added",
-        *(history.shown, f"{there:,}", f"{len(events):,}"),
+        *(history.shown, f"{there:,}", f"{len(rows):,}"),
     )
-    return pl.DataFrame(found, dict.fromkeys(features.computed, pl.Float64))
+    return pl.concat([*frames, pl.DataFrame(found, schema)])

@@ -135,6 +135,8 @@ class Pages:
             return
         all_ids, records = self._ids(ids), records[: place * size] + record + records[place * size :]
         all_ids.insert(place, id_)
+        if place == 0:  # first: the page that a split makes may begin where this one did
+            self._begin(page, time, id_)
         ids, kept = self._written(all_ids), len(all_ids)
         if len(records) + len(ids) > _BYTES:
             kept //= 2
@@ -142,8 +144,6 @@ class Pages:
             first = int(np.frombuffer(records, self._record)["time"][kept])
             self._new(key, value, first, all_ids[kept:], records[kept * size :])
         self._change(page, ids, records[: kept * size])
-        if place == 0:
-            self._begin(page, time, id_)
 
     def _new(self, key: int, value: str, time: int, ids: Sequence[Id], records: bytes) -> None:
         self._connection.execute(

@@ -75,8 +75,14 @@ class Address:
             rest = urlencode([(key, value) for key, value in query if key != "name"])
             url = urlunsplit(parts._replace(query=rest))
             given = {"password": os.environ[PASSWORD]} if PASSWORD in os.environ and parts.password is None else {}
+            waits = float(dict(query).get("socket_timeout", seconds))
             self._pool = redis.ConnectionPool.from_url(
-                url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=seconds, **given
+                url,
+                protocol=2,
+                retry=Retry(NoBackoff(), 0),
+                socket_timeout=waits,
+                socket_connect_timeout=waits,  # or 5 s where nothing refuses
+                **given,
             )
             self._pool.connection_class(**self._pool.connection_kwargs)  # it checks the options, and connects later
         except (ValueError, TypeError):  # whose text may hold the password

@@ -19,6 +19,7 @@ class Script:
         self._pool, self._text = pool, text
         self._name = hashlib.sha1(text.encode()).hexdigest()  # noqa: S324 - Redis names it so
         self._line: Any = None
+        self._open = False
 
     def __call__(self, key: bytes, args: Sequence[bytes | str | int]) -> Any:
         """What it gives with one key.
@@ -28,7 +29,7 @@ class Script:
         """
         if self._line is None:
             self._line = self._pool.make_connection()
-        elif self._stale():  # Redis has closed it since
+        elif self._open and self._stale():  # Redis has closed it since; to look at a closed one would open it
             self._line.disconnect()
         command = _packed("EVALSHA", self._name, 1, key, *args)
         try:
@@ -46,11 +47,13 @@ class Script:
     def _asked(self, command: bytes) -> Any:
         try:
             self._line.send_packed_command([command], check_health=False)
+            self._open = True
             return self._line.read_response()
         except redis.ResponseError:
             raise
         except BaseException:  # an answer that still comes is none to the next command
             self._line.disconnect()
+            self._open = False
             raise
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ What is done within :meth:`SqliteStore.transaction` is one SQLite transaction, s
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import time_ns
 from typing import Any
@@ -75,13 +75,16 @@ class SqliteStore:
     def concerns(self) -> list[str]:
         return []
 
+    def transaction(self) -> AbstractContextManager[None]:
+        return self._begun("BEGIN IMMEDIATE")
+
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def _begun(self, begin: str) -> Iterator[None]:
         if self._connection.in_transaction:  # part of a larger one
             yield
             return
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(begin)
             try:
                 yield
             except BaseException:
@@ -93,7 +96,7 @@ class SqliteStore:
 
     def take(self, asked: Sequence[Asked], *, look_up: bool, add: bool) -> list[Found]:
         found = []
-        with self.transaction():
+        with self._begun("BEGIN IMMEDIATE" if add else "BEGIN"):  # a look-up alone waits for nobody
             for which, each in enumerate(asked):
                 if look_up:
                     found.append(self._found(which, each.event))

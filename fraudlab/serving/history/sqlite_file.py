@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _FORMAT = 5
 _log = logging.getLogger(__name__)
 _WAIT = 5.0  # seconds for another writer
+_SECURE = "PRAGMA secure_delete = ON"  # whoever writes: a row that moves must leave no copy that outlives its erasure
 _BESIDE = (
     """CREATE TABLE labels (
         id NOT NULL,
@@ -75,6 +76,7 @@ def connect(path: Path) -> sqlite3.Connection:
         check_same_thread=False,
     )
     try:
+        connection.execute(_SECURE)
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     except sqlite3.DatabaseError as error:
         raise UserError(f"{path} cannot be read as a history ({error}); {make}") from error
@@ -103,7 +105,6 @@ def erase(path: Path, ids: Collection[str]) -> int:
     connection = connect(path)
     layout = layout_of(connection)
     keys = [f"key_{position}" for position in range(len(layout.keys))]
-    connection.execute("PRAGMA secure_delete = ON")
     connection.execute("CREATE TEMP TABLE erased (id)")
     connection.create_function(
         "names_one", 1, lambda key: key is not None and not asked.isdisjoint(key.split(SEPARATOR))
@@ -162,7 +163,7 @@ def build(path: Path, layout: Layout, rows: "pl.DataFrame") -> None:
         connection = sqlite3.connect(aside, isolation_level=None)
         connection.executescript(
             f"""
-            PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
+            {_SECURE}; PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
             CREATE TABLE transactions (
                 id {"TEXT" if layout.text_ids else "INTEGER"} PRIMARY KEY NOT NULL,
                 time INTEGER NOT NULL,  -- microseconds since 1970, or since the table's clock began
