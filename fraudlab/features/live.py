@@ -142,6 +142,10 @@ class Live(Protocol):
         """Age at which a label is known, in microseconds."""
         ...
 
+    def meaning(self, name: str) -> Any:
+        """All that values of a computed feature rest on: feature sets that say the same of it compute the same."""
+        ...
+
     def event(self, record: Mapping[str, Any]) -> Event:
         """A record as it is kept. Raises ``WrongField``."""
         ...

@@ -3,6 +3,7 @@
 It answers nobody. It runs while no other process wants the processor; see :mod:`.shadow` for who asks it.
 """
 
+import itertools
 import logging
 import multiprocessing
 import os
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from fraudlab.bundle.contract import computed
 from fraudlab.config import plugins
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
+from fraudlab.features.live import live
 from fraudlab.serving import logs
 from fraudlab.serving.dispatch import LENGTH, connect, jobs_of, part
 from fraudlab.serving.lifetime import end_with_parent, yield_to_others
@@ -27,7 +30,10 @@ if TYPE_CHECKING:
     from fraudlab.config.serve import ServingConfig
 
 _log = logging.getLogger(__name__)
-_SOON = 60.0  # seconds after its start within which an end is a failed start
+_failures = itertools.count(1)
+_SOON = 60.0  # seconds after its start within which an end is a failed start, besides those that it may hang
+_IDLE = 6.0  # times serving.worker_timeout that it may take: it gets the processor last
+_END = 3.0  # seconds to end by itself
 _WIDER = {("integer", "number")}  # types of the champion's and its own field that go together
 
 
@@ -42,6 +48,7 @@ class Challenger:
     Attributes:
         version: of its bundle.
         listener: what listens on that socket.
+        hung: seconds of a batch after which it is to be killed.
 
     Raises:
         UserError: there is no record for its scores, the bundle cannot be used, or it reads what records have not.
@@ -56,6 +63,8 @@ class Challenger:
         loaded = bundle.load(settings.challenger)
         loaded.check()
         _fits(champion, loaded)
+        if settings.history is not None:
+            _has_its_past(champion, loaded)
         self.version = loaded.version
         line.unlink(missing_ok=True)  # of a generation that could not start
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -63,6 +72,7 @@ class Challenger:
         self.listener.listen()
         reasons = settings.record_reasons if loaded.explains else 0
         self._arguments = (str(loaded.path.resolve()), loaded.version, plugins.loaded(), line, reasons)
+        self.hung = _IDLE * settings.worker_timeout
         self._starts = settings.worker_starts
         self._failed = 0
         self._process: Any = None
@@ -78,7 +88,7 @@ class Challenger:
         """Start it again where it has ended, unless it ends again and again; the server goes on without it then."""
         if self._process is None or self._process.is_alive():
             return
-        self._failed = self._failed + 1 if time.monotonic() - self._since < _SOON else 1
+        self._failed = self._failed + 1 if time.monotonic() - self._since < _SOON + self.hung else 1
         if self._failed < self._starts:
             _log.error("serving.challenger: it ended (%s) and is started again", self._process.exitcode)
             self.start()
@@ -94,6 +104,8 @@ class Challenger:
         self.listener.close()
         if self._process is not None:
             self._process.terminate()
+            self._process.join(_END)
+            self._process.kill()  # one that is suspended
             self._process.join()
 
 
@@ -114,6 +126,21 @@ def _fits(champion: "Bundle", challenger: "Bundle") -> None:
                 f"serving.challenger={challenger.path} reads {field['name']} as {pair[1]}, and the bundle that answers "
                 f"has it as {pair[0]}; export a challenger of the same table"
             )
+
+
+def _has_its_past(champion: "Bundle", challenger: "Bundle") -> None:
+    """Refuse a challenger one of whose features of the past the champion's worker looks up otherwise."""
+    whose = "whose bundle serving.history does not fit"
+    ours, theirs = live(champion.features, whose), computed(challenger.features)
+    other = live(challenger.features, whose) if theirs else ours
+    used = {*challenger.encoder.categorical, *challenger.encoder.numeric}.intersection(theirs)
+    differ = sorted(name for name in used if name not in ours.computed or ours.meaning(name) != other.meaning(name))
+    if differ:
+        raise UserError(
+            f"serving.challenger={challenger.path} computes {', '.join(differ)} of the past otherwise than the bundle "
+            "that answers (label_delay_days, features.prior, windows, or a limit that was learnt), whose values it "
+            "would get; compare it offline with python -m fraudlab.predict history=<history>, or serve it by itself"
+        )
 
 
 def _run(parent: int, path: str, version: str, modules: Sequence[str], line: Path, reasons: int) -> None:
@@ -169,7 +196,10 @@ def _scores(loaded: "Bundle", jobs: Sequence[list[dict[str, Any]]], reasons: int
     except Exception as error:  # whatever it is: the champion has answered
         if len(jobs) > 1:
             return [_scores(loaded, [job], reasons)[0] for job in jobs]
-        _log.error("serving.challenger: no score: %s", type(error).__name__)  # no client's values
+        count = next(_failures)
+        if count.bit_count() == 1:  # the 1st, 2nd, 4th, 8th ...: a client that keeps sending such ones fills no disk
+            kind = type(error).__name__  # no client's values
+            _log.error("serving.challenger: no score for a request: %s; %d such requests so far", kind, count)
         return [None]
     rows = iter([list(each) for each in zip(raw.tolist(), scores, levels, names, strict=True)])
     return [[next(rows) for _ in job] for job in jobs]

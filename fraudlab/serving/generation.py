@@ -47,7 +47,6 @@ from fraudlab.serving.telemetry import Telemetry
 from fraudlab.serving.worker import FraudAPI, open_history
 
 _log = logging.getLogger(__name__)
-_IDLE = 6.0  # times serving.worker_timeout that a challenger may take: it gets the processor last
 _START_SECONDS = 120.0  # that a worker may take to get ready
 _HEADERS = ["Authorization", "Content-Type", "X-API-Key", "X-Request-ID", "traceparent"]
 
@@ -216,10 +215,10 @@ class Generation:
         if self._manager is not None:
             http = {} if self._http is None else {0: self._http}
             self._server._perform_graceful_shutdown(self._manager, http, "keyboard_interrupt")
-        if self._challenger is not None:
-            self._challenger.close()
         if self._recorder is not None:
             self._recorder.close()
+        if self._challenger is not None:
+            self._challenger.close()
         self._listener.close()
 
     def _assemble(self, loaded: bundle.Bundle, keys: Keys) -> Callable[..., Reader]:
@@ -261,10 +260,10 @@ class Generation:
                 self._challenger.version,
                 self._challenger.listener,
                 self._recorder.journal,
-                _IDLE * settings.worker_timeout,
+                self._challenger.hung,
             )
             for metric in shadow.metrics:
-                telemetry.show(metric)
+                telemetry.count(metric)
         lifecycle = Lifecycle(
             [dispatcher.listen, *([] if shadow is None else [shadow.listen])],
             dispatcher,

@@ -35,18 +35,18 @@ _SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512
 
 @dataclass(eq=False)
 class _Offer:
-    """What was answered: the request's body, its rows for the record, and the levels that were given."""
+    """What was answered: the request's body, its rows for the record, the levels that were given, its past in JSON."""
 
     body: bytes
     rows: bytes
     levels: Sequence[str]
-    past: Any
+    past: bytes
     since: float
     kept: bool = False
 
     @property
     def size(self) -> int:
-        return len(self.body) + len(self.rows)
+        return len(self.body) + len(self.rows) + len(self.past)
 
 
 class Shadow:
@@ -92,7 +92,7 @@ class Shadow:
 
     def offer(self, body: bytes, rows: bytes, levels: Sequence[str], past: Any = None) -> None:
         """Hand over what was answered; its rows go to the record with the challenger's scores, or soon without."""
-        made = _Offer(body, rows, levels, past, time.monotonic())
+        made = _Offer(body, rows, levels, orjson.dumps(past), time.monotonic())
         if self._line is None or self._bytes + made.size > _MOST_BYTES:
             self._keep(made, None, "failed" if self._line is None else "full")
             return
@@ -122,7 +122,11 @@ class Shadow:
                     if not offer.kept:
                         self._keep(offer, answer, "failed")
                 self._send()
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except asyncio.CancelledError:
+            pass  # the loop ends
+        except Exception as error:  # its process is gone, or what it says is no answer
+            if not isinstance(error, asyncio.IncompleteReadError | ConnectionError):
+                _log.error("serving.challenger: no sound answer (%s); it is started again", type(error).__name__)
             self._failures.inc()
             self._line = None
             self._up.set(0)
@@ -131,8 +135,6 @@ class Shadow:
                     self._keep(offer, None, "failed")
             self._out = []
             self._waiting.clear()
-        except asyncio.CancelledError:
-            pass  # the loop ends
         finally:
             writer.close()
 
@@ -149,10 +151,10 @@ class Shadow:
                 self._keep(offer, None, "late")
             if not offer.kept:
                 self._out.append(offer)
-                records, size = records + len(offer.levels), size + len(offer.body)
+                records, size = records + len(offer.levels), size + len(offer.body) + len(offer.past)
         if self._out:
             self._sent = now
-            self._line.writelines(message([({"past": offer.past}, offer.body) for offer in self._out]))
+            self._line.writelines(message([({"past": orjson.Fragment(offer.past)}, offer.body) for offer in self._out]))
 
     async def _watch(self) -> None:
         while True:
@@ -178,12 +180,12 @@ class Shadow:
     def _keep(self, offer: _Offer, answer: Sequence[Sequence[Any]] | None, why: str) -> None:
         """Give the rows to the record, with the challenger's answer or, counted, without."""
         count = len(offer.levels)
-        offer.kept = True
+        shadow = [b"null"] * count if answer is None else [orjson.dumps(each) for each in answer]
+        pairs = Counter(zip(offer.levels, [each[2] for each in answer or ()], strict=answer is not None))
+        rows = with_shadow(offer.rows, shadow)
+        offer.kept = True  # not before: an answer that is none must not cost the rows
+        self._journal.put(count, rows)
+        for pair, times in pairs.items():
+            self._levels.labels(*pair).inc(times)
         if answer is None:
             self._dropped.labels(why).inc(count)
-            shadow = [b"null"] * count
-        else:
-            for pair, times in Counter(zip(offer.levels, (each[2] for each in answer), strict=True)).items():
-                self._levels.labels(*pair).inc(times)
-            shadow = [orjson.dumps(each) for each in answer]
-        self._journal.put(count, with_shadow(offer.rows, shadow))

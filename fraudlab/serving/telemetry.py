@@ -98,6 +98,10 @@ class Telemetry:
         if drift is not None:
             self._judged.register(drift)
 
+    def count(self, collector: Any) -> None:
+        """Add metrics that count: they are part of :meth:`counted`, and go on over a reload."""
+        self._registry.register(collector)
+
     def show(self, collector: Any) -> None:
         """Add metrics that are made when they are asked for: what ``collector.collect()`` gives."""
         self._judged.register(collector)

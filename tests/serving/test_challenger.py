@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,11 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from fraudlab import bundle as bundles
+from fraudlab.bundle import manifest
+from fraudlab.config.serve import ServingConfig
+from fraudlab.errors import UserError
 from fraudlab.monitoring import labels, records
+from fraudlab.serving.challenger import Challenger
 from tests.conftest import Command
 from tests.support.handbook import RAW
 from tests.support.server import HASH_KEY, Server, until
@@ -180,6 +185,8 @@ def test_statistics_show_both(server: Server, sent: list[dict[str, Any]]) -> Non
     until(lambda: scored(server) == before + 1)
     said = server.ask("/statistics").said["challenger"]
     assert said["scored"] == before + 1
+    assert sum(said["dropped"].values()) == dropped(server)
+    assert said["dropped"].keys() == {"full", "late", "failed"}
     assert said["alerts_per_1000"].keys() == {"champion", "challenger"}
 
 
@@ -263,6 +270,31 @@ def test_it_has_the_past_that_the_champions_worker_looked_up(
     both = found.filter(pl.col("challenger_score").is_not_null())
     assert both["challenger_score"].to_list() == pytest.approx(both["score"].to_list(), abs=1e-6)
     assert both["score"].n_unique() > 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "differ"),
+    [({}, ""), ({"delay_days": 3}, "TERMINAL_ID_NB_TX_1DAY_WINDOW"), ({"decimals": 1}, "CUSTOMER_ID_AVG_AMOUNT")],
+)
+def test_one_whose_past_is_another_is_refused_beside_a_history(
+    handbook_bundle: Path, tmp_path: Path, changed: dict[str, Any], differ: str
+) -> None:
+    other = shutil.copytree(handbook_bundle, tmp_path / "other")
+    features = json.loads((other / "features.json").read_text())
+    features["settings"] |= changed
+    (other / "features.json").write_text(json.dumps(features))
+    facts = json.loads((other / "manifest.json").read_text())
+    manifest.write(other, {key: value for key, value in facts.items() if key not in ("files", "format")})
+    champion = bundles.load(handbook_bundle)
+    settings = ServingConfig(challenger=str(other), record_to="record")
+    Challenger(champion, settings, tmp_path / "without").close()  # clients send what the features need
+    with_history = replace(settings, history="h.sqlite")
+    if not differ:
+        Challenger(champion, with_history, tmp_path / "with").close()
+        return
+    with pytest.raises(UserError, match=f"computes .*{differ}.* otherwise") as refused:
+        Challenger(champion, with_history, tmp_path / "with")
+    assert "TX_DURING_NIGHT" not in str(refused.value) or "decimals" in changed
 
 
 @pytest.mark.parametrize(

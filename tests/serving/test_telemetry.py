@@ -3,6 +3,7 @@
 import random
 from pathlib import Path
 
+from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from fraudlab.serving.telemetry import STAGES, Telemetry
@@ -29,6 +30,14 @@ def _counts(telemetry: Telemetry) -> dict[tuple, float]:
     }
 
 
+def _with_more(telemetry: Telemetry) -> Telemetry:
+    """As a challenger's counts are added."""
+    count = Counter("fraudlab_challenger_scores", "Records", ["champion"], registry=None)
+    telemetry.count(count)
+    count.labels("low").inc(3)
+    return telemetry
+
+
 def test_each_process_counts_on_from_the_one_before(tmp_path: Path) -> None:
     draw, files = random.Random(0), [tmp_path / f"{number}.json" for number in range(4)]
     whole = Telemetry("v", None, tmp_path / "whole.json")
@@ -50,6 +59,11 @@ def test_each_process_counts_on_from_the_one_before(tmp_path: Path) -> None:
     after_full.hand_over()
     assert _counts(Telemetry("v", tmp_path / "after.json", full)) == _counts(after_full)
     Telemetry("v", None, tmp_path / "no folder" / "0.json").hand_over()  # which nothing may end by
+    _with_more(Telemetry("v", None, files[2])).hand_over()
+    assert (
+        _counts(_with_more(Telemetry("v", files[2], files[3])))["fraudlab_challenger_scores_total", ("champion", "low")]
+        == 6
+    )
     # What the former one still answers, while its successor answers too, counts for both.
     former, successor = Telemetry("v", None, files[0]), Telemetry("v", files[0], files[1])
     files[0].unlink()

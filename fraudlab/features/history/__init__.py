@@ -176,6 +176,12 @@ class HistoryFeatures:
     def delay(self) -> int:
         return self.definition.delay
 
+    def meaning(self, name: str) -> tuple[Any, ...]:
+        definition = self.definition
+        own = next(aggregate for aggregate in definition.aggregates if aggregate.name == name)
+        labels = (definition.prior, definition.delay, self._label_time) if own.of_labels else ()
+        return own, definition.keys.get(own.key), definition.time, self._time, definition.decimals, labels
+
     def event(self, record: Mapping[str, Any]) -> Event:
         """A record as a store keeps it; see :func:`.rows.event`."""
         return _rows.event(self.definition, record, self._id(record), self._time)
