@@ -15,6 +15,7 @@ class Gate:
     Attributes:
         port: of the proxy.
         behind: port of the server; None: connections end without an answer.
+        also: port of another server, which answers every other request; None: there is none.
         login: answer 200 with a page of HTML, as a proxy does that wants a password.
         busy: answer every other ``POST /predict`` with 429.
         waits: the seconds that ``Retry-After`` then says, in turn; the last one from then on.
@@ -24,12 +25,14 @@ class Gate:
 
     def __init__(self, behind: int) -> None:
         self.behind: int | None = behind
+        self.also: int | None = None
         self.login = False
         self.busy = False
         self.waits = [0]
         self.refused = 0
         self.scored: list[dict[str, Any]] = []
         self._asked = 0
+        self._passed = 0
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -44,6 +47,12 @@ class Gate:
             self.refused += 1
             return self.waits.pop(0) if len(self.waits) > 1 else self.waits[0]
 
+    def _port(self) -> int | None:
+        """Of the server that this request is for."""
+        with self._lock:
+            self._passed += 1
+            return self.behind if self.also is None or self._passed % 2 else self.also
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         gate = self
 
@@ -57,10 +66,11 @@ class Gate:
                     return self._say(429, {"Retry-After": str(wait)}, b'{"error": "too many requests wait"}')
                 if gate.login:
                     return self._say(200, {"Content-Type": "text/html"}, b"<h1>Log in</h1>")
-                if gate.behind is None:
+                port = gate._port()
+                if port is None:
                     self.close_connection = True
                     return None
-                line = http.client.HTTPConnection("127.0.0.1", gate.behind, timeout=30)
+                line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
                 try:
                     line.request(self.command, self.path, body or None, dict(self.headers))
                     answer = line.getresponse()
@@ -74,7 +84,8 @@ class Gate:
                 self._say(answer.status, headers, content)
                 if self.path.startswith("/predict") and answer.status == 200:
                     with gate._lock:
-                        gate.scored += json.loads(body)
+                        sent = json.loads(body)
+                        gate.scored += sent if isinstance(sent, list) else [sent]
                 return None
 
             do_POST = do_GET

@@ -80,8 +80,8 @@ async function about() {
 server.addEventListener("key", () => {
   if (mounted.get(shown)?.failed) again(shown);
 });
-server.addEventListener("bundle", () => {
-  announce("The server has another bundle now.");
+server.addEventListener("bundle", (event) => {
+  if (/** @type {CustomEvent} */ (event).detail.first) announce("The server has another bundle now.");
   void about();
 });
 

@@ -213,10 +213,13 @@ class Run {
     this.halt = h("button", { type: "button", class: "quiet", onclick: () => this.sender.stop() }, "Stop");
     this.buttons = h("p", { class: "buttons" }, this.pause, this.halt);
     this.root = h("div", {}, h("section", { class: "card", "aria-label": "Progress" }, this.bar, this.says, this.counts, this.buttons), this.results.root);
+    this.accepted = new Set([info.bundle_version]); // versions of bundles
     this.swapped = () => {
       const now = this.server.version;
+      if (now === null || this.accepted.has(now)) return;
+      this.newcomer = now;
       this.sender.halt(`The server has another bundle now, ${now} in place of ${info.bundle_version}. What is scored so far is of the old one. ` +
-        "Go on with the new one (the download names each row's bundle), or stop and begin again.");
+        "Go on with whichever of them answers (the download names each row's bundle), or stop and begin again.");
     };
   }
 
@@ -225,7 +228,7 @@ class Run {
     return {
       read: (piece) => this.scores.read(piece),
       scored: (records, scores, version) => this.scores.add(records, scores, version),
-      refused: (row) => this.scores.refuse(row),
+      refused: (rows) => this.scores.refuse(rows),
       settled: (piece) => {
         this.done += piece.end - piece.start;
       },
@@ -253,6 +256,7 @@ class Run {
     const online = () => this.state.name === "away" && this.sender.resume();
     const drawing = setInterval(() => this.#draw(), REDRAW);
     this.server.addEventListener("bundle", this.swapped);
+    this.swapped(); // the form may be of a bundle that does not answer any more
     addEventListener("online", online);
     try {
       await this.sender.run();
@@ -267,7 +271,7 @@ class Run {
       fill(this.buttons, this.scores.rows > 0 && this.results.download);
       this.#draw();
       await this.results.draw(true);
-      announce(`${STATES[this.state.name]} ${this.scores.scored} rows scored, ${this.scores.refused.size} refused`);
+      announce(`${STATES[this.state.name]} ${this.scores.scored} rows scored, ${this.scores.refused} refused`);
     }
   }
 
@@ -276,6 +280,8 @@ class Run {
     try {
       const now = await this.server.info();
       if (contract(now) !== contract(this.info)) return this.sender.halt("The new bundle takes other fields than the old one. Stop, and choose the file again.");
+      this.accepted.add(now.bundle_version);
+      if (this.newcomer) this.accepted.add(this.newcomer);
       this.sender.resume();
     } catch (error) {
       this.sender.halt(said(error));
@@ -302,11 +308,11 @@ class Run {
     fill(this.says, ((name === "halted" || away) && says) || STATES[name], away);
     this.says.classList.toggle("problem", name === "halted" || name === "away");
     const seconds = (this.active + (["paused", "halted", "ended", "stopped"].includes(name) ? 0 : performance.now() - this.since)) / 1000;
-    const settled = this.scores.scored + this.scores.refused.size;
+    const settled = this.scores.scored + this.scores.refused;
     const rate = settled / Math.max(seconds, 0.1);
     const left = this.done ? ((this.file.size - this.layout.start - this.done) / this.done) * seconds : null;
     fill(this.counts);
-    put(this.counts, `${short(this.scores.scored)} rows scored`, this.scores.refused.size > 0 && ` · ${short(this.scores.refused.size)} refused`,
+    put(this.counts, `${short(this.scores.scored)} rows scored`, this.scores.refused > 0 && ` · ${short(this.scores.refused)} refused`,
       ` · ${percent(this.bar.value)} of the file`, settled > 0 && ` · ${short(Math.round(rate))} rows/s`,
       this.busy && left !== null && ` · about ${duration(left)} left`, !this.busy && ` · ${duration(seconds)}`);
     void this.results.draw(false);

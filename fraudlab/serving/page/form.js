@@ -63,7 +63,7 @@ export class RecordForm {
       this._count();
       this._changed();
     });
-    input.addEventListener("focus", () => this._propose(control), { once: true });
+    input.addEventListener("focus", () => this._propose(control));
     this._controls.set(field.name, control);
     return root;
   }
@@ -73,6 +73,8 @@ export class RecordForm {
    * @param {Control} control
    */
   _propose({ field, input, root }) {
+    root.querySelector("datalist")?.remove();
+    input.removeAttribute("list");
     const column = columnOf(this._training, field.name);
     const words = column?.values ?? [];
     const all = [...new Set([...words, ...(column?.words ?? [])])].slice(0, MOST_LISTED);
@@ -97,6 +99,15 @@ export class RecordForm {
     else input.removeAttribute("aria-invalid");
     root.classList.toggle("filled", input.value !== "");
     return problem ? undefined : value;
+  }
+
+  /**
+   * Takes what another bundle of the same fields tells of its training rows.
+   * @param {Training | null} training
+   */
+  learn(training) {
+    this._training = training;
+    for (const control of this._controls.values()) this._check(control);
   }
 
   _count() {

@@ -17,22 +17,27 @@ const SHOWN = 15; // columns
  * @param {import("./server.js").Server} server
  */
 export async function mount(root, server) {
+  let drawn = ""; // version of the bundle
+  let open = false;
   async function draw() {
     const { card, markdown, bundle_version: version } = await server.ask("card");
+    drawn = version;
     fill(root, h("h2", {}, "Model"), h("div", { class: "columns" },
       h("div", {}, about(card, version, markdown), measured(card), limits(card)),
       h("div", {}, points(card), calibration(card), importance(card))));
   }
   await draw();
-  let stale = false;
-  server.addEventListener("bundle", () => {
-    stale = true;
+  const anew = () => void draw().catch((error) => fill(root, h("h2", {}, "Model"), h("p", { class: "problem", role: "alert" }, String(error.message))));
+  server.addEventListener("bundle", (event) => {
+    if (open && /** @type {CustomEvent} */ (event).detail.first) anew();
   });
   return {
     show() {
-      if (!stale) return;
-      stale = false;
-      void draw().catch((error) => fill(root, h("h2", {}, "Model"), h("p", { class: "problem", role: "alert" }, String(error.message))));
+      open = true;
+      if (drawn !== server.version) anew();
+    },
+    hide() {
+      open = false;
     },
   };
 }

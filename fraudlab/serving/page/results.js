@@ -8,9 +8,8 @@ import { LEVELS, above, reasonsText } from "./scored.js";
 import { ServerError } from "./server.js";
 
 const PAGE = 25; // rows
-const MOST_REFUSED = 20; // that are shown
 const WAIT = 1500; // milliseconds between two drawings while rows come
-const SHARE = 0.05; // of the time, at most, that sorting takes while rows come
+const SHARE = 0.05; // of the time, at most, that drawing takes while rows come
 const STEP = 0.5; // of log-odds, a bin
 const END = 9; // where the bins of scores end
 const WRITTEN = 1 << 20; // characters that are put aside at once
@@ -53,7 +52,6 @@ export class Results {
     this.reference = reference;
     this.page = 0;
     this.level = 0;
-    this.order = new Uint32Array(0);
     this.next = 0; // when it is drawn again
     this.drawing = 0;
     this.told = /** @type {HTMLElement | null} */ (null); // what is said of the download
@@ -79,10 +77,7 @@ export class Results {
     const now = performance.now();
     if (!whole && (now < this.next || document.hidden)) return;
     this.#overview();
-    if (this.scores.scored) {
-      this.order = this.scores.order(this.level);
-      await this.#rows();
-    }
+    if (this.scores.scored) await this.#rows();
     this.#refused();
     const took = performance.now() - now;
     this.next = performance.now() + Math.max(WAIT, took / SHARE);
@@ -138,15 +133,14 @@ export class Results {
   async #choose(level) {
     this.level = level;
     this.page = 0;
-    this.order = this.scores.order(level);
     await this.#rows();
   }
 
   async #rows() {
     const mine = ++this.drawing;
-    const pages = Math.max(Math.ceil(this.order.length / PAGE), 1);
+    const pages = Math.max(Math.ceil((this.level ? this.scores.byLevel[this.level] : this.scores.scored) / PAGE), 1);
     this.page = Math.min(this.page, pages - 1);
-    const some = [...this.order.subarray(this.page * PAGE, (this.page + 1) * PAGE)];
+    const some = this.scores.best((this.page + 1) * PAGE, this.level).slice(this.page * PAGE);
     let shown;
     try {
       shown = await this.#cells(some);
@@ -180,7 +174,7 @@ export class Results {
       let line = 0;
       for await (const each of rowsOf(this.file, this.layout, this.scores.part(row))) if (each.number === row) ({ cells, line } = each);
       const level = LEVELS[this.scores.level[row]];
-      const reasons = await this.scores.reasons(row);
+      const reasons = await this.scores.told(row);
       found.push([rank, percent(this.scores.score[row]), h("span", { class: `level ${level}` }, level), short(line),
         ...this.roles.map(({ place }) => h("bdi", {}, cells[place] ?? "")), h("bdi", {}, reasonsText(reasons, shownValue))]);
     }
@@ -188,14 +182,13 @@ export class Results {
   }
 
   #refused() {
-    const { refused } = this.scores;
-    this.refusals.hidden = !refused.size;
-    if (this.refusals.dataset.count === String(refused.size)) return;
-    this.refusals.dataset.count = String(refused.size);
-    const rows = [...refused].sort(([one], [other]) => one - other).slice(0, MOST_REFUSED);
+    const { refused, firstRefused: rows } = this.scores;
+    this.refusals.hidden = !refused;
+    if (this.refusals.dataset.count === String(refused)) return;
+    this.refusals.dataset.count = String(refused);
     fill(this.refusals, h("h3", {}, "Refused rows"),
-      table(`${short(refused.size)} rows were refused${refused.size > rows.length ? `, the first ${MOST_REFUSED} are shown; the download has all` : ""}`,
-        ["row", "line", "why"], rows.map(([row, { line, problem }]) => [row + 1, line, h("bdi", {}, problem)])));
+      table(`${short(refused)} rows were refused${refused > rows.length ? `, the first ${rows.length} are shown; the download has all` : ""}`,
+        ["row", "line", "why"], rows.map(({ row, line, problem }) => [row + 1, line, h("bdi", {}, problem)])));
   }
 
   /** Gives the scored file to the browser's downloads. */
@@ -232,9 +225,10 @@ export class Results {
     for await (const row of rowsOf(file, layout)) {
       const { number } = row;
       const level = LEVELS[scores.level[number] ?? 0];
-      const why = scores.refused.get(number)?.problem ?? (level ? "" : "not scored");
+      const told = await scores.told(number);
       const cells = layout.names.map((_, place) => row.cells[place] ?? "");
-      const added = level ? [String(scores.score[number]), level, reasonsText(await scores.reasons(number)), scores.version(number), ""] : ["", "", "", "", why];
+      const added = level ? [String(scores.score[number]), level, reasonsText(told), scores.version(number), ""]
+        : ["", "", "", "", `${told ?? "not scored"}${row.problem ? `; the line is ${(await file.slice(row.start, row.end).text()).trimEnd()}` : ""}`];
       guarded += cells.filter(isFormula).length;
       text += lineOf([...cells, ...added], layout.separator);
       if (text.length < WRITTEN) continue;

@@ -3,7 +3,7 @@
 import { bars, scale } from "./charts.js";
 import { announce, fill, h, unique } from "./dom.js";
 import { copied, recordOf, RecordForm } from "./form.js";
-import { percent, read, short, textOf } from "./numbers.js";
+import { percent, read, short, textOf, write } from "./numbers.js";
 import { ServerError } from "./server.js";
 import { curl, python } from "./snippets.js";
 import { columnOf, place, rank } from "./training.js";
@@ -52,20 +52,37 @@ export async function mount(root, server) {
   let fields;
   /** @type {any} */
   let info;
-  /** @type {import("./training.js").Training | null} */
-  let training = null;
+  /** By version of the bundle. @type {Map<string, import("./training.js").Training | null>} */
+  const trainings = new Map();
   let asking = 0;
 
-  /** The form of the bundle that answers now, with what was typed before. */
+  /**
+   * Takes up the bundle that answers now. Where its fields are others the form is made anew, with what was typed before.
+   * @returns {Promise<boolean>} whether they are
+   */
   async function build() {
-    info = await server.info();
-    training = await optional("training");
-    const before = fields?.texts ?? new Map();
-    fields = new RecordForm(info.schema.fields, training, () => shown.classList.add("stale"));
-    fill(place_, fields.root);
-    if (before.size) fields.put(before);
-    tellLeft();
-    await proposeExamples();
+    const now = await server.info();
+    const version = now.bundle_version;
+    const fresh = !trainings.has(version);
+    if (fresh) {
+      const told = await optional("training");
+      trainings.set(told?.bundle_version ?? version, told); // two bundles may answer in turn
+    }
+    const training = trainings.get(version) ?? null;
+    const other = !info || write(now.schema.fields) !== write(info.schema.fields);
+    info = now;
+    if (other) {
+      asking += 1; // an answer that is on its way is to the former fields
+      const before = fields?.texts ?? new Map();
+      fields = new RecordForm(info.schema.fields, training, () => shown.classList.add("stale"));
+      fill(place_, fields.root);
+      if (before.size) fields.put(before);
+      tellLeft();
+    } else {
+      fields.learn(training);
+    }
+    if (fresh) await proposeExamples();
+    return other;
   }
 
   /**
@@ -139,9 +156,12 @@ export async function mount(root, server) {
     try {
       const path = `predict?dry_run=true${info.explains ? `&explain=${ASKED}` : ""}`;
       const [answer, scores] = await Promise.all([server.ask(path, { body: record }), optional("scores")]);
+      await renewing; // it may have come from another bundle
       if (mine === asking) result(record, answer, scores);
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
+      await renewing;
+      if (mine !== asking) return;
       const others = fields.show(error.problems);
       tell(error.problems.length && !others.length ? "The server does not take some values; they are marked." : error.says, ...(error.problems.length > 1 ? others : []));
     } finally {
@@ -151,11 +171,13 @@ export async function mount(root, server) {
 
   /**
    * @param {Record<string, any>} record
-   * @param {{score: number, risk_level: "low" | "medium" | "high", reasons?: Reason[], without_history?: boolean}} answer
+   * @param {{score: number, risk_level: "low" | "medium" | "high", bundle_version: string, reasons?: Reason[], without_history?: boolean}} answer
    * @param {any} scores
    */
   function result(record, answer, scores) {
-    const { thresholds, budget } = info.decision;
+    const its = server.infoOf(answer.bundle_version) ?? info;
+    const training = trainings.get(answer.bundle_version) ?? null;
+    const { thresholds, budget } = its.decision;
     const level = answer.risk_level;
     const mark = (/** @type {"medium" | "high"} */ name) => ({ at: thresholds[name], label: `${name}: ${short(budget[name])} in 1,000`, tone: name });
     const bands = /** @type {const} */ ([["low", 0, thresholds.medium], ["medium", thresholds.medium, thresholds.high], ["high", thresholds.high, 1]])
@@ -167,22 +189,24 @@ export async function mount(root, server) {
       high: `At or above ${percent(thresholds.high)}, the highest level: ${alerts("high")}.`,
     }[level];
     const reasons = answer.reasons ?? [];
+    const same = server.address(`predict?dry_run=true${its.explains ? "&explain=5" : ""}`);
     shown.classList.remove("stale");
     fill(shown,
       h("h3", {}, "Probability of fraud"),
       h("p", { class: "row" }, h("span", { class: "big" }, percent(answer.score)), h("span", { class: `level ${level}` }, WORDS[level])),
       scale({ title: "", value: answer.score, marks: [mark("medium"), mark("high")], bands }),
       h("p", {}, why),
-      scores ? h("p", {}, rank(scores, answer.score).says) : h("p", { class: "hint" }, "How it ranks among other scores is not known: the bundle has no reference statistics."),
+      server.versions.size > 1 && h("p", { class: "hint" }, "Scored by the bundle ", h("code", {}, answer.bundle_version),
+        its.bundle_version !== answer.bundle_version && `; the thresholds are those of ${its.bundle_version}`, "."),
+      scores ? h("p", {}, rank(scores, answer.score)) : h("p", { class: "hint" }, "How it ranks among other scores is not known: the bundle has no reference statistics."),
       answer.without_history && h("p", { class: "problem" }, "The history does not answer: scored as if the transaction were the first of its card."),
-      reasons.length ? because(reasons, record) : h("p", { class: "hint" }, "This model does not say what a score rests on."),
-      whatIf({ server, info, training, record, first: reasons.map(({ field }) => field), use: (name, value) => {
+      reasons.length ? because(reasons, record, training) : h("p", { class: "hint" }, "This model does not say what a score rests on."),
+      whatIf({ server, info: its, training, record, first: reasons.map(({ field }) => field), use: (name, value) => {
         fields.set(name, value);
         void score();
       } }),
       h("details", { class: "same" }, h("summary", {}, "Ask the same from elsewhere"),
-        copied("curl", curl(server.address("predict?explain=5"), record)),
-        copied("Python", python(server.address("predict?explain=5"), record))));
+        copied("curl", curl(same, record)), copied("Python", python(same, record))));
     announce(`${WORDS[level]}, ${percent(answer.score)}`);
     if (matchMedia("(max-width: 56rem)").matches) shown.scrollIntoView({ block: "start" });
   }
@@ -190,14 +214,15 @@ export async function mount(root, server) {
   /**
    * @param {Reason[]} reasons
    * @param {Record<string, any>} record
+   * @param {import("./training.js").Training | null} training
    */
-  function because(reasons, record) {
+  function because(reasons, record, training) {
     const signed = reasons.some(({ contribution }) => contribution !== null);
     const known = new Map(info.schema.fields.map((/** @type {any} */ field) => [field.name, field]));
     const rows = reasons.map(({ field, value, share, contribution, unseen }) => {
       const missing = value === null || value === undefined;
       const own = known.has(field) && Object.hasOwn(record, field) ? record[field] : value; // with the digits that were typed
-      const where = unseen ? "not seen in the training rows" : place(columnOf(training, field), value)?.says;
+      const where = unseen ? "not seen in the training rows" : place(columnOf(training, field), value);
       return {
         label: missing ? field : `${field} = ${few(own)}`,
         note: where ?? (missing ? "missing" : undefined),
@@ -216,27 +241,36 @@ export async function mount(root, server) {
       signed && h("p", { class: "hint" }, "Bars to the right speak for fraud, bars to the left against it."));
   }
 
-  await build();
-  let again = false;
+  let renewing = Promise.resolve();
+  let waits = false; // a renewal
+  let first = false; // it is for a bundle that had not answered before
   async function renew() {
-    again = false;
+    const swapped = first;
+    waits = first = false;
     try {
-      await build();
+      const other = await build();
+      if (other) fill(shown);
+      else if (swapped) shown.classList.add("stale");
+      else return;
+      fill(says, h("p", { class: "notice", role: "status" }, "The server has another bundle now. ",
+        other ? "The form is of the new one, with what you had typed; score it again." : "It takes the same fields."));
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
       tell(error.says);
     }
   }
-  const later = (/** @type {string} */ why) => {
-    if (again) return;
-    again = true;
-    asking += 1; // an answer that is on its way is of the former one
-    void renew().then(() => {
-      if (why !== "bundle") return;
-      fill(shown);
-      fill(says, h("p", { class: "notice", role: "status" }, "The server has another bundle now. The form is of the new one, with what you had typed; score it again."));
-    });
+  const later = () => {
+    if (waits) return;
+    waits = true;
+    renewing = renewing.then(renew);
   };
-  server.addEventListener("bundle", () => later("bundle"));
-  server.addEventListener("key", () => later("key"));
+  await build();
+  server.addEventListener("bundle", (event) => {
+    first ||= /** @type {CustomEvent} */ (event).detail.first;
+    later();
+  });
+  server.addEventListener("key", () => {
+    trainings.clear(); // and examples: the key may read more than the former one, or less
+    later();
+  });
 }

@@ -11,11 +11,14 @@ import { read, write } from "./numbers.js";
 /** Risk levels by their number; 0 where a row is not scored. */
 export const LEVELS = ["", "low", "medium", "high"];
 
+const FIRST_REFUSED = 20; // rows that are told at once; the others come from their blobs
+const PARSED = 8; // blobs whose content is kept: rows of few requests lie among each other
+
 const EDGES = Array.from({ length: 241 }, (_, n) => 1 / (1 + Math.exp(12 - n / 10))); // of a bundle that has none
 
 /**
  * An array of twice the length with the same content, once it is full.
- * @template {Float64Array | Uint8Array | Uint16Array | Uint32Array} A
+ * @template {Float64Array | Uint8Array | Uint32Array} A
  * @param {A} array
  * @param {number} wanted places
  * @returns {A}
@@ -32,16 +35,17 @@ export class Scores {
   scored = 0;
   score = new Float64Array(1024);
   level = new Uint8Array(1024);
-  /** Where a row's reasons and bundle are: the answer, from 1, and the place in it. */
+  /** Where a row's reasons and bundle are, or why it is refused: the answer, from 1, and the place in it. */
   answer = new Uint32Array(1024);
-  place = new Uint16Array(1024);
-  answers = /** @type {{version: string, reasons: Blob | null}[]} */ ([]);
-  /** Problems by row. */
-  refused = /** @type {Map<number, {line: number, problem: string}>} */ (new Map());
+  place = new Uint32Array(1024);
+  answers = /** @type {{version: string, told: Blob | null}[]} */ ([]);
+  refused = 0;
+  /** Of those that are refused, the first of the file. */
+  firstRefused = /** @type {{row: number, line: number, problem: string}[]} */ ([]);
   pieces = { first: new Float64Array(64), start: new Float64Array(64), end: new Float64Array(64), line: new Float64Array(64), count: 0 };
   byLevel = [0, 0, 0, 0];
-  /** The answer whose reasons were asked for last. */
-  parsed = { number: 0, reasons: /** @type {any[]} */ ([]) };
+  /** What the answers tell that were asked for last, by number. */
+  parsed = /** @type {Map<number, any[]>} */ (new Map());
 
   /**
    * @param {number[]} thresholds whose alerts are counted
@@ -76,7 +80,7 @@ export class Scores {
    */
   add(records, scores, version) {
     const reasons = scores.some((each) => each.reasons) ? new Blob([write(scores.map((each) => each.reasons ?? null))]) : null;
-    this.answers.push({ version, reasons });
+    this.answers.push({ version, told: reasons });
     records.forEach(({ row }, n) => {
       const { score, risk_level } = scores[n];
       const level = LEVELS.indexOf(risk_level);
@@ -93,33 +97,54 @@ export class Scores {
     this.scored += records.length;
   }
 
-  /** @param {{row: number, line: number, problem: string}} one */
-  refuse({ row, line, problem }) {
-    this.refused.set(row, { line, problem });
+  /** @param {{row: number, line: number, problem: string}[]} rows */
+  refuse(rows) {
+    this.answers.push({ version: "", told: new Blob([JSON.stringify(rows.map(({ problem }) => problem))]) });
+    rows.forEach(({ row }, n) => {
+      this.answer[row] = this.answers.length;
+      this.place[row] = n;
+    });
+    this.refused += rows.length;
+    this.firstRefused = [...this.firstRefused, ...rows].sort((one, other) => one.row - other.row).slice(0, FIRST_REFUSED);
   }
 
   /**
-   * Rows that are scored, the highest score first; of equal ones the earlier first.
+   * The rows of the highest scores, in order; of equal ones the earlier first. Few of millions are found without sorting all.
+   * @param {number} count
    * @param {number} [level] only rows of this one
    */
-  order(level = 0) {
+  best(count, level = 0) {
     const { score } = this;
-    const found = new Uint32Array(level ? this.byLevel[level] : this.scored);
-    let n = 0;
-    for (let row = 0; row < this.rows; row++) if (level ? this.level[row] === level : this.level[row]) found[n++] = row;
-    return found.sort((one, other) => score[other] - score[one] || one - other);
+    const order = (/** @type {number} */ one, /** @type {number} */ other) => score[other] - score[one] || one - other;
+    /** @type {number[]} */
+    let found = [];
+    let least = -Infinity; // `count` rows before this one score as high
+    for (let row = 0; row < this.rows; row++) {
+      if ((level ? this.level[row] !== level : !this.level[row]) || score[row] <= least) continue;
+      found.push(row);
+      if (found.length < 2 * count + 1000) continue;
+      found = found.sort(order).slice(0, count);
+      least = score[found[count - 1]];
+    }
+    return found.sort(order).slice(0, count);
   }
 
   /**
+   * What is told of a row: its reasons, or in words why it is refused; null where neither is.
    * @param {number} row
-   * @returns {Promise<{field: string, value: unknown, share: number}[] | null>}
+   * @returns {Promise<any>}
    */
-  async reasons(row) {
+  async told(row) {
     const number = this.answer[row];
-    const blob = this.answers[number - 1]?.reasons;
+    const blob = this.answers[number - 1]?.told;
     if (!blob) return null;
-    if (this.parsed.number !== number) this.parsed = { number, reasons: read(await blob.text()) };
-    return this.parsed.reasons[this.place[row]] ?? null;
+    let parsed = this.parsed.get(number);
+    if (!parsed) {
+      parsed = /** @type {any[]} */ (read(await blob.text()));
+      this.parsed.set(number, parsed);
+      if (this.parsed.size > PARSED) this.parsed.delete([...this.parsed.keys()][0]);
+    }
+    return parsed[this.place[row]] ?? null;
   }
 
   /** @param {number} row */

@@ -12,7 +12,7 @@
  * @typedef {object} Told what happens
  * @property {(piece: Piece) => void} read a piece is read; its rows are in order
  * @property {(records: Waiting[], scores: Scored[], version: string) => void} scored
- * @property {(row: {row: number, line: number, problem: string}) => void} refused
+ * @property {(rows: {row: number, line: number, problem: string}[]) => void} refused
  * @property {(piece: Piece) => void} settled all rows of a piece are
  * @property {(state: State) => void} state
  */
@@ -46,7 +46,7 @@ export class Sender {
   #halted = "";
   #error = /** @type {unknown} */ (null);
   #end = new AbortController();
-  #held = /** @type {Set<() => void>} */ (new Set()); // wait to be resumed
+  #sleepers = /** @type {Set<() => void>} */ (new Set()); // wait to be resumed
   #waits = /** @type {Set<{what: "away" | "waiting", says: string, wake: () => void}>} */ (new Set());
   #scored = 0;
   #most = Infinity; // records of a request; falls where they take too long
@@ -84,7 +84,7 @@ export class Sender {
   resume() {
     this.#paused = false;
     this.#halted = "";
-    for (const wake of this.#held) wake();
+    for (const wake of this.#sleepers) wake();
     for (const wait of this.#waits) if (wait.what === "away") wait.wake();
     this.#say();
   }
@@ -93,7 +93,7 @@ export class Sender {
   stop() {
     this.#stopped = true;
     this.#end.abort();
-    for (const wake of this.#held) wake();
+    for (const wake of this.#sleepers) wake();
     for (const wait of this.#waits) wait.wake();
   }
 
@@ -135,7 +135,7 @@ export class Sender {
     if (!piece) return null;
     this.told.read(piece);
     this.#open.set(piece, piece.records.length + piece.refused.length);
-    for (const row of piece.refused) this.told.refused(row);
+    if (piece.refused.length) this.told.refused(piece.refused);
     if (piece.refused.length || !piece.records.length) this.#settle(piece, piece.refused.length);
     return { records: piece.records, piece, failed: 0, gone: 0, since: 0 };
   }
@@ -144,11 +144,11 @@ export class Sender {
   async #go() {
     while ((this.#paused || this.#halted) && !this.#stopped) {
       await new Promise((/** @type {(value?: any) => void} */ wake) => {
-        const held = () => {
-          this.#held.delete(held);
+        const sleeper = () => {
+          this.#sleepers.delete(sleeper);
           wake();
         };
-        this.#held.add(held);
+        this.#sleepers.add(sleeper);
       });
     }
     return !this.#stopped;
@@ -226,10 +226,7 @@ export class Sender {
    * @param {Map<number, string>} wrong problems by place
    */
   #refuse(part, wrong) {
-    for (const [place, problem] of wrong) {
-      const { row, line } = part.records[place];
-      this.told.refused({ row, line, problem });
-    }
+    this.told.refused([...wrong].map(([place, problem]) => ({ row: part.records[place].row, line: part.records[place].line, problem })));
     this.#settle(part.piece, wrong.size);
     return { ...part, records: part.records.filter((_, place) => !wrong.has(place)), failed: 0, gone: 0 };
   }

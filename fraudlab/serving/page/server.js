@@ -25,8 +25,9 @@ export class ServerError extends Error {
 }
 
 /**
- * Asks the endpoint. Events: `bundle` when an answer comes from another bundle than those before (then `info()` is of the
- * new one), `key` when another key is used.
+ * Asks the endpoint. Events: `bundle` when an answer comes from another bundle than the one before (then `info()` is of that
+ * one), with `detail.first` where it has not answered before: while a deployment goes on, two may answer in turn. `key` when
+ * another key is used.
  */
 export class Server extends EventTarget {
   /** @param {(says: string) => Promise<string | null>} askKey shows the dialog; null where it was cancelled */
@@ -37,8 +38,12 @@ export class Server extends EventTarget {
     this._asking = null;
     /** @type {Promise<any> | null} */
     this._info = null;
-    /** @type {string | null} */
+    /** Answers of /info by version of the bundle. @type {Map<string, any>} */
+    this._infos = new Map();
+    /** Of the bundle that answered last. @type {string | null} */
     this.version = null;
+    /** Of all that have answered. @type {Set<string>} */
+    this.versions = new Set();
   }
 
   /** The key in use; "" where none was typed. */
@@ -51,6 +56,7 @@ export class Server extends EventTarget {
     if (key) sessionStorage.setItem(KEPT, key);
     else sessionStorage.removeItem(KEPT);
     this._info = null;
+    this._infos.clear();
     this.dispatchEvent(new Event("key"));
   }
 
@@ -72,6 +78,14 @@ export class Server extends EventTarget {
   }
 
   /**
+   * What a bundle's /info has told; null where it was not asked.
+   * @param {string} version
+   */
+  infoOf(version) {
+    return this._infos.get(version) ?? null;
+  }
+
+  /**
    * The JSON that the server answers with. Whole numbers beyond 2^53 are BigInt, both ways.
    * @param {string} path relative: `predict`, `alerts?limit=100`
    * @param {{method?: string, body?: any, text?: string, signal?: AbortSignal, quiet?: boolean}} [asked] `text`: a body that is JSON already;
@@ -89,15 +103,23 @@ export class Server extends EventTarget {
     if (found.status === 422) await this._look(); // the contract may be another bundle's by now
     if (found.status !== 200) throw this._refused(found);
     const version = found.said?.bundle_version;
-    if (typeof version === "string" && version !== this.version) {
-      const before = this.version;
-      this.version = version;
-      if (before !== null) {
-        this._info = path === "info" ? Promise.resolve(found.said) : null;
-        this.dispatchEvent(new CustomEvent("bundle", { detail: { before, now: version } }));
-      }
-    }
+    if (typeof version === "string") this._answered(version, path === "info" ? found.said : null);
     return found.said;
+  }
+
+  /**
+   * @param {string} version of the bundle that has answered
+   * @param {any} info where that was asked for
+   */
+  _answered(version, info) {
+    if (info) this._infos.set(version, info);
+    if (version === this.version) return;
+    const [before, first] = [this.version, !this.versions.has(version)];
+    this.version = version;
+    this.versions.add(version);
+    if (before === null) return;
+    this._info = this._infos.has(version) ? Promise.resolve(this._infos.get(version)) : null;
+    this.dispatchEvent(new CustomEvent("bundle", { detail: { first } }));
   }
 
   /** Asks which bundle answers; another one is told as an event. What goes wrong is told by what is asked next. */

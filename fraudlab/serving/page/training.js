@@ -1,6 +1,6 @@
 /** Where a value lies among the rows that the model learnt from, in words. */
 
-import { textOf, percent, short } from "./numbers.js";
+import { Digits, textOf, percent, short } from "./numbers.js";
 
 /**
  * @typedef {{kind: "number" | "category", edges?: number[], values?: string[], counts?: number[], words?: string[],
@@ -9,11 +9,11 @@ import { textOf, percent, short } from "./numbers.js";
  */
 
 /**
- * A category as the model tells it apart: 7.0 is 7.
+ * A category as the model tells it apart: 7.0 is 7, the number 7.50 is 7.5.
  * @param {any} value
  */
 export function word(value) {
-  const text = textOf(value);
+  const text = value instanceof Digits && /[.eE]/.test(value.text) ? String(Number(value.text)) : textOf(value);
   return /^-?\d+\.0*$/.test(text) ? text.replace(/\.0*$/, "") : text;
 }
 
@@ -44,7 +44,7 @@ export function isUnseen(column, value) {
  * How a value lies among the training rows; null where nothing is known of its column.
  * @param {Column | undefined} column
  * @param {any} value
- * @returns {{says: string, unusual: boolean} | null}
+ * @returns {string | null}
  */
 export function place(column, value) {
   if (!column?.counts) return null;
@@ -52,7 +52,7 @@ export function place(column, value) {
   const rows = sum(counts) || 1;
   if (value === null || value === undefined || value === "") {
     const share = (counts.at(-1) ?? 0) / rows;
-    return { says: share ? `missing, as in ${percent(share)} of the training rows` : "missing, as in no training row", unusual: share < 0.01 };
+    return share ? `missing, as in ${percent(share)} of the training rows` : "missing, as in no training row";
   }
   return column.kind === "number" ? ofNumber(column.edges ?? [], counts, Number(value)) : ofCategory(column, rows, value);
 }
@@ -67,12 +67,10 @@ function ofNumber(edges, counts, value) {
   const known = counts.slice(0, -1); // the last ones are missing
   const rows = sum(known) || 1;
   const cell = edges.findIndex((edge) => value <= edge);
-  if (cell < 0) return { says: "above all values of the training rows", unusual: true };
+  if (cell < 0) return "above all values of the training rows";
   const below = sum(known.slice(0, cell)) / rows;
   const above = 1 - below - known[cell] / rows;
-  return below >= above
-    ? { says: `higher than ${percent(below)} of the training rows`, unusual: below > 0.99 }
-    : { says: `lower than ${percent(above)} of the training rows`, unusual: above > 0.99 };
+  return below >= above ? `higher than ${percent(below)} of the training rows` : `lower than ${percent(above)} of the training rows`;
 }
 
 /**
@@ -81,10 +79,10 @@ function ofNumber(edges, counts, value) {
  * @param {any} value
  */
 function ofCategory(column, rows, value) {
-  if (isUnseen(column, value)) return { says: "not seen in the training rows", unusual: true };
+  if (isUnseen(column, value)) return "not seen in the training rows";
   const at = column.values?.indexOf(word(value)) ?? -1;
-  if (at >= 0) return { says: `in ${percent((column.counts?.[at] ?? 0) / rows)} of the training rows`, unusual: false };
-  return column.values ? { says: "rare in the training rows, or not seen", unusual: true } : null;
+  if (at >= 0) return `in ${percent((column.counts?.[at] ?? 0) / rows)} of the training rows`;
+  return column.values ? "rare in the training rows, or not seen" : null;
 }
 
 /**
@@ -112,18 +110,19 @@ export function valuesToTry(field, column, now, most) {
  * @param {number} most
  */
 function numbersToTry(field, column, now, most) {
-  const present = now === null || now === undefined ? null : Number(now);
+  const present = now === null || now === undefined ? null : typeof now === "bigint" ? now : Number(now);
   let edges = column?.edges ?? [];
-  if (!edges.length && present !== null) edges = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 5].map((factor) => factor * (present || 1));
+  if (!edges.length && present !== null) edges = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 5].map((factor) => factor * (Number(present) || 1));
   /** @type {number[]} */
   const found = [];
   edges.forEach((edge, i) => {
     if (i) for (const part of [1 / 3, 2 / 3]) found.push(edges[i - 1] + part * (edge - edges[i - 1]));
     found.push(edge);
   });
-  const rounded = found.map((value) => (field.type === "integer" ? Math.round(value) : Number(value.toPrecision(6))))
+  const whole = (/** @type {number} */ value) => (Number.isSafeInteger(value) ? value : BigInt(value)); // or else its last digits are others when written
+  const rounded = found.map((value) => (field.type === "integer" ? whole(Math.round(value)) : Number(value.toPrecision(6))))
     .filter((value) => (field.minimum === null || value >= Number(field.minimum)) && (field.maximum === null || value <= Number(field.maximum)));
-  const all = [...new Set([...rounded, ...(present === null ? [] : [present])])].sort((one, other) => one - other);
+  const all = [...new Set([...rounded, ...(present === null ? [] : [present])])].sort((one, other) => (one < other ? -1 : Number(one > other)));
   const step = Math.ceil(all.length / (most - 1));
   return all.filter((value, i) => i % step === 0 || i === all.length - 1 || value === present).slice(0, most);
 }
@@ -132,8 +131,6 @@ function numbersToTry(field, column, now, most) {
  * How high a score ranks among those that were counted, in a sentence.
  * @param {{rows: number, hours: number, edges: number[], counts: number[], reference: number[]}} scores what /scores tells
  * @param {number} score
- * @returns {{share: number | null, perThousand: number | null, says: string}} `share` of the last hours' scores that are lower, at least;
- *   `perThousand` of the reference that are as high or higher, at most
  */
 export function rank({ rows, hours, edges, counts, reference }, score) {
   let cell = edges.findIndex((edge) => edge > score);
@@ -145,5 +142,5 @@ export function rank({ rows, hours, edges, counts, reference }, score) {
     ? `This server has scored nothing in the last ${hours} hours.`
     : `Higher than at least ${percent(share)} of the ${short(rows)} transactions that this server scored in the last ${hours} hours.`;
   const before = perThousand === null ? "" : ` Of the rows that the thresholds were chosen on, at most ${short(Math.ceil(perThousand * 10) / 10)} in 1,000 score as high or higher.`;
-  return { share, perThousand, says: now + before };
+  return now + before;
 }

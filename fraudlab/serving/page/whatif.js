@@ -70,7 +70,7 @@ export function whatIf({ server, info, training, record, first, use }) {
   function drawn(field, values, scored, present) {
     const same = (/** @type {any} */ value) => textOf(value) === textOf(present);
     const take = (/** @type {any} */ value) => h("button", { type: "button", class: "quiet", onclick: () => use(field.name, value) }, "Use this value");
-    if (values.length > 2 && values.every((value) => typeof value === "number")) return curve(field, values, scored, present, take);
+    if (values.length > 2 && values.every((value) => typeof value === "number" || typeof value === "bigint")) return curve(field, values, scored, present, take);
     const rows = values.map((value, i) => ({
       label: `${value === null ? "missing" : textOf(value)}${same(value) ? " (now)" : ""}`, value: scored[i].score,
       text: `${percent(scored[i].score)}, ${scored[i].risk_level}`, tone: scored[i].risk_level }));
@@ -79,13 +79,13 @@ export function whatIf({ server, info, training, record, first, use }) {
 
   /**
    * @param {Field} field
-   * @param {number[]} values
+   * @param {(number | bigint)[]} values
    * @param {Scored[]} scored
    * @param {any} present
    * @param {(value: any) => HTMLElement} take
    */
   function curve(field, values, scored, present, take) {
-    const at = values.findIndex((value) => present !== null && value === Number(present));
+    const at = values.findIndex((value) => present !== null && value === (typeof present === "bigint" ? present : Number(present)));
     const { thresholds } = info.decision;
     const lowest = Math.min(...scored.map(({ score }) => score));
     const highest = Math.max(...scored.map(({ score }) => score));
