@@ -63,6 +63,10 @@ def test_the_key_is_asked_for_and_kept_for_the_tab(served: Server, open_page: Op
     dialog = page.get_by_role("dialog", name="API key")
     dialog.wait_for()
     assert faults(page) == []
+    page.get_by_label("Key", exact=True).fill("ключ")
+    page.keyboard.press("Enter")
+    assert dialog.is_visible()  # no header can hold it
+    assert not page.evaluate("document.getElementById('key-value').validity.valid")
     page.get_by_label("Key", exact=True).fill("x" * 32)
     page.keyboard.press("Enter")
     page.get_by_text("The server does not know this key.").wait_for()

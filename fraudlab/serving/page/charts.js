@@ -20,8 +20,8 @@ const LEAST = 1e-4; // probabilities below and above its complement stand at the
  */
 export function onLogOdds(share) {
   const odds = (/** @type {number} */ p) => Math.log(p / (1 - p));
-  const held = Math.min(Math.max(share, LEAST), 1 - LEAST);
-  return (odds(held) - odds(LEAST)) / (odds(1 - LEAST) - odds(LEAST));
+  const clipped = Math.min(Math.max(share, LEAST), 1 - LEAST);
+  return (odds(clipped) - odds(LEAST)) / (odds(1 - LEAST) - odds(LEAST));
 }
 
 /**
@@ -254,12 +254,12 @@ function drawn({ points, tone = "accent", dots = points.length < 2 }, at, y) {
     else parts[parts.length - 1].push(point);
   }
   return parts.filter((part) => part.length).flatMap((part) => {
-    const held = part.filter(({ low, high }) => typeof low === "number" && typeof high === "number");
-    const upper = held.map(({ x, high }) => `${at(x)} ${y(Number(high))}`);
-    const lower = held.map(({ x, low }) => `${at(x)} ${y(Number(low))}`).reverse();
+    const banded = part.filter(({ low, high }) => typeof low === "number" && typeof high === "number");
+    const upper = banded.map(({ x, high }) => `${at(x)} ${y(Number(high))}`);
+    const lower = banded.map(({ x, low }) => `${at(x)} ${y(Number(low))}`).reverse();
     return [
-      ...(held.length > 1 ? [svg("path", { d: `M${[...upper, ...lower].join(" L")} z`, class: `fill-${tone} band` })] : []),
-      ...(held.length === 1 ? [svg("line", { x1: at(held[0].x), x2: at(held[0].x), y1: y(Number(held[0].low)), y2: y(Number(held[0].high)), class: `stroke-${tone}` })] : []),
+      ...(banded.length > 1 ? [svg("path", { d: `M${[...upper, ...lower].join(" L")} z`, class: `fill-${tone} band` })] : []),
+      ...(banded.length === 1 ? [svg("line", { x1: at(banded[0].x), x2: at(banded[0].x), y1: y(Number(banded[0].low)), y2: y(Number(banded[0].high)), class: `stroke-${tone}` })] : []),
       svg("path", { d: `M${part.map((point) => `${at(point.x)} ${y(Number(point.y))}`).join(" L")}`, class: `stroke-${tone} outline` }),
       ...(dots || part.length === 1 ? part.map((point) => svg("circle", { cx: at(point.x), cy: y(Number(point.y)), r: 3, class: `fill-${tone}` })) : []),
     ];

@@ -12,6 +12,7 @@ import { ServerError } from "./server.js";
 const FAST = 5; // seconds between two looks
 const SLOW = 60;
 const KEPT = 120; // looks that are kept, for lines
+const STARTS = 20; // of instances whose looks are kept
 const MINUTE = 60_000;
 const COLUMNS = 12; // of drift that are shown first
 const SHARES = { p50: 0.5, p95: 0.95, p99: 0.99 };
@@ -42,8 +43,10 @@ class Health {
    */
   constructor(root, server) {
     this.server = server;
-    /** @type {Seen[]} */
+    /** Looks at the instance that answered last. @type {Seen[]} */
     this.seen = [];
+    /** Looks by start of an instance. @type {Map<string, Seen[]>} */
+    this.starts = new Map();
     this.parts = {
       now: card("Now"), requests: card("Requests"), latency: card("Time of an answer"), alerts: card("Alerts per 1,000, last 24 hours"),
       drift: card("Drift by column, last 24 hours"), performance: card("Performance by week"),
@@ -94,8 +97,10 @@ class Health {
 
   /** @param {any} said by /statistics */
   add(said) {
-    const before = this.seen.at(-1)?.said;
-    if (before && (before.since !== said.since || before.scored > said.scored)) this.seen = []; // another server
+    const start = `${said.instance} ${said.since}`; // of an instance: behind one address several may answer in turn
+    this.seen = this.starts.get(start) ?? [];
+    this.starts.set(start, this.seen);
+    if (this.starts.size > STARTS) this.starts.delete([...this.starts.keys()][0]);
     this.seen.push({ at: performance.now(), said });
     if (this.seen.length > KEPT) this.seen.shift();
     this.#requests(said);

@@ -1,6 +1,6 @@
 /** What to type elsewhere to ask the same. The key stays out of it. */
 
-import { write } from "./numbers.js";
+import { Digits, write } from "./numbers.js";
 
 /**
  * A text as one word of a POSIX shell.
@@ -46,7 +46,7 @@ function literal(value) {
   if (value === true) return "True";
   if (value === false) return "False";
   if (typeof value === "string") return ascii(write(value));
-  if (typeof value === "object" && value.constructor === Object) {
+  if (typeof value === "object" && !(value instanceof Digits)) {
     return `{${Object.entries(value).map(([name, each]) => `${ascii(write(name))}: ${literal(each)}`).join(", ")}}`;
   }
   return write(value);
