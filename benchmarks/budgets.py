@@ -7,7 +7,6 @@ exit status is 1.
 """
 
 import argparse
-import json
 import math
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fraudlab.bundle import load
 from fraudlab.bundle.decision import Decision
 from fraudlab.files import write_json
 from fraudlab.metrics.calibration import log_loss
@@ -62,13 +62,12 @@ def measured(run: Path) -> dict[str, object]:
 
     alerts = {}
     for budget in BUDGETS:
-        decision = Decision.from_scores(*chosen_on, medium=budget, high=budget, calibrate=True)
+        decision = Decision.from_scores(*chosen_on, medium=budget, high=budget, calibration="platt")
         alerts[budget] = 1000 * float((decision.calibrate(score) >= decision.thresholds["high"]).mean())
-    decision = Decision.from_scores(*chosen_on, medium=50, high=10, calibrate=True)
+    decision = Decision.from_scores(*chosen_on, medium=50, high=10, calibration="platt")
     if not (run / "bundle" / "manifest.json").is_file():
         _fraudlab("export", f"run={run}", "calibration=platt", "medium_per_1000=50", "high_per_1000=10")
-    exported = Decision.from_dict(json.loads((run / "bundle" / "decision.json").read_text()))
-    assert exported == decision, "the bundle decides otherwise than its run's predictions say"
+    assert load(run / "bundle").decision == decision, "the bundle decides otherwise than its run's predictions say"
     losses = log_loss(label, score), log_loss(label, decision.calibrate(score))
     missed = [budget for budget in BUDGETS if abs(alerts[budget] - budget) > _allowed(budget, len(test))]
     return {

@@ -127,7 +127,9 @@ def _other(bundle: Path, folder: Path) -> Path:
     """A bundle whose scores are others: the same model, read with another calibration."""
     shutil.copytree(bundle, folder)
     decision = json.loads((folder / "decision.json").read_text())
-    (folder / "decision.json").write_text(json.dumps({**decision, "calibration": {"slope": 0.5, "intercept": 1.0}}))
+    (folder / "decision.json").write_text(
+        json.dumps({**decision, "calibration": {"map": "platt", "slope": 0.5, "intercept": 1.0}})
+    )
     facts = json.loads((folder / manifest.NAME).read_text())
     facts = {key: value for key, value in facts.items() if key not in ("files", "format")}
     manifest.write(folder, facts)

@@ -132,15 +132,18 @@ def _metrics(of: Mapping[str, Any]) -> list[str]:
 
 def _calibration(of: Mapping[str, Any]) -> list[str]:
     curve = of["curve"]
-    lines = [
-        "Scores are the model's own."
-        if curve is None
-        else f"Platt scaling: slope {_number(curve['slope'])}, intercept {_number(curve['intercept'])}."
-    ]
+    lines = ["Scores are the model's own." if curve is None else _curve(curve)]
     if of.get("points"):
         rows = [[point["score"], point["frauds"], point["rows"]] for point in of["points"]]
         lines += ["", *_table(["mean score", f"share of frauds ({of['part']})", "rows"], rows)]
     return lines
+
+
+def _curve(curve: Mapping[str, Any]) -> str:
+    if curve["map"] == "isotonic":
+        return f"Isotonic regression with {len(curve['log_odds'])} knots."
+    numbers = ", ".join(f"{name} {_number(value)}" for name, value in curve.items() if name != "map")
+    return f"{ {'platt': 'Platt scaling', 'beta': 'Beta calibration'}[curve['map']] }: {numbers}."
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:

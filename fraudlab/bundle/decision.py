@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.errors import UserError
-from fraudlab.metrics.calibration import log_odds, sigmoid
+from fraudlab.metrics import calibration_maps
 from fraudlab.metrics.guarantees import (
     alerts_between,
     frauds_needed,
@@ -23,10 +23,7 @@ from fraudlab.metrics.ranking import Ranking
 Level = Literal["low", "medium", "high"]
 Array = NDArray[Any]
 
-_ROUNDS = 100  # of Newton's method; a handful is enough where the curve can be fitted at all
-_STILL = 1e-10  # a step that changes no score
 _ALERTS_HOLD = 0.99  # confidence of the alerts that are told: a few weeks say little of how weeks vary
-_EVIDENCE = -2 * math.log(0.001)  # chi-square of 2 degrees of freedom that calibrated scores exceed once in 1,000
 
 
 @dataclass(frozen=True)
@@ -53,8 +50,8 @@ class Decision:
     """How scores are read.
 
     Attributes:
-        calibration: slope and intercept of Platt scaling, ``{"slope", "intercept"}``, on the log-odds of the network's
-            probability; None to take the probability as it is.
+        calibration: the map from the model's probability to the score, as :mod:`fraudlab.metrics.calibration_maps` has
+            it; None to take the probability as it is.
         thresholds: scores from which on a transaction is ``medium`` and ``high``.
         budget: alerts per 1,000 transactions that either level may make, counted from the top.
         operating_points: what alerting on scores of at least ``threshold`` gives, by falling threshold: ``precision``,
@@ -67,15 +64,18 @@ class Decision:
         guarantees: of a level whose threshold promises a ``recall`` or a ``precision``: ``of`` which, ``target``,
             ``confidence``, what the labelled rows have (``shown``), between which bounds that holds (``low``, ``high``,
             either with that confidence), ``rests_on`` and ``assumes``, in words.
+        calibrations: where maps were held against each other, the cross-fitted log loss of each, and of scores as they
+            are (``none``); of a map that cannot be fitted why, in words.
     """
 
-    calibration: Mapping[str, float] | None
+    calibration: Mapping[str, Any] | None
     thresholds: Mapping[str, float]
     budget: Mapping[str, float]
     operating_points: Sequence[Mapping[str, float | None]]
     rests_on: Mapping[str, str] = field(default_factory=dict)
     alerts: Mapping[str, Sequence[float]] = field(default_factory=dict)
     guarantees: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    calibrations: Mapping[str, float | str] = field(default_factory=dict)
 
     @classmethod
     def from_scores(
@@ -87,12 +87,13 @@ class Decision:
         *,
         medium: float,
         high: float,
-        calibrate: bool = False,
+        calibration: str = "none",
         recall: float | None = None,
         precision: float | None = None,
         confidence: float = 0.95,
         known: Labelled | None = None,
         recent_day: Array | None = None,
+        unit: Array | None = None,
     ) -> "Decision":
         """Choose calibration and thresholds on rows that the scored model has not learnt from.
 
@@ -109,43 +110,36 @@ class Decision:
                 None where rows are.
             medium: alerts per 1,000 transactions that the levels from ``medium`` on may make.
             high: alerts per 1,000 transactions that level ``high`` alone may make.
-            calibrate: fit Platt scaling (Platt 1999, with his smoothed targets), and use it where the validation gives
-                evidence that the scores need it; else they stay as they are, since it would follow one week's bursts.
+            calibration: ``none``; ``platt``, used where the validation gives evidence that the scores need it, since
+                else it would follow one week's bursts; ``beta``, ``isotonic`` or, of these three, the ``best``, used
+                where its cross-fitted log loss is lower than that of the scores as they are.
             recall: share of the frauds that the levels from ``medium`` on promise to find, in place of its budget.
             precision: share of frauds among the alerts that level ``high`` promises, in place of its budget.
             confidence: of both promises.
             known: rows that they rest on; None for the validation's, carried over to the scale of the served model.
             recent_day: number of the day of each row of ``recent``, or of the validation where there are none, by which
                 the alerts of the next week are told; None where not known.
+            unit: number of each row's card, terminal or day, [N], by which maps are cross-fitted; None for ``group``.
 
         Raises:
             UserError: the labelled rows are too few for a promise; or to calibrate there are not both frauds and
                 genuine rows, scores that rise with fraud, and a curve that fits them.
         """
         served = probability if recent is None else recent
-        fitted: dict[str, float] | None = None
-        evidence: float | None = None
-        if calibrate:
-            scale = probability if recent is None else carried_over(probability, recent)
-            fitted = _platt(label, scale)
-            evidence = _evidence(label, scale, fitted, group)
-            if recent is not None:
-                evidence /= 2  # the rows carried over to vary as much as the validation's
-            fitted = fitted if evidence > _EVIDENCE else None
-        ranking = Ranking(label, probability)
-        of_served = Ranking(np.zeros(len(served)), _calibrated(fitted, served))
+        fitted, losses, said = _calibration(calibration, label, probability, recent, group, unit)
+        ranking, shown = Ranking(label, probability), calibration_maps.applied(fitted, served)
+        of_served = Ranking(np.zeros(len(served)), shown)
         budget = {"medium": medium, "high": high}
         thresholds = {level: threshold_for_budget(of_served, alerts) for level, alerts in budget.items()}
         guarantees: dict[str, dict[str, Any]] = {}
         if recall is not None or precision is not None:
             known = known or _carried(label, probability, recent, group)
-            score = _calibrated(fitted, known.probability)
+            score = calibration_maps.applied(fitted, known.probability)
             if precision is not None:
                 thresholds["high"], guarantees["high"] = _precise(known, score, precision, confidence)
             if recall is not None:
                 thresholds["medium"], guarantees["medium"] = _finding(known, score, recall, confidence)
             thresholds["medium"] = min(thresholds.values())  # lower: it only finds more
-        shown = _calibrated(fitted, served)
         budget |= {level: 1000 * float((shown >= thresholds[level]).mean()) for level in guarantees}
         budget["medium"] = max(budget.values())
         alerts_of = {
@@ -161,13 +155,12 @@ class Decision:
             point = operating_point(ranking, threshold_for_budget(ranking, budget[level]))
             points[thresholds[level]] = {**point, "threshold": thresholds[level]}
         by_threshold = [points[threshold] for threshold in sorted(points, reverse=True)]
-        return cls(
-            fitted, thresholds, budget, by_threshold, _rests_on(len(label), recent, evidence), alerts_of, guarantees
-        )
+        rests_on = _rests_on(len(label), recent, said)
+        return cls(fitted, thresholds, budget, by_threshold, rests_on, alerts_of, guarantees, losses)
 
     def calibrate(self, probability: Array) -> NDArray[np.float64]:
         """Scores in [0, 1] of the network's probabilities."""
-        return _calibrated(self.calibration, probability)
+        return calibration_maps.applied(self.calibration, probability)
 
     def level(self, score: float) -> Level:
         """The risk level of a calibrated score."""
@@ -189,7 +182,8 @@ class Decision:
         """What :meth:`to_dict` gave.
 
         Raises:
-            ValueError: thresholds, budget or calibration are no finite numbers, or ``high`` begins below ``medium``.
+            ValueError: thresholds, budget or calibration are no finite numbers, ``high`` begins below ``medium``, or
+                the calibration does not rise.
         """
         made = cls(**plain)
         for name, values in (("thresholds", made.thresholds), ("budget", made.budget)):
@@ -197,9 +191,9 @@ class Decision:
                 raise ValueError(f"{name} {values} are no two numbers, medium and high")
         if made.thresholds["high"] < made.thresholds["medium"]:
             raise ValueError(f"thresholds {made.thresholds} have high below medium")
-        fitted = made.calibration
-        if fitted is not None and not (set(fitted) == {"slope", "intercept"} and all(map(_is_number, fitted.values()))):
-            raise ValueError(f"calibration {fitted} is no slope and intercept")
+        calibration_maps.check(made.calibration)
+        if not all(isinstance(loss, str) or _is_number(loss) for loss in made.calibrations.values()):
+            raise ValueError(f"calibrations {made.calibrations} are no log losses")
         if not all(_is_number(point["threshold"]) for point in made.operating_points):
             raise ValueError("an operating point has no threshold")
         if not all(len(span) == 2 and all(map(_is_number, span)) for span in made.alerts.values()):
@@ -263,11 +257,7 @@ def _promise(of: str, target: float, confidence: float, shown: float, trials: in
     return {"of": of, "target": target, "confidence": confidence, **bounds, **words}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _rests_on(validation: int, recent: Array | None, evidence: float | None) -> dict[str, str]:
+def _rests_on(validation: int, recent: Array | None, calibration: str | None) -> dict[str, str]:
     own = f"this model's scores of {validation:,} validation rows"
     first = carried = own
     if recent is not None:
@@ -276,69 +266,30 @@ def _rests_on(validation: int, recent: Array | None, evidence: float | None) -> 
         carried = f"{first}, carried over by rank to {own}"
         first += ", at the same budgets"
     said = {"thresholds": own, "scores": own, "operating_points": first}
-    if evidence is None:
-        return said
-    test = f"likelihood ratio {evidence:.1f}, which calibrated scores have above {_EVIDENCE:.1f} once in 1,000"
-    none = "" if evidence > _EVIDENCE else "no evidence that scores need it, which are left as they are, on "
-    return {**said, "calibration": f"{none}{carried} ({test})"}
+    return said if calibration is None else {**said, "calibration": calibration.format(on=carried)}
 
 
-def _evidence(label: Array, probability: Array, fitted: Mapping[str, float], group: Array | None) -> float:
-    """How much speaks for ``fitted`` against the probabilities as they are: a likelihood ratio, corrected for groups.
-
-    Chi-square of 2 degrees of freedom where they are calibrated and groups are independent (Rao, Scott 1984).
-    """
-    fraud = np.asarray(label) == 1
-    odds = log_odds(probability)
-    inputs = np.stack([odds, np.ones_like(odds)])
-    after = np.array([fitted["slope"], fitted["intercept"]]) @ inputs
-    ratio = 2 * float((np.logaddexp(0, odds) - np.logaddexp(0, after) - fraud * (odds - after)).sum())
-    p = sigmoid(after)
-    parts = inputs * (fraud - p)
-    if group is not None:
-        parts = np.stack([np.bincount(group, part) for part in parts])
-    of_rows = (inputs * (p * (1 - p))) @ inputs.T
-    design_effect = float(np.trace(np.linalg.pinv(of_rows) @ (parts @ parts.T))) / 2
-    return ratio / max(design_effect, 1.0)
-
-
-def _calibrated(fitted: Mapping[str, float] | None, probability: Array) -> NDArray[np.float64]:
-    probability = np.asarray(probability, np.float64)
-    if fitted is None:
-        return probability
-    return sigmoid(fitted["slope"] * log_odds(probability) + fitted["intercept"])
+def _calibration(
+    asked: str, label: Array, probability: Array, recent: Array | None, group: Array | None, unit: Array | None
+) -> tuple[dict[str, Any] | None, dict[str, float | str], str | None]:
+    """The map, what :func:`.calibration_maps.choose` tells of others, and in words what the choice rests on."""
+    if asked == "none":
+        return None, {}, None
+    scale = probability if recent is None else carried_over(probability, recent)
+    spread = 1 if recent is None else 2  # the rows carried over to vary as much as the validation's
+    if asked == "platt":
+        fitted = calibration_maps.fit("platt", label, scale)
+        found = calibration_maps.evidence(label, scale, fitted, group) / spread
+        enough = found > calibration_maps.EVIDENCE
+        none = "" if enough else "no evidence that scores need it, which are left as they are, on "
+        test = f"which calibrated scores have above {calibration_maps.EVIDENCE:.1f} once in 1,000"
+        return fitted if enough else None, {}, f"{none}{{on}} (likelihood ratio {found:.1f}, {test})"
+    kinds = calibration_maps.KINDS if asked == "best" else (asked,)
+    chosen, losses = calibration_maps.choose(kinds, label, scale, group if unit is None else unit, spread)
+    kept = "scores are left as they are" if chosen is None else chosen["map"]
+    rule = f"{kept}: the simplest within one standard error of the least log loss, cross-fitted in"
+    return chosen, losses, f"{rule} {calibration_maps.FOLDS} folds of {{on}}"
 
 
-def _platt(label: Array, probability: Array) -> dict[str, float]:
-    """Slope and intercept of most likelihood, by Newton's method.
-
-    A whole step diverges where scores all but separate the classes, so it is halved while the loss rises (Lin, Lin and
-    Weng 2007).
-    """
-    fraud = np.asarray(label) == 1
-    frauds, genuine = int(fraud.sum()), int((~fraud).sum())
-    if not frauds or not genuine:
-        raise UserError("calibration=platt needs frauds and genuine rows in the validation split; use calibration=none")
-    target = np.where(fraud, (frauds + 1) / (frauds + 2), 1 / (genuine + 2))
-    odds = log_odds(probability)
-    inputs = np.stack([odds, np.ones_like(odds)])
-    weights = np.array([0.0, math.log((frauds + 1) / (genuine + 1))])
-
-    def loss(weights: Array) -> float:
-        z = weights @ inputs
-        return float((np.logaddexp(0, z) - target * z).sum())
-
-    for _ in range(_ROUNDS):
-        p = sigmoid(weights @ inputs)
-        curvature = (inputs * (p * (1 - p))) @ inputs.T + 1e-9 * np.eye(2)
-        step = np.linalg.solve(curvature, inputs @ (p - target))
-        while np.abs(step).max() >= _STILL and loss(weights - step) > loss(weights):
-            step /= 2
-        weights = weights - step
-        if np.abs(step).max() < _STILL:
-            break
-    else:
-        raise UserError("calibration=platt: no curve fits the validation scores; use calibration=none")
-    if weights[0] <= 0:
-        raise UserError("calibration=platt: scores do not rise with fraud on validation; use calibration=none")
-    return {"slope": float(weights[0]), "intercept": float(weights[1])}
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

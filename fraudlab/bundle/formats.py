@@ -44,7 +44,14 @@ def _from_6(name: str, content: Any) -> Any:
     return content
 
 
-UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3, _from_4, _from_5, _from_6)
+def _from_7(name: str, content: Any) -> Any:
+    """There was one map, so that its name was not said."""
+    if name != "decision.json" or content["calibration"] is None:
+        return content
+    return {**content, "calibration": {"map": "platt", **content["calibration"]}}
+
+
+UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3, _from_4, _from_5, _from_6, _from_7)
 """One function a version: the first takes a file's name and content from format 1 to 2, the next from 2 to 3."""
 FORMAT = 1 + len(UPGRADES)
 """The one that is written; every one up to it is read."""

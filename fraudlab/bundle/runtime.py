@@ -36,6 +36,7 @@ from fraudlab.features.encoder import Arrays
 from fraudlab.features.joined import load_encoder
 from fraudlab.features.narrow import NARROW
 from fraudlab.metrics.calibration import sigmoid
+from fraudlab.metrics.calibration_maps import mapped, rise
 from fraudlab.schema import TableSchema
 
 GOLDEN_TOLERANCE = 1e-6
@@ -221,15 +222,18 @@ class Bundle:
             The log-odds that they are added to, and ``[n, columns]``, the categorical columns, then the numeric ones.
             Base and contributions of a row add up to the log-odds of its score. What the model gives is in single
             precision: near 1 its log-odds are that coarse (at 0.9999 by up to 6e-4), times the calibration's slope.
+            A calibration that is no line multiplies all contributions of a row by the same number: what the
+            calibrated log-odds rise by for each unit of the model's, between the base and the row.
 
         Raises:
             UserError: the model tells only what it looked at, or nothing.
         """
         if self._model.contributions is None:
             raise UserError(f"bundle {self.path}: its model gives no contributions to the log-odds")
-        fitted = self.decision.calibration or {"slope": 1.0, "intercept": 0.0}
+        fitted, base = self.decision.calibration, self._model.contributions.base
         found = self._columns.summed(self._model.contributions(*arrays))
-        return fitted["slope"] * self._model.contributions.base + fitted["intercept"], fitted["slope"] * found
+        scale = rise(fitted, base, base + found.sum(axis=1))
+        return float(mapped(fitted, np.array(base))), scale[:, None] * found
 
     @property
     def parity(self) -> dict[str, Any]:

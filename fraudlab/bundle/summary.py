@@ -18,6 +18,11 @@ def summary(bundle: Bundle) -> str:
     ]
     lines += [_row(point, level) for point in decision.operating_points]
     lines += ["", *(f"{name.replace('_', ' '):16} rest on {on}" for name, on in decision.rests_on.items())]
+    used = decision.calibration["map"] if decision.calibration else "none"
+    lines += [
+        f"calibration  {name:9}{_loss(loss)}{', in use' if name == used else ''}"
+        for name, loss in decision.calibrations.items()
+    ]
     lines += [
         f"alerts of {name:6} {low:.1f} to {high:.1f} per 1,000 next week, 99 %"
         for name, (low, high) in decision.alerts.items()
@@ -45,6 +50,10 @@ def _promised(level: str, promise: Mapping[str, Any]) -> str:
         f"{level:6} promises {promise['of']} >= {promise['target']:g} with confidence {promise['confidence']:g}: "
         f"{promise['shown']:.3f} on {promise['rests_on']}; it holds where {promise['assumes']}"
     )
+
+
+def _loss(loss: float | str) -> str:
+    return loss if isinstance(loss, str) else f"log loss {loss:.6f}, cross-fitted"
 
 
 def _smaller(found: Mapping[str, Any] | None) -> list[str]:

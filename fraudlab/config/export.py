@@ -18,7 +18,7 @@ class ExportConfig:
     quantize: str = "none"  # int8: weights and inputs of matrix products in 8 bits, the rest as fp32
     prune_columns: bool = False  # leave out the columns that no tree splits on, or no mask of TabNet looks at
     members: int | None = None  # of an ensemble, how many are kept: those that are best together on validation
-    calibration: str = "none"  # platt: scores become probabilities of fraud, by the labels of the validation
+    calibration: str = "none"  # to probabilities, by the validation's labels: platt, beta, isotonic; best of them
     medium_per_1000: float = 50.0  # alerts per 1,000 transactions from risk level medium on
     high_per_1000: float = 10.0  # and of level high alone
     medium_recall: float | None = None  # share of frauds that levels from medium on promise; in place of its budget
@@ -30,7 +30,7 @@ class ExportConfig:
     def __post_init__(self) -> None:
         one_of("precision", self.precision, ("fp64", "fp32", "fp16"))
         one_of("quantize", self.quantize, ("none", "int8"))
-        one_of("calibration", self.calibration, ("none", "platt"))
+        one_of("calibration", self.calibration, ("none", "platt", "beta", "isotonic", "best"))
         within("medium_per_1000", self.medium_per_1000, 0.0, 1000.0)
         within("high_per_1000", self.high_per_1000, 0.0, 1000.0)
         for key in ("medium_recall", "high_precision"):

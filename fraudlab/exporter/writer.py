@@ -262,12 +262,13 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
         group if by in ("card", "terminal") else None,
         medium=config.medium_per_1000,
         high=config.high_per_1000,
-        calibrate=config.calibration == "platt",
+        calibration=config.calibration,
         recall=config.medium_recall,
         precision=config.high_precision,
         confidence=config.confidence,
         known=known_before(trained.table, trained.split, recent),
         recent_day=None if day is None else day.to_numpy(),
+        unit=group,
     )
     if trained.run.fitted_twice and recent is None:
         decision = replace(decision, rests_on=dict.fromkeys(decision.rests_on, _OF_THE_FIRST))

@@ -192,6 +192,10 @@ def _signed(folder: Path) -> None:
     manifest.write(folder, {key: value for key, value in facts.items() if key not in ("files", "format")})
 
 
+def _knots(at: list[Any], values: list[Any]) -> dict[str, Any]:
+    return {"map": "isotonic", "log_odds": at, "calibrated": values}
+
+
 def _decision(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
     def tamper(folder: Path) -> None:
         content = json.loads((folder / "decision.json").read_text())
@@ -208,7 +212,20 @@ def _decision(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]
         (_decision(lambda d: d["thresholds"].update(high=float("nan"))), "decision.json.*thresholds"),
         (_decision(lambda d: d["thresholds"].update(medium="0.5")), "decision.json.*thresholds"),
         (_decision(lambda d: d["thresholds"].pop("high")), "decision.json.*thresholds"),
-        (_decision(lambda d: d.update(calibration={"slope": float("inf"), "intercept": 0})), "decision.json.*slope"),
+        (
+            _decision(lambda d: d.update(calibration={"map": "platt", "slope": float("inf"), "intercept": 0})),
+            "decision.json.*slope",
+        ),
+        (_decision(lambda d: d.update(calibration={"map": "cubic", "slope": 1})), "decision.json.*none of platt"),
+        (
+            _decision(lambda d: d.update(calibration={"map": "beta", "a": 1, "b": -1, "c": 0})),
+            "decision.json.*not rise",
+        ),
+        (_decision(lambda d: d.update(calibration=_knots([0, 1], [2, 1]))), "decision.json.*not rise"),
+        (_decision(lambda d: d.update(calibration=_knots([0, 0], [1, 2]))), "decision.json.*not rise"),
+        (_decision(lambda d: d.update(calibration=_knots([0, 1], [1, 2, 3]))), "decision.json.*equally many"),
+        (_decision(lambda d: d.update(calibration=_knots([0, 1], [1, None]))), "decision.json.*no finite numbers"),
+        (_decision(lambda d: d.update(calibrations={"beta": None})), "decision.json.*log losses"),
         (_decision(lambda d: d.pop("budget")), "decision.json"),
         (lambda folder: (folder / "decision.json").write_text("[]"), "decision.json"),
         (lambda folder: (folder / "schema.json").write_text("{}"), "schema.json"),

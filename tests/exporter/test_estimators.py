@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import save
+from sklearn.metrics import log_loss
 
 from fraudlab import bundle as bundles
 from fraudlab.bundle import Bundle
@@ -124,7 +125,7 @@ def test_a_steep_calibration_does_not_refuse_reasons(folder: Path, tmp_path: Pat
     records = [row["record"] for row in made.golden()]
     first = float(made.probability(made.encode(records))[0])
     decision = json.loads((copy / "decision.json").read_text())
-    decision["calibration"] = {"slope": 1e4, "intercept": -1e4 * math.log(first / (1 - first))}
+    decision["calibration"] = {"map": "platt", "slope": 1e4, "intercept": -1e4 * math.log(first / (1 - first))}
     (copy / "decision.json").write_text(json.dumps(decision))
     _signed_again(copy)
     scores = bundles.load(copy).predict(records)
@@ -132,6 +133,48 @@ def test_a_steep_calibration_does_not_refuse_reasons(folder: Path, tmp_path: Pat
     (copy / "golden.jsonl").write_text("\n".join(golden))
     _signed_again(copy)
     bundles.load(copy).check()
+
+
+@pytest.mark.parametrize(
+    "calibration",
+    [
+        {"map": "beta", "a": 0.3, "b": 40.0, "c": 1.0},
+        {"map": "isotonic", "log_odds": [-6.0, -3.5, -3.0, 1.0], "calibrated": [-9.0, -4.0, -3.0, -2.5]},
+    ],
+)
+def test_reasons_add_up_to_the_score_through_a_curve(
+    folder: Path, bundle: Bundle, tmp_path: Path, calibration: dict
+) -> None:
+    copy = Path(shutil.copytree(folder / "bundle", tmp_path / "bundle"))
+    decision = json.loads((copy / "decision.json").read_text())
+    (copy / "decision.json").write_text(json.dumps({**decision, "calibration": calibration}))
+    _signed_again(copy)
+    made = bundles.load(copy)
+    records = [row["record"] for row in bundle.golden()]
+    arrays = made.encode(records)
+    base, each = made.contributions(arrays)
+    score = made.score(arrays)
+    assert np.abs(1 / (1 + np.exp(-(base + each.sum(axis=1)))) - score).max() < 1e-6
+    assert not np.allclose(score, bundle.score(arrays), atol=0.01)
+    _, others = bundle.contributions(arrays)  # the same shares and signs, on another scale
+    assert (np.sign(each) == np.sign(others)).all()
+    assert each / np.abs(each).sum(axis=1, keepdims=True) == pytest.approx(
+        others / np.abs(others).sum(axis=1, keepdims=True), abs=1e-9
+    )
+
+
+def test_the_best_calibration_is_told_with_what_the_others_lose(command: Command, folder: Path, tmp_path: Path) -> None:
+    done = command("export", f"run={folder}/run", f"out={tmp_path}/bundle", "calibration=best")
+    assert done.returncode == 0, done.stderr
+    made = bundles.load(tmp_path / "bundle")
+    made.check()
+    rows = pl.read_parquet(folder / "run" / "predictions" / "val.parquet")
+    told = made.decision.calibrations
+    assert told["none"] == pytest.approx(log_loss(rows["label"], rows["score"].cast(pl.Float64)))
+    assert set(told) == {"none", "platt", "beta", "isotonic"}
+    assert "needs 200 frauds" in str(told["isotonic"])
+    kind = made.decision.calibration["map"] if made.decision.calibration else "none"
+    assert f"calibration  {kind:9}log loss {told[kind]:.6f}, cross-fitted, in use" in done.stdout
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ function points({ operating_points: all, thresholds, budget, rests_on: on }) {
 
 /** @param {any} card */
 function calibration({ calibration: { curve, points: seen, part } }) {
-  const says = curve ? `Scores are calibrated (Platt scaling, slope ${short(curve.slope)}).` : "Scores are the model's own.";
+  const says = curve ? `Scores are calibrated (${mapped(curve)}).` : "Scores are the model's own.";
   if (!seen?.length) return block("Calibration", h("p", {}, says));
   const at = (/** @type {any} */ point, /** @type {string} */ name) => ({ x: onLogOdds(point.score), y: onLogOdds(point[name]) });
   const named = (/** @type {number} */ value) => percent(ofLogOdds(value));
@@ -112,6 +112,12 @@ function calibration({ calibration: { curve, points: seen, part } }) {
     line({ title: `Share of frauds by score, ${part}`, x: named, y: named, series: [
       { name: "seen", tone: "accent", dots: true, points: seen.map((/** @type {any} */ point) => at(point, "frauds")) },
       { name: "the line", tone: "muted", points: seen.map((/** @type {any} */ point) => at(point, "score")) }] }));
+}
+
+/** @param {any} curve */
+function mapped({ map, slope, a, b, log_odds: knots }) {
+  if (map === "isotonic") return `isotonic regression, ${knots.length} knots`;
+  return map === "beta" ? `beta calibration, a ${short(a)}, b ${short(b)}` : `Platt scaling, slope ${short(slope)}`;
 }
 
 /** @param {any} card */
