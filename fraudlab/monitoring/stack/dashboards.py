@@ -91,6 +91,9 @@ MODEL = (
             [(f'max by (metric, of) (fraudlab_performance{{{_MINE},kind="{kind}",metric=~"average_precision|precision|'
               'recall"})', "{{metric}} {{of}}")])
       for title, which, kind in (("Performance", "final", "realised"), ("Estimates", "to come", "estimated"))),
+    Panel("Challenger", "Records a second that it scored, by its level, and that it did not, by why.", "ops",
+          [(_rate("fraudlab_challenger_scores_total", "challenger"), "{{challenger}}"),
+           (_rate("fraudlab_challenger_dropped_total", "reason"), "not scored: {{reason}}")]),
     Panel("Labels", "Taken a second.", "ops", [(_rate("fraudlab_labels_total", "fraud"), "fraud: {{fraud}}")]),
     Panel("Since the last label", "Or since the start.", "s",
           [(f"time() - max by (job) (fraudlab_last_label_timestamp_seconds{{{_MINE}}})", "{{job}}")]),

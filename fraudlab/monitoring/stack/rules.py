@@ -81,6 +81,8 @@ def _alerts() -> list[dict[str, Any]]:
     per_1000 = "fraudlab_alerts_per_1000"
     budget = f'ignoring(of) {per_1000}{{{JOB},of="budget"}}'
     recorded = f"rate(fraudlab_recorded_total{{{JOB}}}[10m])"
+    dropped = f"sum by (job, instance) (rate(fraudlab_challenger_dropped_total{{{JOB}}}[10m]))"
+    shadowed = f"(sum by (job, instance) (rate(fraudlab_challenger_scores_total{{{JOB}}}[10m])) or 0 * {dropped})"
     return [
         _alert("FraudlabDown", f"up{{{JOB}}} == 0", "2m", "page", "A server does not answer Prometheus",
                "{{ $labels.instance }}. Is its process there, and its key for /metrics right?"),
@@ -105,6 +107,13 @@ def _alerts() -> list[dict[str, Any]]:
                "The record is not made into Parquet", "{{ $value | humanize1024 }}B wait on {{ $labels.instance }}."),
         _alert("FraudlabWithoutHistory", f"increase(fraudlab_without_history_total{{{JOB}}}[10m]) > 0", None, "ticket",
                "Transactions are scored without their past", "The history does not answer {{ $labels.instance }}."),
+        _alert("FraudlabChallengerDown", f"fraudlab_challenger_up{{{JOB}}} == 0", "15m", "ticket",
+               "The challenger does not score",
+               "The log of {{ $labels.instance }} says why. After serving.worker_starts ends it waits for SIGHUP."),
+        _alert("FraudlabChallengerDrops", f"{dropped} / ({dropped} + {shadowed}) > 0.2", "1h", "ticket",
+               "A challenger misses transactions",
+               "{{ $value | humanizePercentage }} of them on {{ $labels.instance }}: the comparison lacks them, mostly "
+               "those of busy hours. fraudlab_challenger_dropped_total says why."),
         _alert("FraudlabDrift", f"fraudlab_drift_alarm{{{JOB}}} == 1", "15m", "ticket",
                "Transactions differ from those of the training",
                "Ask {{ $labels.instance }} for /drift, or run python -m fraudlab.drift."),
