@@ -18,15 +18,14 @@ from fraudlab.bundle import Bundle
 from fraudlab.config.challenger import METRICS
 from fraudlab.errors import UserError
 from fraudlab.metrics.bootstrap import Resampled, drawn
-from fraudlab.metrics.operating_points import threshold_for_budget
-from fraudlab.metrics.ranking import Ranking
 from fraudlab.monitoring import performance, records
 
 SIDES = ("champion", "challenger")
 SWAP = ("champion_only", "both", "challenger_only")
 ERROR = 0.05
 """By chance a challenger that is no better is promoted in half of this, over all planned looks."""
-_RESAMPLES = 2000
+_RESAMPLES = 2000  # at least
+_OF_A_LOOK = 400  # resamples, of which ten lie beyond either end of its interval
 _MOST_REASONS = 10
 _Flags = NDArray[np.bool_]
 
@@ -62,6 +61,10 @@ def compare(folder: Path, question: Question) -> tuple[dict[str, Any], pl.DataFr
     """
     role = {field["role"]: field["name"] for field in question.bundle.schema["fields"]}
     amount, card = role.get("amount"), role.get("card")
+    if question.metric == "value_recall" and amount is None:
+        raise UserError(
+            f"metric=value_recall weighs amounts, which bundle {question.bundle.version} has not; take metric=recall"
+        )
     wanted = [pl.col(f"challenger_{name}") for name in ("version", "score", "risk_level", "reasons")]
     wanted += [pl.col("risk_level"), pl.col("reasons"), pl.col("scored_at"), _card(folder, card)]
     asked = performance.Question(question.moment, question.mature_days or 1, "received", amount, 0.0)
@@ -79,11 +82,12 @@ def compare(folder: Path, question: Question) -> tuple[dict[str, Any], pl.DataFr
         known = ", ".join(scored["challenger_version"].unique(maintain_order=True))
         raise UserError(f"no challenger {version} has scored in {folder}; there are: {known}")
     since = both["scored_at"][0]
-    unscored = own.filter(pl.col("challenger_version").is_null() & (pl.col("scored_at") >= since)).height
+    recent = pl.col("scored_at") >= since
+    unscored = own.filter(pl.col("challenger_version").is_null() & recent).height
     scores = {"champion": both["score"].to_numpy(), "challenger": both["challenger_score"].to_numpy()}
-    none = np.zeros(len(both), np.int8)
-    limits = {side: threshold_for_budget(Ranking(none, score), question.budget) for side, score in scores.items()}
-    alerts = {side: scores[side] >= limits[side] for side in SIDES}
+    weight = both["sample_weight"].fill_null(1.0).to_numpy()  # transactions that a recorded one stands for
+    within = {side: _Within.budget(score, weight, question.budget) for side, score in scores.items()}
+    alerts = {side: within[side].whole for side in SIDES}
     rows = performance.rows_of(both, amount)
     horizon = question.mature_days
     mature = np.zeros(len(both), bool) if horizon is None else rows.age >= horizon
@@ -101,24 +105,27 @@ def compare(folder: Path, question: Question) -> tuple[dict[str, Any], pl.DataFr
         "challenger": version,
         "transactions": len(both),
         "unscored": unscored,
+        "of_other_bundles": frame.filter((pl.col("bundle_version") != question.bundle.version) & recent).height,
+        "of_other_challengers": len(scored) - len(both),
         "transactions_without_amount": counts["transactions_without_amount"],
         "budget_per_1000": question.budget,
         "mature_days": horizon,
         "alerts": {
             side: {
-                "threshold": limits[side],
-                "count": int(alerts[side].sum()),
+                "threshold": within[side].threshold,
+                "count": float(weight[alerts[side]].sum()),
+                "in_a_tie": float(weight @ within[side].share - weight[alerts[side]].sum()),
                 "served_per_1000": _served(both[name]),
             }
             for side, name in zip(SIDES, ("risk_level", "challenger_risk_level"), strict=True)
         },
         "swap": {
             name: {
-                "count": int(part.sum()),
-                "amount": None if rows.amount is None else float(money[part].sum()),
-                "labelled": int((part & mature).sum()),
-                "frauds": int((part & fraud).sum()),
-                "fraud_amount": None if rows.amount is None else float(money[part & fraud].sum()),
+                "count": float(weight[part].sum()),
+                "amount": None if rows.amount is None else float(weight[part] @ money[part]),
+                "labelled": float(weight[part & mature].sum()),
+                "frauds": float(weight[part & fraud].sum()),
+                "fraud_amount": None if rows.amount is None else float(weight[part & fraud] @ money[part & fraud]),
                 "reasons": _reasons(both.filter(part), name),
             }
             for name, part in parts.items()
@@ -127,10 +134,17 @@ def compare(folder: Path, question: Question) -> tuple[dict[str, Any], pl.DataFr
     }
     if horizon is not None:
         group = _groups(both["card"])
-        of_mature = {side: score[mature] for side, score in scores.items()}
-        known_alerts = {side: flags[mature] for side, flags in alerts.items()}
-        metrics = _metrics(of_mature, known_alerts, fraud[mature], money[mature], group[mature], question.looks)
-        report["labels"] = {"rows": int(mature.sum()), "frauds": int(fraud.sum()), "metrics": metrics}
+        sides = {
+            side: _Side(score[mature], within[side].share[mature], fraud[mature], money[mature])
+            for side, score in scores.items()
+        }
+        report["labels"] = {
+            "rows": int(mature.sum()),
+            "frauds": int(fraud.sum()),
+            "metrics": _metrics(sides, weight[mature], group[mature], question.looks)
+            if fraud.any() and (mature & ~fraud).any()
+            else {},
+        }
     report["decision"] = _decision(report, question)
     return report, _exchanged(both, parts)
 
@@ -167,50 +181,76 @@ def _groups(cards: pl.Series) -> NDArray[np.int64]:
     return named.rank("dense").to_numpy().astype(np.int64) - 1
 
 
+@dataclass(frozen=True)
+class _Within:
+    """A side's alerts within the budget.
+
+    Attributes:
+        threshold: the lowest score all of whose rows are alerted; above the top one where a tie there exceeds it.
+        whole: rows of at least that score, ``[N]``.
+        share: of each row that is alerted, ``[N]``, 0 to 1: of the tie below the threshold a part, as if drawn at
+            random, so that both sides have as many alerts.
+    """
+
+    threshold: float
+    whole: _Flags
+    share: NDArray[np.float64]
+
+    @classmethod
+    def budget(cls, score: NDArray[np.float64], weight: NDArray[np.float64], per_1000: float) -> "_Within":
+        levels, group = np.unique(-score, return_inverse=True)
+        total = np.bincount(group, weight)
+        through = np.cumsum(total)
+        most = np.floor(per_1000 * through[-1] / 1000)
+        whole = np.flatnonzero(through <= most)
+        threshold = -levels[whole[-1]] if len(whole) else np.nextafter(-levels[0], 2.0)
+        share = np.clip((most - (through - total)) / total, 0.0, 1.0)
+        return cls(float(threshold), score >= threshold, share[group])
+
+
 class _Side:
     """Metrics of a side, by the order of ``METRICS``, where row i is there ``count[i]`` times."""
 
-    def __init__(self, score: NDArray[np.float64], alerted: _Flags, fraud: _Flags, money: NDArray[np.float64]) -> None:
+    def __init__(
+        self, score: NDArray[np.float64], share: NDArray[np.float64], fraud: _Flags, money: NDArray[np.float64]
+    ) -> None:
         self._ranked = Resampled(fraud, score)
-        self._alerts, self._frauds = np.flatnonzero(alerted), np.flatnonzero(fraud)
-        self._caught = np.flatnonzero(alerted & fraud)
-        self._money = money
+        self._alerts, self._frauds = np.flatnonzero(share), np.flatnonzero(fraud)
+        self._caught = np.flatnonzero(fraud & (share > 0))
+        self._share, self._money = share, money
 
     def __call__(self, count: NDArray[Any]) -> NDArray[np.float64]:
-        caught, frauds = count[self._caught], count[self._frauds]
+        alerts, frauds = count[self._alerts] @ self._share[self._alerts], count[self._frauds]
+        caught = count[self._caught] * self._share[self._caught]
         parts = [caught.sum(), caught.sum(), caught @ self._money[self._caught]]
-        wholes = [count[self._alerts].sum(), frauds.sum(), frauds @ self._money[self._frauds]]
+        wholes = [alerts, frauds.sum(), frauds @ self._money[self._frauds]]
         with np.errstate(invalid="ignore"):  # a share of nothing is NaN
             return np.append(self._ranked(count)[1], np.divide(parts, wholes))
 
 
 def _metrics(
-    scores: Mapping[str, NDArray[np.float64]],
-    alerts: Mapping[str, _Flags],
-    fraud: _Flags,
-    money: NDArray[np.float64],
-    group: NDArray[np.int64],
-    looks: int,
+    sides: Mapping[str, _Side], weight: NDArray[np.float64], group: NDArray[np.int64], looks: int
 ) -> dict[str, Any]:
-    """By name: each side's value, the difference, and its interval, of which all planned looks together hold 95 %."""
-    if not 0 < fraud.sum() < len(fraud):
-        return {}
-    sides = {side: _Side(scores[side], alerts[side], fraud, money) for side in SIDES}
-    seen = {side: it(np.ones(len(fraud), np.int64)) for side, it in sides.items()}
+    """By name: each side's value, the difference, and its interval, of which all planned looks together hold 95 %.
+
+    One that is a share of nothing is left out.
+    """
+    seen = {side: it(weight) for side, it in sides.items()}
     numbers = np.unique(group, return_inverse=True)[1]
-    differences = [sides["challenger"](count) - sides["champion"](count) for count in drawn(numbers, _RESAMPLES, 0)]
+    draws = drawn(numbers, max(_RESAMPLES, _OF_A_LOOK * looks), 0)
+    differences = np.array([sides["challenger"](count * weight) - sides["champion"](count * weight) for count in draws])
     half = ERROR / looks / 2
-    low, high = np.nanquantile(differences, [half, 1 - half], axis=0)
-    found = {
-        name: {
-            **{side: float(seen[side][i]) for side in SIDES},
-            "difference": float(seen["challenger"][i] - seen["champion"][i]),
-            "low": float(low[i]),
-            "high": float(high[i]),
-        }
-        for i, name in enumerate(METRICS)
-    }
-    return {name: it for name, it in found.items() if np.isfinite(list(it.values())).all()}
+    found = {}
+    for i, name in enumerate(METRICS):
+        if np.isfinite([each[i] for each in seen.values()]).all():
+            low, high = np.nanquantile(differences[:, i], [half, 1 - half])
+            found[name] = {
+                **{side: float(seen[side][i]) for side in SIDES},
+                "difference": float(seen["challenger"][i] - seen["champion"][i]),
+                "low": float(low),
+                "high": float(high),
+            }
+    return found
 
 
 def _decision(report: Mapping[str, Any], question: Question) -> dict[str, Any]:
@@ -224,7 +264,15 @@ def _decision(report: Mapping[str, Any], question: Question) -> dict[str, Any]:
     labels = report["labels"]
     found = None if labels is None else labels["metrics"].get(question.metric)
     if found is None:
-        why = "no final labels of frauds and genuine transactions yet" if labels else "labels were not looked at"
+        if labels is None:
+            why = "labels were not looked at"
+        elif not labels["metrics"]:
+            why = "no final labels of frauds and genuine transactions yet"
+        else:
+            why = {
+                "precision": "one side has no alert with a final label yet",
+                "value_recall": "no fraud with a final label has an amount above 0",
+            }[question.metric]
         return {"rule": rule, "verdict": "go on", "why": why}
     verdict = "promote" if found["low"] > 0 else "keep the champion" if found["high"] < 0 else "go on"
     why = f"{name} differs by {found['difference']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f})"
@@ -248,7 +296,9 @@ def summary(report: Mapping[str, Any]) -> str:
     ]
     for name, it in report["swap"].items():
         amount = "-" if it["amount"] is None else f"{it['amount']:,.0f}"
-        lines.append(f"{name.replace('_', ' '):17}{it['count']:8,}{amount:>14}{it['frauds']:8,}{it['labelled']:8,}")
+        lines.append(
+            f"{name.replace('_', ' '):17}{it['count']:8,.0f}{amount:>14}{it['frauds']:8,.0f}{it['labelled']:8,.0f}"
+        )
     lines.append("")
     for name, it in (report["labels"] or {"metrics": {}})["metrics"].items():
         values = f"{it['champion']:9.4f}{it['challenger']:9.4f}{it['difference']:+10.4f}"
@@ -261,5 +311,15 @@ def notes(report: Mapping[str, Any]) -> Iterator[str]:
     """What was left out, a sentence each."""
     if report["unscored"]:
         yield f"{report['unscored']:,} transactions since then have no score of a challenger, and do not count"
+    if report["of_other_bundles"]:
+        yield f"{report['of_other_bundles']:,} transactions since then were answered by other bundles, and do not count"
+    if report["of_other_challengers"]:
+        yield f"{report['of_other_challengers']:,} transactions were scored by other challengers, and do not count"
+    for side, it in report["alerts"].items():
+        if it["in_a_tie"] >= 0.5:
+            yield (
+                f"the budget of the {side} pays for {it['in_a_tie']:,.0f} more alerts among transactions of one score, "
+                "which are more than that: the swap lacks them, and metrics count each of these transactions in part"
+            )
     if count := report["transactions_without_amount"]:
         yield f"{count:,} transactions have no amount of 0 or more and count as 0 in money"

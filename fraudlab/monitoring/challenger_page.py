@@ -66,7 +66,7 @@ def _swap(report: Mapping[str, Any]) -> Iterator[str]:
     yield f'<div class="scroll"><table><tr>{"".join(f"<th>{name}</th>" for name in names)}</tr>'
     for name, it in report["swap"].items():
         money = ["" if it[of] is None else f"{it[of]:,.0f}" for of in ("amount", "fraud_amount")]
-        counts = [f"{it[of]:,}" for of in ("count", "labelled", "frauds")]
+        counts = [f"{it[of]:,.0f}" for of in ("count", "labelled", "frauds")]
         cells = [_TITLES[name], counts[0], money[0], *counts[1:], money[1]]
         yield f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
     yield "</table></div>"
@@ -92,7 +92,7 @@ def _bar(swap: Mapping[str, Mapping[str, Any]]) -> str:
     at, parts = 0.0, []
     for name, it in swap.items():
         width = _WIDTH * it["count"] / total
-        says = f"{_TITLES[name]}: {it['count']:,}"
+        says = f"{_TITLES[name]}: {it['count']:,.0f}"
         parts.append(
             f'<g><title>{says}</title><rect x="{at:.1f}" y="0" width="{width:.1f}" height="{_BAR}" '
             f'style="fill:{_COLORS[name]}"/></g>'
