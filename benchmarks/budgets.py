@@ -20,7 +20,7 @@ from fraudlab.bundle.decision import Decision
 from fraudlab.files import write_json
 from fraudlab.metrics.calibration import log_loss
 from fraudlab.runs.folder import RunFolder
-from fraudlab.runs.predictions import groups_of
+from fraudlab.runs.predictions import day_of, groups_of
 
 BUDGETS = (1, 2, 5, 10, 20, 50)
 OUTPUT = Path("outputs/budgets")
@@ -66,7 +66,9 @@ def measured(run: Path) -> dict[str, object]:
     for budget in BUDGETS:
         decision = Decision.from_scores(*chosen_on, medium=budget, high=budget, calibration="platt")
         alerts[budget] = 1000 * float((decision.calibrate(score) >= decision.thresholds["high"]).mean())
-    decision = Decision.from_scores(*chosen_on, medium=50, high=10, calibration="platt")
+    day = day_of(recent["time"])
+    assert day is not None
+    decision = Decision.from_scores(*chosen_on, medium=50, high=10, calibration="platt", recent_day=day.to_numpy())
     if not (run / "bundle" / "manifest.json").is_file():
         _fraudlab("export", f"run={run}", "calibration=platt", "medium_per_1000=50", "high_per_1000=10")
     assert load(run / "bundle").decision == decision, "the bundle decides otherwise than its run's predictions say"
