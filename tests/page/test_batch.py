@@ -113,6 +113,7 @@ def test_bad_rows_are_named_and_the_rest_goes_on(
     for n, row in enumerate(rows):
         row |= {name: str(value).replace(".", ",") for name, value in row.items() if isinstance(value, float)}
         row |= dict(zip(NASTY, NASTY, strict=True)) | {"P_emaildomain": NASTY[n % 4], "TransactionAmt": f"{10 + n},50"}
+    rows[1]["TransactionAmt"] = "1.234"  # a thousand, to whoever writes 12,50
     rows[3]["TransactionAmt"] = "much"
     rows[7]["TransactionAmt"] = "-5"
     rows[140]["ProductCD"] = None
@@ -132,6 +133,7 @@ def test_bad_rows_are_named_and_the_rest_goes_on(
     page.locator(".state").get_by_text("Done.", exact=True).wait_for()
     refusals = page.get_by_role("region", name="Refused rows").inner_text()
     for row, line, why in (
+        (2, 4, 'TransactionAmt: "1.234" holds a point'),
         (4, 6, 'TransactionAmt: "much"'),
         (8, 10, "TransactionAmt: -5"),
         (141, 143, "ProductCD: missing"),
@@ -141,7 +143,7 @@ def test_bad_rows_are_named_and_the_rest_goes_on(
     assert faults(page) == []
     told = downloaded(page, tmp_path, ";")
     assert len(told) == 151  # the row without values is none; that of two cells is refused
-    assert [n for n, row in enumerate(told) if row["refused"]] == [3, 7, 140, 150]
+    assert [n for n, row in enumerate(told) if row["refused"]] == [1, 3, 7, 140, 150]
     assert all(row["reasons"] for row in told if not row["refused"])
     for row, sent in zip(told, rows, strict=False):
         assert (row["\ufeffTransactionID"] if "\ufeffTransactionID" in row else row["TransactionID"]) == str(

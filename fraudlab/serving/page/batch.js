@@ -18,7 +18,7 @@ const AT_ONCE = 4; // requests
 const PATIENCE = 60_000; // milliseconds for an answer, then the connection counts as lost
 const REDRAW = 400;
 const REASONS = [3, 5, 10, 0];
-const LOOKED_AT = 200; // rows, for how numbers are written
+const LOOKED_AT = 2000; // rows, for how numbers are written
 
 /** @type {Record<import("./sender.js").State["name"], string>} */
 const STATES = {
@@ -141,7 +141,7 @@ async function form(file, layout, info, start, server) {
 }
 
 /**
- * The sign that the first rows' numbers have.
+ * The sign that the first rows' numbers have. Before three digits it may part thousands, so that others count first.
  * @param {File} file
  * @param {Layout} layout
  * @param {Records} records
@@ -149,16 +149,15 @@ async function form(file, layout, info, start, server) {
  */
 async function decimalOf(file, layout, records) {
   const numbers = records.columns.filter(({ field }) => field.type === "number");
-  let commas = 0;
+  const seen = { ".": 0, ",": 0 };
   for await (const row of rowsOf(file, layout)) {
     for (const { place } of numbers) {
-      const text = bare(row.cells[place] ?? "");
-      if (/^[+-]?\d+\.\d+$/.test(text)) return ".";
-      if (/^[+-]?\d+,\d+$/.test(text)) commas++;
+      const found = /^[+-]?[\d.,]*([.,])(\d+)$/.exec(bare(row.cells[place] ?? ""));
+      if (found) seen[/** @type {"." | ","} */ (found[1])] += found[2].length === 3 ? 1 : 1e6;
     }
     if (row.number >= LOOKED_AT) break;
   }
-  return commas ? "," : ".";
+  return seen[","] > seen["."] ? "," : ".";
 }
 
 /**

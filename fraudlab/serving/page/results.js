@@ -145,8 +145,9 @@ export class Results {
     try {
       shown = await this.#cells(some);
     } catch (error) {
-      if (mine === this.drawing) fill(this.rows, h("p", { class: "problem" }, said(error)));
-      return;
+      if (mine !== this.drawing) return;
+      this.table.hidden = false;
+      return fill(this.rows, h("p", { class: "problem" }, said(error)));
     }
     if (mine !== this.drawing) return; // another page was asked for meanwhile
     const go = (/** @type {number} */ page) => () => {
