@@ -119,7 +119,7 @@ def shop(seed: int) -> pl.DataFrame:
 
 
 def market(seed: int) -> pl.DataFrame:
-    """Payments at a market place over 180 days, 1.1 % frauds: customers who come again, and rings of a few days.
+    """Payments at a market place over 180 days, 1.3 % frauds: customers who come again, and rings of a few days.
 
     A ring shares devices, mail hosts and a delivery street while it lasts; what it used is seldom seen again.
     """

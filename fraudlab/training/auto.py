@@ -1,19 +1,25 @@
 """Settings that are ``auto``: numbers that follow from the rows that a run learns from.
 
-The numbers are logged, stand in ``run.json`` under ``auto``, and both fits of a run have the same. A rule is here or,
-where it is a model's own, in that model's :class:`fraudlab.models.contract.ModelPart`.
+The numbers are logged, stand in ``run.json`` under ``auto``, and both fits of a run have the same. A fit that was
+killed goes on with those that it began with. A rule is here or, where it is a model's own, in that model's
+:class:`fraudlab.models.contract.ModelPart`.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from fraudlab.config import EncoderConfig, FitConfig
 from fraudlab.config.checks import AUTO
+from fraudlab.files import write_json
 from fraudlab.models.contract import Facts
 from fraudlab.models.registry import MODELS
+from fraudlab.runs.folder import rank
 
 Config = TypeVar("Config", bound=FitConfig)
+WHILE_FITTING = "auto.json"
 STEPS, LEAST_ROWS, MOST_ROWS = 64, 16, 2048
 RARE, ROWS_OF_RARE, MOST_RARE = 3, 800, 20
 
@@ -58,6 +64,20 @@ def chosen(config: FitConfig, rows: int, frauds: int, cardinalities: list[int], 
         if getattr(config.model, key) == AUTO:
             numbers[f"model.{key}"] = rule(facts)
     return numbers
+
+
+def keep(numbers: Mapping[str, Any], folder: Path) -> None:
+    """Keep the numbers of a fit in its folder while it goes on."""
+    if rank() == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / WHILE_FITTING, numbers)
+
+
+def begun(folder: Path) -> Mapping[str, Any] | None:
+    """The numbers that a fit with checkpoints began with: a later version's rules must not change it midway."""
+    path = folder / WHILE_FITTING
+    goes_on = path.is_file() and any((folder / "checkpoints").glob("*"))
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if goes_on else None
 
 
 def settled(config: Config, numbers: Mapping[str, Any]) -> Config:

@@ -30,7 +30,7 @@ from fraudlab.models.registry import MODELS, make_network
 from fraudlab.runs.data import place
 from fraudlab.runs.folder import rank
 from fraudlab.training import fit_baseline
-from fraudlab.training.auto import Config, chosen, of_encoder, settled
+from fraudlab.training.auto import WHILE_FITTING, Config, begun, chosen, keep, of_encoder, settled
 from fraudlab.training.callbacks import LastCheckpoint
 from fraudlab.training.checkpoints import KEEP_PREVIOUS, LAST, newest_whole
 from fraudlab.training.checks import check_steps, limited, one_message
@@ -99,8 +99,10 @@ def fit(
     _begin(config)
     if found := Fit.done(folder):
         return found
-    auto = pretrained.auto if pretrained and auto is None else auto
+    if auto is None:
+        auto = begun(folder) or (pretrained.auto if pretrained else None)
     config, encoder, auto = _settled(config, table, train, pretrained, auto)
+    keep(auto, folder)
     if validation is not None and MODELS[config.model.name].kind == "network":
         check_steps(config, len(train))
     encoded, judged = _encoded(table, encoder, train, validation, folder)
@@ -134,7 +136,8 @@ def pretrain(config: PretrainConfig, table: PreparedTable, train: Rows, validati
     _begin(config)
     if found := Fit.done(folder):
         return found
-    config, encoder, auto = _settled(config, table, train)
+    config, encoder, auto = _settled(config, table, train, auto=begun(folder))
+    keep(auto, folder)
     check_steps(config, len(train))
     batches = _encoded(table, encoder, train, validation, folder)
     settings = ("pretraining_ratio", "n_shared_decoder", "n_independent_decoder")
@@ -322,6 +325,7 @@ def _with_a_batch_at_least(config: FitConfig, train: int, validation: int) -> Fi
 def _ended(fit: Fit, folder: Path) -> Fit:
     if rank() == 0:
         write_json(folder / _FIT, asdict(fit))
+        (folder / WHILE_FITTING).unlink(missing_ok=True)
     return fit
 
 

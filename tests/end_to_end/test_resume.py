@@ -74,6 +74,21 @@ def test_a_run_killed_again_and_again_ends_the_same(
     assert "has ended" in done.stdout
 
 
+def test_a_fit_goes_on_with_the_numbers_that_it_began_with(start: Start, data: Path, tmp_path: Path) -> None:
+    """As if it had begun under a rule that gave another batch than today's."""
+    own = [each.replace("batch_size=256", "batch_size=auto") for each in SETTINGS]
+    assert start(data, *own, "test=false", f"hydra.run.dir={tmp_path}/run", batches=8).returncode == -9
+    began = tmp_path / "run" / "auto.json"
+    numbers = json.loads(began.read_text())
+    numbers["batch_size"] *= 4
+    began.write_text(json.dumps(numbers))
+    done = start(data, f"resume={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "fit.json").read_text())["auto"] == numbers
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["auto"] == numbers
+    assert not began.exists()
+
+
 def test_sigterm_saves_and_a_broken_checkpoint_is_passed_over(
     start: Start, data: Path, never_killed: Path, tmp_path: Path
 ) -> None:

@@ -136,5 +136,6 @@ def test_a_run_records_its_numbers_and_fits_twice_with_them(tmp_path: Path) -> N
     assert facts["auto"] == first["auto"] == second["auto"] == expected
     rebuild, _ = load_checkpoint(run.path / "checkpoints" / "best.ckpt")
     assert rebuild["model"]["virtual_batch_size"] == expected["batch_size"]
+    assert not list(run.path.rglob("auto.json"))
     assert yaml.safe_load((run.path / "config.yaml").read_text())["batch_size"] == "auto"
     assert load_config(run.path / "config.yaml").batch_size == "auto"
