@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import orjson
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -125,6 +126,26 @@ def test_a_reason_has_the_hash_of_a_hashed_field(exported: tuple[Path, Path]) ->
     names = [field["name"] for field in fields]
     assert [one["value"] for one in row[8]] == [row[-1][names.index("card1")], "12.5", None, "x"]
     assert row[8][0]["value"] == _hash(str({"integer": int, "number": float}[kind_of(bundle, "card1")](4497)))
+
+
+def test_a_row_is_the_same_in_whatever_order_its_fields_come(exported: tuple[Path, Path]) -> None:
+    bundle = bundles.load(exported[1])
+    names = [field["name"] for field in bundle.schema["fields"]]
+    golden = bundle.golden()[0]["record"]
+    ordered = {name: golden.get(name) for name in names}
+    without = {name: value for name, value in ordered.items() if name != "TransactionAmt"}
+    backwards, further = dict(reversed(ordered.items())), {**ordered, "further": 1}
+    rows = Rows(bundle.schema, Form(["addr1"], HASH_KEY.encode(), 0, {}))
+    sent = [orjson.loads(orjson.dumps(each)) for each in (ordered, backwards, ordered, further, without, ordered)]
+    lines = rows.lines("r", sent, [0.5] * 6, [{"score": 0.5, "risk_level": "low"}] * 6).splitlines()
+    inputs = [json.loads(line)[-1] for line in lines]
+    wanted = [
+        None if value is None else _hash(str(value)) if name == "addr1" else value for name, value in ordered.items()
+    ]
+    assert inputs[:4] == [wanted] * 4
+    assert inputs[4] == [None if name == "TransactionAmt" else value for name, value in zip(names, wanted, strict=True)]
+    assert inputs[5] == wanted
+    assert sent[0]["addr1"] == ordered["addr1"]  # the answer's record is left alone
 
 
 def kind_of(bundle: bundles.Bundle, name: str) -> str:
