@@ -23,6 +23,10 @@ from fraudlab.metrics.ranking import Ranking
 Level = Literal["low", "medium", "high"]
 Array = NDArray[Any]
 
+ALIKE = (
+    "later frauds and their share are as in these rows, each card's or terminal's apart from the others', large bursts "
+    "found about as often as small ones"
+)
 _ALERTS_HOLD = 0.99  # confidence of the alerts that are told: a few weeks say little of how weeks vary
 
 
@@ -116,7 +120,8 @@ class Decision:
             recall: share of the frauds that the levels from ``medium`` on promise to find, in place of its budget.
             precision: share of frauds among the alerts that level ``high`` promises, in place of its budget.
             confidence: of both promises.
-            known: rows that they rest on; None for the validation's, carried over to the scale of the served model.
+            known: rows that they rest on; None for the validation's, which only the model that scored them can promise
+                by: how large the share of fraud is in ``recent``, nobody knows.
             recent_day: number of the day of each row of ``recent``, or of the validation where there are none, by which
                 the alerts of the next week are told; None where not known.
             unit: number of each row's card, terminal or day, [N], by which maps are cross-fitted; None for ``group``.
@@ -133,7 +138,7 @@ class Decision:
         thresholds = {level: threshold_for_budget(of_served, alerts) for level, alerts in budget.items()}
         guarantees: dict[str, dict[str, Any]] = {}
         if recall is not None or precision is not None:
-            known = known or _carried(label, probability, recent, group)
+            known = known or _validated(label, probability, recent, group)
             score = calibration_maps.applied(fitted, known.probability)
             if precision is not None:
                 thresholds["high"], guarantees["high"] = _precise(known, score, precision, confidence)
@@ -204,15 +209,21 @@ class Decision:
         return made
 
 
-def _carried(label: Array, probability: Array, recent: Array | None, group: Array | None) -> Labelled:
-    """The validation as rows of the served model."""
-    alike = "later frauds and their share are as in these rows, each card's or terminal's apart from the others'"
-    own = f"this model's scores of {len(label):,} validation rows"
-    if recent is None:
-        return Labelled(label, probability, group, own, alike)
-    first = f"{len(label):,} validation rows, scored by the model that was fitted before them, carried over by rank"
-    also = f"{alike}, the recent rows have as large a share of fraud, and both models rank alike"
-    return Labelled(label, carried_over(probability, recent), group, first, also)
+def _validated(label: Array, probability: Array, recent: Array | None, group: Array | None) -> Labelled:
+    """The validation, of the model that scored it."""
+    if recent is not None:
+        raise UserError(
+            "medium_recall and high_precision cannot be promised: the tested model is another one than validation "
+            "scored, and of labelled rows before its training it has none. Train with split=time_windows and "
+            "split.recent_windows, or with refit=false, or leave them out for medium_per_1000 and high_per_1000"
+        )
+    return Labelled(
+        label,
+        probability,
+        group,
+        f"this model's scores of {len(label):,} validation rows",
+        f"{ALIKE}, and epochs, settings or weights that were chosen by these rows are as good on later ones",
+    )
 
 
 def _finding(known: Labelled, score: Array, recall: float, confidence: float) -> tuple[float, dict[str, Any]]:
@@ -224,12 +235,16 @@ def _finding(known: Labelled, score: Array, recall: float, confidence: float) ->
     if frauds:
         threshold, effect = recall_threshold_of_bursts(score[fraud], group[fraud], recall, confidence)
     if threshold is None:
-        needed = math.ceil(effect * frauds_needed(recall, confidence))
-        apart = f", worth {frauds / effect:.0f} that are independent" if effect > 1 else ""
+        needed, groups = frauds_needed(recall, confidence), len(np.unique(group[fraud]))
+        asked = f"needs {needed} frauds, and there are {frauds}"
+        if groups < frauds:
+            asked = (
+                f"needs {needed} independent frauds, and {frauds} of {groups} cards or terminals are worth "
+                f"{int(frauds / effect)}"
+            )
         raise UserError(
-            f"medium_recall={recall} with confidence={confidence} needs {needed} frauds, and there are "
-            f"{frauds}{apart}, in {known.rests_on}; lower medium_recall or confidence, or leave it out for "
-            "medium_per_1000"
+            f"medium_recall={recall} with confidence={confidence} {asked}, in {known.rests_on}; lower medium_recall or "
+            "confidence, or leave it out for medium_per_1000"
         )
     found, independent = int((score[fraud] >= threshold).sum()), max(1, int(frauds / effect))
     return threshold, _promise("recall", recall, confidence, found / frauds, independent, known)
@@ -237,17 +252,19 @@ def _finding(known: Labelled, score: Array, recall: float, confidence: float) ->
 
 def _precise(known: Labelled, score: Array, precision: float, confidence: float) -> tuple[float, dict[str, Any]]:
     """The threshold that promises a precision, and the promise."""
-    threshold = precision_threshold(known.label, score, precision, confidence)
-    if threshold is None:
+    found = precision_threshold(known.label, score, precision, confidence, known.group)
+    if found is None:
+        apart = "" if known.group is None else ", each of another card or terminal"
         needed = frauds_needed(precision, 1 - (1 - confidence) / len(ALERTS_PER_1000))
         raise UserError(
             f"high_precision={precision} with confidence={confidence} cannot be shown on {known.rests_on}, which have "
             f"{int(np.sum(known.label))} frauds: the {needed} highest scores would have to be frauds without a genuine "
-            "row among them, or more of them with some; lower high_precision, or leave it out for high_per_1000"
+            f"row among them{apart}, or more of them with some; lower high_precision, or leave it out for high_per_1000"
         )
+    threshold, effect = found
     alerted = score >= threshold
-    shown, alerts = float(np.mean(np.asarray(known.label)[alerted] == 1)), int(alerted.sum())
-    return threshold, _promise("precision", precision, confidence, shown, alerts, known)
+    shown, independent = float(np.mean(np.asarray(known.label)[alerted] == 1)), int(alerted.sum() / effect)
+    return threshold, _promise("precision", precision, confidence, shown, independent, known)
 
 
 def _promise(of: str, target: float, confidence: float, shown: float, trials: int, known: Labelled) -> dict[str, Any]:

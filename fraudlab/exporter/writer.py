@@ -56,8 +56,9 @@ _NO_RECENT = (
 def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
     """Write the tested model of ``run`` to the folder ``out``, whole or not at all.
 
-    Thresholds come from the tested model's own scores of rows that it has not learnt from; what needs labels, too, from
-    the validation split, by the model that was scored on it. What each rests on stands in ``decision.json``.
+    Thresholds come from the tested model's own scores of rows that it has not learnt from. What needs labels comes from
+    the validation, by the model that was scored on it; a promise from labelled rows of the tested model alone. What
+    each rests on stands in ``decision.json``.
 
     Raises:
         UserError: ``out`` holds something else than a bundle; the data changed since the run; or the bundle does not
@@ -266,7 +267,7 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
         recall=config.medium_recall,
         precision=config.high_precision,
         confidence=config.confidence,
-        known=known_before(trained.table, trained.split, recent),
+        known=known_before(trained.table, trained.split, recent, trained.config.label_delay_days),
         recent_day=None if day is None else day.to_numpy(),
         unit=group,
     )

@@ -6,6 +6,7 @@ bursts, one piece of evidence each: ``effect`` says how many frauds are worth on
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from typing import Any
 
@@ -57,64 +58,78 @@ def recall_threshold(fraud_score: Array, recall: float, confidence: float, effec
         fraud_score: of the frauds, ``[n]``.
         recall: in (0, 1).
         confidence: in (0, 1).
-        effect: frauds that are worth one independent one, 1 or more; see :func:`burst_effect`.
+        effect: frauds that are worth one independent one, 1 or more; see :func:`burst_effect`. The n independent ones
+            are runs of as many frauds by score, and the k-th run counts by its lowest.
 
     Returns:
         None where the frauds are too few, see :func:`frauds_needed`.
     """
     n = int(len(fraud_score) / effect)
-    rank = 0
-    while rank < n and at_most(rank, n, 1 - recall) <= 1 - confidence:
-        rank += 1
-    if not rank:
-        return None
-    return float(np.sort(fraud_score)[max(1, int(rank * len(fraud_score) / n)) - 1]) if n else None
+    rank = bisect_left(range(n), True, key=lambda k: at_most(k, n, 1 - recall) > 1 - confidence)
+    return float(np.sort(fraud_score)[int((rank - 1) * len(fraud_score) / n)]) if rank else None
 
 
 def recall_threshold_of_bursts(
     fraud_score: Array, group: Array, recall: float, confidence: float
 ) -> tuple[float | None, float]:
     """:func:`recall_threshold` where the frauds of a group ``[n]`` are no independent evidence, and their effect."""
-    effect = burst_effect(fraud_score, group, float(np.quantile(fraud_score, 1 - recall)))
+    effect = burst_effect(fraud_score >= np.quantile(fraud_score, 1 - recall), group)
     threshold = recall_threshold(fraud_score, recall, confidence, effect)
     if threshold is not None:  # the effect is itself an estimate: the larger one of two places
-        effect = max(effect, burst_effect(fraud_score, group, threshold))
+        effect = max(effect, burst_effect(fraud_score >= threshold, group))
         threshold = recall_threshold(fraud_score, recall, confidence, effect)
     return threshold, effect
 
 
-def burst_effect(fraud_score: Array, group: Array, threshold: float) -> float:
-    """The design effect of the recall at ``threshold``: how many frauds one independent one is worth, 1 or more.
+def burst_effect(hit: Array, group: Array) -> float:
+    """The design effect of a share: how many rows one independent row is worth, 1 or more.
 
-    The variance of the share found with frauds drawn by group over that with frauds drawn one by one (Kish 1965), with
-    the correction of few groups.
+    It is at least what it would be if all rows of a group were hit or missed together, by the groups' sizes alone: a
+    few groups do not show how alike their rows are. It is more where large groups are hit otherwise than small ones:
+    the variance of the share with rows drawn by group over that with rows drawn one by one (Kish 1965), with the
+    correction of few groups.
+
+    Args:
+        hit: whether a row counts in the share, ``[n]``, at least one.
+        group: of each row, ``[n]``.
     """
-    found = np.asarray(fraud_score, np.float64) >= threshold
-    share = found.mean()
+    rows = len(hit)
+    share = float(np.mean(hit))
     if not 0 < share < 1:
-        share = (found.sum() + 0.5) / (len(found) + 1)
+        share = (float(np.sum(hit)) + 0.5) / (rows + 1)
     number = np.unique(group, return_inverse=True)[1]
-    excess = np.bincount(number, found - share)
-    if len(excess) == len(found):
+    size = np.bincount(number)
+    if len(size) == rows:
         return 1.0
-    few = len(excess) / max(1, len(excess) - 1)
-    return max(1.0, few * float((excess @ excess) / (len(found) * share * (1 - share))))
+    excess = np.bincount(number, np.asarray(hit, np.float64) - share)
+    few = len(size) / max(1, len(size) - 1)
+    return max(float(size @ size) / rows, few * float(excess @ excess) / (rows * share * (1 - share)))
 
 
-def precision_threshold(label: Array, score: Array, precision: float, confidence: float) -> float | None:
+def precision_threshold(
+    label: Array, score: Array, precision: float, confidence: float, group: Array | None = None
+) -> tuple[float, float] | None:
     """The lowest threshold of which at least a share ``precision`` of the alerts are frauds, with ``confidence``.
 
     Each budget of :data:`.ALERTS_PER_1000` is tested by the exact binomial, at a share of 1 - confidence, so that
-    all of them hold together (Bonferroni). None where no budget shows it.
+    all of them hold together (Bonferroni). The alerts of a ``group`` ``[N]`` are no independent evidence.
+
+    Returns:
+        The threshold, and the effect of its alerts (:func:`burst_effect`); None where no budget shows it.
     """
     ranking = Ranking(label, score)
+    fraud = np.asarray(label) == 1
     tail = (1 - confidence) / len(ALERTS_PER_1000)
     for budget in reversed(ALERTS_PER_1000):
         threshold = threshold_for_budget(ranking, budget)
-        at = int(np.searchsorted(-ranking.threshold, -threshold, side="right"))
-        alerts, caught = int(ranking.alerts[at]), int(ranking.caught[at])
+        alerted = score >= threshold
+        hit = fraud[alerted]
+        if not hit.any():
+            continue
+        effect = 1.0 if group is None else burst_effect(hit, group[alerted])
+        caught, alerts = int(hit.sum() / effect), int(len(hit) / effect)
         if caught and 1 - at_most(caught - 1, alerts, precision) <= tail:
-            return threshold
+            return threshold, effect
     return None
 
 
@@ -123,6 +138,8 @@ def alerts_between(alerted: Array, day: Array | None, confidence: float) -> tupl
 
     Prediction intervals by Student's t: of the rates of days as if they were independent, and, of three whole weeks or
     more counted back from the last day, of their rates; the wider one. Of no days, of as many rows as if each were.
+    Never less than what so few alerts leave open by themselves: the exact prediction limit of a Poisson count (Nelson
+    1970).
 
     Args:
         alerted: ``[N]``, whether a row made an alert.
@@ -132,13 +149,27 @@ def alerts_between(alerted: Array, day: Array | None, confidence: float) -> tupl
     mean, share = float(np.mean(alerted)), (1 + confidence) / 2
     if day is None or len(np.unique(day)) < 2:
         half = math.sqrt(2 * mean * (1 - mean) / len(alerted)) * _t_quantile(share, 400)
+        ahead = len(alerted)
     else:
         back = (int(day.max()) - day) // _WEEK
+        ahead = math.ceil(len(alerted) * _WEEK / len(np.unique(day)))
         whole = [week for week in np.unique(back) if len(np.unique(day[back == week])) == _WEEK]
         half = _ahead(np.array([alerted[day == each].mean() for each in np.unique(day)]), _WEEK, share)
         if len(whole) >= 3:
             half = max(half, _ahead(np.array([alerted[back == week].mean() for week in whole]), 1, share))
-    return 1000 * max(0.0, mean - half), 1000 * min(1.0, mean + half)
+    most = _count_ahead(int(np.sum(alerted)), ahead / (len(alerted) + ahead), 1 - share) / ahead
+    return 1000 * max(0.0, mean - half), 1000 * min(1.0, max(mean + half, most))
+
+
+def _count_ahead(count: int, part: float, tail: float) -> int:
+    """The most that a further count may be, where ``part`` of both together falls to it; 0 for counts of 100 and more.
+
+    Those leave so little open that the days tell it.
+    """
+    further = 0
+    while count < 100 and at_most(count, count + further + 1, 1 - part) > tail:
+        further += 1
+    return further
 
 
 def _ahead(rates: NDArray[np.float64], periods: int, share: float) -> float:
