@@ -15,15 +15,16 @@ from fraudlab.data.prepared import PreparedTable, prepared_source
 from fraudlab.data.sources.contract import Source
 from fraudlab.data.splits.contract import RowSplit, SplitPart, Window
 from fraudlab.data.splits.known import days_of
-from fraudlab.data.splits.registry import SPLITS, split_rows
+from fraudlab.data.splits.registry import SPLITS, OneClassError, split_rows
 from fraudlab.errors import UserError
+from fraudlab.features import registry
 from fraudlab.files import write_text
 from fraudlab.models.registry import MODELS, models_that
 from fraudlab.runs.settings import config_yaml, load_config
 from fraudlab.schema import TableSchema
 from fraudlab.training.checks import check_settings
 
-_SETTINGS = "backtest.yaml"
+_SETTINGS, _DATA = "backtest.yaml", "data_fingerprint"
 _MAY_DIFFER = ("jobs", "resamples")  # of two commands that go on with one backtest
 
 
@@ -114,6 +115,12 @@ def begin(config: BacktestConfig, source: Source, facts: Mapping[str, Any], give
             "backtest.policy=fresh, frozen or none"
         )
     schema = source.schema
+    if config.backtest.policy in ("frozen", "none") and _learns(config, schema):
+        raise UserError(
+            f"backtest.policy={config.backtest.policy}: features with a limit that is learnt are others in each step, "
+            "and a run has one set; write the limit as a number, or use backtest.policy=fresh, which tells of a model "
+            "trained once, too"
+        )
     if schema.time is None:
         raise UserError("a backtest needs a time column: name one (data.time=...)")
     names = [name for name in (schema.label, schema.time, schema.card, schema.label_time) if name is not None]
@@ -126,8 +133,14 @@ def begin(config: BacktestConfig, source: Source, facts: Mapping[str, Any], give
         steps = _steps(config, schema, columns)
     finally:
         quiet.setLevel(before)
-    _hold(config, steps, folder)
+    _hold(config, steps, source.data_fingerprint, folder)
     return Backtest(config, steps, folder, facts, schema.label_time is not None)
+
+
+def _learns(config: BacktestConfig, schema: TableSchema) -> bool:
+    """Whether features have limits that training rows tell, which are others in each step."""
+    made = registry.make(registry.settings_of(config.features, config.label_delay_days), schema)
+    return bool(getattr(made, "to_learn", None))
 
 
 def _steps(config: BacktestConfig, schema: TableSchema, columns: pl.DataFrame) -> list[Step]:
@@ -163,25 +176,34 @@ def _steps(config: BacktestConfig, schema: TableSchema, columns: pl.DataFrame) -
             settings = split.moved(config.split, config.label_delay_days, window)
             rows(settings)
         except UserError as error:
-            raise _no_step(error, asked.steps, len(steps), window, asked.step_days) from error
+            raise _no_step(error, asked.steps, len(steps), window) from error
         steps.insert(0, Step(number, window.named(window.start), window.named(window.stop), settings))
     return steps
 
 
-def _no_step(error: UserError, steps: int, fit: int, window: Window, days: int) -> UserError:
+def _no_step(error: UserError, steps: int, fit: int, window: Window) -> UserError:
     tested = f"step {steps - fit} of {steps}, tested on {window.named(window.start)} to {window.named(window.stop - 1)}"
-    fewer = f"backtest.steps={fit} tests the later ones alone" if fit else "no later step has room either"
-    return UserError(f"{tested}: {error}\n{fewer}; longer steps are backtest.step_days={2 * days}")
+    ways = [f"backtest.steps={fit} tests the later ones alone"] if fit else []
+    if isinstance(error, OneClassError):
+        ways.append(f"longer steps are backtest.step_days={2 * (window.stop - window.start)}")
+    return UserError("\n".join([f"{tested}: {error}", *(["; ".join(ways)] if ways else [])]))
 
 
-def _hold(config: BacktestConfig, steps: Sequence[Step], folder: Path) -> None:
-    """Write the settings of a backtest that begins; refuse others for one that has begun a step."""
+def _hold(config: BacktestConfig, steps: Sequence[Step], data: str, folder: Path) -> None:
+    """Write settings and fingerprint of the data of a backtest that begins; refuse others where a step is trained."""
     text = config_yaml(config)
     plain = yaml.safe_load(text)
     plain["windows"] = [[step.start, step.stop] for step in steps]
+    plain[_DATA] = data
     path = folder / _SETTINGS
-    if path.is_file() and any((folder / begun).is_dir() for begun in ("steps", "models")):
+    begun = [run for kind in ("steps", "models") for run in folder.glob(f"{kind}/*")]
+    if path.is_file() and any((run / "run.json").is_file() for run in begun):
         before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if before.setdefault(_DATA, data) != data:  # which an earlier version did not write
+            raise UserError(
+                f"the data of the backtest in {folder} have changed since it began (fingerprint {before[_DATA]}, now "
+                f"{data}); put them back, or give this one another name, backtest.name=<name>"
+            )
         now, then = (_flat({**each, "backtest": _settled(each["backtest"])}) for each in (plain, before))
         differing = [key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)]
         if differing:
@@ -191,6 +213,8 @@ def _hold(config: BacktestConfig, steps: Sequence[Step], folder: Path) -> None:
                 "backtest.name=<name>, or remove that folder"
             )
         return
+    for run in begun:  # of settings that were refused before any training
+        (run / "config.yaml").unlink(missing_ok=True)
     write_text(path, yaml.safe_dump(plain, sort_keys=False))
 
 

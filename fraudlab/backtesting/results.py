@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fraudlab.backtesting.plan import Backtest
 from fraudlab.backtesting.steps import rhythms
-from fraudlab.metrics.bootstrap import RESAMPLED_METRICS, Resampled, drawn, share_interval
+from fraudlab.metrics.bootstrap import FEWEST_GROUPS, RESAMPLED_METRICS, Resampled, drawn, enough, share_interval
 from fraudlab.runs.folder import RunFolder
 from fraudlab.runs.predictions import column, groups_of
 from fraudlab.runs.slices import BUDGET, measured, slices_in, threshold_of
@@ -84,7 +84,9 @@ def results(backtest: Backtest) -> dict[str, Any]:
     """The content of ``metrics.json`` of a backtest all of whose steps have ended.
 
     Intervals are of 95 %: groups of rows, the cards or the terminals of all steps together, are drawn again with
-    replacement, so that what is told of several steps or of two ways to go is told of the same draws.
+    replacement, so that what is told of several steps or of two ways to go is told of the same draws. A draw's mean
+    leaves out the steps that it has no fraud of. A step has intervals if it has :data:`FEWEST_GROUPS` groups, and a
+    metric has one if :func:`enough` draws have a value.
     """
     scored = _Scored(backtest)
     config, steps = backtest.config, backtest.steps
@@ -94,10 +96,11 @@ def results(backtest: Backtest) -> dict[str, Any]:
     at = {pair: i for i, pair in enumerate(pairs)}
     own = choices[-1] if backtest.policy == "frozen" else choices[0]
     runs = [RunFolder(backtest.run(step)) for step in steps]
-    label = scored.rows["label"].to_numpy()
+    drawn_of_all = _drawn(scored, group)
     found = []
     for step, run in zip(steps, runs, strict=True):
         metrics, i = run.metrics(), at[step.number, own.models[step.number]]
+        drawn_of = _drawn(scored, group, step.number)
         seen = json.loads((backtest.folder / "scores" / f"{step.start}.json").read_text(encoding="utf-8"))
         found.append(
             {
@@ -109,9 +112,9 @@ def results(backtest: Backtest) -> dict[str, Any]:
                 **metrics["test"],
                 "saved": _value(whole[i, 2]),
                 "intervals": {
-                    name: _interval(draws[:, i, m], whole[i, m], share=name != "saved")
-                    for m, name in enumerate(MEASURES)
+                    name: _interval(draws[:, i, m], whole[i, m], name, drawn_of) for m, name in enumerate(MEASURES)
                 },
+                "drawn": {**drawn_of, "resamples": int(np.isfinite(draws[:, i, 0]).sum())},
                 **seen,
             }
         )
@@ -127,14 +130,9 @@ def results(backtest: Backtest) -> dict[str, Any]:
         "step_days": config.backtest.step_days,
         "recovery_share": config.recovery_share,
         "admin_cost": None if scored.amount is None else config.admin_cost,
-        "drawn": {
-            "by": by,
-            "groups": int(group.max()) + 1,
-            "with_fraud": len(np.unique(group[label == 1])),
-            "resamples": config.backtest.resamples,
-        },
+        "drawn": {"by": by, **drawn_of_all, "resamples": config.backtest.resamples},
         "steps": found,
-        "choices": [_told(backtest, choice, choices[0], at, whole, draws) for choice in choices],
+        "choices": [_told(backtest, choice, choices[0], at, whole, draws, drawn_of_all) for choice in choices],
         "ages": _ages(choices, at, whole),
         "slice_alerts_per_1000": BUDGET,
         "slices": _slices(scored, runs, group),
@@ -196,6 +194,7 @@ def _told(
     at: Mapping[tuple[int, int], int],
     whole: NDArray[np.float64],
     draws: NDArray[np.float64],
+    drawn_of: Mapping[str, int],
 ) -> dict[str, Any]:
     """What a choice costs and gives: means of the ranking metrics over the steps, the sum of what is saved."""
     mine, theirs = ([at[pair] for pair in enumerate(each.models)] for each in (choice, first))
@@ -203,13 +202,16 @@ def _told(
     seconds = [RunFolder(backtest.model(backtest.steps[step])).metrics()["train"]["seconds"] for step in sorted(fitted)]
     told: dict[str, Any] = {"name": choice.name, "every": choice.every, "fits": len(fitted), "seconds": sum(seconds)}
     for m, name in enumerate(MEASURES):
-        total = np.sum if name == "saved" else np.mean
+        total = np.sum if name == "saved" else _mean
         values = total(whole[mine, m]), total(draws[:, mine, m], axis=1)
         less = total(whole[theirs, m]), total(draws[:, theirs, m], axis=1)
-        told[name] = {"value": _value(values[0]), "interval": _interval(values[1], values[0], share=name != "saved")}
+        told[name] = {"value": _value(values[0]), "interval": _interval(values[1], values[0], name, drawn_of)}
         told.setdefault("by_step", {})[name] = [_value(value) for value in whole[mine, m]]
         apart = values[0] - less[0], values[1] - less[1]
-        told[name] |= {"difference": _value(apart[0]), "difference_interval": _interval(apart[1], apart[0])}
+        told[name] |= {
+            "difference": _value(apart[0]),
+            "difference_interval": _interval(apart[1], apart[0], "", drawn_of),
+        }
     return told
 
 
@@ -232,9 +234,27 @@ def _value(value: Any) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _interval(draws: NDArray[np.float64], value: Any, *, share: bool = False) -> list[float] | None:
-    """The interval of a value: of one that is a share by the log-odds, else by quantiles of the draws."""
-    if np.isnan(value):
+def _mean(values: NDArray[np.float64], axis: int = 0) -> NDArray[np.float64]:
+    """Of the values that are there; NaN where there is none."""
+    there = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        found: NDArray[np.float64] = np.where(there, values, 0.0).sum(axis=axis) / there.sum(axis=axis)
+    return found
+
+
+def _drawn(scored: _Scored, group: NDArray[np.int64], step: int | None = None) -> dict[str, int]:
+    """How many groups are drawn and how many of them have a fraud, of one step or of all."""
+    rows = slice(None) if step is None else scored.parts[step]
+    fraud = scored.rows["label"].to_numpy()[rows] == 1
+    return {"groups": len(np.unique(group[rows])), "with_fraud": len(np.unique(group[rows][fraud]))}
+
+
+def _interval(draws: NDArray[np.float64], value: Any, name: str, drawn_of: Mapping[str, int]) -> list[float] | None:
+    """The interval of a value: of a metric in [0, 1] by the log-odds, else by quantiles of the draws."""
+    if drawn_of["groups"] < FEWEST_GROUPS or np.isnan(value) or not enough(draws):
         return None
-    low, high = share_interval(value, draws) if share else np.nanquantile(draws, _LEVELS).tolist()
-    return [low, high]
+    if name in RESAMPLED_METRICS:
+        share = share_interval(value, draws, drawn_of["with_fraud"])
+        return None if share is None else list(share)
+    found: list[float] = np.nanquantile(draws, _LEVELS).tolist()
+    return found

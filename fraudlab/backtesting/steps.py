@@ -26,7 +26,7 @@ from fraudlab.runs.blend import run_facts as blend_facts
 from fraudlab.runs.folder import BLEND, RunFolder
 from fraudlab.runs.formats import FORMAT
 from fraudlab.runs.predictions import split_metrics
-from fraudlab.runs.slices import measure_slices, rows_of, write_slices
+from fraudlab.runs.slices import check_slices, measure_slices, rows_of, write_slices
 from fraudlab.training import tracking
 from fraudlab.training.fit import Fit, run_facts
 from fraudlab.training.pretrained import Earlier
@@ -49,6 +49,7 @@ def fit_step(backtest: Backtest, source: Source, number: int) -> None:
     use_threads(config.threads)
     table = backtest.table(source, config)
     split = table.split(config.split, config.label_delay_days)
+    check_slices(table, config.slices)
     facts = {**backtest.facts, **run_facts(config, table, split), "published": None}
     if backtest.policy == "none" and number:
         _take_over(RunFolder(backtest.run(backtest.steps[0])), run)
@@ -115,14 +116,17 @@ def score_step(backtest: Backtest, source: Source, number: int) -> None:
     split = table.split(config.split, config.label_delay_days)
     earlier = [backtest.steps[each] for each in earlier_models(backtest, number)]
     runs = [RunFolder(backtest.model(each)) for each in earlier]
-    scores = {e.start: _score(config, table, split.test, r.final) for e, r in zip(earlier, runs, strict=True)}
+    scores = {}
+    for each, run in zip(earlier, runs, strict=True):  # with the features that its model has learnt from
+        own = backtest.settings(each, run.path)
+        scores[each.start] = _score(own, backtest.table(source, own), split.test, run.final)
     if backtest.policy == "frozen":
         _write_ensemble(backtest, step, config, table, split, runs, list(scores.values()))
     with replacing(folder / f"{step.start}.parquet") as aside:
         pl.DataFrame(scores).write_parquet(aside)
     first = RunFolder(backtest.model(backtest.steps[0]))
     now = scores.get(backtest.steps[0].start, of_step.predictions("test")["score"].to_numpy())
-    found = {"days": _days(table, split), "drift": _drift(backtest, source, first, table, split.test, now)}
+    found = {"days": _days(table, split), "drift": _drift(backtest, source, first, split.test, now)}
     write_json(folder / f"{step.start}.json", found)
 
 
@@ -214,17 +218,13 @@ def _write_ensemble(
     )
 
 
-def _drift(
-    backtest: Backtest, source: Source, first: RunFolder, table: PreparedTable, rows: Rows, now: np.ndarray
-) -> dict[str, Any]:
+def _drift(backtest: Backtest, source: Source, first: RunFolder, rows: Rows, now: np.ndarray) -> dict[str, Any]:
     """Stability indices of columns against the first model's training rows, of its scores against its own window."""
     config = backtest.settings(backtest.steps[0], first.path)
-    learnt = backtest.table(source, config)
-    train = learnt.split(config.split, config.label_delay_days).train
+    table = backtest.table(source, config)
+    train = table.split(config.split, config.label_delay_days).train
     encoder = TableEncoder.load(first.final / "encoder")
-    before, after = (
-        encode_once(of, some[:: max(1, len(some) // _SAMPLE)], encoder) for of, some in ((learnt, train), (table, rows))
-    )
+    before, after = (encode_once(table, some[:: max(1, len(some) // _SAMPLE)], encoder) for some in (train, rows))
     index, cells = {}, []
     for names, old, new, counted in (
         (encoder.categorical, before.categorical.numpy(), after.categorical.numpy(), category_counts),

@@ -12,6 +12,9 @@ from fraudlab.metrics.ranking import Ranking, average_precision_of
 Array = NDArray[Any]
 
 RESAMPLED_METRICS = ("roc_auc", "average_precision")
+FEWEST_GROUPS = 10
+"""With fewer groups of rows to draw from, resamples are too alike for an interval."""
+_FINITE = 0.9
 _Z = 1.959964
 
 
@@ -78,13 +81,33 @@ def drawn(group: NDArray[np.int64], resamples: int, seed: int) -> Iterator[NDArr
         yield np.bincount(random.integers(0, groups, groups), minlength=groups)[group]
 
 
-def share_interval(value: float, draws: Array) -> tuple[float, float]:
-    """95 % interval of a metric in [0, 1] by the deviation of its log-odds over resamples ``[R]``.
+def share_interval(value: float, draws: Array, groups: int) -> tuple[float, float] | None:
+    """95 % interval of a metric in [0, 1] by the deviation of its log-odds over resamples.
 
     Quantiles of the draws themselves are too narrow where few groups have a fraud, and resamples with copies of a row
     flatter average precision; by the log-odds the interval covers a population's value about as often as it says.
+    Of a value of 0 or 1, which no resample moves, it is that of Wilson (1927) for ``groups`` of ``groups``.
+
+    Args:
+        value: of the metric.
+        draws: ``[R]``, of it; NaN of resamples that had no fraud, or no genuine row.
+        groups: that have a fraud; draws nearer to 0 or 1 than half a group count as so near.
+
+    Returns:
+        Low and high; None where there is no value, or :func:`enough` says no.
     """
-    odds = log_odds(draws[np.isfinite(draws)])
+    if np.isnan(value) or not enough(draws):
+        return None
+    if value in (0, 1):
+        off = _Z**2 / (groups + _Z**2)
+        return (1 - off, 1.0) if value else (0.0, off)
+    edge = min(0.5 / groups, value / 2, (1 - value) / 2)
+    odds = log_odds(np.clip(draws[np.isfinite(draws)], edge, 1 - edge))
     centre, deviation = log_odds(np.array([value]))[0], float(np.std(odds, ddof=1))
     low, high = sigmoid(centre + np.array([-_Z, _Z]) * deviation)
-    return float(low), float(high)
+    return min(float(low), value), max(float(high), value)
+
+
+def enough(draws: Array) -> bool:
+    """Whether 9 of 10 draws ``[R]`` at least have a value; with fewer, an interval would speak of those alone."""
+    return bool(np.isfinite(draws).mean() >= _FINITE)

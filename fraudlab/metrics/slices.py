@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fraudlab.metrics.bootstrap import RESAMPLED_METRICS, Resampled, drawn, share_interval
+from fraudlab.metrics.bootstrap import FEWEST_GROUPS, RESAMPLED_METRICS, Resampled, drawn, share_interval
 
 Array = NDArray[Any]
 
@@ -32,14 +32,20 @@ class Share:
 
     @classmethod
     def of(cls, hit: Array, group: Array) -> "Share | None":
-        """The share of rows ``[N]`` that ``hit`` marks; ``group`` ``[N]`` has their groups. None of no rows."""
-        if not len(hit):
+        """The share of rows ``[N]`` that ``hit`` marks; ``group`` ``[N]`` has their groups.
+
+        None of fewer than :data:`FEWEST_GROUPS` groups. At 0 and 1, where rows say nothing of how alike those of a
+        group are, a group counts as one row.
+        """
+        _, number = np.unique(group, return_inverse=True)
+        groups = int(number.max(initial=-1)) + 1
+        if groups < FEWEST_GROUPS:
             return None
-        share, worth = float(hit.mean()), float(len(hit))
+        share, worth = float(hit.mean()), float(groups)
         if 0 < share < 1:
-            _, number = np.unique(group, return_inverse=True)
             off = np.bincount(number, hit - share)
-            worth /= max(float(off @ off) / (len(hit) * share * (1 - share)), 1.0)
+            few = 1.0 if groups == len(hit) else groups / (groups - 1)
+            worth = len(hit) / max(float(off @ off) * few / (len(hit) * share * (1 - share)), 1.0)
         middle = (share + _Z**2 / (2 * worth)) / (1 + _Z**2 / worth)
         half = _Z * math.sqrt(share * (1 - share) / worth + _Z**2 / (4 * worth**2)) / (1 + _Z**2 / worth)
         return cls(share, max(middle - half, 0.0), min(middle + half, 1.0), worth)
@@ -94,8 +100,9 @@ def _ranked(label: Array, score: Array, group: Array, inside: Array) -> dict[str
     ranked = Resampled(label[inside], score[inside])
     _, number = np.unique(group[inside], return_inverse=True)
     draws = np.stack([ranked(count) for count in drawn(number, _RESAMPLES, 0)])
-    values = ranked(np.ones(len(number), np.int64))
-    return {
-        name: {"value": value, "interval": list(share_interval(value, draws[:, m]))}
-        for m, (name, value) in enumerate(zip(RESAMPLED_METRICS, values, strict=True))
-    }
+    values, groups = ranked(np.ones(len(number), np.int64)), len(np.unique(number[label[inside] == 1]))
+    found: dict[str, Any] = {}
+    for m, (name, value) in enumerate(zip(RESAMPLED_METRICS, values, strict=True)):
+        interval = share_interval(value, draws[:, m], groups)
+        found[name] = None if interval is None else {"value": value, "interval": list(interval)}
+    return found

@@ -7,7 +7,7 @@ from typing import Any
 from fraudlab.files import write_text
 from fraudlab.metrics.registry import headings
 from fraudlab.metrics.slices import FEWEST_FRAUDS
-from fraudlab.reporting.backtest_plots import drawn_words, most_moved, plots_of, windows_svg
+from fraudlab.reporting.backtest_plots import drawn_words, most_moved, plots_of, saved_words, windows_svg
 from fraudlab.reporting.comparison import aligned
 from fraudlab.reporting.template import environment
 
@@ -78,6 +78,7 @@ def write_backtest_page(path: Path, found: Mapping[str, Any], provenance: Mappin
         money=found["admin_cost"] is not None,
         means=_means(found),
         drawn=drawn_words(found),
+        saved=saved_words(found) if found["admin_cost"] is not None else None,
         fewest_frauds=FEWEST_FRAUDS,
         moved=most_moved(found, 8),
         windows=windows_svg(found["steps"]),
@@ -118,6 +119,8 @@ def difference(value: Mapping[str, Any], decimals: int = 4) -> str:
     """``-0.0123 [-0.0245, -0.0010]``."""
     if value["difference"] is None:
         return "–"
+    if value["difference_interval"] is None:
+        return f"{value['difference']:+,.{decimals}f}"
     low, high = value["difference_interval"]
     return f"{value['difference']:+,.{decimals}f} [{low:+,.{decimals}f}, {high:+,.{decimals}f}]"
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from fraudlab.metrics.bootstrap import FEWEST_GROUPS
 from fraudlab.metrics.registry import headings
 from fraudlab.reporting.svg import FIRST, MUTED, SECOND, STYLE, Plot, draw
 
@@ -54,7 +55,7 @@ def _by_step(found: Mapping[str, Any], key: str, *, wide: bool = False) -> Plot:
             figure.subplots_adjust(left=0.18)
         axes.legend(loc="best", fontsize=8)
 
-    money = f"Amounts of the frauds alerted less {found['admin_cost']:g} for each alert; " if key == "saved" else ""
+    money = f"{_capital(saved_words(found))}; " if key == "saved" else ""
     caption = f"{money}{_capital(f'95 % bootstrap interval: {drawn_words(found)}')}."
     return draw(f"step-{key}", f"{_capital(heading)} by window", f"{heading} of each window", caption, paint, wide=wide)
 
@@ -95,8 +96,27 @@ def drawn_words(found: Mapping[str, Any]) -> str:
     drawn = found["drawn"]
     return (
         f"{drawn['groups']:,} {drawn['by']}s drawn with replacement {drawn['resamples']:,} times, "
-        f"{drawn['with_fraud']:,} of them with a fraud"
+        f"{drawn['with_fraud']:,} of them with a fraud{_without(found)}"
     )
+
+
+def _without(found: Mapping[str, Any]) -> str:
+    """Why some windows have no interval, in words."""
+    less = [step for step in found["steps"] if step["intervals"]["average_precision"] is None]
+    if not less:
+        return ""
+    by, fewest = found["drawn"]["by"], min(step["drawn"]["groups"] for step in less)
+    drawn = min(step["drawn"]["resamples"] for step in less)
+    return (
+        f"; none for {len(less)} of {len(found['steps'])} windows: it takes {FEWEST_GROUPS} {by}s in a window and "
+        f"frauds in 9 of 10 draws, and the least are {fewest:,} {by}s and {drawn:,} draws"
+    )
+
+
+def saved_words(found: Mapping[str, Any]) -> str:
+    """What ``saved`` is, in words."""
+    share = "" if found["recovery_share"] == 1 else f"{100 * found['recovery_share']:g} % of "
+    return f"{share}the amounts of the frauds alerted less {found['admin_cost']:g} for each alert"
 
 
 def most_moved(found: Mapping[str, Any], most: int) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fraudlab.metrics.bootstrap import RESAMPLED_METRICS, Resampled, drawn
+from fraudlab.metrics.bootstrap import FEWEST_GROUPS, RESAMPLED_METRICS, Resampled, drawn, enough, share_interval
 from fraudlab.metrics.cost import cost_savings
 from fraudlab.runs.predictions import column, groups_of
 
@@ -32,6 +32,9 @@ class Bands:
 def bands_of(rows: pl.DataFrame, metrics: Mapping[str, Any], admin_cost: float, recovery_share: float) -> Bands | None:
     """Intervals of the ranking metrics and of the savings at the threshold of ``metrics``; None without both classes.
 
+    A metric that :func:`fraudlab.metrics.bootstrap.enough` refuses has none; with fewer than
+    :data:`fraudlab.metrics.bootstrap.FEWEST_GROUPS` groups there are none at all.
+
     Args:
         rows: predictions of one part.
         metrics: of that part, as ``metrics.json`` has them.
@@ -43,13 +46,22 @@ def bands_of(rows: pl.DataFrame, metrics: Mapping[str, Any], admin_cost: float, 
         return None
     by, group = groups_of(rows, None)
     ranked, amount, threshold = Resampled(label, score), column(rows, "amount"), metrics.get("cost_threshold")
-    names = [*RESAMPLED_METRICS, "cost_savings"]
+    groups, with_fraud = int(group.max()) + 1, len(np.unique(group[label == 1]))
+    if groups < FEWEST_GROUPS:
+        return None
     found = []
     for count in drawn(group, _RESAMPLES, _SEED):
         values = [*ranked(count)]
         if amount is not None and threshold is not None:
             values.append(cost_savings(label, score, amount, threshold, admin_cost, recovery_share, count))
         found.append(values)
-    names = names[: len(found[0])]
-    low, high = np.nanquantile(np.array(found), [0.025, 0.975], axis=0)
-    return Bands(by, int(group.max()) + 1, dict(zip(names, zip(low.tolist(), high.tolist(), strict=True), strict=True)))
+    draws = np.array(found).T
+    bands: dict[str, tuple[float, float]] = {}
+    for name, value, of in zip(RESAMPLED_METRICS, ranked(np.ones(len(label), np.int64)), draws, strict=False):
+        if (interval := share_interval(value, of, with_fraud)) is not None:
+            bands[name] = interval
+    for of in draws[len(RESAMPLED_METRICS) :]:
+        if enough(of):
+            low, high = np.nanquantile(of, [0.025, 0.975]).tolist()
+            bands["cost_savings"] = low, high
+    return Bands(by, groups, bands) if bands else None

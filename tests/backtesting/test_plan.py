@@ -32,7 +32,7 @@ DAY = 86_400
 
 @pytest.fixture(scope="module")
 def composed() -> BacktestConfig:
-    return compose("model=logistic_regression", command="backtest")
+    return compose("model=logistic_regression", "features=columns", command="backtest")
 
 
 def source(frame: pl.DataFrame) -> Source:
@@ -178,7 +178,13 @@ def test_other_settings_do_not_go_on_with_a_backtest(composed: BacktestConfig, t
     config = replace(composed, split=TimeFractionConfig(), paths=replace(composed.paths, output_dir=str(tmp_path)))
     begin(replace(config, seed=5), source(frame), {}, [])  # which begins no step yet
     begin(config, source(frame), {}, [])
-    (tmp_path / "steps").mkdir()
+    (tmp_path / "steps" / "81").mkdir(parents=True)
+    (tmp_path / "steps" / "81" / "config.yaml").touch()
+    begin(config, source(frame), {}, [])  # of settings that were refused by the first step, before its training
+    assert not (tmp_path / "steps" / "81" / "config.yaml").exists()
+    (tmp_path / "steps" / "81" / "run.json").touch()
     begin(replace(config, backtest=replace(config.backtest, jobs=3)), source(frame), {}, [])
     with pytest.raises(UserError, match=r"seed: 0, now 1.*backtest\.name"):
         begin(replace(config, seed=1), source(frame), {}, [])
+    with pytest.raises(UserError, match=r"the data of the backtest in .* have changed"):
+        begin(config, replace(source(frame), fingerprint="u", data_fingerprint="u"), {}, [])

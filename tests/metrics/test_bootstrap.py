@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from fraudlab.metrics.bootstrap import Resampled, paired
+from fraudlab.metrics.bootstrap import Resampled, paired, share_interval
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -93,3 +94,20 @@ def test_intervals_cover_the_truth_where_frauds_come_in_bursts(draws: int, least
 
     assert least <= np.mean([covered(1000 + seed, by_row=False) for seed in range(draws)]) <= most
     assert np.mean([covered(1000 + seed, by_row=True) for seed in range(draws)]) < 0.85
+
+
+def test_an_interval_of_a_perfect_ranking_is_that_of_its_frauds() -> None:
+    low, high = share_interval(1.0, np.ones(100), 20)
+    known = binomtest(20, 20).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((known.low, 1.0), abs=1e-6)
+    low, high = share_interval(0.99, np.tile([1.0, 0.98], 50), 20)
+    assert 0.9 < low < 0.985
+    assert 0.99 < high < 1
+
+
+def test_an_interval_is_not_told_of_the_draws_that_happen_to_have_a_fraud() -> None:
+    draws = np.linspace(0.5, 0.7, 100)
+    assert share_interval(0.6, draws, 20) is not None
+    draws[:11] = np.nan
+    assert share_interval(0.6, draws, 20) is None
+    assert share_interval(0.6, np.full(100, np.nan), 20) is None

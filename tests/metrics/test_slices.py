@@ -25,7 +25,22 @@ def test_copies_of_rows_tell_no_more_than_the_rows() -> None:
     five = Share.of(np.repeat(hit, 5), np.repeat(np.arange(400), 5))
     assert one is not None
     assert five is not None
-    assert five.worth == pytest.approx(one.worth, rel=1e-9)
+    assert five.worth == pytest.approx(one.worth * 399 / 400, rel=1e-9)  # as the variance of 400 groups is
+
+
+@pytest.mark.parametrize(("rate", "groups", "rows"), [(0.02, 20, 50), (0.05, 12, 80), (0.3, 12, 5)])
+def test_intervals_cover_where_the_rows_of_a_group_are_alike(rate: float, groups: int, rows: int) -> None:
+    draw, group, covered = np.random.default_rng(4), np.repeat(np.arange(groups), rows), 0
+    for _ in range(400):
+        share = Share.of(np.repeat(draw.random(groups) < rate, rows), group)
+        assert share is not None
+        covered += share.low <= rate <= share.high
+    assert covered / 400 > 0.9
+
+
+def test_a_share_of_few_groups_is_not_told() -> None:
+    assert Share.of(np.zeros(1000, bool), np.zeros(1000, int)) is None
+    assert Share.of(np.zeros(0, bool), np.zeros(0, int)) is None
 
 
 def test_intervals_cover_what_groups_of_rows_were_drawn_from() -> None:
@@ -72,14 +87,14 @@ def test_a_slice_is_what_its_rows_say() -> None:
 
 
 def test_no_ratio_to_or_of_nothing() -> None:
-    none, some = Share.of(np.zeros(9, bool), np.arange(9)), Share.of(np.arange(9) < 3, np.arange(9))
+    none, some = Share.of(np.zeros(19, bool), np.arange(19)), Share.of(np.arange(19) < 3, np.arange(19))
     assert ratio(none, some) is None
     assert ratio(some, none) is None
     assert ratio(None, some) is None
 
 
 def test_bands_cover_the_whole_populations_metrics() -> None:
-    """Frauds at few terminals, as those of a week: 95 % of the draws are to be covered, 90 to 99 % of 250 are seen."""
+    """Frauds at few terminals, as those of a week: 95 % of the draws are to be covered, 90 to 97 % of 250 are seen."""
     draw = np.random.default_rng(3)
     rows, terminals = 5, 60_000
     spoilt = draw.random(terminals) < 0.03
@@ -94,7 +109,8 @@ def test_bands_cover_the_whole_populations_metrics() -> None:
         values = ranked(np.ones(len(group), np.int64))
         draws = np.array([ranked(count) for count in drawn(group, 100, number)])
         for m in range(2):
-            low, high = share_interval(values[m], draws[:, m])
-            covered[m] += low <= whole[m] <= high
+            interval = share_interval(values[m], draws[:, m], len(np.unique(some[label[some].any(axis=1)])))
+            assert interval is not None
+            covered[m] += interval[0] <= whole[m] <= interval[1]
     assert (covered / 250 >= 0.9).all()
-    assert (covered / 250 <= 0.99).all()
+    assert (covered / 250 <= 0.97).all()

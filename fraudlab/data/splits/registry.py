@@ -25,6 +25,10 @@ SPLITS: Registry[SplitPart] = Registry(
 )
 
 
+class OneClassError(UserError):
+    """A part of a split has no fraud, or nothing else."""
+
+
 def register_split(name: str, make: MakeSplit, settings: type, **declared: Any) -> None:
     """Add a split of a plugin as ``split=<name>``.
 
@@ -80,7 +84,7 @@ def split_rows(
             raise UserError(f"split={config.name} leaves no rows for {name.replace('_', ' ')}{span}{delay}")
         if not frauds[rows].any() or frauds[rows].all():
             kind = "no fraud" if not frauds[rows].any() else "nothing but fraud"
-            raise UserError(
+            raise OneClassError(
                 f"split={config.name}: {name.replace('_', ' ')} has {len(rows)} rows and {kind} among them; "
                 "take a longer window or a larger share"
             )
