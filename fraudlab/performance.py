@@ -15,7 +15,7 @@ def main(config: PerformanceConfig) -> None:
     bundle = load(config.bundle)
     amount = next((field["name"] for field in bundle.schema["fields"] if field["role"] == "amount"), None)
     asked = performance.Question(
-        config.moment(), config.mature_days, config.clock, amount, config.admin_cost, bundle=bundle
+        config.moment(), config.mature_days, config.clock, amount, config.admin_cost, config.recovery_share, bundle
     )
     records = Path(config.records)
     report = performance.performance(records, asked)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from fraudlab.config.checks import MISSING, at_least, moment, one_of
+from fraudlab.config.checks import MISSING, at_least, check_costs, moment, one_of
 from fraudlab.config.commands import PathsConfig
 
 
@@ -18,13 +18,14 @@ class PerformanceConfig:
     as_of: str | None = None  # as 2026-11-01 or 2026-11-01T06:00, UTC; null: now
     clock: str = "received"  # received: when it was scored and told | transaction: the times that the data say
     admin_cost: float = 2.5  # of one alert, in the currency of the amount
+    recovery_share: float = 1.0  # of a fraud's amount, what an alert saves
     keep: bool = True  # keep the estimates in the record, to be held against what comes
     paths: PathsConfig = field(default_factory=PathsConfig)
 
     def __post_init__(self) -> None:
         one_of("clock", self.clock, ("received", "transaction"))
         at_least("mature_days", self.mature_days, 1)
-        at_least("admin_cost", self.admin_cost, 0)
+        check_costs(self.admin_cost, self.recovery_share)
         self.moment()
 
     def moment(self) -> datetime:

@@ -164,7 +164,9 @@ class Estimate:
     high: float
 
 
-def estimate(past: Past, week: KnownRows, admin_cost: float, seed: int = 0) -> dict[str, Estimate]:
+def estimate(
+    past: Past, week: KnownRows, admin_cost: float, seed: int = 0, recovery_share: float = 1.0
+) -> dict[str, Estimate]:
     """Expected metrics of one week's rows, as they will be when their labels are final.
 
     Args:
@@ -172,11 +174,12 @@ def estimate(past: Past, week: KnownRows, admin_cost: float, seed: int = 0) -> d
         week: rows of one week, at least one.
         admin_cost: of one alert, in the currency of ``amount``.
         seed: of the draws.
+        recovery_share: of a fraud's amount, what an alert saves.
 
     Returns:
         ``frauds``, ``average_precision``, ``precision`` and ``recall`` of the alerts, and with an amount
-        ``value_recall`` (share of the defrauded amount that was alerted) and ``saved`` (that amount less the alerts'
-        cost); without those that no draw defines.
+        ``value_recall`` (share of the defrauded amount that was alerted) and ``saved``
+        (``recovery_share`` of that amount less the alerts' cost); without those that no draw defines.
     """
     chance = np.random.default_rng(seed)
     covariates = _covariates(week) - past.centre
@@ -190,7 +193,7 @@ def estimate(past: Past, week: KnownRows, admin_cost: float, seed: int = 0) -> d
     stays = np.where(final, 1.0, past.kept[left] / np.maximum(past.kept[since], _EDGE))
     level = _Level(past, covariates[open_], week.weight[open_], day[open_])
     arrived = float((stays * fraud * week.weight)[~final].sum())
-    measured = _Measured(week, admin_cost)
+    measured = _Measured(week, admin_cost, recovery_share)
     found: list[dict[str, float]] = []
     for _ in range(_DRAWS):
         slopes = chance.multivariate_normal(*past.slopes)
@@ -233,7 +236,7 @@ class _Level:
 class _Measured:
     """Metrics of one week for labels that are drawn; the rows are ranked once."""
 
-    def __init__(self, week: KnownRows, admin_cost: float) -> None:
+    def __init__(self, week: KnownRows, admin_cost: float, recovery_share: float) -> None:
         self._week = week
         self._order = np.argsort(-week.score)
         ranked = week.score[self._order]
@@ -241,7 +244,7 @@ class _Measured:
         self._weight = week.weight[self._order]
         self._rows = np.cumsum(self._weight)[self._ends]
         self._alerts = float((week.weight * week.alerted).sum())
-        self._cost = admin_cost * self._alerts
+        self._cost, self._recovered = admin_cost * self._alerts, recovery_share
 
     def __call__(self, fraud: Array) -> dict[str, float]:
         week = self._week
@@ -258,13 +261,15 @@ class _Measured:
         if week.amount is not None:
             lost = week.weight * week.amount * fraud
             found["value_recall"] = float(lost[week.alerted].sum() / lost.sum()) if lost.any() else nan
-            found["saved"] = float(lost[week.alerted].sum()) - self._cost
+            found["saved"] = self._recovered * float(lost[week.alerted].sum()) - self._cost
         return found
 
 
-def metrics_of(week: KnownRows, fraud: NDArray[np.bool_], admin_cost: float) -> dict[str, float]:
+def metrics_of(
+    week: KnownRows, fraud: NDArray[np.bool_], admin_cost: float, recovery_share: float = 1.0
+) -> dict[str, float]:
     """The metrics of :func:`estimate` for labels that are known, ``[N]``; NaN where one is undefined."""
-    return _Measured(week, admin_cost)(fraud)
+    return _Measured(week, admin_cost, recovery_share)(fraud)
 
 
 def _interval(values: list[float]) -> Estimate:

@@ -47,6 +47,7 @@ class Question:
             transactions and labels say, for a record of transactions that were replayed.
         amount: field of the input with the amount; None where there is none.
         admin_cost: of one alert, in the currency of the amount.
+        recovery_share: of a fraud's amount, what an alert saves.
         bundle: by whose inputs transactions whose labels are final are weighed as today's are; None: all alike.
     """
 
@@ -55,6 +56,7 @@ class Question:
     clock: str
     amount: str | None
     admin_cost: float
+    recovery_share: float = 1.0
     bundle: Bundle | None = None
 
 
@@ -78,6 +80,7 @@ def performance(folder: Path, question: Question) -> dict[str, Any]:
         "clock": question.clock,
         "mature_days": question.mature_days,
         "admin_cost": question.admin_cost,
+        "recovery_share": question.recovery_share,
         "level": LEVEL,
         "transactions": len(frame),
         **counts,
@@ -219,7 +222,7 @@ def _weeks(
             "told_share": None,
         }
         if mature:
-            found["realised"] = _realised(week, fraud, question.admin_cost)
+            found["realised"] = _realised(week, fraud, question.admin_cost, question.recovery_share)
             found["told_share"] = {"value": 1.0, "low": 1.0, "high": 1.0}
         elif (past := learn(rows, horizon, weights(number))) is None:
             found["why_not"] = (
@@ -227,7 +230,7 @@ def _weeks(
                 f"transactions in each, scored by bundle {version}"
             )
         else:
-            estimated = estimate(past, week, question.admin_cost, seed=number)
+            estimated = estimate(past, week, question.admin_cost, number, question.recovery_share)
             found["estimated"] = as_dict(estimated)
             told, frauds = found["frauds_told"], estimated["frauds"]
             shares = (told / max(each, told, 1e-9) for each in (frauds.value, frauds.high, frauds.low))
@@ -235,13 +238,15 @@ def _weeks(
         yield found
 
 
-def _realised(week: KnownRows, fraud: NDArray[np.bool_], admin_cost: float) -> dict[str, dict[str, float | None]]:
+def _realised(
+    week: KnownRows, fraud: NDArray[np.bool_], admin_cost: float, recovery_share: float
+) -> dict[str, dict[str, float | None]]:
     """Metrics of a week whose labels are final: those of its alerts, and those that ``metrics.json`` of a run has.
 
     Average precision and AUC ROC have intervals, of rows drawn again.
     """
-    alerts = metrics_of(week, fraud, admin_cost)
-    whole = compute_metrics(fraud, week.score, amount=week.amount, admin_cost=admin_cost)
+    alerts = metrics_of(week, fraud, admin_cost, recovery_share)
+    whole = compute_metrics(fraud, week.score, amount=week.amount, admin_cost=admin_cost, recovery_share=recovery_share)
     found: dict[str, dict[str, float | None]] = {
         name: {"value": None if isinstance(value, float) and np.isnan(value) else value}
         for name, value in {**alerts, **whole}.items()
@@ -261,9 +266,10 @@ def _realised(week: KnownRows, fraud: NDArray[np.bool_], admin_cost: float) -> d
 def _held(folder: Path, report: Mapping[str, Any]) -> dict[str, Any]:
     """How many of the kept intervals, of weeks that are final now, hold the value that came; by metric."""
     came = {(each["week"], each["bundle_version"]): each["realised"] for each in report["weeks"] if each["mature"]}
-    asked = ("clock", "mature_days", "admin_cost")
+    asked = ("clock", "mature_days", "admin_cost", "recovery_share")
     found: dict[str, list[bool]] = {}
     for past in kept.reports(folder):
+        past = {"recovery_share": 1.0, **past}  # what earlier versions counted with
         if any(past[name] != report[name] for name in asked) or past["as_of"] >= report["as_of"]:
             continue
         for week in past["weeks"]:

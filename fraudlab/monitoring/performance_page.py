@@ -40,7 +40,8 @@ def _body(report: Mapping[str, Any]) -> Iterator[str]:
         f"without a label counts as genuine {report['mature_days']} days after it. Weeks whose labels are final have "
         f'metrics <span style="color:var(--first)">■</span>; younger ones are '
         f'estimated <span style="color:var(--second)">■</span>, with an interval that is to hold the later value in '
-        f"{report['level']:.0%}.</p>"
+        f"{report['level']:.0%}. An alert costs {report['admin_cost']:g} and saves {report['recovery_share']:.0%} of a "
+        "fraud's amount.</p>"
     )
     yield '<div class="plots">'
     for name, title in _PLOTTED.items():

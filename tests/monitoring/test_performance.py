@@ -107,7 +107,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
 
 
 def test_weeks_whose_labels_are_final_have_the_metrics_of_scikit_learn(service: Service) -> None:
-    report = performance.performance(service.folder, question(WEEKS + MATURE / 7))
+    report = performance.performance(service.folder, question(WEEKS + MATURE / 7, recovery_share=0.6))
+    assert "saves 60% of a fraud" in page(report)
     assert [week["week"] for week in report["weeks"]] == [
         (START + timedelta(weeks=n)).date().isoformat() for n in range(WEEKS)
     ]
@@ -125,7 +126,7 @@ def test_weeks_whose_labels_are_final_have_the_metrics_of_scikit_learn(service: 
             "precision": precision_score(label, alerted),
             "recall": recall_score(label, alerted),
             "value_recall": lost[alerted].sum() / lost.sum(),
-            "saved": lost[alerted].sum() - 2.5 * alerted.sum(),
+            "saved": 0.6 * lost[alerted].sum() - 2.5 * alerted.sum(),
         }
         for name, value in expected.items():
             assert week["realised"][name]["value"] == pytest.approx(value, rel=1e-12), name
