@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fraudlab.backtesting.plan import Backtest
 from fraudlab.backtesting.steps import rhythms
 from fraudlab.metrics.bootstrap import FEWEST_GROUPS, RESAMPLED_METRICS, Resampled, drawn, enough, share_interval
+from fraudlab.metrics.cost import cost_savings
 from fraudlab.runs.folder import RunFolder
 from fraudlab.runs.predictions import column, groups_of
 from fraudlab.runs.slices import BUDGET, measured, slices_in, threshold_of
@@ -70,6 +71,15 @@ class _Scored:
         threshold: float = RunFolder(folder).metrics()["test"]["cost_threshold"]
         return threshold
 
+    def savings(self, step: int, model: int) -> dict[str, float | None]:
+        """``cost_savings`` and its threshold where a model of another step is tested, which keeps its own."""
+        if self.amount is None or model in (step, -1):
+            return {}
+        threshold, config, frame = self.threshold(step, model), self.backtest.config, self.frames[step]
+        label, score, amount = (frame[name].to_numpy() for name in ("label", "score", "amount"))
+        found = cost_savings(label, score, amount, threshold, config.admin_cost, config.recovery_share)
+        return {"cost_savings": _value(found), "cost_threshold": threshold}
+
     def saved(self, step: int, model: int) -> NDArray[np.float64]:
         """What each row of a window saves, negative where an alert was in vain."""
         assert self.amount is not None
@@ -110,6 +120,7 @@ def results(backtest: Backtest) -> dict[str, Any]:
                 "train_rows": RunFolder(backtest.model(step)).provenance()["split_rows"]["train"],
                 "train_seconds": RunFolder(backtest.model(step)).metrics()["train"]["seconds"],
                 **metrics["test"],
+                **scored.savings(step.number, own.models[step.number]),
                 "saved": _value(whole[i, 2]),
                 "intervals": {
                     name: _interval(draws[:, i, m], whole[i, m], name, drawn_of) for m, name in enumerate(MEASURES)

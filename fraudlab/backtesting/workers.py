@@ -16,10 +16,12 @@ from typing import Any
 from tqdm import tqdm
 
 from fraudlab.backtesting.plan import Backtest
+from fraudlab.config import BacktestConfig
 from fraudlab.config.plugins import load_plugins
 from fraudlab.data.sources.contract import Source
 from fraudlab.errors import UserError
 from fraudlab.features.threads import cores
+from fraudlab.models.registry import MODELS
 
 Task = tuple[str, int]  # "fit" or "score", and the number of a step
 
@@ -47,11 +49,11 @@ class Workers:
     Args:
         backtest: what they work at.
         source: its table.
-        jobs: how many; 0 for one a core, and never more than there are steps.
+        jobs: how many; 0 for one a core, or one where an accelerator is shared; never more than there are steps.
     """
 
     def __init__(self, backtest: Backtest, source: Source, jobs: int) -> None:
-        self._count = min(jobs or cores(), len(backtest.steps))
+        self._count = min(jobs or _most(backtest.config), len(backtest.steps))
         self._backtest = backtest
         self._source = source
         self._workers: list[tuple[BaseProcess, Connection]] = []
@@ -132,6 +134,17 @@ class Workers:
         theirs.close()
         self._workers.append((process, ours))
         return ours
+
+
+def _most(config: BacktestConfig) -> int:
+    """How many steps this machine can take at once: an accelerator has memory for one."""
+    accelerator = (config.trainer or {}).get("accelerator", "auto")
+    if MODELS[config.model.name].kind == "network" and accelerator != "cpu":
+        import torch
+
+        if torch.cuda.is_available() or torch.backends.mps.is_available():
+            return 1
+    return cores()
 
 
 def _work(backtest: Backtest, count: int, tasks: Connection) -> None:

@@ -18,7 +18,7 @@ class BacktestSettings:
     step_days: int = 7  # days of a window
     until: str | None = None  # the day after the last window, another than that; written as the split's days
     policy: str = "fresh"  # fresh | warm | frozen | none: how the model of each step comes about
-    jobs: int = 0  # steps at once; 0: one a core
+    jobs: int = 0  # steps at once; 0: one a core, or one on an accelerator
     resamples: int = 500  # that intervals come from
 
     def __post_init__(self) -> None:

@@ -22,6 +22,7 @@ from fraudlab.reporting.published import BENCHMARKS
 from fraudlab.reporting.template import environment
 from fraudlab.runs.bands import Bands, bands_of
 from fraudlab.runs.folder import RunFolder
+from fraudlab.runs.slices import threshold_part
 
 _ALERTS_PER_1000 = (1, 2, 5, 10, 20, 50)
 
@@ -64,6 +65,7 @@ def write_report(run: Path) -> Path:
         threshold_split=_thresholds_from(splits, unlabelled, fitted_twice=RunFolder(run).fitted_twice),
         measured_split="test" if "test" in splits else "validation",
         slices=_read_json(run / "slices.json"),
+        slices_on={"recent": "rows before the test", "val": "validation"}[threshold_part(RunFolder(run))],
         fewest_frauds=FEWEST_FRAUDS,
         blend=blend_rows(RunFolder(run).blend, metrics),
         provenance=_flat(provenance),

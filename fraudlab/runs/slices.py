@@ -80,13 +80,14 @@ def _binned(value: pl.Series, edges: Sequence[float]) -> pl.Series:
     return pl.Series(names[np.where(number.is_null().to_numpy(), len(edges) + 1, place)])
 
 
-def threshold_of(run: RunFolder) -> float:
-    """The lowest score that keeps to :data:`BUDGET` on rows that the tested model has not learnt from.
+def threshold_part(run: RunFolder) -> str:
+    """``recent``, rows before the test that the tested model has not learnt from; ``val`` where there are none."""
+    return "recent" if run.predictions_path("recent").is_file() else "val"
 
-    Where there are no such rows beside the test, it is the validation.
-    """
-    part = "recent" if run.predictions_path("recent").is_file() else "val"
-    score = run.predictions(part)["score"].to_numpy().astype(np.float64)
+
+def threshold_of(run: RunFolder) -> float:
+    """The lowest score that keeps to :data:`BUDGET` on the rows of :func:`threshold_part`."""
+    score = run.predictions(threshold_part(run))["score"].to_numpy().astype(np.float64)
     return threshold_for_budget(Ranking(np.zeros(len(score)), score), BUDGET)
 
 

@@ -115,7 +115,39 @@ def test_a_table_of_ones_own_without_cards_and_amounts(made: Made, tmp_path: Pat
     assert found["label_times"]
     assert found["drawn"]["by"] == "day"
     assert "saved" not in printed
+    assert found["steps"][0]["drawn"]["groups"] == 5
+    assert found["steps"][0]["intervals"]["average_precision"] is None
+    assert "none for 2 of 2 windows" in page(folder)
     assert "or at their own time" in page(folder)
+
+
+def test_an_older_model_scores_with_the_limits_it_learnt(made: Made, tmp_path: Path) -> None:
+    """Against one longer window: its model has learnt from the same rows as that of the first of two steps."""
+    draw = np.random.default_rng(1)
+    day = np.sort(draw.integers(0, 60, 3000))
+    fraud = draw.random(3000) < 0.2
+    # Most frauds have amounts of 200 and more, and from the 43rd day on of 100 to 200, which only the second step knows
+    # when it learns its limit.
+    large = np.where(day < 42, draw.uniform(200, 300, 3000), draw.uniform(100, 200, 3000))
+    amount = np.where(fraud & (draw.random(3000) < 0.7), large, draw.uniform(0, 90, 3000))
+    when = [date(2024, 1, 1) + timedelta(days=int(d)) for d in day]
+    frame = {"when": when, "shop": draw.integers(0, 40, 3000), "amount": amount, "fraud": fraud.astype(int)}
+    pl.DataFrame(frame).write_csv(tmp_path / "t.csv")
+    table = ("data=table", f"data.path={tmp_path}/t.csv", "data.label=fraud", "data.time=when", "label_delay_days=1")
+    features = (
+        "features=history",
+        "features.keys={shop: [shop]}",
+        "features.of={label: [{aggregate: count, windows: [30d], where: 'amount < learnt'}]}",
+        "features.windows=[30d]",
+    )
+    other = ("experiment=none", *features, "split=time_fraction", "model=logistic_regression", *QUICK[1:])
+    both, _ = made(*table, *other, "backtest.step_days=5", "backtest.steps=2")
+    once, _ = made(*table, *other, "backtest.step_days=10", "backtest.steps=1")
+    later = load_run(both / "steps" / "2024-02-25").predictions("test")["transaction_id"]
+    whole = load_run(once / "steps" / "2024-02-20").predictions("test")
+    expected = whole.filter(pl.col("transaction_id").is_in(later.implode()))["score"]
+    found = pl.read_parquet(both / "scores" / "2024-02-25.parquet")["2024-02-20"]
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_step_is_a_run_like_any_other(fresh: tuple[Path, str], command: Command) -> None:
@@ -127,11 +159,19 @@ def test_a_step_is_a_run_like_any_other(fresh: tuple[Path, str], command: Comman
 def test_training_once_is_what_the_policy_none_does(fresh: tuple[Path, str], made: Made) -> None:
     once = metrics(fresh[0])["choices"][-1]
     assert (once["name"], once["fits"]) == ("once, at the first step", 1)
-    folder, _ = made(*TREES, "backtest.policy=none")
+    folder, _ = made(*TREES, "backtest.policy=none", "report=true")
     found = metrics(folder)
     assert once["by_step"]["average_precision"] == [step["average_precision"] for step in found["steps"]]
     assert once["by_step"]["saved"] == pytest.approx([step["saved"] for step in found["steps"]])
     assert [step["train_seconds"] for step in found["steps"]][1:] == [0, 0]
+    assert len({step["cost_threshold"] for step in found["steps"]}) == 1
+    last = load_run(folder / "steps" / STEPS[2]).predictions("test")
+    alert = last["score"].cast(pl.Float64) >= found["steps"][2]["cost_threshold"]
+    fraud, amount = last["label"] == 1, last["amount"]
+    cost = 2.5 * alert.sum() + amount.filter(fraud & ~alert).sum()
+    base = min(amount.filter(fraud).sum(), 2.5 * len(last))
+    assert found["steps"][2]["cost_savings"] == pytest.approx(1 - cost / base)
+    assert all((folder / step["run"] / "report.html").is_file() for step in found["steps"])
 
 
 def test_a_frozen_ensemble_is_the_mean_of_its_models(fresh: tuple[Path, str], made: Made, command: Command) -> None:

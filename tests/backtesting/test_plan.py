@@ -15,6 +15,7 @@ from fraudlab.api import compose
 from fraudlab.backtesting.plan import Backtest, begin
 from fraudlab.config import (
     BacktestConfig,
+    HistoryFeaturesConfig,
     RandomConfig,
     RollingOriginConfig,
     TimeFractionConfig,
@@ -171,6 +172,21 @@ def test_a_window_without_a_fraud_is_refused_by_its_days(composed: BacktestConfi
     said = r"(?s)step 2 of 3, tested on 70 to 76: .*no fraud.*backtest\.steps=1 .*backtest\.step_days=14"
     with pytest.raises(UserError, match=said):
         planned(composed, frame, split, steps=3)
+
+
+def test_longer_steps_are_no_advice_where_a_validation_needs_a_longer_shift(composed: BacktestConfig) -> None:
+    split = TimeWindowsConfig(train_start="56", train_days=14, validation_shift_days=14)
+    with pytest.raises(UserError, match=r"split\.validation_shift_days=14 leaks") as refused:
+        planned(replace(composed, label_delay_days=7), table(90, 6), split, step_days=14)
+    assert "longer steps" not in str(refused.value)
+
+
+@pytest.mark.parametrize("policy", ["frozen", "none"])
+def test_limits_that_are_learnt_are_no_one_set_of_features(composed: BacktestConfig, policy: str) -> None:
+    counted = [{"aggregate": "count", "windows": ["7d"], "where": "time < learnt"}]
+    features = HistoryFeaturesConfig(keys={"card": ["card"]}, of={"label": counted}, windows=["7d"])
+    with pytest.raises(UserError, match=f"backtest.policy={policy}: .*learnt"):
+        planned(replace(composed, features=features), table(90, 6), TimeFractionConfig(), policy=policy)
 
 
 def test_other_settings_do_not_go_on_with_a_backtest(composed: BacktestConfig, tmp_path: Path) -> None:
