@@ -42,7 +42,7 @@ def run(settings: Sequence[str], folder: Path, upload_seconds: float) -> str:
     model, kept = _named("AIP_MODEL_DIR"), _named("AIP_CHECKPOINT_DIR")
     if has(model, manifest.NAME):
         return model
-    at, machines = _place(os.environ)
+    at, machines, first = _place(os.environ)
     local = folder / _RUN
     if has(kept, f"{_RUN}/config.yaml"):
         fetch(f"{kept}/{_RUN}", local)
@@ -52,7 +52,7 @@ def run(settings: Sequence[str], folder: Path, upload_seconds: float) -> str:
     asked = [f"resume={local}"] if resumes else [*settings, f"hydra.run.dir={local}"]
     if machines > 1 and not resumes:
         asked += ["trainer=ddp", f"trainer.num_nodes={machines}"]
-    _train(asked, Uploads("AIP_CHECKPOINT_DIR", kept) if at == 0 else None, local, upload_seconds)
+    _train(asked, first, Uploads("AIP_CHECKPOINT_DIR", kept) if at == 0 else None, local, upload_seconds)
     if at == 0:
         bundle = folder / "bundle"
         _run(["export", f"run={local}", f"out={bundle}"])
@@ -60,9 +60,12 @@ def run(settings: Sequence[str], folder: Path, upload_seconds: float) -> str:
     return model
 
 
-def _train(asked: Sequence[str], uploads: Uploads | None, local: Path, seconds: float) -> None:
+def _train(
+    asked: Sequence[str], first: Mapping[str, str], uploads: Uploads | None, local: Path, seconds: float
+) -> None:
     """Run the training beside copies of what it writes; SIGTERM goes on to it, and what it wrote then is copied too."""
-    process = subprocess.Popen([sys.executable, "-m", "fraudlab.train", *asked])  # noqa: S603
+    command = [sys.executable, "-m", "fraudlab.train", *asked]
+    process = subprocess.Popen(command, env={**os.environ, **first})  # noqa: S603
     signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
     while True:
         with suppress(subprocess.TimeoutExpired):
@@ -90,18 +93,18 @@ def _run(words: Sequence[str]) -> None:
         raise UserError(f"python -m fraudlab.{words[0]} ended with status {status}; its message stands above")
 
 
-def _place(environment: Mapping[str, str]) -> tuple[int, int]:
-    """Which of how many machines this is; for several, torch is told where the first one is."""
+def _place(environment: Mapping[str, str]) -> tuple[int, int, dict[str, str]]:
+    """Which of how many machines this is, and the variables that tell torch where the first one is."""
     spec = json.loads(environment.get("CLUSTER_SPEC", "{}"))
     pools = spec.get("cluster", {})
     hosts = [host for pool in sorted(pools) for host in pools[pool]]
     if len(hosts) < 2:
-        return 0, 1
+        return 0, 1, {}
     task = spec["task"]
     before = [host for pool in sorted(pools) if pool < task["type"] for host in pools[pool]]
     at = len(before) + task["index"]
-    os.environ |= {"MASTER_ADDR": hosts[0].partition(":")[0], "MASTER_PORT": _PORT, "NODE_RANK": str(at)}
-    return at, len(hosts)
+    first = {"MASTER_ADDR": hosts[0].partition(":")[0], "MASTER_PORT": _PORT, "NODE_RANK": str(at)}
+    return at, len(hosts), first
 
 
 def _named(variable: str) -> str:

@@ -32,9 +32,9 @@ _VIOLATIONS = """addEventListener("securitypolicyviolation",
     (event) => console.error(`policy violated: ${event.violatedDirective} ${event.blockedURI}`));"""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Debian's Chromium; tests skip without it."""
+    """Debian's Chromium; tests skip without it. Of one module: its event loop would stop asyncio.run() later."""
     if CHROMIUM is None:
         pytest.skip("no Chromium here: apt-get install chromium")
     from playwright.sync_api import sync_playwright
