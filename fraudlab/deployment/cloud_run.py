@@ -194,9 +194,10 @@ def _shares(service: Json) -> dict[str, int]:
 
 def _other(service: Json, revision: str) -> str | None:
     """The revision to go back to from another: the one noted where both have traffic, else the one with most of it."""
-    others = {name: percent for name, percent in _shares(service).items() if percent and name != revision}
+    shares = _shares(service)
+    others = {name: percent for name, percent in shares.items() if percent and name != revision}
     noted = service.get("annotations", {}).get(PREVIOUS)
-    if noted == revision:  # it is the one that others are tried against
+    if noted == revision and shares.get(revision):  # it is the one that others are tried against
         return None
     return noted if noted in others or not others else max(others, key=others.__getitem__)
 
