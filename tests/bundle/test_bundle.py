@@ -5,7 +5,6 @@ import json
 import os
 import pickle
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from fraudlab.errors import UserError
 from fraudlab.exporter import parity
 from fraudlab.runs.folder import RunFolder
 from tests.conftest import Command
+from tests.support.storage import emulated_bucket
 
 
 @pytest.fixture(scope="module")
@@ -220,22 +220,9 @@ def test_rows_are_named_by_id_where_any_row_of_the_file_has_one(bundle: Bundle, 
 @pytest.fixture
 def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A bucket of an emulated Google Cloud Storage."""
-    from gcp_storage_emulator.server import create_server
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import storage
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = create_server("127.0.0.1", port, in_memory=True)
-    server.start()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    try:
-        yield storage.Client(project="test", credentials=AnonymousCredentials()).create_bucket("models")
-    finally:
-        server.stop()
+    with emulated_bucket("models", monkeypatch) as bucket:
+        yield bucket
 
 
 def test_a_bundle_comes_from_a_bucket(exported: tuple[Path, Path], bundle: Bundle, storage: Any) -> None:

@@ -1,7 +1,6 @@
 """Google Cloud and its storage, on loopback, and bundles to deploy."""
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from tests.conftest import Command
 from tests.support.google_cloud import GoogleCloud
 from tests.support.server import KEY
+from tests.support.storage import emulated_bucket
 
 BUNDLES = Path(__file__).parents[1] / "compat" / "fixtures" / "format_1"
 
@@ -27,20 +27,8 @@ def google() -> Iterator[GoogleCloud]:
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The bucket ``shop`` of an emulated Google Cloud Storage."""
-    from gcp_storage_emulator.server import create_server
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import storage
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = create_server("127.0.0.1", port, in_memory=True)
-    server.start()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-    try:
-        yield storage.Client(project="shop", credentials=AnonymousCredentials()).create_bucket("shop")
-    finally:
-        server.stop()
+    with emulated_bucket("shop", monkeypatch, "shop") as bucket:
+        yield bucket
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import pytest
 from fraudlab.errors import UserError
 from fraudlab.monitoring import journal, labels, records
 from fraudlab.monitoring.store import Store
+from tests.support.storage import emulated_bucket
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FACTS = {"bundle_version": "v1", "instance": "a", "high_threshold": 0.9, "medium_threshold": 0.5, "sample_weight": 1.0}
@@ -212,21 +212,8 @@ def test_the_journal_counts_what_it_cannot_write(tmp_path: Path) -> None:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    from gcp_storage_emulator.server import create_server
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import storage
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = create_server("127.0.0.1", port, in_memory=True)
-    server.start()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "test")
-    try:
-        yield storage.Client(project="test", credentials=AnonymousCredentials()).create_bucket("records")
-    finally:
-        server.stop()
+    with emulated_bucket("records", monkeypatch) as bucket:
+        yield bucket
 
 
 def test_files_are_copied_to_the_cloud_as_they_change(tmp_path: Path, bucket: Any) -> None:
