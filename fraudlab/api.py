@@ -3,6 +3,7 @@
     run = train("experiment=handbook_book", "model=mlp", "trainer.max_epochs=3")
     run.metrics["test"]["average_precision"]
     run.predictions("test")
+    run.export().predict(records)
 
 Overrides are those of the command line. A mistake raises :class:`fraudlab.errors.UserError`. Importing this module is
 cheap; a function imports what it needs.
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from fraudlab.bundle import Bundle
     from fraudlab.config import TrainConfig
 
-__all__ = ["Report", "Run", "compose", "load_bundle", "load_run", "train"]
+__all__ = ["Report", "Run", "compare", "compose", "load_bundle", "load_run", "load_table", "train"]
 
 
 def compose(*overrides: str, command: str = "train", config_dir: str | Path | None = None) -> Any:
@@ -68,6 +69,50 @@ def train(*overrides: str, path: str | Path | None = None, config_dir: str | Pat
 
         run_training(config)
         return Run(Path(config.resume) if config.resume else folder)
+
+
+def load_table(*overrides: str, config_dir: str | Path | None = None) -> "pl.DataFrame":
+    """The table that :func:`train` would learn from, whole and in memory: raw columns, label and features, by time.
+
+    Args:
+        overrides: as on the command line.
+        config_dir: folder of YAML of your own, as ``--config-dir`` names it.
+
+    Raises:
+        UserError: a setting is wrong, or the data cannot be read.
+    """
+    import numpy as np
+
+    from fraudlab.data.prepared import prepared_table
+
+    with _composed("train", overrides, Path("outputs") / "train", config_dir) as config:
+        cache = Path(config.paths.data_dir)
+        table = prepared_table(config.data, config.features, config.label_delay_days, cache, config.split)
+        return table.rows(np.arange(len(table.label)), list(table.types()))
+
+
+def compare(runs: "Sequence[Run | str | Path]", *overrides: str) -> dict[str, Any]:
+    """Runs side by side: what ``python -m fraudlab.compare`` writes to ``compare.json``.
+
+    Args:
+        runs: two or more, or folders of runs. Those that differ by their seed alone are one model.
+        overrides: as on the command line, e.g. ``"part=val"``.
+
+    Returns:
+        ``models``, each with its ``metrics``, and ``differences`` of each further model to the first, with intervals.
+
+    Raises:
+        UserError: there are fewer than two finished runs, or a run has no such part.
+    """
+    from fraudlab.config.overrides import literal_text
+    from fraudlab.reporting.comparison import to_json
+    from fraudlab.runs.comparison import find_runs, models, resampled
+
+    names = ",".join(literal_text(run.path if isinstance(run, Run) else run) for run in runs)
+    with _composed("compare", [f"runs=[{names}]", *overrides], Path("outputs") / "compare") as config:
+        compared = models(find_runs(config.runs), config.part)
+        found = resampled(compared, config.group, config.resamples, config.confidence, config.seed)
+        return to_json(compared, found)
 
 
 def load_run(path: str | Path, *, plugins: Sequence[str] = ()) -> "Run":
@@ -161,6 +206,24 @@ class Run:
             raise UserError(f"model={name} is no network; its file lies in {self.path / 'checkpoints'}")
         return load_network(RunFolder(self.path).final / "checkpoints" / "best.ckpt")
 
+    def export(self, *overrides: str, out: str | Path | None = None) -> "Bundle":
+        """Write the tested model as a bundle, as ``python -m fraudlab.export`` does, and give it ready to score.
+
+        Args:
+            overrides: as on the command line, e.g. ``"calibration=platt"``.
+            out: its folder; by default ``bundle`` in the run folder.
+
+        Raises:
+            UserError: a setting is wrong, the data changed since the run, or the bundle scores otherwise than the run.
+        """
+        from fraudlab.config.overrides import literal
+        from fraudlab.export import run_export
+
+        folder = self.path / "bundle" if out is None else Path(out)
+        words = [*overrides, literal("run", self.path), literal("out", folder)]
+        with unchanged(), _composed("export", words, Path("outputs") / "export") as config:
+            return run_export(config)
+
     def report(self) -> Report:
         """``report.html``, written now where the run has none."""
         from fraudlab.reporting.report import write_report
@@ -177,7 +240,9 @@ class Run:
 
 
 @contextmanager
-def _composed(command: str, overrides: Sequence[str], folder: Path, config_dir: str | Path | None) -> Iterator[Any]:
+def _composed(
+    command: str, overrides: Sequence[str], folder: Path, config_dir: str | Path | None = None
+) -> Iterator[Any]:
     """The typed settings of a command, with Hydra's own known inside as in the command."""
     from hydra.core.hydra_config import HydraConfig
 

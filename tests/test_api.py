@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from sklearn.metrics import average_precision_score
 
 from fraudlab import config
-from fraudlab.api import Report, Run, compose, load_run, train
+from fraudlab.api import Report, Run, compare, compose, load_bundle, load_run, load_table, train
 from fraudlab.errors import UserError
 from tests.conftest import SMALL
 
@@ -61,6 +61,32 @@ def test_the_run_is_read_again_and_evaluated_alike(run: Run) -> None:
     again = load_run(run.path)
     assert again.metrics == run.metrics
     assert again.config == run.config
+
+
+def test_the_table_of_a_run_scores_as_the_run_by_its_bundle(run: Run, data: Path, tmp_path: Path) -> None:
+    table = load_table(*settings(data))
+    predictions = run.predictions("test")
+    rows = predictions.join(table, left_on="transaction_id", right_on="TRANSACTION_ID", maintain_order="left")
+    assert rows["TX_FRAUD"].equals(predictions["label"], null_equal=False)
+    bundle = run.export("high_per_1000=20", out=tmp_path / "bundle")
+    assert bundle.decision.budget == {"medium": 50.0, "high": 20.0}
+    scores = load_bundle(tmp_path / "bundle").predict(rows.select(bundle.inputs).head(200).to_dicts())
+    assert scores == pytest.approx(predictions["score"].head(200).to_numpy(), abs=1e-6)
+    with pytest.raises(UserError, match="Did you mean calibration"):
+        run.export("calibratio=platt")
+
+
+def test_runs_are_compared_on_the_same_rows(run: Run, data: Path, tmp_path: Path) -> None:
+    other = train(*settings(data), "seed=1", "model.hidden=[4]", "test=false", path=tmp_path / "run, other")
+    found = compare([run, other.path], "part=val", "resamples=100")
+    rows = [one.predictions("val") for one in (run, other)]
+    first, second = (average_precision_score(each["label"], each["score"]) for each in rows)
+    assert found["models"][0]["metrics"]["average_precision"]["values"] == pytest.approx([first])
+    apart = found["differences"][0]["average_precision"]
+    assert apart["difference"] == pytest.approx(second - first)
+    assert apart["low"] < apart["difference"] < apart["high"]
+    with pytest.raises(UserError, match="no predictions of test"):
+        compare([run, other])
 
 
 def test_the_process_is_left_as_it_was(run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
