@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: docs ci debian pull metrics-diff comment deploy dist help setup train test test-fast test-slow serve load-test monitor pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint lint-page format typecheck check-conf clean distclean test-images
+.PHONY: docs notebooks ci debian pull metrics-diff comment deploy dist help setup train test test-fast test-slow serve load-test monitor pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint lint-page format typecheck check-conf clean distclean test-images
 
 PYTHON ?= python3
 VENV := .venv
@@ -136,6 +136,9 @@ lint-page: ## ESLint and TypeScript's checks over the web page's JavaScript
 docs: $(READY) ## the site in site/; broken links fail it
 	$(BIN)/python docs/generate.py
 	$(BIN)/zensical build --strict
+
+notebooks: $(READY) ## run the notebooks and write their pages into docs/notebooks; ARGS=01_first_model for one
+	$(BIN)/python notebooks/build.py $(ARGS)
 
 format: $(READY) ## let ruff fix what it can
 	$(BIN)/ruff check --fix .

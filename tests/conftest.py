@@ -26,6 +26,7 @@ STARTS_PROCESSES = {
     "served",
     "subprocess",
     "multiprocessing",
+    "NotebookClient",
     "Server",
 }
 """Fixtures that start a process, and names in a test module of what does."""
