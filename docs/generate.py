@@ -1,6 +1,7 @@
 """``python docs/generate.py [http://host:port]``: the pages of docs/reference.
 
-They come from dataclasses, YAML and OpenAPI, and from a server's metrics where its address is given.
+They come from dataclasses, YAML, OpenAPI and docstrings, and from a server's metrics where its address is given.
+docs/benchmarks.md comes from benchmarks/results.
 
 What is said of a setting stands beside it, in ``conf/`` or in its dataclass; these pages gather it.
 """
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import api_reference
+import benchmark_tables
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -176,7 +179,21 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-PAGES = {"commands": commands, "groups": groups, "http": http}
+def api() -> str:
+    return api_reference.page(_MADE, of_fields)
+
+
+def benchmarks() -> str:
+    return benchmark_tables.page(_MADE, REPOSITORY)
+
+
+PAGES = {
+    "reference/commands": commands,
+    "reference/groups": groups,
+    "reference/http": http,
+    "reference/api": api,
+    "benchmarks": benchmarks,
+}
 
 
 if __name__ == "__main__":
@@ -185,7 +202,7 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:  # the address of a server, which has metrics
         asked = urllib.request.Request(f"{sys.argv[1]}/metrics", headers={"X-API-Key": os.environ["FRAUDLAB_API_KEY"]})
         with urllib.request.urlopen(asked, timeout=10) as answer:
-            pages["metrics"] = metrics(answer.read().decode())
+            pages["reference/metrics"] = metrics(answer.read().decode())
     for name, content in pages.items():
-        (REFERENCE / f"{name}.md").write_text(content.rstrip() + "\n")
-    sys.stdout.write(f"docs/reference: {', '.join(pages)}\n")
+        (REFERENCE.parent / f"{name}.md").write_text(content.rstrip() + "\n")
+    sys.stdout.write(f"docs: {', '.join(pages)}\n")

@@ -42,6 +42,11 @@ def compose(*overrides: str, command: str = "train", config_dir: str | Path | No
 
     Raises:
         UserError: a setting does not exist or cannot have its value; the nearest key is named.
+
+    >>> from fraudlab.api import compose
+    >>> config = compose("experiment=handbook_book", "model=mlp", "trainer.max_epochs=3")
+    >>> config.model.name, config.trainer["max_epochs"], config.label_delay_days
+    ('mlp', 3, 7)
     """
     with _composed(command, overrides, Path("outputs") / command, config_dir) as config:
         return config
@@ -61,6 +66,13 @@ def train(*overrides: str, path: str | Path | None = None, config_dir: str | Pat
     Raises:
         UserError: a setting is wrong, the data cannot be read, the training diverged, or the settings ask for several
             processes, which only the command can start.
+
+    >>> from fraudlab.api import train
+    >>> table = ["data=table", "data.path=transactions.csv", "data.label=fraud", "data.time=time", "data.card=card"]
+    >>> plain = ["experiment=none", "features=columns", "split=time_fraction", "data.missing_values=['?']"]
+    >>> run = train(*table, *plain, "model=lightgbm", "model.n_estimators=5", "logger=none", path="outputs/train/mine")
+    >>> 0 < run.metrics["test"]["average_precision"] <= 1
+    True
     """
     folder = _new_folder() if path is None else Path(path)
     with unchanged(), _composed("train", overrides, folder, config_dir) as config:
@@ -124,6 +136,11 @@ def load_run(path: str | Path, *, plugins: Sequence[str] = ()) -> "Run":
 
     Raises:
         UserError: there is no run, it did not finish, or it was made with other plugins; the message says which.
+
+    >>> from fraudlab.api import load_run
+    >>> run = load_run("outputs/train/first")
+    >>> run.config.model.name
+    'tabnet'
     """
     from fraudlab.config.plugins import load_plugins
     from fraudlab.runs.folder import RunFolder
@@ -136,7 +153,22 @@ def load_run(path: str | Path, *, plugins: Sequence[str] = ()) -> "Run":
 
 
 def load_bundle(path: str | Path, *, threads: int = 1, plugins: Sequence[str] = ()) -> "Bundle":
-    """A bundle, ready to score: :func:`fraudlab.bundle.load`, after the import of ``plugins``."""
+    """A bundle, ready to score.
+
+    Args:
+        path: its folder, or a ``gs://`` address; each file is checked against the manifest.
+        threads: of one call of the model.
+        plugins: the modules that its features were made with, if any; a bundle never causes an import by itself.
+
+    Raises:
+        UserError: there is none, it is not as it was exported, or it was made with other plugins.
+
+    >>> from fraudlab.api import load_bundle
+    >>> bundle = load_bundle("outputs/train/first/bundle")
+    >>> records = [row["record"] for row in bundle.golden()[:2]]
+    >>> bundle.predict(records).shape
+    (2,)
+    """
     from fraudlab.bundle import load
     from fraudlab.config.plugins import load_plugins
 
@@ -146,7 +178,15 @@ def load_bundle(path: str | Path, *, threads: int = 1, plugins: Sequence[str] = 
 
 @dataclass(frozen=True)
 class Report:
-    """The report of a run; a notebook shows it."""
+    """The report of a run; a notebook shows it.
+
+    Attributes:
+        path: of the page, HTML in one file that asks no other host.
+
+    >>> from fraudlab.api import load_run
+    >>> load_run("outputs/train/first").report().path.name
+    'report.html'
+    """
 
     path: Path
 
@@ -157,13 +197,28 @@ class Report:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run in its folder ``path``."""
+    """A finished run.
+
+    Attributes:
+        path: its folder.
+
+    >>> from fraudlab.api import load_run
+    >>> run = load_run("outputs/train/first")
+    >>> sorted(run.metrics)
+    ['test', 'train', 'val']
+    >>> run.predictions("test").select("transaction_id", "label", "score").shape
+    (85, 3)
+    """
 
     path: Path
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Content of ``metrics.json``: ``{"val": {...}, "test": {...}, "train": {...}}``."""
+        """Content of ``metrics.json``: ``{"val": {...}, "test": {...}, "train": {...}}``.
+
+        Metrics are shares in [0, 1] unless the name says otherwise; amounts are in the table's currency, ``seconds`` of
+        wall time. ``test`` lacks where ``test=false``.
+        """
         from fraudlab.runs.folder import RunFolder
 
         return RunFolder(self.path).metrics()
@@ -178,7 +233,14 @@ class Run:
         return config
 
     def predictions(self, part: str = "test") -> "pl.DataFrame":
-        """The rows of ``val`` or ``test``: ``transaction_id, time, card_id, amount, label, score`` and some more.
+        """What the model gave, a row a transaction.
+
+        Args:
+            part: ``val``, ``test``, or ``recent``: rows before the test that the tested model has not learnt from.
+
+        Returns:
+            ``transaction_id, time, card_id, terminal_id, amount`` as the table has them, null where it has no such
+            column, ``label`` (1: fraud) and ``score``, float32: the probability of fraud before calibration.
 
         Raises:
             UserError: the run has none of that part.
@@ -192,10 +254,20 @@ class Run:
         return run.predictions(part)
 
     def network(self) -> "nn.Module":
-        """The tested network, in evaluation: called with ``categorical`` int64 [B, C] and ``numeric`` float32 [B, N].
+        """The tested network, in evaluation.
+
+        Returns:
+            Called with ``categorical`` int64 [B, C] and ``numeric`` float32 [B, N], it gives ``logits`` float32 [B, 2]
+            ([B, M, 2] of an ensemble) and ``penalty``.
 
         Raises:
             UserError: the run's model is no network.
+
+        >>> import torch
+        >>> from fraudlab.api import load_run
+        >>> network = load_run("outputs/train/first").network()
+        >>> network(torch.zeros(4, 0, dtype=torch.int64), torch.zeros(4, 15)).logits.shape
+        torch.Size([4, 2])
         """
         from fraudlab.models.registry import MODELS
         from fraudlab.runs.folder import RunFolder

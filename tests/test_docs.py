@@ -1,6 +1,5 @@
 """What the documents say of the package is so."""
 
-import importlib.util
 import json
 import re
 import shutil
@@ -8,15 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
+
+from fraudlab.bundle import formats
+from fraudlab.monitoring.records import COLUMNS
+from fraudlab.runs import formats as run_formats
 from tests.conftest import REPOSITORY
+from tests.support.docs import generate
 from tests.support.server import Server
 
+FILES = (REPOSITORY / "docs" / "reference" / "files.md").read_text(encoding="utf-8")
 ZENSICAL = str(Path(sys.executable).with_name("zensical"))
-_spec = importlib.util.spec_from_file_location("generate", REPOSITORY / "docs" / "generate.py")
-assert _spec is not None
-assert _spec.loader is not None
-generate = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(generate)
 
 
 def test_the_architecture_names_every_package_and_module_at_the_top() -> None:
@@ -28,7 +29,7 @@ def test_the_architecture_names_every_package_and_module_at_the_top() -> None:
 
 def test_the_reference_says_what_code_and_settings_say() -> None:
     for name, made in generate.PAGES.items():
-        page = REPOSITORY / "docs" / "reference" / f"{name}.md"
+        page = REPOSITORY / "docs" / f"{name}.md"
         assert page.read_text().rstrip() == made().rstrip(), "run: make docs"
         assert "|  |\n" not in page.read_text()  # a setting of which nothing is said
 
@@ -58,3 +59,42 @@ def test_the_site_builds_without_a_broken_link(tmp_path: Path) -> None:
     for page in pages:
         sources = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=\"?([^\" >]+)", page.read_text())
         assert not [source for source in sources if source.startswith(("http", "//")) and "canonical" not in source]
+
+
+def rows(title: str) -> dict[str, list[str]]:
+    """The first table of a section of the page of file formats: the other cells by the first one's code."""
+    section = FILES.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    return {
+        name: cells[1:]
+        for cells in (line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| `"))
+        for name in re.findall(r"`([^`]+)`", cells[0])
+    }
+
+
+def test_the_formats_of_a_run_folder(exported: tuple[Path, Path]) -> None:
+    run = exported[0]
+    told = rows("Run folder")
+    there = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    written = {name for name in there if not name.startswith(("selection/", "slices/", ".hydra/"))}
+    assert written <= told.keys()
+    assert f"formats 1 to {run_formats.FORMAT} are read; {run_formats.FORMAT} is written" in FILES
+    predictions = pl.read_parquet(run / "predictions" / "test.parquet")
+    assert predictions.columns == list(rows("Predictions"))
+    assert predictions.schema["score"] == pl.Float32
+
+
+def test_the_formats_of_a_bundle(exported: tuple[Path, Path]) -> None:
+    bundle = exported[1]
+    told = rows("Bundle")
+    there = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
+    assert {re.sub(r"look_ups/[\w.]+\.npy", "look_ups/<name>.npy", name) for name in there} <= told.keys()
+    assert json.loads((bundle / "manifest.json").read_text())["format"] == formats.FORMAT
+    assert f"All of them are read; {formats.FORMAT} is written" in FILES
+    assert re.findall(r"^\| (\d+) \| ", FILES.split("## Bundle")[1].split("## Record")[0], re.MULTILINE) == [
+        str(number + 1) for number in range(formats.FORMAT)
+    ]
+
+
+def test_the_formats_of_a_record() -> None:
+    told = rows("Record")
+    assert [name for name in told if "/" not in name and "." not in name] == [*COLUMNS, "input"]

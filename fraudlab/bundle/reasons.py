@@ -30,6 +30,9 @@ class Reason(NamedTuple):
         share: of all that the score rests on, in [0, 1].
         contribution: what it adds to the log-odds of the score, above 0 where it speaks for fraud; None where the model
             only tells what it looked at (TabNet's masks).
+
+    >>> Reason("amount", 250.0, 0.7, 1.3).share
+    0.7
     """
 
     column: str

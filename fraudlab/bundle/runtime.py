@@ -59,6 +59,11 @@ class Bundle:
         features, lookups: what turns a record into the encoder's columns.
         encoder: what turns those into arrays.
         explains: whether the model says what a score rests on.
+
+    >>> from fraudlab.bundle import load
+    >>> bundle = load("outputs/train/first/bundle")
+    >>> bundle.explain([bundle.golden()[0]["record"]], k=1)[0][0]._fields
+    ('column', 'value', 'share', 'contribution')
     """
 
     def __init__(self, folder: Path, facts: dict[str, Any], version: str, threads: int = 1) -> None:
@@ -176,7 +181,7 @@ class Bundle:
         return score
 
     def predict(self, records: Sequence[Record]) -> NDArray[np.float64]:
-        """Calibrated probability of fraud [n] of raw records."""
+        """Calibrated probability of fraud [n] of raw records; raises what :meth:`encode` and :meth:`score` do."""
         return self.score(self.encode(records))
 
     def explain(self, records: Sequence[Record], k: int = 5, arrays: Arrays | None = None) -> list[list[Reason]]:
@@ -328,6 +333,10 @@ def load(path: str | Path, *, threads: int = 1) -> Bundle:
 
     Raises:
         UserError: there is none, or it is not as it was exported; the message says what is wrong.
+
+    >>> from fraudlab.bundle import load
+    >>> load("outputs/train/first/bundle").schema["name"]
+    'handbook'
     """
     if str(path).startswith("gs://"):
         from fraudlab.bundle.cloud import download

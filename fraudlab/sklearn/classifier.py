@@ -41,11 +41,22 @@ class TabNetClassifier(ClassifierMixin, SupervisedTabNet):
     classes_: Array
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
-        """Probability [N, K] of each class, of a table [N, F]."""
+        """Probability of each class.
+
+        Args:
+            X: table [N, F] of finite numbers, with the columns that ``fit`` saw.
+
+        Returns:
+            float32 [N, K], in the order of ``classes_``; a row adds up to 1.
+
+        Raises:
+            NotFittedError: before ``fit``.
+            UserError: a category that ``cat_dims`` has no id for, or a number that float32 cannot hold.
+        """
         return self._predicted(X)
 
     def predict(self, X: Any) -> Array:
-        """The most likely class [N] of each row."""
+        """The most likely class [N] of each row of a table [N, F], as a label of ``classes_``."""
         most: Array = self._predicted(X).argmax(axis=1)
         return self.classes_[most]
 

@@ -131,7 +131,19 @@ class FraudClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Probability [N, 2] of each class."""
+        """Probability of each class.
+
+        Args:
+            X: table [N, F] with the columns that ``fit`` saw; values may be missing, categories unknown.
+
+        Returns:
+            float64 [N, 2], in the order of ``classes_``; a row adds up to 1.
+
+        Raises:
+            NotFittedError: before ``fit``.
+            UserError: columns differ from those of ``fit``.
+            TypeError: a column holds neither numbers nor text.
+        """
         check_is_fitted(self)
         frame = self._frame(X, reset=False)
         arrays = self._encoder.transform(frame)

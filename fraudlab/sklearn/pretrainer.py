@@ -30,6 +30,15 @@ class TabNetPretrainer(TabNetEstimator):
     Of ``sklearn.utils.estimator_checks.check_estimator`` two checks do not suit: ``check_fit_score_takes_y``, since the
     second argument of ``fit`` is ``eval_set`` as in pytorch-tabnet (the others pass where a subclass takes a ``y`` and
     leaves it), and ``check_methods_sample_order_invariance``, which indexes what ``predict`` gives as one array.
+
+    >>> import numpy as np
+    >>> from fraudlab.sklearn import TabNetClassifier
+    >>> X = np.random.default_rng(0).normal(size=(400, 5))
+    >>> pretrainer = TabNetPretrainer(verbose=0).fit(X, max_epochs=2)
+    >>> reconstruction, embedded = pretrainer.predict(X)
+    >>> reconstruction.shape
+    (400, 5)
+    >>> model = TabNetClassifier(verbose=0).fit(X, X[:, 0] > 0, max_epochs=2, from_unsupervised=pretrainer)
     """
 
     def fit(
@@ -106,7 +115,7 @@ class TabNetPretrainer(TabNetEstimator):
         return self
 
     def predict(self, X: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The decoder's reconstruction and the embedded columns, each [N, D]; nothing is hidden."""
+        """The decoder's reconstruction and the embedded columns, each float32 [N, D]; nothing is hidden."""
         rows = self._rows(X)
         parts = _reconstructed(self._scoring(), rows)
         made = tuple(np.empty(part.shape, np.float32) for part in parts[:2])

@@ -20,6 +20,16 @@ class TabNetRegressor(RegressorMixin, SupervisedTabNet):
 
     ``predict`` gives the shape of ``y_train``: [N] of [N], [N, K] of [N, K]; pytorch-tabnet takes [N, K] alone.
     Exceptions of ``check_estimator`` are those of :class:`TabNetClassifier`.
+
+    Attributes:
+        feature_importances_: [F], adds up to 1; not of a loaded model.
+        history: see :class:`fraudlab.sklearn.training.History`.
+
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(400, 5))
+    >>> model = TabNetRegressor(verbose=0).fit(X, X[:, 0] + X[:, 1], max_epochs=3)
+    >>> model.predict(X).shape
+    (400,)
     """
 
     def __sklearn_tags__(self) -> Tags:
@@ -28,7 +38,18 @@ class TabNetRegressor(RegressorMixin, SupervisedTabNet):
         return tags
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """The predicted numbers of a table [N, F]."""
+        """The predicted numbers.
+
+        Args:
+            X: table [N, F] of finite numbers, with the columns that ``fit`` saw.
+
+        Returns:
+            float64, [N] or [N, K] as ``y_train`` was.
+
+        Raises:
+            NotFittedError: before ``fit``.
+            UserError: a category that ``cat_dims`` has no id for, or a number that float32 cannot hold.
+        """
         found = self._predicted(X)
         return found[:, 0] if self._one_number else found
 
