@@ -10,9 +10,6 @@ cheap; a function imports what it needs.
 """
 
 import html
-import logging
-import os
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,9 +71,11 @@ def train(*overrides: str, path: str | Path | None = None, config_dir: str | Pat
     >>> 0 < run.metrics["test"]["average_precision"] <= 1
     True
     """
+    from fraudlab.training.own_process import refuse_several, unchanged
+
     folder = _new_folder() if path is None else Path(path)
     with unchanged(), _composed("train", overrides, folder, config_dir) as config:
-        _refuse_processes(config, overrides)
+        refuse_several(config, overrides)
         from fraudlab.train import run_training
 
         run_training(config)
@@ -92,6 +91,11 @@ def load_table(*overrides: str, config_dir: str | Path | None = None) -> "pl.Dat
 
     Raises:
         UserError: a setting is wrong, or the data cannot be read.
+
+    >>> from fraudlab.api import load_table
+    >>> table = ["data=table", "data.path=transactions.csv", "data.label=fraud", "data.time=time"]
+    >>> load_table(*table, "experiment=none", "features=columns", "split=time_fraction").height
+    1500
     """
     import numpy as np
 
@@ -115,6 +119,11 @@ def compare(runs: "Sequence[Run | str | Path]", *overrides: str) -> dict[str, An
 
     Raises:
         UserError: there are fewer than two finished runs, or a run has no such part.
+
+    >>> from fraudlab.api import compare
+    >>> found = compare(["outputs/train/first", "outputs/train/second"], "resamples=100")
+    >>> len(found["models"]), len(found["differences"])
+    (2, 1)
     """
     from fraudlab.config.overrides import literal_text
     from fraudlab.reporting.comparison import to_json
@@ -290,6 +299,7 @@ class Run:
         """
         from fraudlab.config.overrides import literal
         from fraudlab.export import run_export
+        from fraudlab.training.own_process import unchanged
 
         folder = self.path / "bundle" if out is None else Path(out)
         words = [*overrides, literal("run", self.path), literal("out", folder)]
@@ -337,45 +347,3 @@ def _new_folder() -> Path:
     """A run folder named by the time; a second run of the same second gets another one."""
     base = Path("outputs") / "train" / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     return next(path for path in (base, *(Path(f"{base}_{n}") for n in range(2, 1000))) if not path.exists())
-
-
-def _refuse_processes(config: "TrainConfig", overrides: Sequence[str]) -> None:
-    from fraudlab.config.overrides import to_type
-
-    trainer = config.trainer
-    devices = trainer.get("devices")
-    several = len(devices) > 1 if isinstance(devices, (list, tuple)) else str(devices) not in ("1", "None")
-    alone = trainer.get("strategy") in ("auto", "single_device", None) and trainer.get("num_nodes") in (1, None)
-    if several or not alone or int(os.environ.get("WORLD_SIZE") or 1) > 1:
-        raise UserError(
-            f"trainer.strategy={trainer.get('strategy')} with trainer.devices={devices} starts processes, which a "
-            f"program's own process cannot become; type: {to_type('train', *overrides)}"
-        )
-
-
-@contextmanager
-def unchanged() -> Iterator[None]:
-    """Put back, when it ends, what a training sets for its whole process."""
-    import torch
-
-    from fraudlab.training.random_state import random_state, set_random_state
-
-    device = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")
-    state, threads, environment = random_state(device), torch.get_num_threads(), dict(os.environ)
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    root = logging.getLogger()
-    names = {name for name, log in root.manager.loggerDict.items() if isinstance(log, logging.Logger)}
-    loggers = [(log, log.level, list(log.handlers), log.propagate) for log in (root, *map(logging.getLogger, names))]
-    try:
-        with warnings.catch_warnings():
-            yield
-    finally:
-        for log, level, handlers, propagate in loggers:
-            log.setLevel(level)
-            log.handlers[:] = handlers
-            log.propagate = propagate
-        os.environ.clear()
-        os.environ.update(environment)
-        torch.use_deterministic_algorithms(deterministic)
-        torch.set_num_threads(threads)
-        set_random_state(state, device)

@@ -21,11 +21,14 @@ MODULES = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the examples read: a table, a finished run and its bundle, as an earlier version wrote them."""
+    """What the examples read: a table, two finished runs and a bundle, as an earlier version wrote them."""
     made = tmp_path_factory.mktemp("doctests")
     shutil.copy(WRITTEN / "table.csv", made / "transactions.csv")
-    shutil.copytree(WRITTEN / "tabnet", made / "outputs" / "train" / "first")
-    shutil.copytree(WRITTEN / "bundle_with_masks", made / "outputs" / "train" / "first" / "bundle")
+    first, second = (
+        shutil.copytree(WRITTEN / "tabnet", made / "outputs" / "train" / name) for name in ("first", "second")
+    )
+    (second / "config.yaml").write_text((second / "config.yaml").read_text().replace("n_steps: 2", "n_steps: 3"))
+    shutil.copytree(WRITTEN / "bundle_with_masks", first / "bundle")
     return made
 
 

@@ -18,7 +18,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
 
-from fraudlab.api import compose, unchanged
+from fraudlab.api import compose
 from fraudlab.config import TrainConfig
 from fraudlab.data.batches import Batch
 from fraudlab.data.prepared import PreparedTable
@@ -33,6 +33,7 @@ from fraudlab.sklearn.labels import unique
 from fraudlab.training import scoring
 from fraudlab.training.checks import check_settings
 from fraudlab.training.fit import fit
+from fraudlab.training.own_process import unchanged
 from fraudlab.training.trainer import use_threads
 
 IN_MEMORY = (
