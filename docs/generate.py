@@ -1,4 +1,4 @@
-"""``python docs/generate.py [http://host:port]``: the pages of docs/reference.
+"""``python docs/generate.py [http://host:port]``: the pages of docs/reference, and the changelog as a page of the site.
 
 They come from dataclasses, YAML, OpenAPI and docstrings, and from a server's metrics where its address is given.
 docs/benchmarks.md comes from benchmarks/results.
@@ -179,6 +179,12 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
+def changelog() -> str:
+    """``CHANGELOG.md`` as a page of the site, where only links within it and to other hosts lead somewhere."""
+    text = (REPOSITORY / "CHANGELOG.md").read_text().replace("](docs/", "](")
+    return re.sub(r"\[([^\]]+)\]\((?!http|[a-z_/]+\.md)[^)]*\)", r"\1", text)
+
+
 def api() -> str:
     return api_reference.page(_MADE, of_fields)
 
@@ -205,4 +211,5 @@ if __name__ == "__main__":
             pages["reference/metrics"] = metrics(answer.read().decode())
     for name, content in pages.items():
         (REFERENCE.parent / f"{name}.md").write_text(content.rstrip() + "\n")
+    (REFERENCE.parent / "changelog.md").write_text(changelog())  # of the site alone: git ignores it
     sys.stdout.write(f"docs: {', '.join(pages)}\n")

@@ -48,11 +48,12 @@ def test_the_reference_has_the_metrics_of_a_server(exported: tuple[Path, Path], 
 
 def test_the_site_builds_without_a_broken_link(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "docs", tmp_path / "docs")
+    (tmp_path / "docs" / "changelog.md").write_text(generate.changelog())
     shutil.copy(REPOSITORY / "mkdocs.yml", tmp_path)
     done = subprocess.run([ZENSICAL, "build", "--strict"], cwd=tmp_path, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     in_nav = set(re.findall(r"(\S+\.md)$", (REPOSITORY / "mkdocs.yml").read_text(), re.MULTILINE))
-    there = {path.relative_to(REPOSITORY / "docs").as_posix() for path in (REPOSITORY / "docs").rglob("*.md")}
+    there = {path.relative_to(tmp_path / "docs").as_posix() for path in (tmp_path / "docs").rglob("*.md")}
     assert in_nav == there
     pages = list((tmp_path / "site").rglob("*.html"))
     assert len(pages) > len(there)

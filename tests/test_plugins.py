@@ -15,15 +15,12 @@ from fraudlab import config
 from fraudlab.api import load_bundle
 from fraudlab.config import plugins, registry
 from fraudlab.config.plumbing import check_plumbing, plumbing
-from fraudlab.data.sources.registry import SOURCES
-from fraudlab.data.splits.registry import SPLITS
 from fraudlab.errors import UserError
-from fraudlab.features.registry import FEATURES
-from fraudlab.metrics.registry import METRICS, register_metric
+from fraudlab.metrics.registry import register_metric
 from fraudlab.models.registry import MODELS, make_network, register_network
 from fraudlab.runs.settings import load_config
-from fraudlab.training.losses.registry import LOSSES
 from tests.conftest import REPOSITORY, Command
+from tests.support.plugins import unregistered
 from tests.support.server import Server
 from tests.support.sweeping import written
 
@@ -41,19 +38,8 @@ LAYERS = [
 def examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of examples on the path, and after the test nothing of them registered."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    monkeypatch.setattr(plugins, "_LOADED", {})
-    before = {group: dict(options) for group, options in config.SCHEMAS.items()}
-    metrics = dict(METRICS)
-    yield EXAMPLES
-    for group, options in before.items():
-        config.SCHEMAS[group].clear()
-        config.SCHEMAS[group].update(options)
-    for family in (SOURCES, FEATURES, SPLITS, MODELS, LOSSES):
-        family._added.clear()
-    METRICS.clear()
-    METRICS.update(metrics)
-    for name in NAMES:
-        sys.modules.pop(name, None)
+    with unregistered(*NAMES):
+        yield EXAMPLES
 
 
 def test_there_is_an_example_of_each_kind() -> None:

@@ -249,7 +249,7 @@ def _keys_meant(
             yield f"{key} is called {RENAMED[key]} now."
         elif key in GONE:
             yield f"{key} is gone: {GONE[key]}; leave it out."
-        elif place in known and of_a_run:
+        elif place != key and place in known and of_a_run:
             yield f"Where the data of a run lie now, {place}= says."
         elif key not in known and not key.startswith("hydra."):
             yield from _nearest(key, [*known, *groups], f"{key} is no setting. ")
