@@ -84,7 +84,7 @@ class Tutorial:
 
 
 @pytest.fixture(scope="module")
-def project(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def project(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the tutorial was followed, with the files that the pages say to save."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "examples").symlink_to(REPOSITORY / "examples")
@@ -104,12 +104,17 @@ def project(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Itera
         if block.file and block.language in ("python", "yaml"):
             (folder / block.file).parent.mkdir(parents=True, exist_ok=True)
             (folder / block.file).write_text(block.text)
-    config.register()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Plugins of one page are not those of the next, and the schemas, once known to Hydra, are not registered anew."""
     modules = {Path(block.file).stem for block in BLOCKS if block.file and block.language == "python"}
-    modules |= {path.stem for path in (REPOSITORY / "examples").glob("my_*.py")}
-    with unregistered(*modules), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(config, "register", lambda: None)  # done; once for each command it would take a fifth of the time
-        yield folder
+    with unregistered(*modules, *(path.stem for path in (REPOSITORY / "examples").glob("my_*.py"))):
+        config.register()
+        monkeypatch.setattr(config, "register", lambda: None)  # for each command it would take a fifth of the time
+        yield
 
 
 @contextlib.contextmanager
