@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.support.docs import generate
 
 ZENSICAL = str(Path(sys.executable).with_name("zensical"))
 
@@ -24,6 +25,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site as ``make docs`` makes it, strictly."""
     folder = tmp_path_factory.mktemp("site")
     shutil.copytree(REPOSITORY / "docs", folder / "docs")
+    (folder / "docs" / "changelog.md").write_text(generate.changelog())
     shutil.copy(REPOSITORY / "mkdocs.yml", folder)
     done = subprocess.run([ZENSICAL, "build", "--strict"], cwd=folder, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
