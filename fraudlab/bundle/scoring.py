@@ -132,7 +132,7 @@ def _check(bundle: Bundle, source: str, frame: pl.LazyFrame) -> None:
         if facts[f"{name}\0any"]:
             value = frame.select(name).slice(facts[name], 1).collect().item()
             raise UserError(
-                f"input={source}: row {facts[name] + 1} has {value!r} in column {name}, which is no number; correct "
+                f"input={source}: row {facts[name] + 1} has {value!r} in column {name}, which is not a number; correct "
                 "it, or leave it empty if it is missing"
             )
 

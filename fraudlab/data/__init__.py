@@ -1,1 +1,1 @@
-"""From raw files to batches: sources, splits, the prepared table, batches, and the Lightning glue."""
+"""From raw files to batches: sources, splits, the prepared table, batches, and the Lightning data module."""

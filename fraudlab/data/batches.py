@@ -1,4 +1,4 @@
-"""Batches from arrays that stay where the network computes: no worker processes, no copy per row."""
+"""Batches from arrays on the device of the network: no worker processes, no copy per row."""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fraudlab.errors import UserError
 
-BLOCK = 4096  # rows that are read from a disk together
+BLOCK = 4096  # rows read from disk at once
 BLOCKS_TOGETHER = 64  # blocks whose rows are shuffled together: 500 MB at 450 columns
 
 
@@ -31,13 +31,13 @@ class Batch(NamedTuple):
         """
         if not len(categorical) == len(numeric) == len(label):
             raise UserError(
-                f"rows differ: {len(categorical)} of ids, {len(numeric)} of numbers, {len(label)} of labels"
+                f"numbers of rows differ: {len(categorical)} of ids, {len(numeric)} of numbers, {len(label)} of labels"
             )
         if not np.isfinite(numeric).all():
             row, column = np.argwhere(~np.isfinite(numeric))[0]
             raise UserError(
-                f"numeric column {column} is {numeric[row, column]} in row {row}; networks take finite numbers only, "
-                "and TableEncoder makes them so"
+                f"numeric column {column} is {numeric[row, column]} in row {row}; networks take finite numbers only: "
+                "encode the table with TableEncoder"
             )
         return cls(
             torch.from_numpy(categorical),
@@ -65,11 +65,11 @@ class Batches:
         batch_size: the most rows of a batch, over all ranks.
         shuffle: draw a new order each epoch, from ``seed`` and the epoch's number alone.
         blocks: shuffle blocks of rows that lie side by side, and rows within a few blocks at a time: for rows that are
-            mapped from a disk and larger than memory, of which each is then read once an epoch, in long stretches.
+            memory-mapped and larger than memory: each row is then read once an epoch, in long sequential reads.
         seed: seed of the orders.
-        rank: which piece is wanted.
+        rank: the piece of this process.
         num_ranks: number of pieces.
-        device: where batches are wanted; indexing happens where ``rows`` are.
+        device: device of the batches; indexing happens on the device of ``rows``.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Batches:
         return self.num_batches
 
     def __iter__(self) -> Iterator[Batch]:
-        """A new epoch, or the rest of the one that a loaded state stood in."""
+        """A new epoch, or the rest of the epoch of a loaded state."""
         if self.position == self.num_batches or not self._goes_on:
             self.epoch += self.position > 0
             self.position = 0
@@ -124,7 +124,7 @@ class Batches:
         return torch.from_numpy(order).to(self.rows.label.device)
 
     def _stretches(self, draw: np.random.Generator) -> Iterator[list[np.ndarray]]:
-        """Blocks of rows in random order, as many at a time as are shuffled together."""
+        """Blocks of rows in random order; yields the rows of the blocks that are shuffled together."""
         starts = draw.permutation(np.arange(0, self.num_rows, BLOCK))
         for first in range(0, len(starts), BLOCKS_TOGETHER):
             together = starts[first : first + BLOCKS_TOGETHER]
@@ -150,20 +150,20 @@ class Batches:
         return start + size * piece // pieces, start + size * (piece + 1) // pieces
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the iteration stands: enough to go on with the very next batch."""
+        """Position of the iteration: enough to continue with the next batch."""
         names = ("epoch", "position", "seed", "num_rows", "blocks")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where ``state`` was taken.
+        """Continue from ``state``.
 
         Raises:
             ValueError: the state belongs to another number of rows or another seed.
         """
         if (state["num_rows"], state["seed"]) != (self.num_rows, self.seed):
             raise ValueError(
-                f"this state is of {state['num_rows']} rows with seed {state['seed']}, "
-                f"not of {self.num_rows} rows with seed {self.seed}"
+                f"this state belongs to {state['num_rows']} rows with seed {state['seed']}, "
+                f"not to {self.num_rows} rows with seed {self.seed}"
             )
         self.epoch, self.position, self.blocks = state["epoch"], state["position"], state["blocks"]
         self._goes_on = True

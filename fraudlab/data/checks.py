@@ -1,4 +1,4 @@
-"""What a split of the user's own table shows: copies on both sides, and columns that alone tell the label."""
+"""Checks of a split of the user's own table: copies on both sides, and columns that alone predict the label."""
 
 import logging
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from fraudlab.metrics.ranking import roc_auc
 
 log = logging.getLogger(__name__)
 
-_ROWS = 200_000  # looked at, of each part
+_ROWS = 200_000  # most rows checked in each part
 _LEAST_COPIES = 0.01  # share of the test rows
 _TELLS = 0.98  # AUC of one column
 _FRAUDS = 10
 
 
 def warn_of(table: PreparedTable, split: RowSplit) -> None:
-    """Say what makes metrics of this split too good; for tables of ``data=table`` alone."""
+    """Warn of what makes the metrics of this split too good; only for tables of ``data=table``."""
     for said in too_good(table, split):
         log.warning(said)
 
@@ -31,7 +31,7 @@ def too_good(table: PreparedTable, split: RowSplit) -> Iterator[str]:
 
 
 def _copies(table: PreparedTable, split: RowSplit) -> Iterator[str]:
-    # Who paid and where belong to a copy: without them, rows of few and coarse inputs are alike by chance.
+    # A copy has the same card and terminal too: rows with few coarse inputs agree by chance.
     who_and_where = table.schema.names("card", "terminal")
     names = [*dict.fromkeys([*table.categorical, *table.numeric, *who_and_where]), table.schema.label]
     if len(names) < 3 or not len(split.test):
@@ -41,7 +41,7 @@ def _copies(table: PreparedTable, split: RowSplit) -> Iterator[str]:
     if copies >= _LEAST_COPIES * len(split.test):
         yield (
             f"{copies:,} of {len(split.test):,} test rows are copies of training rows (the same inputs and label), "
-            "which makes metrics too good; data.copies=leave_out keeps one of each"
+            "which makes the metrics too good; data.copies=leave_out keeps one of each"
         )
 
 
@@ -66,6 +66,6 @@ def _tell_alone(table: PreparedTable, split: RowSplit) -> Iterator[str]:
     if telling:
         names = ", ".join(name for _, name in telling)
         yield (
-            f"columns that alone tell the label: {', '.join(f'{name} (AUC {auc:.3f})' for auc, name in telling)}; if "
-            f"they are known only after the fraud: data.carried=[{names}]"
+            f"columns that alone predict the label: {', '.join(f'{name} (AUC {auc:.3f})' for auc, name in telling)}; "
+            f"if they are known only after the fraud, exclude them from the inputs: data.carried=[{names}]"
         )

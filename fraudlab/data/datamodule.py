@@ -1,4 +1,4 @@
-"""Lightning glue: gives a trainer the batches of two splits, and holds nothing fitted."""
+"""The Lightning data module: batches of two splits for a trainer. It holds nothing fitted."""
 
 import lightning.pytorch as L
 import psutil
@@ -12,14 +12,14 @@ class FraudDataModule(L.LightningDataModule):
     """Training and validation rows, already encoded.
 
     Args:
-        train: rows to learn from.
-        validation: rows to choose on, or None.
+        train: training rows.
+        validation: validation rows, or None.
         batch_size: rows of one optimiser step, over all ranks.
         eval_batch_size: rows scored at once, over all ranks.
         seed: seed of the orders.
         shuffle: ``rows``, ``blocks`` (of rows side by side; see :class:`Batches`), or ``auto``: blocks if the training
-            rows take more than half of the memory that is free to the first rank. Where a trainer overfits a few
-            batches, rows keep their order, so that these are the same every epoch.
+            rows take more than half of the free memory of the first rank. If the trainer overfits a few batches,
+            rows keep their order, so that the batches are the same every epoch.
         keep_on_device: whether the arrays live on the accelerator: ``always``, ``never``, or ``auto``, if they take
             at most half of its free memory.
     """
@@ -72,13 +72,13 @@ class FraudDataModule(L.LightningDataModule):
         if self.shuffle != "auto":
             return self.shuffle == "blocks"
         assert self.trainer is not None
-        # What maps of files take of it can be given back at any time.
+        # Memory of file maps counts as free: it can be released at any time.
         blocks = rows.num_bytes > psutil.virtual_memory().available // 2
-        return self.trainer.strategy.broadcast(blocks)  # ranks with two orders would skip rows and repeat others
+        return self.trainer.strategy.broadcast(blocks)  # ranks with different orders would skip rows and repeat others
 
 
 def place(rows: Batch, device: torch.device, keep_on_device: str) -> Batch:
-    """The rows on ``device`` if they shall and can live there, else in (pinned) host memory.
+    """The rows on ``device`` if the setting asks for it and they fit, else in (pinned) host memory.
 
     Raises:
         UserError: ``keep_on_device`` is ``always`` and the rows do not fit.

@@ -1,4 +1,4 @@
-"""Encoded arrays on disk, memory-mapped: made once for an encoder and some rows, and never in memory whole."""
+"""Encoded arrays on disk, memory-mapped: written once for an encoder and its rows, never whole in memory."""
 
 import hashlib
 import json
@@ -41,14 +41,14 @@ def encode(table: PreparedTable, rows: Rows, encoder: Encoder) -> Batch:
     folder = _folder(table, ["arrays", encoder.fingerprint], rows)
     make_once(folder, lambda aside: _write(table, rows, encoder, aside))
     table.release()
-    # Copy on write: PyTorch wants memory that could be written to.
+    # Copy on write: PyTorch requires writable memory.
     names = ("categorical", "numeric", "label")
     categorical, numeric, label = (torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in names)
     return Batch(categorical, numeric, label, torch.ones(len(rows)))
 
 
 def encode_once(table: PreparedTable, rows: Rows, encoder: Encoder) -> Batch:
-    """What :func:`encode` gives, in memory and kept nowhere: for rows that are scored once."""
+    """As :func:`encode`, in memory and not kept: for rows that are scored once."""
     columns = list(dict.fromkeys([*table.categorical, *table.numeric, table.schema.label]))
     frame = table.rows(rows, columns)
     arrays = encoder.transform(frame)
@@ -64,7 +64,7 @@ def _folder(table: PreparedTable, made_of: list[Any], rows: Rows) -> Path:
 def _write(table: PreparedTable, rows: Rows, encoder: Encoder, folder: Path) -> None:
     folder.mkdir()
     columns = list(dict.fromkeys([*table.categorical, *table.numeric, table.schema.label]))
-    # One memory for all blocks, and plain writes: cheaper than to fill a map of a new file page by page.
+    # One buffer for all blocks and plain writes are cheaper than filling a new memory map page by page.
     size = min(_BLOCK, len(rows))
     made = Arrays(
         np.empty((size, len(encoder.categorical)), np.int64), np.empty((size, encoder.num_numeric), np.float32)
@@ -87,7 +87,7 @@ def _write(table: PreparedTable, rows: Rows, encoder: Encoder, folder: Path) -> 
 
 @contextmanager
 def _npy(path: Path, dtype: type, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
-    """A file of an array, to which its rows are to be written."""
+    """A file for an array whose rows are written block by block."""
     with path.open("wb") as file:
         header = {"descr": dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
         write_array_header_1_0(file, header)

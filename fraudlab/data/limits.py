@@ -1,4 +1,4 @@
-"""Limits of ``where: <column> < learnt``: beyond them a number alone tells fraud, by the training rows."""
+"""Limits of ``where: <column> < learnt``, learnt from the training rows: beyond them a number alone shows fraud."""
 
 import logging
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def learnt(
         UserError: there is no split, or a column has no such limit.
     """
     if split is None:
-        raise UserError("features.of has a limit that is learnt on training rows: say which they are, split=…")
+        raise UserError("features.of has a limit that is learnt from the training rows: give the split, split=…")
     schema = source.schema
     names = [name for name in (schema.label, schema.time, schema.card, schema.label_time) if name]
     rows = source.frame.select(list(dict.fromkeys([*names, *(column for column, *_ in conditions)]))).collect()
@@ -42,17 +42,17 @@ def learnt(
         number = units(rows[column], decimals)[train]  # as the condition compares them
         limit = parting(np.where(number == MISSING, np.nan, number / 10.0**decimals), fraud, operator)
         if limit is None:
-            raise UserError(f"features.of: no limit of {column} parts frauds from the rest; write a number")
-        log.info("features: the limit of %s, learnt on %d training rows, is %g", column, len(train), limit)
+            raise UserError(f"features.of: no limit of {column} separates the frauds; give a number instead of learnt")
+        log.info("features: the limit of %s, learnt from %d training rows, is %g", column, len(train), limit)
         limits.append(limit)
     return limits
 
 
 def parting(number: NDArray[np.float64], fraud: NDArray[np.bool_], operator: str) -> float | None:
-    """The value of ``number`` that parts frauds from the rest best; None where there is none.
+    """The value of ``number`` that separates the frauds best; None if there is none.
 
-    It is the split of a decision tree with one (Breiman et al. 1984): entropy is least in the two parts together, and
-    the rows that count, those that compare so with the value, have the smaller share of frauds.
+    It is the split of a decision tree of depth one (Breiman et al. 1984): it minimises the entropy of the two parts.
+    The rows that satisfy the comparison must have the smaller share of frauds.
     """
     known = ~np.isnan(number)
     order = np.argsort(number[known], kind="stable")

@@ -1,4 +1,4 @@
-"""The prepared table: a source and the columns that features add to it, kept beside it in the cache."""
+"""The prepared table: a source and its feature columns, cached beside it."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ from fraudlab.files import make_once
 log = logging.getLogger(__name__)
 
 _WIDTH = 32  # columns of one file at least
-_AHEAD, _VALUES = 32, 1 << 27  # columns, and values of all of them, read at once where they are asked for one by one
+_AHEAD, _VALUES = 32, 1 << 27  # most columns, and most values, read ahead at once
 
 
 class PreparedTable:
@@ -36,10 +36,10 @@ class PreparedTable:
     Args:
         path: folder of the columns that the features add, in Parquet files.
         source: the raw table.
-        features: which columns are inputs.
-        fingerprint: changes whenever the content would, and where files were only copied or touched.
-        data_fingerprint: changes whenever the content would, and then alone; by it a run knows its data again.
-        in_memory: in memory what the files hold, where it has just been made.
+        features: the inputs.
+        fingerprint: changes with the content, and also if files were only copied or touched.
+        data_fingerprint: changes with the content only; a run recognises its data by it.
+        in_memory: the same columns in memory, if they have just been computed.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class PreparedTable:
         return split
 
     def rows(self, rows: np.ndarray, columns: Sequence[str]) -> pl.DataFrame:
-        """The named columns of ``rows``, increasing positions; only the stretch that they span is read."""
+        """The named columns of ``rows``, increasing positions; only the range from first to last row is read."""
         start, stop = int(rows[0]), int(rows[-1]) + 1
         found = [self._in_memory[name][name].slice(start, stop - start) for name in columns if name in self._in_memory]
         for file in self._on_disk:
@@ -114,11 +114,11 @@ class PreparedTable:
         return frame if len(frame) == len(rows) else frame[rows - start]
 
     def release(self) -> None:
-        """Give back the memory of a table that has just been made; from now on it is read from its files."""
+        """Free the memory of a table that has just been computed; it is read from its files from now on."""
         self._in_memory = {}
 
     def columns(self, rows: np.ndarray) -> "Columns":
-        """The columns of ``rows``, read as they are asked for."""
+        """The columns of ``rows``, read on demand."""
         return Columns(self, rows)
 
     def types(self) -> dict[str, pl.DataType]:
@@ -131,7 +131,7 @@ class PreparedTable:
 
 
 class Columns:
-    """Columns of some rows of a table, by name; those asked for in order are read a few at a time."""
+    """Columns of some rows of a table, by name; columns requested in order are read several at a time."""
 
     def __init__(self, table: PreparedTable, rows: np.ndarray) -> None:
         self.columns = [*table.categorical, *table.numeric]
@@ -157,8 +157,8 @@ def prepare(
         features: what to compute.
         settings: the features' settings; with the source's fingerprint they name the cache folder.
         cache_dir: where the cache lies.
-        memory_gb: GiB that features may take that can be computed of a table which does not fit into memory; None:
-            half of what is free.
+        memory_gb: GiB for features that can be computed of a table larger than memory; None: half of the free
+            memory.
     """
     identity = handbook.recorded(settings, features.version, source.schema.label_time is not None)
     fingerprint, data_fingerprint = (
@@ -211,11 +211,11 @@ def prepared_table(
 ) -> PreparedTable:
     """The prepared table of typed settings: made, or found under ``data_dir``.
 
-    Of ``split``, typed settings too, features may learn limits. Settings that are ``read``, of a run that an earlier
-    version may have begun, may be such as are refused now.
+    Features may learn limits from the training rows of ``split``. Settings that were ``read`` from an earlier run may
+    have values that are refused now.
 
     Raises:
-        UserError: no column is left to learn from, or features are asked for that nobody may have.
+        UserError: no input column is left, or the requested features are not allowed.
     """
     return prepared_source(load_source(data, data_dir), features, label_delay_days, data_dir, split, read=read)
 
@@ -229,7 +229,7 @@ def prepared_source(
     *,
     read: bool = False,
 ) -> PreparedTable:
-    """:func:`prepared_table` of a source that is there."""
+    """:func:`prepared_table` of a loaded source."""
     settings = registry.settings_of(features, label_delay_days)
     made = registry.make(settings, source.schema)
     if not read and hasattr(made, "check_typed"):

@@ -184,7 +184,7 @@ def test_what_is_no_number_in_a_file_is_refused_with_its_row(tmp_path: Path) -> 
     (tmp_path / "t.csv").write_text("a,fraud\n1,0\n2,1\n")
     bundle, _, _ = waving(tmp_path, TableConfig(path=str(tmp_path / "t.csv"), label="fraud"))
     (tmp_path / "o.csv").write_text("a\n1\nNA\n3,5\n".replace("3,5", '"3,5"'))
-    with pytest.raises(UserError, match="row 3 has '3,5' in column a, which is no number"):
+    with pytest.raises(UserError, match="row 3 has '3,5' in column a, which is not a number"):
         score_file(bundle, tmp_path / "o.csv", tmp_path / "scores.csv")
     with pytest.raises(UserError, match="column a: '3,5' is no number"):
         bundle.predict([{"a": "3,5"}])

@@ -35,7 +35,7 @@ def test_columns_that_alone_tell_the_label_are_named(tmp_path: Path, caplog: pyt
     status = ["charged" if row % 5 == 0 else "settled" for row in range(ROWS)]
     balance = [-NOISE[row] - 1 if row % 5 == 0 else NOISE[row] for row in range(ROWS)]
     found = said(prepared(tmp_path, noise=NOISE, kind=KIND, status=status, balance=balance), caplog)
-    assert "columns that alone tell the label: status (AUC 1.000), balance (AUC 1.000)" in found
+    assert "columns that alone predict the label: status (AUC 1.000), balance (AUC 1.000)" in found
     assert "data.carried=[status, balance]" in found
     assert "copies" not in found
 

@@ -78,7 +78,7 @@ def test_a_limit_parts_numbers_as_the_features_compare_them(operator: str, want:
 
 
 def test_what_cannot_be_learnt_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="say which they are, split="):
+    with pytest.raises(UserError, match="give the split, split="):
         prepared_table(DATA, features("amount < learnt"), 7, tmp_path)
     with pytest.raises(UserError, match="what is learnt is a limit; write < or >"):
         prepared_table(DATA, features("amount == learnt"), 7, tmp_path, SPLIT)

@@ -130,7 +130,7 @@ WINDOWS = {"train_start": "2020-01-20", "train_days": 7, "test_days": 3, "valida
     [
         ({"validation_shift_days": 4}, "leaks"),
         ({"train_start": "2021-01-20"}, "no rows for selection train; the data run from 2020"),
-        ({"train_start": "soon"}, "is no date"),
+        ({"train_start": "soon"}, "is not a date"),
     ],
 )
 def test_windows_that_cannot_be_are_refused(change: dict, said: str) -> None:

@@ -60,7 +60,7 @@ def test_a_mistake_in_a_table_is_told_before_anything_heavy_is_imported(command:
     )  # fmt: skip
     assert done.returncode == 1
     imported, message = done.stderr.split("error: ")
-    assert "it is not said what open, paid mean" in message
+    assert "the meaning of open, paid is not given" in message
     assert {"torch", "lightning"}.isdisjoint(line.split("|")[-1].strip() for line in imported.splitlines())
     assert "fraudlab.data.sources.table.source" in imported
     assert not (tmp_path / "run" / "config.yaml").exists()

@@ -1,5 +1,5 @@
-"""What a table is: guessed from a sample, read by the rules of training, measured column by column.
+"""Describes a table: roles guessed from a sample, rows read as in training, every column measured.
 
 ``sample`` (rows and spelling), ``label``, ``clock`` (the time) and ``roles`` make settings of ``data=table``;
-``describe`` reads the table with them, ``facts`` measures what was read, ``written`` says it all as YAML.
+``describe`` reads the table with them, ``facts`` measures the columns, ``written`` writes the YAML.
 """

@@ -1,4 +1,4 @@
-"""Which column is the time of a transaction, how it is read, and what else tells of it."""
+"""Finds the column of the time of a transaction and how to read it."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ _OTHER = {
     *("updated", "update", "end", "policy", "card", "account", "between"),
 }
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_LEAST_DAYS = 28  # that numbers of an unknown unit span
+_LEAST_DAYS = 28  # least span of numbers in an unknown unit
 _SAMPLE = 500
 _A_DAY = {"seconds": 86_400, "minutes": 1_440, "hours": 24, "epoch_seconds": 86_400, "milliseconds": 86_400_000}
 _GAPS = 0.01  # share of rows without a time, which are left out
@@ -31,7 +31,7 @@ _GAPS = 0.01  # share of rows without a time, which are left out
 
 @dataclass(frozen=True)
 class Clock:
-    """The time's column, how it is read, what makes it of others if it is not in the table, whether it has ``gaps``."""
+    """The time column, its format, the expressions that derive it if the table has none, whether it has ``gaps``."""
 
     column: str
     form: TimeFormat
@@ -41,16 +41,16 @@ class Clock:
 
 
 def find(sample: pl.DataFrame, taken: Collection[str], given: TimeFormat) -> Clock | None:
-    """The time of a transaction; None where no column tells it.
+    """The time of a transaction; None if no column holds it.
 
     Args:
         sample: rows in types, in the order of the files.
-        taken: columns that are something else.
-        given: what the settings say of how it is read.
+        taken: columns with another role.
+        given: the format that the settings give.
 
     Raises:
-        UserError: its values can be read in several ways; the message has the settings to choose from. Or no column
-            can be read in the given one.
+        UserError: its values can be read in several ways (the message has the settings to choose from), or no column
+            can be read in the given way.
     """
     left = [name for name in sample.columns if name not in taken]
     ranks = {name: rank for name in left if (rank := _rank(sample[name], name, given)) > 0}
@@ -61,13 +61,13 @@ def find(sample: pl.DataFrame, taken: Collection[str], given: TimeFormat) -> Clo
         return Clock(name, form, "by its name and values", gaps=gaps > 0)
     if said := [f"data.{key}={value}" for key, value in setting(given).items() if key != "time_zone"]:
         raise UserError(
-            f"{said[0]}: no column's name and values tell a time of this form; say which: data.time=<column>"
+            f"{said[0]}: no column has the name and values of a time in this format; name it: data.time=<column>"
         )
     return next(_of_parts(sample, taken, given.zone), None)
 
 
 def moments(sample: pl.DataFrame) -> list[str]:
-    """The columns that hold a date and time, or a date, whatever they tell of."""
+    """The columns that hold a date, with or without a time of day, whatever they mean."""
     return [name for name in sample.columns if _is_temporal(sample[name])]
 
 
@@ -75,7 +75,7 @@ def of(sample: pl.DataFrame, name: str, given: TimeFormat) -> TimeFormat:
     """How a column is read as the time.
 
     Raises:
-        UserError: its text is no time, or one that can be read in several ways.
+        UserError: its text is not a time, or can be read in several ways.
     """
     frame, values = sample.lazy(), sample[name]
     try:
@@ -135,7 +135,7 @@ def _is_sorted(values: pl.Series, form: str) -> bool:
 
 
 def _unit(values: pl.Series, name: str) -> str:
-    """Of numbers that count from a day that nobody knows: the smallest unit in which they span a month."""
+    """For numbers that count from an unknown day: the smallest unit in which they span a month."""
     parts = set(words(name))
     for unit in ("seconds", "minutes", "hours", "days", "weeks"):
         if {unit, unit[:-1]} & parts:
@@ -150,7 +150,7 @@ def _unit(values: pl.Series, name: str) -> str:
 
 
 def _of_parts(sample: pl.DataFrame, taken: Collection[str], zone: str | None) -> Iterator[Clock]:
-    """A time made of a year, a month and whatever else of it stands in columns of its own."""
+    """A time derived from a year, a month and further parts in separate columns."""
     own = {words(name): name for name in sample.columns if name not in taken}
     year, month, day = (own.get((part,)) for part in ("year", "month", "day"))
     made = "when" if "when" not in sample.columns else "moment"
@@ -168,19 +168,19 @@ def _of_parts(sample: pl.DataFrame, taken: Collection[str], zone: str | None) ->
     if time is not None and sample[time].str.contains(r"^\d\d?:\d\d$").all():
         parts += ["' '", quoted(time)]
         form += " %H:%M"
-    expression = f"STRPTIME({' || '.join(parts)}, '{form}')"  # missing where a part is, as CONCAT is not
+    expression = f"STRPTIME({' || '.join(parts)}, '{form}')"  # null if any part is null, unlike CONCAT
     try:
         read = sample.lazy().select(pl.sql_expr(expression).alias(made)).collect()[made]
     except pl.exceptions.PolarsError:
         return
     if read.null_count() <= _GAPS * len(read) and read.n_unique() > 1:
         of = ", ".join(name for name in (year, month, day if numbered else None, time) if name is not None)
-        why = f"of {of}" if numbered else f"of {of}, the first of the month"
+        why = f"from {of}" if numbered else f"from {of}, the first of the month"
         yield Clock(made, TimeFormat(zone=zone), why, {made: expression}, read.null_count() > 0)
 
 
 def parts(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:
-    """SQL for the hour and the weekday of the time, where it tells them and the table has no such columns.
+    """SQL for the hour and the weekday of the time, if it has them and the table has no such columns.
 
     Args:
         sample: rows in types.
@@ -218,7 +218,7 @@ def quoted(name: str) -> str:
 
 
 def strptime(sample: pl.DataFrame, clock: Clock) -> str | None:
-    """The one format that reads all of the sample's text; None where there is none, or where the time is no text."""
+    """The one format that reads all text of the sample; None if there is none or the time is not text."""
     if clock.column not in sample.columns or not is_text(sample.schema[clock.column]):
         return None
     if clock.form.format not in (None, ISO):

@@ -1,4 +1,4 @@
-"""From the address of a table to settings that train on it, and what is to be known of the table."""
+"""From the address of a table to settings that train on it, and facts about the table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -28,31 +28,31 @@ from fraudlab.features.values import NA_WORDS, clean, is_text
 ALL_ROWS = 200_000
 """The largest table of which all rows are read."""
 
-_ENCODING = "cp1252"  # of what is not UTF-8, unless the settings say otherwise
+_ENCODING = "cp1252"  # of text that is not UTF-8, unless the settings give another
 _DELAYS = (7, 3, 1, 0)  # days after which a label may be known
 _DELAYS_A_SPAN = 8
-_WORDS_OF_THEIR_OWN = ("None", "none", "nil", "-", "missing")  # that are a kind like another among words
+_WORDS_OF_THEIR_OWN = ("None", "none", "nil", "-", "missing")  # in a column of words, a category like the others
 _LEAST_KNOWN = 0.5  # share of rows that say when their label became known
 
 
 @dataclass(frozen=True)
 class Description:
-    """A table, the settings that train on it, and why they are so.
+    """A table, the settings that train on it, and the reasons for them.
 
     Attributes:
-        config: settings of ``data=table``, all that is not as by default to be written.
-        why: of a setting (``time``) or a column, what speaks for it.
+        config: settings of ``data=table``; those that differ from the defaults are written.
+        why: the reason for a setting (``time``) or a column's role.
         split: ``time_fraction`` or ``random``.
         label_delay_days: after how many days labels are taken to be known.
         words: rows of each word of the label.
-        rows, frauds: of the table that is trained on.
-        looked_at: how many of them all but rows, frauds and words rest on, evenly spread.
+        rows, frauds: counts in the table used for training.
+        looked_at: how many rows, evenly spread, everything except rows, frauds and words is measured on.
         repeated: those of them that repeat others in all but their id.
         span: the first and the last moment.
-        columns: what is known of each.
+        columns: facts of each column.
         maturity: whether the last labels are known.
-        history: what ``features=history`` would make of the card's and the terminal's past; None where none is known.
-        doubts: what to look at, each with the line that settles it.
+        history: the definition of ``features=history`` for card and terminal; None if the table has neither.
+        doubts: what to check, each with the setting that decides it.
     """
 
     config: TableConfig
@@ -72,13 +72,13 @@ class Description:
 
 
 def describe(config: TableConfig, cache_dir: Path) -> Description:
-    """Describe the table of ``config``; what it says already stays as it is, ``label=""`` is to be found.
+    """Describe the table of ``config``. Settings it already has are kept; ``label=""`` means: find the label.
 
-    A table of more than :data:`ALL_ROWS` rows is read as a sample; rows, words of the label, the uniqueness of ids and
-    missing times are counted on all rows all the same.
+    Of a table with more than :data:`ALL_ROWS` rows, a sample is read; rows, words of the label, the uniqueness of ids
+    and missing times are still counted on all rows.
 
     Raises:
-        UserError: the table cannot be read, or nothing tells what a setting must be; the message has it.
+        UserError: the table cannot be read, or a setting cannot be guessed; the message names it.
     """
     why: dict[str, str] = {}
     files, raw, config = _laid_out(config, cache_dir, why)
@@ -87,14 +87,14 @@ def describe(config: TableConfig, cache_dir: Path) -> Description:
         config = replace(config, label=_label(rows))
         why["label"] = "guessed by its name and words"
     elif config.label not in (*rows.text.columns, *config.derive):
-        source.check_head(config, files, cache_dir)  # refuses it, with the name that may be meant
+        source.check_head(config, files, cache_dir)  # refuses an unknown column and suggests a name
     rows = sample.typed(rows, config)
     config = replace(config, **{f.name: getattr(rows.spelling, f.name) for f in fields(rows.spelling)})
     given = source.named(config) | set(config.derive)
     config, typed = _marked(config, rows.typed, why)
     typed = _collected(_kept(typed.lazy(), config), typed.lazy(), config)
     if typed.is_empty():
-        raise UserError(f"no row is left of the table (data.where={config.where}); change it, or give a file with rows")
+        raise UserError(f"data.where={config.where} leaves no row of the table; change it, or give a file with rows")
     time = _clock(typed, config, given)
     words, counts = _counts(rows, config, typed, time)
     config, said = _labelled(config, words)
@@ -122,7 +122,7 @@ def _looked_at(
     if look is not config:
         rows, frauds = label.counted(words, config.fraud_values, config.genuine_values, config.unlabelled)
     notes = [note for note in read.notes if note not in roles_of_table.no_inputs(read.why)]
-    for key in ("label", "time", "label_time"):  # what is said of a setting stands beside it
+    for key in ("label", "time", "label_time"):  # a note on a setting is written beside it
         start = f"data.{key}={getattr(config, key)}"
         own = [note for note in notes if note.startswith(start)]
         notes = [note for note in notes if note not in own]
@@ -166,7 +166,7 @@ def _laid_out(config: TableConfig, cache_dir: Path, why: dict[str, str]) -> tupl
 def _label(rows: sample.Sample) -> str:
     try:
         return label.column(rows.text)
-    except UserError as error:  # the layout may be why
+    except UserError as error:  # the layout may be the cause
         raise UserError("; ".join([str(error), *rows.raw.notes])) from error
 
 
@@ -176,7 +176,7 @@ def _kept(frame: pl.LazyFrame, config: TableConfig) -> pl.LazyFrame:
 
 
 def _collected(asked: pl.LazyFrame, frame: pl.LazyFrame, config: TableConfig) -> pl.DataFrame:
-    """What was ``asked`` of the rows of ``frame``; an expression that fails on them is named."""
+    """The values of the expressions ``asked`` over ``frame``; an error names the expression that fails."""
     try:
         return asked.collect(engine="streaming")
     except pl.exceptions.PolarsError as error:
@@ -213,7 +213,7 @@ def _clock(typed: pl.DataFrame, config: TableConfig, given: set[str]) -> clock.C
 def _counts(
     rows: sample.Sample, config: TableConfig, typed: pl.DataFrame, time: clock.Clock | None
 ) -> tuple[dict[str | None, int], dict[str, Any]]:
-    """Rows of each word of the label, and what has to be known of whole columns, in one pass over few of them."""
+    """Rows of each word of the label, and the facts needed of whole columns, in one pass."""
     whole = rows.whole(config) if config.derive or config.where else rows.raw.frame
     frame = _kept(whole, config)
     types = frame.collect_schema()
@@ -238,7 +238,7 @@ def _counts(
 
 
 def _labelled(config: TableConfig, words: Mapping[str | None, int]) -> tuple[TableConfig, dict[str, str]]:
-    """The settings with what the words of the label mean, where they do not say it."""
+    """The settings with the meaning of the label's words, where it is not given."""
     if config.fraud_values or not words:
         return config, {}
     missing = words.get(None, 0)
@@ -261,7 +261,7 @@ def _roles(
     given: set[str],
     counts: Mapping[str, Any],
 ) -> tuple[TableConfig, dict[str, str]]:
-    """The settings with the roles of columns, where they do not say them, and why."""
+    """The settings with the roles of columns, where they are not given, and the reasons."""
     settings: dict[str, Any] = {}
     why: dict[str, str] = {}
     taken = given | {config.label}
@@ -271,7 +271,7 @@ def _roles(
         why[time.column] = time.why
         of_time = {**time.derive, **({} if counts.get("other times") else clock.parts(typed, time))}
         if of_time:
-            why["derive"] = f"{', '.join(of_time)}, of the time"
+            why["derive"] = f"{', '.join(of_time)}, from the time"
         settings |= {"time": time.column, "derive": {**config.derive, **of_time}, **clock.setting(time.form)}
         taken |= derive.read_by(time.derive, time.derive)
         if counts.get("no time") or time.gaps:
@@ -293,12 +293,12 @@ def _roles(
         if getattr(config, role) is None:
             settings[role] = name
     carried = [*config.carried, *found.many["carried"], *(name for name in rows.unread if name not in taken)]
-    why |= dict.fromkeys(rows.unread, "numbers in another spelling than the others")
+    why |= dict.fromkeys(rows.unread, "numbers in another format than the others")
     if time is not None and not time.derive:
         moments = typed.select(time.form.values(pl.col(time.column), typed.schema[time.column])).to_series()
         for name in roles.copies_of_time(plain, moments, taken | found.named | set(rows.unread)):
             carried.append(name)
-            why[name] = "rises with the time: what a model learns of it never comes again"
+            why[name] = "increases with the time: its training values never occur again"
     made = replace(
         config,
         categorical=[*config.categorical, *found.many["categorical"]],
@@ -310,7 +310,7 @@ def _roles(
 
 
 def _split(source: Source, time: pl.Series | None, place: Path) -> tuple[str, int, list[str]]:
-    """The split that the table allows, after how many days its labels may be known, and what it shows."""
+    """The split that the table allows, its label delay in days, and warnings about it."""
     days = 0.0
     if time is not None and len(time):
         moment, day = clock_of(time)
@@ -324,7 +324,7 @@ def _split(source: Source, time: pl.Series | None, place: Path) -> tuple[str, in
             try:
                 return config.name, delay, list(too_good(table, table.split(config, delay)))
             except UserError as error:
-                said = [f"no split in time: {error}"]
+                said = [f"a split in time is not possible: {error}"]
         return "random", _DELAYS[0], [*said, *too_good(table, table.split(RandomConfig(), 0))]
     except UserError as error:
-        return "time_fraction" if in_time else "random", delays[0], [f"it cannot be trained on: {error}"]
+        return "time_fraction" if in_time else "random", delays[0], [f"training on it is not possible: {error}"]

@@ -1,4 +1,4 @@
-"""What is measured of a table that was read: each column, its copies, and whether its last labels are known."""
+"""Measures a table: each column, repeated rows, and whether the last labels are known."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from fraudlab.data.splits.known import clock
 from fraudlab.schema import Column
 
 MOST_ROWS = 100_000
-"""Rows that plots and words of a column rest on, evenly spread; missing and different values are of all rows."""
+"""Evenly spread rows for the plots and words of a column; missing and different values count all rows."""
 
 _BARS = 24
 _WORDS = 12
-_STRETCHES = 30  # of time
-_LATEST = 6  # of them, in which labels may be missing
-_FALLS = 0.6  # of the share before
+_STRETCHES = 30  # intervals of time
+_LATEST = 6  # most intervals at the end in which labels may be missing
+_FALLS = 0.6  # of the earlier share of fraud
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of a column's plot: a stretch of numbers or a word, its share of rows and the share of fraud in it."""
+    """One bar of a column's plot: an interval or a word, its share of rows and its share of fraud."""
 
     name: str
     rows: float
@@ -34,7 +34,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class ColumnFacts:
-    """One column: the share ``missing``, about how many ``different`` values, its commonest words or its ends."""
+    """One column: share ``missing``, approximate number of ``different`` values, commonest words or range."""
 
     column: Column
     missing: float
@@ -45,7 +45,7 @@ class ColumnFacts:
 
 @dataclass(frozen=True)
 class Maturity:
-    """That the share of fraud falls at the end: labels of the last ``days`` are probably not all known."""
+    """The share of fraud falls at the end: labels of the last ``days`` are probably not all known."""
 
     days: float
     last: float
@@ -53,7 +53,7 @@ class Maturity:
 
 
 def measure(source: Source) -> tuple[list[ColumnFacts], int]:
-    """Every column in table order, and how many rows repeat others in all but their id."""
+    """Every column in table order, and the number of rows that repeat others except for the id."""
     schema = source.schema
     kept_beside = set(schema.reading.as_read.values()) if schema.reading is not None else set()
     columns = [column for column in schema.columns if column.name not in (*kept_beside, ROW_ID)]
@@ -135,7 +135,7 @@ def _plain(value: Any) -> str:
 
 
 def maturity(label: pl.Series, time: pl.Series | None) -> Maturity | None:
-    """Whether the share of fraud falls at the end by more than chance; None where it does not."""
+    """The fall of the share of fraud at the end, if it is larger than chance; else None."""
     if time is None or not len(time):
         return None
     moment, length = clock(time)

@@ -1,4 +1,4 @@
-"""Which column is the label, and which of its words mean fraud, where the settings do not say."""
+"""Finds the label column and which of its words mean fraud, where the settings do not say."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ _MOST_WORDS = 20
 
 @dataclass(frozen=True)
 class Label:
-    """A label's column and words; ``guessed`` says what was not given, and from what it follows."""
+    """A label's column and words; ``guessed`` says what was guessed and from what."""
 
     column: str
     fraud_values: tuple[str, ...] = ()
@@ -44,13 +44,13 @@ class Label:
 
 
 def column(sample: pl.DataFrame) -> str:
-    """The column whose name and words are those of a label.
+    """The column with the name and words of a label.
 
     Args:
         sample: rows as they stand in the files.
 
     Raises:
-        UserError: none has such a name.
+        UserError: no column has such a name.
     """
     named = {name: rank for name in sample.columns if (rank := _by_name(name))}
     few = _few(sample, named)
@@ -58,12 +58,12 @@ def column(sample: pl.DataFrame) -> str:
     if ranks and max(ranks.values()) > 0:
         return max(ranks, key=lambda name: ranks[name])
     two = [name for name, values in _few(sample, sample.columns).items() if len(values) == 2]
-    hint = f"; of two values are: {', '.join(two[:20])}" if two else ""
-    raise UserError(f"no column has the name of a label; say which one it is: data.label=<column>{hint}")
+    hint = f"; columns with two values: {', '.join(two[:20])}" if two else ""
+    raise UserError(f"no column has the name of a label; name it: data.label=<column>{hint}")
 
 
 def _few(sample: pl.DataFrame, names: Iterable[str]) -> dict[str, list[str]]:
-    """The words of columns that have few."""
+    """The words of columns with few words."""
     types = sample.schema
     plain = [n for n in names if is_text(types[n]) or types[n].is_numeric() or types[n] == pl.Boolean]
     text = sample.select(labels.words(name, types[name], ()).alias(name) for name in plain)
@@ -92,7 +92,7 @@ def is_known_at(name: str) -> bool:
 
 
 def meaning(name: str, counts: Mapping[str, int], missing: int) -> Label:
-    """What the words of a label mean.
+    """The meaning of a label's words.
 
     Args:
         name: the column.
@@ -100,7 +100,7 @@ def meaning(name: str, counts: Mapping[str, int], missing: int) -> Label:
         missing: rows without one.
 
     Raises:
-        UserError: no word tells which of them mean fraud.
+        UserError: the words do not show which of them mean fraud.
     """
     guessed: list[str] = []
     known = [word for word in counts if not _UNKNOWN.fullmatch(word)]
@@ -113,7 +113,7 @@ def meaning(name: str, counts: Mapping[str, int], missing: int) -> Label:
             rare, common = sorted(known, key=lambda word: (counts[word], word))
             if not (genuine == [rare] or fraud == [common]) or set(known) == {"1", "2"}:
                 fraud, genuine = [rare], [common]
-                guessed.append(f"{rare} is taken for fraud, as the rarer of two words")
+                guessed.append(f"{rare} is taken as fraud: it is the rarer of two words")
             else:
                 fraud, genuine = [common], [rare]
         elif genuine and not fraud and len(known) - len(genuine) == 1:
@@ -123,7 +123,7 @@ def meaning(name: str, counts: Mapping[str, int], missing: int) -> Label:
             raise UserError(f"data.label={name} holds: {shown}; say which values are fraud: data.fraud_values=[…]")
         if others := [word for word in known if word not in fraud and word not in genuine]:
             left += sum(counts[word] for word in others)
-            guessed.append(f"{', '.join(others[:10])}: neither fraud nor genuine by these words, left out")
+            guessed.append(f"{', '.join(others[:10])}: neither fraud nor genuine, left out")
         guessed = guessed or [f"by their words: {', '.join(fraud)} are fraud"]
     elif len(known) < len(counts):
         genuine = [word for word in known if word.lower() in ("0", "false")]
@@ -135,7 +135,7 @@ def meaning(name: str, counts: Mapping[str, int], missing: int) -> Label:
 def counted(
     words: Mapping[str | None, int], fraud: Sequence[str], genuine: Sequence[str], unlabelled: str
 ) -> tuple[int, int]:
-    """Rows and frauds that are left of a table, by the rows of each word of its label and what the settings say."""
+    """Rows and frauds of a table after the settings are applied, from the rows of each word of its label."""
     frauds = sum(n for word, n in words.items() if word is not None and (word in fraud or _is_yes(word, fraud)))
     if not fraud or not genuine or unlabelled == "genuine":
         return sum(n for word, n in words.items() if word is not None or unlabelled == "genuine"), frauds

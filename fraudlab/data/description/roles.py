@@ -1,4 +1,4 @@
-"""Which columns are the id, the card, the terminal, the amount; codes, and what no model should learn from."""
+"""Finds the id, card, terminal, amount, codes, and columns that no model should learn from."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import polars as pl
 from fraudlab.data.sources.table.names import MEASURES, is_after, is_code, words
 from fraudlab.features.values import NA_WORDS, clean, is_text
 
-# The words of names, each with how much it says.
+# Words of names with their weights.
 _CARD = {
     **dict.fromkeys(("cc", "card", "pan", "cardnumber"), 5),
     **dict.fromkeys(("customer", "client", "cust", "cardholder"), 4),
@@ -42,9 +42,9 @@ _NOT_AN_AMOUNT = {
     *(MEASURES - {"amount", "amt", "sum"}),
     *("old", "new", "oldbalance", "newbalance", "tax", "fee", "intended", "credit", "income", "id", "type"),
 }
-_LEAST_KEYS = 20  # fewer different values tell a kind, not who or where
-_MOST_KEYS = 0.9  # share of rows: more have no past
-_MOST_WORDS = 1_000  # of places that a model may still tell apart
+_LEAST_KEYS = 20  # fewer different values are categories, not cards or terminals
+_MOST_KEYS = 0.9  # share of rows: with more, hardly any key has a history
+_MOST_WORDS = 1_000  # of places that still work as a categorical input
 _MANY_WORDS = 0.3  # share of rows, of a small table
 _FEW = 0.5  # share of different values of a code
 _COPY = 0.995  # rank correlation with the time
@@ -52,7 +52,7 @@ _COPY = 0.995  # rank correlation with the time
 
 @dataclass
 class Roles:
-    """Settings of ``data`` and why: one column each for ``one``, several for ``many``."""
+    """Settings of ``data`` and the reasons: one column each in ``one``, several in ``many``."""
 
     one: dict[str, str] = field(default_factory=dict)
     many: dict[str, list[str]] = field(default_factory=lambda: {"categorical": [], "numeric": [], "carried": []})
@@ -71,35 +71,35 @@ class Roles:
 
 
 def candidates(names: Collection[str]) -> set[str]:
-    """The columns of which it matters how many different values the whole table has."""
+    """The columns whose number of different values in the whole table is needed."""
     return {name for name in names if _is_key(name, {**_CARD, **_TERMINAL}) or is_code(name) or _may_be_id(name)}
 
 
 def find(
     sample: pl.DataFrame, taken: Collection[str], different: Mapping[str, int], rows: int, unique: Collection[str]
 ) -> Roles:
-    """The roles that names and values tell of columns that are not ``taken``.
+    """The roles that names and values suggest for columns that are not ``taken``.
 
     Args:
         sample: rows in types.
         taken: columns that have a role.
-        different: how many values each of :func:`candidates` has in the whole table.
+        different: number of values of each of :func:`candidates` in the whole table.
         rows: of the whole table.
-        unique: columns with another value in every row.
+        unique: columns with a different value in every row.
     """
     found = Roles()
     left = [name for name in sample.columns if name not in taken]
     ids = [name for name in left if name in unique and _may_be_id(name) and not sample[name].dtype.is_float()]
     if ids:
-        found.give("id", max(ids, key=_id_weight), "another value in every row, by its name")
+        found.give("id", max(ids, key=_id_weight), "unique in every row, by its name")
     for name in (name for name in left if is_after(name) and name not in found.named):
-        found.give("carried", name, "its name tells of what is known only after a fraud")
+        found.give("carried", name, "by its name known only after a fraud")
     for role, names in (("card", _CARD), ("terminal", _TERMINAL)):
         keys = [
             name for name in left if name not in found.named and _is_key(name, names) and _is_discrete(sample[name])
         ]
         keys = [name for name in keys if _LEAST_KEYS <= different[name] < max(_MOST_KEYS * rows, _LEAST_KEYS + 1)]
-        if role == "terminal":  # few enough are an input, which a terminal never is
+        if role == "terminal":  # with few values it is an input, which a terminal never is
             keys = [name for name in keys if different[name] > min(_MOST_WORDS, _MANY_WORDS * rows)]
         if keys:
             best = max(keys, key=lambda name: max(names.get(word, 0) for word in words(name)))
@@ -110,7 +110,7 @@ def find(
         found.give("amount", max(amounts, key=_amount_weight), "by its name")
     weights = [n for n in left if n not in found.named and sample[n].dtype.is_numeric() and set(words(n)) in _WEIGHT]
     if weights and not sample[weights[0]].null_count() and float(sample[weights[0]].min()) >= 0:  # type: ignore[arg-type]
-        found.give("weight", weights[0], "how much is learnt from a row, by its name")
+        found.give("weight", weights[0], "a row's weight in training, by its name")
     for name in left:  # text of files that have types
         if name not in found.named and is_text(sample[name].dtype) and not is_code(name) and _is_number(sample[name]):
             found.give("numeric", name, "text that is numbers throughout")
@@ -124,7 +124,7 @@ def find(
 
 
 def copies_of_time(sample: pl.DataFrame, time: pl.Series, taken: Collection[str]) -> Iterator[str]:
-    """Columns of numbers that rise with the time: what holds in training never comes again."""
+    """Columns of numbers that increase with the time: their training values never occur again."""
     names = [n for n in sample.columns if n not in taken and sample[n].dtype.is_numeric() and sample[n].n_unique() > 2]
     if not names or time.n_unique() < 3:
         return

@@ -1,4 +1,4 @@
-"""Rows from all over a table, as they stand in its files and in types, and how its numbers are written."""
+"""Rows sampled evenly from a table, as text and with types, and the format of its numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +16,7 @@ from fraudlab.features.values import NA_WORDS, RawColumns, Spelling, clean, is_t
 from fraudlab.schema import Column, Role
 
 MOST_ROWS = 100_000
-"""Rows of a sample, about."""
+"""Approximate number of rows of a sample."""
 _MOST_TYPED = 20_000
 _COMPRESSION = 6  # bytes of a table for one of its compressed file
 _VALUES = 2_000  # of a column, different ones
@@ -24,15 +24,15 @@ _VALUES = 2_000  # of a column, different ones
 
 @dataclass(frozen=True)
 class Sample:
-    """Every so manieth row of a table.
+    """Every n-th row of a table.
 
     Attributes:
         raw: the whole table.
-        text: the rows as they stand in the files.
-        typed: fewer of them, in types; none until :func:`typed` has been called.
-        columns: their types.
+        text: the rows as written in the files.
+        typed: fewer of the rows, with types; none until :func:`typed` has been called.
+        columns: the types of the columns.
         spelling: how numbers are written.
-        unread: columns that look like numbers in another spelling.
+        unread: columns that look like numbers in another format.
     """
 
     raw: Raw
@@ -43,7 +43,7 @@ class Sample:
     unread: tuple[str, ...] = ()
 
     def whole(self, config: TableConfig) -> pl.LazyFrame:
-        """The whole table in types."""
+        """The whole table with types."""
         words = tuple(config.missing_values)
         columns = [replace(each, missing_values=(*each.missing_values, *words)) for each in self.columns]
         return RawColumns(columns, self.spelling).of_rows(self.raw.frame.drop(config.ignored, strict=False))
@@ -59,7 +59,7 @@ def take(raw: Raw, files: Sequence[Found]) -> Sample:
 
 
 def _rows(raw: Raw, files: Sequence[Found]) -> int:
-    """About how many rows there are."""
+    """The approximate number of rows."""
     if not any(found.kind == "text" for found in files):
         return int(raw.frame.select(pl.len()).collect().item())
     rows = 0.0
@@ -71,14 +71,14 @@ def _rows(raw: Raw, files: Sequence[Found]) -> int:
 
 
 def typed(sample: Sample, config: TableConfig) -> Sample:
-    """The sample with its rows in types, by a spelling that reads most of its columns of numbers.
+    """The sample with typed rows, in the number format that reads most of its columns of numbers.
 
     Args:
         sample: rows.
         config: the settings; the label stays as it is, unless it is derived.
 
     Raises:
-        UserError: the settings name a column that there is not, or give one two roles.
+        UserError: the settings name a column that the table does not have, or give one two roles.
     """
     text = sample.text.gather_every(max(1, len(sample.text) // _MOST_TYPED)).drop(config.ignored, strict=False)
     given = roles.given(config, [*sample.text.columns, *config.derive, roles.ROW_ID])
@@ -110,7 +110,7 @@ def _is_plain(dtype: pl.DataType) -> bool:
 
 
 def _spelling(text: pl.DataFrame, semicolons: bool) -> tuple[Spelling, tuple[str, ...]]:
-    """The spelling that reads most columns, and the columns of numbers that it does not read."""
+    """The number format that reads most columns, and the columns of numbers that it does not read."""
     found: dict[str, list[Spelling]] = {}
     plain: dict[str, pl.DataFrame] = {}
     for name in text.columns:
@@ -125,7 +125,7 @@ def _spelling(text: pl.DataFrame, semicolons: bool) -> tuple[Spelling, tuple[str
     every = [spelling for made in found.values() for spelling in made]
     flags = {key: any(getattr(s, key) for s in every) for key in ("currency", "percent", "brackets")}
     pairs = dict.fromkeys([(".", ""), *((s.decimal, s.thousands) for s in every)])
-    first = "," if semicolons else "."  # which of two that read as much is meant
+    first = "," if semicolons else "."  # decides between two that read equally many
     best = max(
         (Spelling(decimal, thousands, **flags) for decimal, thousands in pairs),
         key=lambda spelling: (sum(_reads(spelling, values) for values in plain.values()), spelling.decimal == first),

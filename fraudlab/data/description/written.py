@@ -1,4 +1,4 @@
-"""A description as YAML that trains: an experiment with every setting that was found, and why."""
+"""A description as YAML that trains: an experiment with every setting that was found, and the reason."""
 
 import re
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ _UNPRINTABLE = re.compile("[^ -~\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-
 _WORDS = {"yes", "no", "on", "off", "true", "false", "null", "y", "n", "nan", "inf", "infinity"}
 _ROLES = ("id", "time", "label_time", "card", "terminal", "amount", "weight")
 _WIDTH = 110
-_LEAST_KEYS = 100  # words of a column whose past is worth a look
+_LEAST_KEYS = 100  # words of a column whose history may be useful
 
 
 def name_of(path: str) -> str:
-    """A name for the experiment of the table at ``path``: that of its file or folder.
+    """A name for the experiment of the table at ``path``: the name of its file or folder.
 
     >>> name_of("exports/2024/My claims.csv.gz"), name_of("s3://bucket/tx/**/*.parquet")
     ('My_claims', 'tx')
@@ -47,26 +47,26 @@ def experiment(found: Description, use: str) -> str:
 
 def _head(found: Description, use: str) -> Iterator[str]:
     yield "# @package _global_"
-    yield "# Written by python -m fraudlab.describe: look at it, change what is not so, then"
+    yield "# Written by python -m fraudlab.describe: check it, correct what is wrong, then run"
     yield f"#   {use}"
     span = "" if found.span is None else f", {_moment(found.span[0])} to {_moment(found.span[1])}"
     copies = f", {found.repeated:,} repeat others" if found.repeated else ""
-    looked = f" Below, {found.looked_at:,} rows were looked at, evenly spread." if found.looked_at < found.rows else ""
+    looked = f" Facts are from {found.looked_at:,} rows, evenly spread." if found.looked_at < found.rows else ""
     yield f"# {found.rows:,} rows{span}, {found.frauds:,} frauds ({found.frauds / found.rows:.3%}){copies}.{looked}"
     if found.maturity is not None:
         late = found.maturity
         yield from _wrapped(
-            f"LOOK: of the last {late.days:.3g} days {late.last:.3%} are frauds, before {late.before:.3%}: labels may "
-            "not all be known yet. data.where leaves those days out, label_delay_days says how long labels take."
+            f"LOOK: {late.last:.3%} of the last {late.days:.3g} days are frauds, {late.before:.3%} before: not all "
+            "labels may be known yet. data.where leaves these days out, label_delay_days sets how long labels take."
         )
     for doubt in found.doubts:
         yield from _wrapped(f"LOOK: {doubt}")
     yield "defaults:"
     yield "  - override /data: table"
     yield "  - override /features: columns"
-    split = "the last rows are the test" if found.split == "time_fraction" else "rows at random, since no time is known"
+    split = "the last rows are the test" if found.split == "time_fraction" else "random rows, since no time is known"
     yield f"  - override /split: {found.split} # {split}"
-    yield f"label_delay_days: {found.label_delay_days} # a label is known so many days after its row"
+    yield f"label_delay_days: {found.label_delay_days} # days from a transaction until its label is known"
 
 
 def _settings(found: Description) -> Iterator[str]:
@@ -82,9 +82,9 @@ def _settings(found: Description) -> Iterator[str]:
             words = ", ".join(f"{word} ({rows:,})" for word, rows in list(found.words.items())[:10])
             why = "; ".join(filter(None, [words, why]))
         if each.name == "path" and isinstance(value, str) and shown(value) != value:
-            address, why = value, "the whole address, which may give access: keep this file to yourself"
+            address, why = value, "the whole address, which may grant access: keep this file private"
             if found.config.query is not None and (value := without_password(address)) != address:
-                why = "without its password, which PGPASSWORD or ~/.pgpass gives"
+                why = "without its password: set PGPASSWORD or ~/.pgpass"
         comment = f" # {why}" if why else ""
         if isinstance(value, dict):
             yield f"  {each.name}:{comment}"
@@ -101,11 +101,11 @@ def _why(found: Description, name: str) -> str:
 
 
 def _columns(found: Description) -> Iterator[str]:
-    """What each column is taken for; those with a setting above are that by it."""
-    yield "# What the columns are. A name added to categorical, numeric, carried or ignored above changes it."
+    """The role of each column, and its reason."""
+    yield "# Roles of the columns. To change one, add its name to categorical, numeric, carried or ignored above."
     width = min(30, max(len(facts.column.name) for facts in found.columns))
     for role, columns in by_role(found.columns).items():
-        yield f"# {role}{' (kept, no input)' if role == 'carried' else ''}:"
+        yield f"# {role}{' (kept, not an input)' if role == 'carried' else ''}:"
         yield from (f"#   {facts.column.name:{width}} {_facts(facts)}{_reason(found, facts)}" for facts in columns)
 
 
@@ -120,14 +120,14 @@ def _reason(found: Description, facts: ColumnFacts) -> str:
 
 
 def _history(found: Description) -> Iterator[str]:
-    """What may be learnt of the past besides: by a definition that follows from the roles, and its further keys."""
+    """The history features that the roles allow, and further keys for them."""
     if found.history is not None:
-        yield "# The past of card and terminal, too: add features=history to the command. What it is then:"
+        yield "# For features of the history of card and terminal, add features=history to the command. It then uses:"
         plain = yaml.safe_dump({"features": dict(found.history)}, sort_keys=False, default_flow_style=None, width=100)
         yield from (f"#   {line}" for line in plain.splitlines())
     further = [f.column.name for f in by_role(found.columns).get("categorical", []) if f.different >= _LEAST_KEYS]
     if further and found.config.time is not None:
-        yield f"# Columns with many words, whose past may tell, too: {', '.join(further)}"
+        yield f"# Columns with many words whose history may be useful, too: {', '.join(further)}"
 
 
 def _wrapped(text: str) -> Iterator[str]:

@@ -1,1 +1,1 @@
-"""Data sets made up in the form of real ones, for tests, speed and scale; never for a figure."""
+"""Simulated data sets in the form of real ones, for tests, speed and scale; never for a quality figure."""

@@ -86,7 +86,7 @@ def transactions_frame(
     try:
         start = np.datetime64(date.fromisoformat(config.start), "us")
     except ValueError as error:
-        raise UserError(f"data.start={config.start} is no date; write it as 2018-04-01") from error
+        raise UserError(f"data.start={config.start} is not a date; write it as 2018-04-01") from error
     return pl.DataFrame(
         {
             "TRANSACTION_ID": ids,

@@ -120,7 +120,7 @@ def _world(config: HandbookScaledConfig) -> _World:
     reach = min(1.0, np.pi * (config.radius / MAP_SIDE) ** 2) * config.terminals
     if reach * config.customers > _MOST_PAIRS:
         raise UserError(
-            f"data.radius={config.radius} puts about {reach:,.0f} terminals within reach of each of "
+            f"data.radius={config.radius} puts about {reach:,.0f} terminals within the radius of each of "
             f"{config.customers:,} customers, too many to hold; lower data.radius (80 terminals each as published: "
             f"data.radius={(80 / config.terminals / np.pi) ** 0.5 * MAP_SIDE:.2g})"
         )

@@ -31,8 +31,8 @@ Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 def load(config: IEEECISConfig, cache_dir: Path) -> Source:
     """The training transactions with their identity columns, read on first use and kept as Parquet in ``cache_dir``.
 
-    Columns and types: :mod:`fraudlab.data.sources.ieee_cis_columns`. To them comes ``client`` (Int32): 1000 * card1 +
-    addr1 (0 where missing), the simplest key of who pays that the columns give. Rows out of order are sorted, identity
+    Columns and types: :mod:`fraudlab.data.sources.ieee_cis_columns`, and ``client`` (Int32): 1000 * card1 + addr1 (0 if
+    missing), the simplest key of a client that the columns give. Rows out of order are sorted, identity
     rows without a transaction are left out, each with a counted warning when the files are first read.
 
     Raises:
@@ -46,7 +46,7 @@ def load(config: IEEECISConfig, cache_dir: Path) -> Source:
 
 
 def load_test(config: IEEECISConfig, cache_dir: Path) -> pl.LazyFrame:
-    """Kaggle's test transactions, which have no label, read, kept and refused as by :func:`load`.
+    """Kaggle's test transactions, which have no label; read, cached and validated as by :func:`load`.
 
     Raises:
         UserError: as for :func:`load`; or the file has a label.
@@ -89,7 +89,7 @@ def _joined(config: IEEECISConfig, cache_dir: Path, part: Part) -> tuple[Path, s
 
 
 def _write(transaction: TableFile, identity: TableFile, aside: Path, scratch: Path) -> pl.DataFrame | None:
-    """Join the tables, check what only their values tell, and write them to ``aside`` in order of time, then id.
+    """Join the tables, check their values, and write them to ``aside`` in order of time, then id.
 
     Small ones are read into memory, and given back.
     """

@@ -92,7 +92,7 @@ CATEGORICAL = (
 NUMERIC = ("dist1", "dist2", *COUNTS, *DELAYS, *VESTA, *_IDS[:11])
 
 REQUIRED = ("TransactionID", "isFraud", "TransactionDT", "TransactionAmt", "card1")
-"""Columns in which nothing may be missing."""
+"""Columns without missing values."""
 
 _ROLES: dict[str, Role] = {
     "TransactionID": "id",

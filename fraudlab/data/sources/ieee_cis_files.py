@@ -21,10 +21,10 @@ from fraudlab.errors import UserError
 
 KAGGLE_ZIP = "ieee-fraud-detection.zip"
 _SUFFIXES = (".parquet", ".csv", ".csv.gz", ".csv.zip", ".zip")
-_ENDS = 1 << 20  # bytes of a file's head and of its tail that its fingerprint takes in
+_ENDS = 1 << 20  # bytes of a file's head and of its tail that its fingerprint hashes
 _CHUNK = 1 << 24
-_MOST_HELD = 1 << 30  # bytes of CSV; what is larger is never in memory whole
-_PACKED = 16  # so many times more bytes has a table as CSV than as Parquet
+_MOST_HELD = 1 << 30  # bytes of CSV; a larger file is never whole in memory
+_PACKED = 16  # size of a table as CSV, relative to Parquet
 
 Part = Literal["train", "test"]
 
@@ -73,7 +73,7 @@ class Folder:
         )
 
     def facts(self, name: str) -> list[Any]:
-        """What changes when the file does: name, size, time of change, hash of both ends."""
+        """Facts that change with the file: name, size, modification time, hash of both ends."""
         if self._remote is not None:
             place = f"{self._root}/{name}"
             info = self._remote.info(place)
@@ -91,7 +91,7 @@ class Folder:
         """The file on this machine; one from elsewhere is copied to ``scratch``."""
         if self._remote is None:
             return self._path / name
-        if not (scratch / name).exists():  # Kaggle's zip is asked for twice
+        if not (scratch / name).exists():  # Kaggle's zip is requested twice
             self._remote.get_file(f"{self._root}/{name}", str(scratch / name))
         return scratch / name
 
@@ -180,9 +180,9 @@ def _check_header(names: list[str], types: Mapping[str, pl.DataType], expected: 
     if missing == "isFraud" and not extra:
         raise UserError(f"{shown} has no label isFraud: it looks like Kaggle's test file, which cannot be trained on")
     if extra == "isFraud" and not missing:
-        raise UserError(f"{shown} has a label isFraud, which Kaggle's test file has not: it looks like a training file")
+        raise UserError(f"{shown} has a label isFraud, unlike Kaggle's test file: it looks like a training file")
     if missing or extra:
-        wrong = [f"it lacks {missing}"] * bool(missing) + [f"it has the unknown {extra}"] * bool(extra)
+        wrong = [f"it lacks {missing}"] * bool(missing) + [f"it has unknown columns {extra}"] * bool(extra)
         raise UserError(f"{shown} has other columns than Kaggle's {expected}: {' and '.join(wrong)}")
 
 
@@ -207,7 +207,7 @@ def _check_cells(file: Path, columns: int, shown: str) -> None:
         raise UserError(
             f"{shown} is cut short or damaged: its {lines:,} lines of {columns} columns should have "
             f"{lines * (columns - 1):,} separators but have {separators:,}"
-            + (", and the last line has no end" if last != b"\n" else "")
+            + (", and the last line has no line end" if last != b"\n" else "")
             + "; fetch or make it again"
         )
 

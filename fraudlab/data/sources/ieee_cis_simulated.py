@@ -1,4 +1,4 @@
-"""Simulated transactions in the form of IEEE-CIS: made once, then read by the very code that reads Kaggle's files."""
+"""Simulated transactions in the form of IEEE-CIS: written once, then read by the code that reads Kaggle's files."""
 
 import logging
 import shutil

@@ -33,11 +33,11 @@ def register_source(name: str, load: "LoadSource", settings: type) -> None:
 
 
 _looked: "dict[str, Source]" = {}
-"""Tables that :func:`look` read, until they are loaded: a query or an address is not asked twice."""
+"""Tables that :func:`look` read, until they are loaded: a query or an address is not read twice."""
 
 
 def load_source(config: Any, cache_dir: Path) -> "Source":
-    """The raw table that the typed settings of ``data=<name>`` stand for."""
+    """The raw table of the typed settings of ``data=<name>``."""
     return _looked.pop(repr((config, cache_dir)), None) or SOURCES[config.name](config, cache_dir)
 
 

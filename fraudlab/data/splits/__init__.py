@@ -1,1 +1,1 @@
-"""Splits: which rows a model may learn from, is chosen on, and is tested on."""
+"""Splits: the training, validation and test rows of a model."""

@@ -1,4 +1,4 @@
-"""What every split takes and gives."""
+"""The interface of a split."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ NO_ROWS: Rows = np.empty(0, np.int64)
 class RowSplit:
     """Row positions, int64 and increasing.
 
-    A model is chosen by fitting ``selection_train`` and scoring ``validation``; the model that is tested on
-    ``test`` learns from ``train``. Where the two training sets are one, a single fit does both.
+    A model is chosen by fitting on ``selection_train`` and scoring ``validation``; the model that is tested on
+    ``test`` is fitted on ``train``. If the two training sets are equal, a single fit serves both.
 
-    ``recent`` are rows before ``test`` that the tested model has not learnt from, on which is seen what its scores are
-    like: those between ``train`` and ``test``, whose labels are not known yet, and some before ``train`` where that
-    begins later than the data. They are chosen as test rows are; fewer than 1,000 are left out.
+    ``recent`` are rows before ``test`` that the tested model was not fitted on; they show its distribution of scores:
+    the rows between ``train`` and ``test``, whose labels are not known yet, and some rows before ``train`` if it
+    begins later than the data. They are chosen like test rows; fewer than 1,000 are left out.
     """
 
     selection_train: Rows
@@ -33,7 +33,7 @@ class RowSplit:
 
     @property
     def refit(self) -> bool:
-        """Whether the tested model learns from other rows than the one that was chosen."""
+        """Whether the tested model is fitted on other rows than the chosen model."""
         return self.selection_train is not self.train
 
 
@@ -61,25 +61,25 @@ class Window:
     fresh: bool = True
 
     def named(self, day: int) -> str:
-        """A day as settings write it."""
+        """A day in the form of the settings."""
         return str(date(1970, 1, 1) + timedelta(days=day)) if self.dates else str(day)
 
     def number(self, named: str, key: str) -> int:
-        """The day that the setting ``key`` names.
+        """The day that the setting ``key`` gives.
 
         Raises:
-            UserError: it is none on this table's clock.
+            UserError: it is not a day on this table's clock.
         """
         try:
             return (date.fromisoformat(named) - date(1970, 1, 1)).days if self.dates else int(named)
         except ValueError:
-            form = "a date, as 2018-07-25" if self.dates else "a whole number of days, since time is one of seconds"
+            form = "a date, as 2018-07-25" if self.dates else "a whole number of days, since time is in seconds"
             raise UserError(f"{key}={named} must be {form}") from None
 
 
 @dataclass(frozen=True)
 class SplitPart:
-    """What ``split=<name>`` stands for.
+    """The registry entry of ``split=<name>``.
 
     Attributes:
         make: splits the rows.

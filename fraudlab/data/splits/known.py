@@ -1,4 +1,4 @@
-"""What is known when: labels younger than the delay are left out of every split in time."""
+"""Label delay: labels that are not known yet are left out of every split in time."""
 
 import logging
 
@@ -15,10 +15,10 @@ _LEAST_RECENT = 1000  # alert budgets are counted in 1,000 rows
 def known_rows(
     split: RowSplit, label_delay_days: int, time: pl.Series, label_time: pl.Series | None = None
 ) -> RowSplit:
-    """The split without the rows whose labels nobody knows when they are needed, which is told.
+    """The split without the rows whose labels are not known when they are needed; logs how many.
 
-    The model that is chosen learns from what is known when the validation begins; it is chosen by, and the tested model
-    learns from, what is known when the test begins.
+    The chosen model is fitted on labels known when the validation begins. The choice itself, and the tested model, use
+    labels known when the test begins.
     """
     moment, _ = clock(time)
     known_at = known_moments(label_delay_days, time, label_time)

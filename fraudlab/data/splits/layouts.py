@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 def _random(
     config: RandomConfig, label_delay_days: int, label: pl.Series, time: pl.Series | None, card: pl.Series | None
 ) -> RowSplit:
-    log.warning("split=random mixes past and future: its metrics flatter any data in which time matters")
+    log.warning("split=random mixes past and future: its metrics are too good for data that change with time")
     rows = len(label)
     order = np.random.default_rng(config.seed).permutation(rows)
     test_start = rows - round(rows * config.test)
@@ -31,14 +31,14 @@ def _random(
 
 
 def _cut(moment: np.ndarray, row: int) -> int:
-    """The first row of the same time as ``row``, where a cut may be."""
+    """The first row with the time of ``row``: a cut may be placed there."""
     return int(np.searchsorted(moment, moment[row])) if row < len(moment) else row
 
 
 def _with_validation(
     train: Rows, validation: int, test: Rows, delay_days: int, time: pl.Series, label_time: pl.Series | None
 ) -> RowSplit:
-    """The split whose validation is the last so many of the training rows whose labels are known for the test."""
+    """The split whose validation is the last ``validation`` training rows with labels known before the test."""
     moment, _ = clock(time)
     known = known_before(train, test, known_moments(delay_days, time, label_time), moment)
     start = _cut(moment[known], max(0, len(known) - validation))
@@ -125,12 +125,12 @@ def _recent(
     label: np.ndarray,
     card: pl.Series | None,
 ) -> Rows:
-    """Rows before the test that the tested model has not learnt from, chosen as test rows are.
+    """Rows before the test that the tested model was not fitted on, chosen like test rows.
 
-    They are the days of the delay and the nearest ``recent_windows`` test windows before the training, each with the
-    cards left out that a layout which is tested there would know. One week makes twice as many alerts as another, so a
-    threshold that one week gives is no better than that week; a window whose layout would begin before the data is
-    none, since what its cards did and their frauds are not known whole.
+    They are the days of the delay and the nearest ``recent_windows`` test windows before the training; each leaves out
+    the cards that a layout tested there would know as compromised. One week can give twice as many alerts as another,
+    so a threshold needs more than one week. A window whose layout would begin before the data is not used: the history
+    of its cards is incomplete.
     """
     windows = [(delay_days, delay_days)] if delay_days else []  # days of the window, and how much earlier its layout is
     for number in range(1, config.recent_windows + 1):
@@ -150,7 +150,7 @@ def _days(time: pl.Series, named: str, key: str) -> tuple[np.ndarray, int]:
         try:
             start = (date.fromisoformat(named) - date(1970, 1, 1)).days
         except ValueError:
-            raise UserError(f"{key}={named} is no date; write it as 2018-07-25") from None
+            raise UserError(f"{key}={named} is not a date; write it as 2018-07-25") from None
         return days_of(time), start
     try:
         return days_of(time), int(named)
@@ -168,10 +168,10 @@ def _layout(
 ) -> tuple[Rows, Rows]:
     """Training and test rows of one layout: training days, delay, test days.
 
-    ``days`` are the day of each row and that on which its label is known, ``delay_days`` later where nothing else is
-    said. On test day i the cards with a fraud since the first training day that was known by the day before are left
-    out (Fraud Detection Handbook, chapter 5), transactions without a card never.
-    ``known_card_days`` counts from later than the first training day, so that longer training has the same test rows.
+    ``days`` are the day of each row and the day on which its label is known, by default ``delay_days`` later. On test
+    day i, cards are left out that had a fraud since the first training day which was known by the day before (Fraud
+    Detection Handbook, chapter 5). Transactions without a card are never left out.
+    ``known_card_days`` starts later than the first training day, so that longer training has the same test rows.
     """
     day, known_from = days
     last_train = start + config.train_days - 1
@@ -181,7 +181,7 @@ def _layout(
     if card is not None and len(test):
         since = start if config.known_card_days is None else last_train - config.known_card_days + 1
         frauds = (day >= max(start, since)) & (label == 1)
-        # As Polars has it: a missing card equals no other, whereas NumPy's NaN would equal each other in a join.
+        # As in Polars, a missing card equals no other; NumPy's NaN would be equal in a join.
         frauds_of = pl.DataFrame({"card": card.filter(pl.Series(frauds)), "known": known_from[frauds]})
         first_fraud = frauds_of.group_by("card").agg(first=pl.col("known").min())
         first = pl.DataFrame({"card": card[test]}).join(first_fraud, on="card", how="left", maintain_order="left")
@@ -191,7 +191,7 @@ def _layout(
 
 
 def _fraction_moved(config: TimeFractionConfig, _: int, window: Window) -> TimeSpansConfig:
-    """Training on all rows before the window, of which the last are the validation, in the same proportion."""
+    """Training on all rows before the window; the last of them are the validation, in the same proportion."""
     return _spans(window.start, window, config.validation / (1 - config.test))
 
 

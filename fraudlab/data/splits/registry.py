@@ -1,4 +1,4 @@
-"""Splits by name, and what each of them is held to."""
+"""Splits by name, and the checks of every split."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ SPLITS: Registry[SplitPart] = Registry(
 
 
 class OneClassError(UserError):
-    """A part of a split has no fraud, or nothing else."""
+    """A part of a split has no fraud or nothing but fraud."""
 
 
 def register_split(name: str, make: MakeSplit, settings: type, **declared: Any) -> None:
@@ -54,8 +54,8 @@ def split_rows(
 ) -> RowSplit:
     """Split the rows of a table sorted by time.
 
-    A model is chosen when the test begins and fitted for it: labels that are not known by then, ``label_delay_days``
-    after their rows, are left out of training and validation, whatever the split, where it is one in time.
+    A model is chosen and fitted when the test begins: every split in time leaves labels that are not known by then,
+    ``label_delay_days`` after their rows, out of training and validation.
 
     Args:
         config: typed settings of the split.
@@ -70,7 +70,7 @@ def split_rows(
     """
     part = SPLITS[config.name]
     if part.needs_time and time is None:
-        raise UserError(f"split={config.name} needs a time column: name one (data.time=...) or ask for split=random")
+        raise UserError(f"split={config.name} needs a time column: name one (data.time=...) or use split=random")
     row_by_row = {"label_time": label_time} if part.label_times else {}
     split = part.make(config, label_delay_days, label, time, card, **row_by_row)
     if part.needs_time and time is not None:
@@ -80,7 +80,7 @@ def split_rows(
         rows: Rows = getattr(split, name)
         if not len(rows):
             span = f"; the data run from {time[0]} to {time[-1]}" if time is not None and len(time) else ""
-            delay = f", of which it and label_delay_days={label_delay_days} leave out some" if span else ""
+            delay = f"; it and label_delay_days={label_delay_days} leave out some of them" if span else ""
             raise UserError(f"split={config.name} leaves no rows for {name.replace('_', ' ')}{span}{delay}")
         if not frauds[rows].any() or frauds[rows].all():
             kind = "no fraud" if not frauds[rows].any() else "nothing but fraud"

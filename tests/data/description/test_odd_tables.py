@@ -80,7 +80,7 @@ def test_how_a_time_is_read_may_be_given_without_its_column(tmp_path: Path) -> N
     assert (found.config.time, found.config.time_format, found.config.time_zone) == (
         "paid_at", "%d/%m/%Y", "Europe/Paris",
     )  # fmt: skip
-    with pytest.raises(UserError, match="data.time_format=%H: no column.* say which: data.time=<column>"):
+    with pytest.raises(UserError, match="data.time_format=%H: no column.* name it: data.time=<column>"):
         described(tmp_path / "t.csv", time_format="%H")
 
 
@@ -111,7 +111,7 @@ def test_rows_that_are_left_out_and_roles_that_are_given_count(tmp_path: Path) -
     found = described(tmp_path / "t.csv", where="paid_at <> 'soon'", carried=["acc"], time="paid_at")
     assert (found.config.time, found.rows, found.config.decimal) == ("paid_at", ROWS - 1, ".")
     assert len(trains(found, tmp_path)) == ROWS - 1
-    with pytest.raises(UserError, match="no row is left"):
+    with pytest.raises(UserError, match="leaves no row of the table"):
         described(tmp_path / "t.csv", where="amount < 0")
 
 
@@ -170,7 +170,7 @@ def test_the_driver_asks_the_environment_for_a_password(tmp_path: Path, monkeypa
 
 def test_a_header_that_was_not_found_is_told_with_the_label(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("amount,2024,fraud\n" + "3.5,1,0\n4.5,2,1\n" * 20)
-    with pytest.raises(UserError, match=r"say which one it is: data.label=<column>.*no header was found"):
+    with pytest.raises(UserError, match=r"name it: data.label=<column>.*no header was found"):
         described(tmp_path / "t.csv")
 
 
@@ -196,7 +196,7 @@ def test_an_address_that_is_signed_stays_with_its_owner(tmp_path: Path, command:
     written, page = tmp_path / "my" / "experiment" / "t.yaml", (tmp_path / "my" / "t.html").read_text()
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
     assert yaml.safe_load(written.read_text())["data"]["path"] == f"{address}?sig=geheim"
-    assert "keep this file to yourself" in written.read_text()
+    assert "keep this file private" in written.read_text()
     assert "geheim" not in page + done.stdout
     assert f"<h1>{address}</h1>" in page
 

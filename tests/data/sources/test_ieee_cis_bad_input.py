@@ -20,13 +20,13 @@ LINES = GOOD.splitlines(keepends=True)
 @pytest.mark.parametrize(
     ("transaction", "said"),
     [
-        (GOOD[:-400], "train_transaction.csv is cut short .*last line has no end"),
+        (GOOD[:-400], "train_transaction.csv is cut short .*last line has no line end"),
         (GOOD[:-1], "train_transaction.csv is cut short"),
         (b"".join([*LINES[:2], LINES[2][:200] + b"\n", *LINES[3:]]), "train_transaction.csv is cut short"),
         (b"".join([*LINES[:2], b"\n", *LINES[2:]]), "train_transaction.csv is cut short"),
         (b"".join([*LINES[:2], LINES[2][:-1] + b",7\n", *LINES[3:]]), "cut short or damaged"),
         (without(transactions(), "V17", "C3"), "train_transaction.csv .*it lacks C3, V17"),
-        (changed(transactions(), 0, other="1"), "unknown other"),
+        (changed(transactions(), 0, other="1"), "unknown columns other"),
         (without(transactions(), "isFraud"), "no label isFraud: it looks like Kaggle's test file"),
         (GOOD.replace(b"V17,", b"V18,", 1), "names a column more than once"),
         (changed(transactions(), 1, TransactionID="10"), "1 TransactionIDs in more than one row, the first 10"),

@@ -10,9 +10,9 @@ to month. Where the numbers come from:
   1,500 rows, which are of one day. The loadings were fitted so that Pearson's correlations of the V columns come out
   as they are there. Neither file holds a row.
 - Shares of missing values and amounts lie between that sample and public descriptions of the whole table.
-- Which column tells of fraud, and how much, is made up.
+- Which columns depend on fraud, and how much, is invented.
 
-What the data cannot serve for: a model's quality on real transactions, which features to keep, hyperparameters, and
+Do not use the data to judge a model's quality on real transactions, or to choose features, hyperparameters or
 thresholds. Values end where those of the sample end; only the V columns' correlations with each other, not with the
 amount or with time, are those of real rows; correlations estimated from few rows (196 for V138 to V166 and V322 to
 V339) are rough.

@@ -38,7 +38,7 @@ class Bursts:
     begin: NDArray[np.float64]
     end: NDArray[np.float64]
     pattern: NDArray[np.int8]
-    more: NDArray[np.int64]  # transactions of the fraudster beside those there are
+    more: NDArray[np.int64]  # transactions that the fraudster adds
 
 
 def draw_bursts(
@@ -49,7 +49,7 @@ def draw_bursts(
     time: NDArray[np.float64],
     days: int,
 ) -> Bursts:
-    """Who could be compromised, those of high risk rather first; the caller takes as many as it needs."""
+    """Clients that could be compromised, ordered at random by risk; the caller takes as many as it needs."""
     domains = [*EMAILS]
     email_risk = np.array([{**_RISKY_EMAILS, **_SAFE_EMAILS}.get(domain, 1.0) for domain in domains])
     month = (time / 30.4).astype(np.int64)

@@ -14,7 +14,7 @@ from fraudlab.schema import Role
 def check(
     frame: pl.LazyFrame, kept: Mapping[str, Role], values: Mapping[str, pl.Expr], config: TableConfig
 ) -> dict[str, int]:
-    """Refuse what cannot be trained on; gives the number of missing values of each column, in one pass.
+    """Refuse values that training cannot use; return the number of missing values of each column, in one pass.
 
     Args:
         frame: the table.
@@ -44,9 +44,9 @@ def check(
     for name, value in facts["unread"].items():
         if name in parsed and value is not None:
             raise UserError(
-                f"data.{kept[name]}={name}: {value!r} is no time in the form of the others"
+                f"data.{kept[name]}={name}: {value!r} is not a time in the format of the others"
                 if kept[name] in ("time", "label_time")
-                else f"column {name} is {kept[name]} but holds {value!r}, which is no number; if that means missing, "
+                else f"column {name} is {kept[name]} but holds {value!r}, which is not a number; if it means missing, "
                 "add it to data.missing_values, else give the column another role"
             )
     if (name := facts["infinite"]) is not None:
@@ -63,12 +63,12 @@ def check(
             )
     if facts["lightest"] < 0:
         raise UserError(
-            f"data.weight={config.weight} holds {facts['lightest']}; a weight is 0 or more. Correct them, or make one: "
+            f"data.weight={config.weight} holds {facts['lightest']}; a weight is 0 or more. Correct it, or derive one: "
             f'data.derive={{row_weight: "GREATEST({config.weight}, 0)"}} data.weight=row_weight'
         )
     if facts["doubled"] is not None:
         raise UserError(
-            f"data.id={id_}: {facts['doubled']} stands in several rows; name a column that is unique, or none "
+            f"data.id={id_}: {facts['doubled']} occurs in several rows; name a column with unique values, or none "
             "(data.id=null numbers the rows)"
         )
     return missing

@@ -1,4 +1,4 @@
-"""A column in the form that its role wants: for the table, and for what is derived in use."""
+"""A column in the type of its role: for the table, and for derived columns at serving time."""
 
 import polars as pl
 
@@ -11,7 +11,7 @@ BEYOND_INT64 = (pl.UInt64, pl.Int128, pl.UInt128)
 
 
 def value_of(name: str, dtype: pl.DataType, role: Role, spelling: Spelling, time: TimeFormat) -> pl.Expr:
-    """Column ``name`` as its role wants it; a value that cannot be turned becomes null."""
+    """Column ``name`` in the type of its role; a value that cannot be converted becomes null."""
     value = pl.col(name)
     if role in ("label", "label_time"):
         return value

@@ -1,4 +1,4 @@
-"""``data.derive`` and ``data.where``: SQL expressions over the columns, in training and in use."""
+"""``data.derive`` and ``data.where``: SQL expressions over the columns, in training and in serving."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ def derived(frame: pl.LazyFrame, expressions: Mapping[str, str]) -> pl.LazyFrame
     """The frame with a column for each expression, which may read those before it.
 
     Raises:
-        UserError: an expression does not suit the columns; the message names its key.
+        UserError: an expression does not fit the columns; the message names its key.
     """
     for name, expression in expressions.items():
         try:
@@ -40,7 +40,7 @@ def where(frame: pl.LazyFrame, condition: str | None) -> pl.LazyFrame:
 
 
 def read_by(expressions: Mapping[str, str], names: Collection[str]) -> set[str]:
-    """The columns that the expressions of ``names`` read, also by way of other expressions."""
+    """The columns that the expressions of ``names`` read, directly or through other expressions."""
     seen: set[str] = set()
     waiting = [name for name in names if name in expressions]
     while waiting:
@@ -54,7 +54,7 @@ def read_by(expressions: Mapping[str, str], names: Collection[str]) -> set[str]:
 
 
 def failed(frame: pl.LazyFrame, expressions: Mapping[str, str], error: PolarsError) -> UserError | None:
-    """Which expression fails on the rows' values, if one does."""
+    """The expression that fails on the rows' values, if one does."""
     for number, (name, expression) in enumerate(expressions.items()):
         before = derived(frame, dict(list(expressions.items())[:number]))
         try:

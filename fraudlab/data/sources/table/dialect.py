@@ -1,4 +1,4 @@
-"""How a file of text is laid out: encoding, separator, quote, lines before the table, header."""
+"""The layout of a text file: encoding, separator, quote, lines before the table, header."""
 
 import codecs
 import csv
@@ -12,7 +12,7 @@ from fraudlab.errors import UserError
 from fraudlab.features.values import clean_value
 
 SPACES = " "
-"""The separator of tables whose columns stand apart by runs of blanks."""
+"""The separator of tables whose columns are separated by runs of blanks."""
 
 _SEPARATORS = (",", ";", "\t", "|")
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -22,11 +22,11 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 @dataclass(frozen=True)
 class Layout:
-    """What is given of a dialect; None: to be found."""
+    """The given parts of a dialect; None: to be detected."""
 
     separator: str | None = None
     encoding: str | None = None
-    quote: str | None = None  # "none": quotes are characters like others
+    quote: str | None = None  # "none": a quote is an ordinary character
     header: bool | None = None
     columns: tuple[str, ...] = ()  # names for a file without a header
 
@@ -44,7 +44,7 @@ class Dialect:
     skip: int
     names: tuple[str, ...]
     header: bool
-    notes: tuple[str, ...] = ()  # what was found that a user should know
+    notes: tuple[str, ...] = ()  # findings to tell the user
 
     @property
     def unnamed(self) -> tuple[str, ...]:
@@ -58,8 +58,8 @@ def find(file: Path, head: bytes, layout: Layout, expected: Collection[str]) -> 
     Args:
         file: its name, for messages.
         head: its first bytes, not compressed.
-        layout: what is given.
-        expected: names, of which a header has one at least.
+        layout: the given parts.
+        expected: names; a header has at least one of them.
 
     Raises:
         UserError: the encoding is not known, or the file holds no line.
@@ -133,7 +133,7 @@ def not_utf8(file: Path, around: bytes, position: int) -> NotUTF8:
 
 
 def _quote_and_separator(lines: list[str], quote: str | None, separator: str | None) -> tuple[str | None, str]:
-    """The pair that gives most rows the same number of columns, at least two of them."""
+    """The pair that gives most rows the same number of columns, at least two."""
     quotes = [None if quote == "none" else quote] if quote is not None else ['"', "'"]
     separators = [separator] if separator is not None else [*_SEPARATORS, SPACES]
     best: tuple[tuple[bool, bool, float, bool, int, int], str | None, str] | None = None
@@ -143,7 +143,7 @@ def _quote_and_separator(lines: list[str], quote: str | None, separator: str | N
         share = round(count / len(rows), 2)
         if separator is None and (width < 2 or (between == SPACES and share < 1)):
             continue
-        # Blanks stand in texts too: they count only where nothing else divides the lines.
+        # Texts contain blanks too: they count only if nothing else separates the lines.
         rank = (share > 0.9 and between != SPACES, rows[0] == width, share, mark == '"', width, -preferred)
         if best is None or rank > best[0]:
             best = rank, mark, between
@@ -168,7 +168,7 @@ def _rows(lines: list[str], separator: str, quote: str | None) -> list[tuple[int
                 found.append((before, row, reader.line_num))
             before = reader.line_num
     except csv.Error:
-        pass  # a field beyond csv's limit: a stray quote, which the reading itself will tell of
+        pass  # a field beyond csv's limit: a stray quote, which the reader reports
     return found[:-1] if len(lines) >= _LINES and len(found) > 1 else found  # the last may be cut
 
 
@@ -182,7 +182,7 @@ def _is_header(first: list[str], expected: Collection[str]) -> bool:
 
 
 def _named(fields: list[str]) -> tuple[tuple[str, ...], list[str]]:
-    """Every column's own name, and what to say of those that had none or one of another's."""
+    """A unique name for every column, and notes on columns with no name or a duplicate name."""
     names: list[str] = []
     notes = []
     for number, field in enumerate(fields, 1):

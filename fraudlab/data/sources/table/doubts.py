@@ -1,4 +1,4 @@
-"""What a table is read as without a doubt of the program's own, and a user may mean otherwise."""
+"""Notes on readings that are plausible but that a user may not intend."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ _EARLIEST, _LATEST = pl.datetime(1971, 1, 1), pl.datetime(2100, 1, 1)
 def doubts(
     frame: pl.LazyFrame, kept: Mapping[str, Role], fixed: Collection[str], time: tuple[str, pl.Expr] | None
 ) -> list[str]:
-    """What to say, each with the line that settles it.
+    """The notes, each with the setting that decides it.
 
     Args:
         frame: the table before roles change its columns.
@@ -33,8 +33,8 @@ def doubts(
     said = list(_of_names(inputs, whole, facts))
     if lost := [name for name in long if facts[f"{name}\0lost"]]:
         said.append(
-            f"columns {', '.join(lost)}: all values are multiples of {_LOST:,}: the last digits were lost before, as "
-            "in Excel; different cards or ids have become one: read them from the original, as text"
+            f"columns {', '.join(lost)}: all values are multiples of {_LOST:,}: the last digits were lost, e.g. in "
+            "Excel, and different cards or ids have become equal: export them again from the original, as text"
         )
     if time is not None:
         said += _far(frame, *time)
@@ -61,7 +61,7 @@ def _of_names(inputs: Collection[str], whole: Collection[str], facts: Mapping[st
     if after := [name for name in inputs if is_after(name)]:
         names = ", ".join(after)
         yield (
-            f"columns {names} have names of what is known only after a fraud: data.carried=[{names}] takes them out "
+            f"columns {names} are by their names known only after a fraud: data.carried=[{names}] takes them out "
             f"of the inputs, a role such as data.numeric=[{after[0]}] says that they are known before"
         )
     by_name = [name for name in whole if is_code(name) and not facts[f"{name}\0flag"]]
@@ -82,6 +82,6 @@ def _far(frame: pl.LazyFrame, name: str, values: pl.Expr) -> Iterator[str]:
         words = found.unique().sort().head(5).to_list()
         shown = ", ".join(f"'{word}'" for word in words)
         yield (
-            f"data.time={name}: {len(found)} rows are of days far away ({shown}), which may stand for a missing time; "
+            f"data.time={name}: {len(found)} rows have implausible dates ({shown}), which may mean a missing time; "
             f'data.where="{name} NOT IN ({shown})" leaves them out'
         )

@@ -1,4 +1,4 @@
-"""Which files a path names, of what kind each is, and copies of those that lie elsewhere."""
+"""The files of a path, the kind of each, and local copies of remote files."""
 
 import gzip
 import hashlib
@@ -31,7 +31,7 @@ _HEAD = 1 << 18
 
 @dataclass(frozen=True)
 class Found:
-    """A file of a table, and what the names of its folders say of its rows (``month=1``)."""
+    """A file of a table, and the columns in the names of its folders (``month=1``)."""
 
     path: Path
     kind: Kind
@@ -44,10 +44,10 @@ def find(key: str, address: str, cache_dir: Path) -> list[Found]:
     Args:
         key: the setting that gave it, for messages: ``data.path``.
         address: a file, a folder with its sub-folders, a glob, or an address that fsspec knows.
-        cache_dir: where copies of files that lie elsewhere are kept.
+        cache_dir: folder for copies of remote files.
 
     Raises:
-        UserError: there is none, or a folder holds tables of several kinds.
+        UserError: there is no file, or a folder holds tables of several kinds.
     """
     if address.startswith(_REMOTE):
         root, files = _fetched(key, address, cache_dir)
@@ -91,7 +91,7 @@ def _family(file: Path) -> str | None:
 
 
 def _tables(key: str, address: str, files: Iterable[Path]) -> list[Path]:
-    """The files whose names are those of tables; plain text only where there is nothing else."""
+    """The files with names of tables; plain text only if there is nothing else."""
     known = [file for file in files if _family(file) is not None]
     found = [file for file in known if _family(file) != "text"] or known
     _one_kind(key, address, found)
@@ -128,7 +128,7 @@ def _kind(file: Path) -> Kind:
     if start.startswith(b"\xd0\xcf\x11\xe0"):  # Excel before 2007
         return "excel"
     if file.suffix.lower() in _ENDINGS["Parquet"]:
-        return "parquet"  # whose reader says what is wrong with it
+        return "parquet"  # its reader reports what is wrong with the file
     first = head(file).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     return "jsonl" if first == b"{" else "json" if first == b"[" and _family(file) == "JSON" else "text"
 
@@ -187,7 +187,7 @@ def opened_text(file: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
 
 
 def _fetched(key: str, address: str, cache_dir: Path) -> tuple[Path, list[Path]]:
-    """Copies of what lies at an address, fetched once for each state in which it is found there."""
+    """Local copies of an address, fetched once for each state of the files there."""
     import fsspec
 
     try:
@@ -220,7 +220,7 @@ def _fetched(key: str, address: str, cache_dir: Path) -> tuple[Path, list[Path]]
 def _copied(system: Any, file: str, folder: Path, name: str) -> Path:
     about = system.info(file)
     facts = [str(about.get(key)) for key in ("size", "etag", "ETag", "md5Hash", "LastModified", "updated", "mtime")]
-    # A file without any sign of its state is fetched each time.
+    # A file without a version or time is fetched each time.
     state = hashlib.sha256("|".join(facts).encode()).hexdigest()[:8] if set(facts[1:]) != {"None"} else "now"
     copy = folder / state / (name.partition("?")[0] or "table")
     if state == "now" or not copy.is_file():
@@ -230,6 +230,6 @@ def _copied(system: Any, file: str, folder: Path, name: str) -> Path:
 
 
 def unreadable(file: Path | str, error: Exception) -> UserError:
-    """The refusal of a file that its reader refuses."""
+    """The error for a file that its reader refuses."""
     first = str(error).strip().partition("\n")[0] or type(error).__name__
     return UserError(f"{file} cannot be read ({first}); it may be damaged or cut short: make or fetch it again")

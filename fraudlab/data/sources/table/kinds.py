@@ -12,7 +12,7 @@ from fraudlab.features.values import CURRENCY, NA_WORDS, RawColumns, Spelling, c
 from fraudlab.schema import Column, ColumnType, Role
 
 MOST_ODD = 0.01
-"""Share of the cells of a column of numbers that may be no numbers; they count as missing."""
+"""Largest share of cells in a column of numbers that are not numbers; they count as missing."""
 
 _MOST_WORDS = 100  # different ones among those
 _SAMPLE = 5_000
@@ -21,11 +21,11 @@ _BOOLEANS = ("true", "false", "True", "False", "TRUE", "FALSE")
 
 
 class Kinds:
-    """What all rows say of the columns of text.
+    """Facts about the columns of text, from all rows.
 
     Args:
         frame: raw columns.
-        untyped: those whose types are to be found.
+        untyped: columns whose types are to be found.
         roles: the roles that the settings give.
         missing_values: words for a missing value.
         spelling: how numbers are written.
@@ -56,7 +56,7 @@ class Kinds:
         """Every raw column with its type and its words for a missing value.
 
         Raises:
-            UserError: a column of numbers holds other words, or looks as if a setting would make numbers of it.
+            UserError: a column of numbers holds other words, or a setting would make it a column of numbers.
         """
         found: list[Column] = []
         odd: dict[str, ColumnType] = {}
@@ -78,7 +78,7 @@ class Kinds:
         ]
 
     def _kind(self, name: str) -> ColumnType | None:
-        """The type that the values tell; None where numbers are meant or likely, and this spelling reads none."""
+        """The type of the values; None if numbers are meant or likely and this number format reads none."""
         fact, role = self._facts[name], self._roles.get(name)
         if role == "label":
             return "string"
@@ -113,7 +113,7 @@ class Kinds:
         return int(fact["known"] - fact["numbers"] - (0 if exact else fact["na"]))
 
     def _counts(self, names: list[str]) -> dict[str, dict[str, Any]]:
-        """Counts of cells by what they can be read as; regular expressions only where a cheaper count asks for them."""
+        """Counts of cells by the types that can read them; regular expressions only if cheaper counts do not decide."""
         text = {name: pl.col(f"{name}\0text") for name in names}
         cleaned = self._frame.select(clean(pl.col(name), self._words).alias(f"{name}\0text") for name in names)
         parsed = cleaned.with_columns(self._spelling.number(text[name]).alias(f"{name}\0number") for name in names)
@@ -152,7 +152,7 @@ class Kinds:
         return {name: {**facts[name], "zeros": 0, "thirds": 0, **more.get(name, {})} for name in names}
 
     def _with_thirds(self, names: Collection[str]) -> list[str]:
-        """Those of whose fractions the first rows leave it open that every one has three digits."""
+        """Columns in whose first rows every fraction has three digits."""
         cells = {name: clean(pl.col(name), self._words) for name in names}
         pointed = self._head.select(cell.filter(cell.str.contains(".", literal=True)).str.contains(_THIRDS).all()
                                     .alias(name) for name, cell in cells.items())  # fmt: skip
@@ -187,7 +187,7 @@ class Kinds:
                 text = clean(pl.col(name), {*self._words, *NA_WORDS})
                 odd = self._frame.select(text.filter(self._spelling.number(text).is_null()).drop_nulls().first())
                 raise UserError(
-                    f"column {name} is {role} but holds {odd.collect().item()!r}, which is no number; if that means "
+                    f"column {name} is {role} but holds {odd.collect().item()!r}, which is not a number; if that means "
                     "missing, add it to data.missing_values, else give the column another role"
                 )
             settings.update(_settings(spelling) for spelling in found)
@@ -200,7 +200,7 @@ class Kinds:
             )
 
     def _odd_words(self, kinds: Mapping[str, ColumnType]) -> dict[str, list[str]]:
-        """The words in columns of numbers that are none, and what to say of them."""
+        """The words in columns of numbers that are not numbers, and the notes on them."""
         found: dict[str, list[str]] = {}
         for name, kind in kinds.items():
             raw = RawColumns([Column(name, kind, "carried", missing_values=self._words)], self._spelling)
@@ -209,9 +209,9 @@ class Kinds:
             words = counts[name].to_list()
             if len(words) > _MOST_WORDS:
                 raise UserError(
-                    f"column {name}: {counts['count'].sum()} cells are no numbers, in {len(words)} different words "
+                    f"column {name}: {counts['count'].sum()} cells are not numbers, with {len(words)} different words "
                     f"({', '.join(map(repr, words[:3]))}, …); data.categorical=[{name}] or data.carried=[{name}] "
-                    "takes it as it stands"
+                    "keeps the column as text"
                 )
             if words:
                 shown = ", ".join(f"{word!r} {count} times" for word, count in counts.head(5).iter_rows())
@@ -223,16 +223,16 @@ class Kinds:
         return found
 
     def na_words(self) -> Iterator[str]:
-        """What to say of the words that programs write for a missing number."""
+        """Notes on the words that programs write for a missing number."""
         for name, fact in self._facts.items():
             if fact["na"] and fact["numbers"] and fact["na"] + fact["numbers"] >= (1 - MOST_ODD) * fact["known"]:
                 yield f"column {name}: {fact['na']} cells such as NA, N/A or null count as missing numbers"
 
 
 def spellings(sample: Collection[str]) -> list[Spelling]:
-    """The spellings that read nearly all of the values, where :class:`Spelling`'s default reads few of them.
+    """The number formats that read nearly all values, if :class:`Spelling`'s default reads few of them.
 
-    Several where they give different numbers: 1,234 may be 1234 or 1.234.
+    There are several if they give different numbers: 1,234 may be 1234 or 1.234.
     """
     values = pl.DataFrame({"value": list(sample)}, schema={"value": pl.String})
     joined = values["value"]
@@ -262,13 +262,13 @@ def _settings(spelling: Spelling) -> str:
 
 
 def yaml_list(words: Iterable[str]) -> str:
-    """Words as a list in YAML's short form, quoted as they have to be."""
+    """Words as a YAML flow list, quoted where necessary."""
     quoted = ("'" + word.replace("'", "''") + "'" for word in words)
     return f"[{', '.join(quoted)}]"
 
 
 def column_type(dtype: pl.DataType) -> ColumnType:
-    """What a record holds for a column of this type."""
+    """The JSON type of a record's field for a column of this type."""
     if dtype == pl.Boolean:
         return "boolean"
     if dtype.is_temporal() and dtype not in (pl.Time, pl.Duration):

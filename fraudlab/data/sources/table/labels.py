@@ -1,4 +1,4 @@
-"""The label: which of its words mean fraud, which mean genuine, and what becomes of rows that say neither."""
+"""The label: which words mean fraud, which mean genuine, and how rows with neither are treated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Labels:
     unlabelled: str  # refuse | leave_out | genuine
 
     def values(self, text: pl.Expr) -> pl.Expr:
-        """Int8: 1 fraud, 0 genuine, null where neither is said."""
+        """Int8: 1 fraud, 0 genuine, null for neither."""
         value = pl.when(text.is_in(self.fraud)).then(1)
         if self.unlabelled == "genuine":
             return value.otherwise(0).cast(pl.Int8)
@@ -32,7 +32,7 @@ class Labels:
 
 
 def words(name: str, dtype: pl.DataType, missing_values: Sequence[str]) -> pl.Expr:
-    """The label as text, in which 1, 1.0 and "1.0" are one word; where 0 means missing, it is an answer here."""
+    """The label as text; 1, 1.0 and "1.0" are the same word. 0 is a value here, even if it means missing elsewhere."""
     value = pl.col(name)
     if not is_text(dtype):
         return as_text(value, dtype)
@@ -45,18 +45,18 @@ def words(name: str, dtype: pl.DataType, missing_values: Sequence[str]) -> pl.Ex
 def settle(
     frame: pl.LazyFrame, name: str, text: pl.Expr, fraud: Sequence[str], genuine: Sequence[str], unlabelled: str
 ) -> tuple[Labels, list[str]]:
-    """Which words mean what, and what to say of them.
+    """The meaning of the words, and notes on them.
 
     Args:
         frame: the table.
         name: the label's column.
         text: its words.
         fraud: ``data.fraud_values``; empty: the label is 0 and 1, or false and true.
-        genuine: ``data.genuine_values``; empty: the one other word that there is.
+        genuine: ``data.genuine_values``; empty: the only other word.
         unlabelled: ``data.unlabelled``, for rows without a label or with another word.
 
     Raises:
-        UserError: a word of the settings is not there, or the others are not told apart.
+        UserError: the label lacks a word of the settings, or the meaning of other words is not given.
     """
     counts = frame.select(text.alias("word")).collect(engine="streaming")["word"].value_counts(sort=True).sort(
         "count", "word", descending=[True, False]
@@ -112,7 +112,7 @@ def _of_itself(
 
 
 def _written(value: str, found: dict[str, int]) -> str:
-    """A word of the settings as the label has it: 1.0 is 1, and True is true where the label is of booleans."""
+    """A word of the settings in the label's form: 1.0 is 1, and True is true for a label of booleans."""
     if value in found:
         return value
     try:
@@ -131,9 +131,9 @@ def _neither(name: str, others: Sequence[str], missing: int, shown: str, genuine
             "data.unlabelled=genuine counts them as genuine"
         )
     named = ", ".join(others[:_SHOWN])
-    say = "" if genuine else "data.genuine_values=[…] names those that are genuine, "
+    say = "" if genuine else "data.genuine_values=[…] names the genuine ones, "
     return (
-        f"data.label={name} holds: {shown}; it is not said what {named} mean: add them to data.fraud_values, {say}"
+        f"data.label={name} holds: {shown}; the meaning of {named} is not given: add them to data.fraud_values, {say}"
         "data.unlabelled=leave_out leaves the rest out, data.unlabelled=genuine counts it as genuine"
     )
 
@@ -145,7 +145,7 @@ def _named(others: Sequence[str], missing: int) -> str:
 def known_when(
     frame: pl.LazyFrame, name: str | None, zone: str | None, immature: str
 ) -> tuple[TimeFormat, pl.LazyFrame, list[str]]:
-    """How ``data.label_time`` is read, the rows that are kept, and what to say of those not known yet."""
+    """How ``data.label_time`` is read, the rows that are kept, and notes on labels that are not known yet."""
     form = TimeFormat(zone=zone)
     if name is None:
         return form, frame, []

@@ -1,10 +1,10 @@
-"""What the names of columns say, in the words that people use for them."""
+"""The meaning of column names, by the words that people use in them."""
 
 import re
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
-# What is filled in once a fraud is known.
+# Words for fields that are filled in once a fraud is known.
 _AFTER = re.compile(
     r"fraud|flagged|charge_?back|dispute|refund|recover|investigat|confirmed|review|resolution|outcome|decision|"
     r"blocked|charge_?off|written_?off|reported|verdict|closed",
@@ -37,7 +37,7 @@ MEASURES = {
     *("avg", "mean", "median", "std", "max", "min", "sum", "ratio", "rate", "share", "pct", "percent", "distinct"),
     *("amount", "amt", "since"),
 }
-"""Words of names of what is counted or measured."""
+"""Words in names of counts and measurements."""
 
 
 def words(name: str) -> tuple[str, ...]:
@@ -50,17 +50,17 @@ def words(name: str) -> tuple[str, ...]:
 
 
 def is_after(name: str) -> bool:
-    """Whether a name is one of what is known only after a fraud."""
+    """Whether a name means a value that is known only after a fraud."""
     return _AFTER.search(name) is not None
 
 
 def is_measure(name: str) -> bool:
-    """Whether a name is one of what is counted or measured."""
+    """Whether a name means a count or a measurement."""
     return bool(MEASURES & set(words(name)))
 
 
 def is_code(name: str) -> bool:
-    """Whether whole numbers of this name are told apart, not measured."""
+    """Whether whole numbers of this name are codes, not amounts."""
     parts = [part.removesuffix("s") if part.removesuffix("s") in _CODES else part for part in words(name)]
     if is_measure(name):
         return False

@@ -1,4 +1,4 @@
-"""What part each column plays: as the settings say, else by its type and values."""
+"""The role of each column: from the settings, else from its type and values."""
 
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
@@ -14,7 +14,7 @@ from fraudlab.schema import Role
 
 ROW_ID = "row_id"
 _SAMPLE = 2_000
-_MANY_ROWS = 100  # from which on a word a row tells an identifier
+_MANY_ROWS = 100  # with fewer rows, a different word in every row does not mean an identifier
 _A_WORD_A_ROW = 0.5  # share of different words
 _EXPRESSIONS = {
     pl.Time: "EXTRACT(hour FROM {})",
@@ -24,10 +24,10 @@ _EXPRESSIONS = {
 
 
 def given(config: TableConfig, columns: Collection[str]) -> dict[str, Role]:
-    """The roles that the settings give, each to a column that there is.
+    """The roles that the settings give, each to an existing column.
 
     Raises:
-        UserError: there is no such column, or one has two roles.
+        UserError: a column does not exist or has two roles.
     """
     asked: list[tuple[str, Role, str]] = [("data.label", "label", config.label)]
     one_column: tuple[tuple[Role, str | None], ...] = (
@@ -61,7 +61,7 @@ def given(config: TableConfig, columns: Collection[str]) -> dict[str, Role]:
 
 
 def no_column(key: str, name: str, have: Iterable[str]) -> str:
-    """That the table lacks a column which a setting names."""
+    """The message for a column that a setting names and the table lacks."""
     lower = {column.lower(): column for column in have}
     near = get_close_matches(name.lower(), lower, n=1)
     if not name:
@@ -74,7 +74,7 @@ def no_column(key: str, name: str, have: Iterable[str]) -> str:
 def settle(
     frame: pl.LazyFrame, fixed: Mapping[str, Role], config: TableConfig, unnamed: Collection[str]
 ) -> tuple[dict[str, Role], dict[str, str]]:
-    """The role of every column that is kept, in table order, and why those are no inputs that are none by themselves.
+    """The role of every kept column, in table order, and the reason for columns that are not inputs by themselves.
 
     Args:
         frame: the table, with derived columns.
@@ -109,11 +109,11 @@ def settle(
 
 
 def no_inputs(why: Mapping[str, str]) -> list[str]:
-    """What to say of columns that are no inputs: those of one reason together."""
+    """Notes on columns that are not inputs, grouped by reason."""
     together: dict[str, list[str]] = {}
     for name, reason in why.items():
         together.setdefault(reason, []).append(name)
-    return [f"no inputs: {', '.join(names)} ({reason})" for reason, names in together.items()]
+    return [f"not inputs: {', '.join(names)} ({reason})" for reason, names in together.items()]
 
 
 def _by_values(
@@ -126,21 +126,24 @@ def _by_values(
         make = f'; derive: {{{name}_of: "{expression.format(name)}"}} makes a column of it' if expression else ""
         return None, f"{name} has type {dtype}, which is not used{make}"
     if dtype == pl.Binary and not fact["text"]:
-        return None, "bytes that are no text"
+        return None, "bytes that are not text"
     if unnamed and not known:
         return None, "an empty column without a name"
     if (rows >= _MANY_ROWS and fact["first"] in (0, 1)) or (unnamed and dtype.is_integer()):
-        return "carried", f"the number of the row; data.numeric=[{name}] makes it one"
+        return "carried", f"the number of the row; data.numeric=[{name}] makes it an input"
     if dtype.is_temporal():
         return "carried", "a time; derive e.g. its hour with data.derive"
     if not is_text(dtype):
         return ("numeric" if dtype.is_numeric() else "categorical"), None
-    different = min(fact["different"] or 0, known)  # nearly, as it is counted
+    different = min(fact["different"] or 0, known)  # the count is approximate
     many = known >= _MANY_ROWS and different > _A_WORD_A_ROW * known
     if is_time(head[name].cast(pl.String).drop_nulls().unique(maintain_order=True)):
         return "carried", f"a date as text; data.time={name}, or derive e.g. its hour with data.derive"
     if many:
-        return "carried", f"nearly a word a row ({different:,} in {known:,}); data.categorical=[{name}] makes it one"
+        return (
+            "carried",
+            f"nearly a word a row ({different:,} in {known:,}); data.categorical=[{name}] keeps it",
+        )
     return "categorical", None
 
 

@@ -25,8 +25,8 @@ class Raw:
 
     Attributes:
         frame: the rows; columns of text files are text.
-        untyped: names of the columns whose types text has to tell: those of CSV and Excel, and of folders' names.
-        notes: what a user should know of the files, once each.
+        untyped: names of the columns whose types are inferred from text: those of CSV, Excel and folder names.
+        notes: findings about the files to tell the user, once each.
         unnamed: columns that no header names.
     """
 
@@ -37,7 +37,7 @@ class Raw:
 
 
 def header(found: Found, layout: Layout, expected: Collection[str], cache_dir: Path) -> list[str]:
-    """The names of a file's columns; of text, from its first bytes."""
+    """The names of a file's columns; for text, from its first bytes."""
     if found.kind == "text":
         known = dialect.find(found.path, head(found.path), layout, expected)
         return [*known.names, *found.partition]
@@ -51,11 +51,11 @@ def header(found: Found, layout: Layout, expected: Collection[str], cache_dir: P
 def scan(files: Sequence[Found], layout: Layout, expected: Collection[str], cache_dir: Path) -> Raw:
     """The rows of all files.
 
-    A column that some files lack is missing in their rows, and that is said; which columns every file must have is for
-    the caller to tell (:func:`require`).
+    A column that some files lack is null in their rows, and a note says so; the caller checks which columns every file
+    must have (:func:`require`).
 
     Raises:
-        UserError: a file cannot be read, or is laid out in a way that no setting explains.
+        UserError: a file cannot be read, or has a layout that no setting describes.
     """
     frames: list[pl.LazyFrame] = []
     notes: dict[str, None] = {}
@@ -80,7 +80,7 @@ def scan(files: Sequence[Found], layout: Layout, expected: Collection[str], cach
         except (PolarsError, OSError) as error:
             raise unreadable(found.path, error) from error
         if taken := sorted(set(found.partition) & set(types)):
-            raise UserError(f"{found.path}: {taken[0]} is a column and the name of a folder; rename one of them")
+            raise UserError(f"{found.path}: {taken[0]} is both a column and the name of a folder; rename one of them")
         frames.append(frame.with_columns(pl.lit(value).alias(name) for name, value in found.partition.items()))
         untyped.update(found.partition)
     notes.update(dict.fromkeys(_lacking(files, frames)))
@@ -89,7 +89,7 @@ def scan(files: Sequence[Found], layout: Layout, expected: Collection[str], cach
 
 
 def require(headers: Sequence[tuple[Path, Collection[str]]], names: Iterable[str], key: str) -> None:
-    """Refuse files of which only some have the columns ``names``; ``headers`` has each file's columns.
+    """Refuse files if only some have the columns ``names``; ``headers`` has each file's columns.
 
     Raises:
         UserError: one lacks a column that another has.
@@ -131,7 +131,7 @@ def _one(frames: list[pl.LazyFrame]) -> pl.LazyFrame:
         one.collect_schema()
     except PolarsError as error:
         reason = str(error).partition("\n")[0]
-        raise UserError(f"the files' columns have types that do not go together ({reason}); read them apart") from error
+        raise UserError(f"the files' columns have incompatible types ({reason}); read them one by one") from error
     return one
 
 

@@ -1,4 +1,4 @@
-"""From the settings of ``data=table`` to a source: the steps in order, and what each says."""
+"""From the settings of ``data=table`` to a source: the steps in order, with their notes."""
 
 import json
 import logging
@@ -36,7 +36,7 @@ _told: set[str] = set()
 
 @dataclass(frozen=True)
 class Read:
-    """A table that was read, what to say of its reading, and why columns have the roles that nobody gave them."""
+    """A table that was read, notes on the reading, and the reasons for the roles that were not given."""
 
     source: Source
     notes: list[str]
@@ -44,7 +44,7 @@ class Read:
 
 
 def load(config: TableConfig, cache_dir: Path) -> Source:
-    """:func:`read`; what is to be said is logged once."""
+    """:func:`read`; notes are logged once."""
     found = read(config, cache_dir)
     if found.source.fingerprint not in _told:
         _told.add(found.source.fingerprint)
@@ -54,16 +54,16 @@ def load(config: TableConfig, cache_dir: Path) -> Source:
 
 
 def read(config: TableConfig, cache_dir: Path) -> Read:
-    """The table at ``data.path``, in order and kept as Parquet in ``cache_dir``.
+    """The table at ``data.path``, in order of time, cached as Parquet in ``cache_dir``.
 
-    All columns are read once here, to learn their types and which of them have missing values. Columns without a role
-    become ``numeric`` or ``categorical`` by their values; dates, row numbers, text with a word a row and what a derived
-    label, time, amount or id was made of become ``carried``. The time becomes Datetime (microseconds; with a time zone:
+    All columns are read once here, to find their types and missing values. Columns without a role become ``numeric`` or
+    ``categorical`` by their values; dates, row numbers, text with a different word in each row and the sources of a
+    derived label, time, amount or id become ``carried``. The time becomes Datetime (microseconds; with a time zone:
     in UTC) or a number of seconds, NaN becomes null, whole numbers beyond 64 bits Float64 or, of an id, a card or a
     category, text. Without ``data.id``, the row's number in the files is the id ``row_id`` (Int64).
 
     Raises:
-        UserError: what the files hold cannot be read without being told how; the message has the setting to type.
+        UserError: the files cannot be read without a further setting; the message names it.
     """
     files = files_of(config, cache_dir)
     check_head(config, files, cache_dir)
@@ -85,7 +85,7 @@ def read(config: TableConfig, cache_dir: Path) -> Read:
     make_once(about, write)
     known = json.loads(about.read_text(encoding="utf-8"))
     partitions = [found.partition for found in files]
-    settings = {key: value for key, value in asdict(config).items() if (key, value) != ("weight", None)}  # as of old
+    settings = {key: value for key, value in asdict(config).items() if (key, value) != ("weight", None)}  # old caches
     made_of = {**settings, "path": None, "files": known["files"], "partitions": partitions, "version": VERSION}
     source = Source(
         pl.scan_parquet(path, glob=False),
@@ -106,10 +106,10 @@ def files_of(config: TableConfig, cache_dir: Path) -> list[Found]:
 
 
 def check_head(config: TableConfig, files: Sequence[Found], cache_dir: Path) -> None:
-    """Refuse what the first bytes of the files show already.
+    """Refuse mistakes that the first bytes of the files show.
 
     Raises:
-        UserError: a setting names a column that the table has not, or files are not of one table.
+        UserError: a setting names a column that the table lacks, or files do not belong to one table.
     """
     layout = layout_of(config)
     headers = [(found.path, header(found, layout, named(config), cache_dir)) for found in files]
@@ -147,7 +147,7 @@ def spelling_of(config: TableConfig) -> Spelling:
 
 @dataclass(frozen=True)
 class _Table:
-    """The table as it is kept, and what a user should know of its making."""
+    """The table as it is cached, and the notes on it."""
 
     frame: pl.LazyFrame
     schema: TableSchema
@@ -170,7 +170,7 @@ def _made(config: TableConfig, files: Sequence[Found], cache_dir: Path, scratch:
     frame = _typed(frame, columns, config)
     if config.id is None:
         frame = frame.with_row_index(ROW_ID).with_columns(pl.col(ROW_ID).cast(pl.Int64))
-    if raw.untyped:  # text is parsed once, for all the looks that follow
+    if raw.untyped:  # text is parsed once for all later passes
         frame.sink_ipc(scratch / "typed.arrow")
         frame = pl.scan_ipc(scratch / "typed.arrow", glob=False)
     try:
@@ -189,10 +189,10 @@ def _settled(
     config: TableConfig,
     notes: list[str],
 ) -> _Table:
-    """From typed raw columns on: derived ones, roles, label, time, checks."""
+    """The steps after the raw columns are typed: derived columns, roles, label, time, checks."""
     read, said = _without_copies(read, columns, config)
     notes += said
-    # A derived column replaces its raw one: what that held is kept beside it.
+    # A derived column replaces the raw one of its name: the raw values are kept beside it.
     replaced = {c.name: _kept_as(c.name) for c in columns if c.name in config.derive and c.name != config.label}
     held = read.with_columns(pl.col(name).alias(copy) for name, copy in replaced.items())
     frame = derive.where(derive.derived(held, config.derive), config.where)
@@ -242,7 +242,7 @@ def _settled(
         )
         for name, dtype in made.collect_schema().items()
     )
-    # Whole numbers beyond 64 bits have another type in the table, which a file and a record are to have too.
+    # Whole numbers beyond 64 bits have another type in the table; files and records must use it too.
     own = {c.name: c.type for c in table if c.role not in ("time", "label_time") and c.name not in config.derive}
     raw_columns = [
         replace(c, type=own.get(c.name, c.type)) for c in columns if c.name != config.label or c.name in config.derive
@@ -271,7 +271,7 @@ def _without_copies(
 def _as_read(
     columns: Sequence[Column], kept: Mapping[str, Role], types: Mapping[str, pl.DataType], config: TableConfig
 ) -> dict[str, str]:
-    """Raw columns that a record must have as they were, though the table has them in another form."""
+    """Columns that a record must have in raw form, though the table has them in another form."""
     names = [c.name for c in columns if c.name in config.derive and c.name != config.label]
     read = derive.read_by(config.derive, list(config.derive))
     if config.time is not None and config.time not in config.derive:
@@ -282,13 +282,13 @@ def _as_read(
 
 
 def _kept_as(name: str) -> str:
-    """The column that keeps what a raw one held, where the table's of that name is another."""
+    """The column with the raw values, if the table's column of that name was replaced."""
     return f"{name}_as_read"
 
 
 def _raw_columns(raw: Raw, fixed: Mapping[str, Role], config: TableConfig) -> tuple[list[Column], list[str]]:
-    """The columns as they stand in the files, each with its type and its words for a missing value."""
-    # A role that is given to a derived column says nothing of the raw one that it replaces.
+    """The columns of the files, each with its type and its words for a missing value."""
+    # The role of a derived column does not apply to the raw column that it replaces.
     own = {name: role for name, role in fixed.items() if name not in config.derive}
     kinds = Kinds(
         raw.frame.drop(config.ignored, strict=False), raw.untyped, own, config.missing_values, spelling_of(config)

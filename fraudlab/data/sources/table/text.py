@@ -1,4 +1,4 @@
-"""A file of text as a frame of text: each cell as it stands, one column a name of its dialect."""
+"""A text file as a frame of text: every cell unchanged, one column for each name of its dialect."""
 
 import codecs
 import csv
@@ -20,7 +20,7 @@ _BLOCK = 1 << 22
 
 
 def scan(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame, list[str]]:
-    """The rows of a file, every cell text, and what to say of them; rows without any value are left out.
+    """The rows of a file, every cell text, and notes on them; rows without any value are left out.
 
     Args:
         file: what to read.
@@ -31,7 +31,7 @@ def scan(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame, lis
         UserError: a line has more fields than there are columns, or a quote is not closed; the message has its number.
     """
     start = head(file)
-    lines = b"\n" in start or b"\r" not in start  # of a kind that Polars knows
+    lines = b"\n" in start or b"\r" not in start  # line ends that Polars knows
     if not lines or dialect.encoding not in ("utf-8", "utf-8-sig") or dialect.separator == SPACES or _is_zip(file):
         return _of_copy(file, dialect, scratch)
     quoted = _check_encoding(file, dialect)
@@ -72,7 +72,7 @@ def _of_copy(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame,
 
 
 def _checked(file: Path, frame: pl.LazyFrame, dialect: Dialect, quoted: bool = True) -> tuple[pl.LazyFrame, list[str]]:
-    """The rows that have a value, and what Polars takes without a word and a user should know: all is read once.
+    """The rows that have a value, and notes on what Polars accepts silently; one pass over all rows.
 
     Without a quote in the file, ``quoted``, no cell has a line end.
     """
@@ -112,9 +112,9 @@ def _is_zip(file: Path) -> bool:
 
 
 def _check_encoding(file: Path, dialect: Dialect) -> bool:
-    """Refuse bytes that are not UTF-8, wherever they stand; Polars names neither the place nor the remedy.
+    """Refuse bytes that are not UTF-8, with their place and the remedy, which Polars does not give.
 
-    Says whether there may be a quote.
+    Returns whether there may be a quote.
     """
     mark, found = (dialect.quote or '"').encode(), False
     decode: Callable[..., Any] = codecs.getincrementaldecoder("utf-8")().decode
@@ -159,8 +159,8 @@ def _rows(file: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
             raise UserError(f"data.encoding={dialect.encoding} does not read {file}: {error}") from error
         except csv.Error as error:
             raise UserError(
-                f"{file}, line {number + 1}: a quote ({dialect.quote}) opens there and is not closed as it should be "
-                f"({error}); correct the line, or say data.quote=none to take quotes as any character"
+                f"{file}, line {number + 1}: a quote ({dialect.quote}) opens there and is not closed "
+                f"({error}); correct the line, or set data.quote=none to read quotes as ordinary characters"
             ) from error
 
 
@@ -182,7 +182,7 @@ def _fields(lines: TextIO, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
 
 
 def _diagnose(file: Path, dialect: Dialect, width: int | None = None) -> None:
-    """Say which line cannot be read, if Python's stricter reader finds one."""
+    """Name the line that cannot be read, if Python's stricter reader finds one."""
     for number, row in _rows(file, dialect):
         if width is not None and row[width].strip():
             raise UserError(f"{file}, line {number} has {len(row)} fields where the header has {width}: "

@@ -1,4 +1,4 @@
-"""The column of the time: its format, unit and zone, given or found, and the expression that reads it."""
+"""The time column: its format, unit and zone, given or found, and the expression that reads it."""
 
 import math
 import re
@@ -13,7 +13,7 @@ from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
 
 ISO = "iso"
-"""Year first, in any of the forms of ISO 8601 and with slashes or dots; time of day and zone may lack."""
+"""Year first, in any form of ISO 8601, also with slashes or dots; time of day and zone are optional."""
 
 _ISO = re.compile(
     r"^(\d{4})(?:[-/.](\d{1,2})[-/.](\d{1,2})|(\d\d)(\d\d))"
@@ -27,7 +27,7 @@ USUAL = {
     "%Y-%m-%dT%H:%M:%S%.f": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d\.\d{1,6}$",
     "%Y-%m-%d": r"^\d{4}-\d\d-\d\d$",
 }
-"""Forms of ISO that one call reads, each with the shape of its values."""
+"""ISO formats that one call reads, each with the shape of its values."""
 
 _DATES = (
     *("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%m.%d.%Y", "%d-%m-%Y", "%m-%d-%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%y"),
@@ -60,8 +60,8 @@ class TimeFormat:
     """How a column's values are read as times.
 
     ``format`` is :data:`ISO` or one of strptime, for text; ``unit`` one of ``config.data.TIME_UNITS``, for numbers;
-    ``zone`` names that of text without one. A time becomes a date and time in UTC, or, of a unit that counts from no
-    known day, a number of seconds.
+    ``zone`` is the zone of text without one. A time becomes a date and time in UTC or, for a unit that counts from an
+    unknown day, a number of seconds.
     """
 
     format: str | None = None
@@ -79,7 +79,7 @@ class TimeFormat:
         return self._of_number(value)
 
     def _of_text(self, value: pl.Expr) -> pl.Expr:
-        # Year first is read whatever the format: records and other files may have it so.
+        # Year first is always accepted: records and other files may use it.
         iso = self._iso(value)
         if self.format in (None, ISO):
             return iso
@@ -94,7 +94,7 @@ class TimeFormat:
         return value.map_batches(self._iso_values, return_dtype=pl.Datetime("us"), is_elementwise=True)
 
     def _iso_values(self, text: pl.Series) -> pl.Series:
-        """The form of the first value at once; what has another by a regular expression, 50 times as slow."""
+        """The format of the first value in one call; other formats by a regular expression, 50 times as slow."""
         first = text.drop_nulls().head(1).to_list()
         form = next((form for form, shape in USUAL.items() if first and re.match(shape, first[0])), None)
         if form is None:
@@ -160,16 +160,16 @@ class TimeFormat:
 
 
 def settle(frame: pl.LazyFrame, name: str, given: TimeFormat, key: str = "data.time") -> tuple[TimeFormat, list[str]]:
-    """How column ``name`` is read as the time, and what to say of it.
+    """How column ``name`` is read as the time, and notes on it.
 
     Args:
         frame: the table.
         name: the column.
-        given: what the settings say.
+        given: the format that the settings give.
         key: the setting that names the column.
 
     Raises:
-        UserError: no format or unit reads the column, or several do and give other times.
+        UserError: no format or unit reads the column, or several do and give different times.
     """
     dtype = frame.collect_schema()[name]
     if is_text(dtype):
@@ -182,7 +182,7 @@ def settle(frame: pl.LazyFrame, name: str, given: TimeFormat, key: str = "data.t
     if dtype == pl.Date:
         return given, []
     if not dtype.is_numeric():
-        raise UserError(f"{key}={name}: type {dtype} is no time; give a date, text or a number")
+        raise UserError(f"{key}={name}: type {dtype} is not a time; give a date, text or a number")
     return _unit(frame, name, given, key)
 
 
@@ -200,8 +200,8 @@ def _zone_said(frame: pl.LazyFrame, name: str, found: TimeFormat, key: str) -> s
     )
     if zoned and naive and found.zone is None:
         raise UserError(
-            f"{key}={name}: {naive} rows have no time zone and {zoned} have one; say which one those without are "
-            "in, data.time_zone=UTC or e.g. data.time_zone=Europe/Paris"
+            f"{key}={name}: {naive} rows have no time zone and {zoned} have one; set the zone of those without, "
+            "data.time_zone=UTC or e.g. data.time_zone=Europe/Paris"
         )
     return ", converted to UTC" if zoned else f", {_zone(found)}"
 
@@ -231,8 +231,8 @@ def _no_format(frame: pl.LazyFrame, name: str, values: pl.Series, key: str) -> s
     wrong = _unread_in(frame, name, TimeFormat(best[1] or ISO)) or values[0]
     if not best[0]:
         return (
-            f"{key}={name}: {wrong!r} is no time in any known form; say its form, e.g. data.time_format='%d.%m.%Y "
-            f"%H:%M', or make one: data.derive={{when: \"STRPTIME({name}, '%d.%m.%Y')\"}} {key}=when"
+            f"{key}={name}: {wrong!r} is not a time in any known format; give it, e.g. data.time_format='%d.%m.%Y "
+            f"%H:%M', or derive a time: data.derive={{when: \"STRPTIME({name}, '%d.%m.%Y')\"}} {key}=when"
         )
     form = "year first" if best[1] == ISO else f"data.time_format='{best[1]}'"
     return (
@@ -245,7 +245,7 @@ def fitting(values: pl.Series) -> Iterator[tuple[str, list[datetime]]]:
     """The formats that read all values, each with what it reads; formats without a year first."""
     for fmt in FORMATS:
         read = values.str.to_datetime(fmt, time_unit="us", strict=False)
-        # Of two digits a year is read as the first century too.
+        # %Y also reads a year of two digits, as in the first century.
         if read.null_count() == 0 and len(read) and read.min().year >= 1900:  # type: ignore[union-attr]
             yield fmt, read.to_list()
 
@@ -297,18 +297,16 @@ def _unit(frame: pl.LazyFrame, name: str, given: TimeFormat, key: str) -> tuple[
     if given.unit is not None:
         if given.unit in meant or given.unit in _SECONDS:
             return given, [f"{key}={name} in {given.unit}: {meant.get(given.unit, '')}".rstrip(": ")]
-        raise UserError(f"data.time_unit={given.unit} does not suit {key}={name}, {least} to {most}; {_would(meant)}")
+        raise UserError(f"data.time_unit={given.unit} does not fit {key}={name}, {least} to {most}; {_would(meant)}")
     absolute = [unit for unit in meant if unit not in _SECONDS and unit != "excel"]
     if absolute:
         unit = absolute[0]
-        return replace(given, unit=unit), [
-            f"{key}={name} is taken as {unit}: {meant[unit]}; data.time_unit says otherwise"
-        ]
+        return replace(given, unit=unit), [f"{key}={name} is read as {unit}: {meant[unit]}; data.time_unit changes it"]
     if most >= 86_400:  # hours and days that long would be decades
         return replace(given, unit="seconds"), [
-            f"{key}={name} is taken as seconds: {meant['seconds']}; data.time_unit says otherwise"
+            f"{key}={name} is read as seconds: {meant['seconds']}; data.time_unit changes it"
         ]
-    raise UserError(f"{key}={name}: numbers from {least} to {most} do not tell their unit; {_would(meant)}")
+    raise UserError(f"{key}={name}: the unit of numbers from {least} to {most} is not clear; {_would(meant)}")
 
 
 def _would(meant: dict[str, str]) -> str:
@@ -316,7 +314,7 @@ def _would(meant: dict[str, str]) -> str:
 
 
 def _meanings(least: float, most: float, whole: bool) -> Iterator[tuple[str, str]]:
-    """The units that are plausible, each with what it would mean; those of known days first."""
+    """The plausible units, each with its meaning; units with a known first day come first."""
     for unit in (*_DIGITS, *_EPOCHS, "excel"):
         low = {"excel": _EXCEL_FROM, "yyyymmdd": 19_000_101, "yyyymmddhhmm": 190_001_010_000}.get(
             unit, 19_000_101_000_000

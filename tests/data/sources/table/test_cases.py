@@ -108,7 +108,7 @@ def test_a_table_is_read_right(case: str, tmp_path: Path) -> None:
 REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "a column without a name": (",a,y\n0,5,0\n1,6,1\n", {"id": ""}, "data.id=: .* is called by its number: column_1, a"),
     "more words than two": ("a,y\n1,unknown\n2,1\n3,2\n", {"fraud_values": ["1"]}, (
-        r"unknown \(1\); it is not said what 2, unknown mean: .* data.genuine_values=.*data.unlabelled=leave_out")),
+        r"unknown \(1\); the meaning of 2, unknown is not given: .* data.genuine_values=.*data.unlabelled=leave_out")),
     "a missing label": ("a,y\n1,0.0\n2,\n3,1.0\n", {}, "missing in 1 rows; data.unlabelled=leave_out"),
     "dollars": ("a,y\n$1.50,0\n$2.50,1\n", {}, r"a looks like numbers \('\$1.50', .*data.currency=true, or .*categorical"),
     "dollars of an amount": ("a,y\n$1.50,0\n$2.50,1\n", {"amount": "a"}, "data.currency=true"),
@@ -131,16 +131,16 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "a mark before the header": ("#y,a\n1,2\n", {}, "did you mean #y"),
     "a time that can be two": ("t,y\n01/02/2024,0\n03/04/2024,1\n", {"time": "t"}, (
         "'01/02/2024' can be read in several ways; say data.time_format='%m/%d/%Y' .*2024-01-02.* or .*'%d/%m/%Y'")),
-    "no time at all": ("t,y\nMonday,0\nTuesday,1\n", {"time": "t"}, "no time in any known form; .*STRPTIME"),
+    "no time at all": ("t,y\nMonday,0\nTuesday,1\n", {"time": "t"}, "not a time in any known format; .*STRPTIME"),
     "one time in another form": ("t,y\n1/2/2024,0\n12/31/2023,0\n31/12/2023,1\n", {"time": "t"}, (
         "'%m/%d/%Y' reads 2 of 3 values but not '31/12/2023'; .*data.where=\"t <> '31/12/2023'\"")),
     "a zone in some rows": ("t,y\n2024-03-10T01:30:00-05:00,0\n2024-03-10T06:31:00,1\n", {"time": "t"}, (
         "1 rows have no time zone and 1 have one; .*data.time_zone=UTC")),
     "numbers of no known unit": ("step,y\n1,0\n743,1\n", {"time": "step"}, r"data.time_unit=hours \(30.9 days in all\)"),
     "Excel's days without a word": ("t,y\n45292,0\n45657,1\n", {"time": "t"}, r"data.time_unit=excel \(2024-01-01 to 2024-12-31\)"),
-    "the wrong unit": ("t,y\n5,0\n7,1\n", {"time": "t", "time_unit": "milliseconds"}, "data.time_unit=milliseconds does not suit"),
+    "the wrong unit": ("t,y\n5,0\n7,1\n", {"time": "t", "time_unit": "milliseconds"}, "data.time_unit=milliseconds does not fit"),
     "a missing time": ("t,y\n2024-01-01,0\n,1\n", {"time": "t"}, 'missing in 1 rows; .*data.where="t IS NOT NULL"'),
-    "a doubled id": ("id,y\nA,0\nA,1\n", {"id": "id"}, "A stands in several rows"),
+    "a doubled id": ("id,y\nA,0\nA,1\n", {"id": "id"}, "A occurs in several rows"),
     "a cast to a time": ("t,y\n1/13/2024 2:47,0\n", {"derive": {"when": "CAST(t AS TIMESTAMP)"}}, (
         r"data.derive.when: casting .* t is text, which STRPTIME\(t, '%m/%d/%Y %H:%M'\) reads as a time")),
     "an expression that fails": ("t,u,y\n2024-01-13,x,0\n", {"derive": {"v": "1", "d": "STRPTIME(t, '%d.%m.%Y')"}}, (
@@ -160,18 +160,18 @@ def test_a_table_is_refused_with_what_to_type(case: str, tmp_path: Path) -> None
 
 # A table as text, the settings, what is said, and the roles of some columns.
 SAID: dict[str, tuple[str, dict[str, Any], str, dict[str, str | None]]] = {
-    "an index": (",a,y\n0,5,0\n1,6,1\n", {}, r"no inputs: column_1 \(the number of the row", {"column_1": "carried"}),
+    "an index": (",a,y\n0,5,0\n1,6,1\n", {}, r"not inputs: column_1 \(the number of the row", {"column_1": "carried"}),
     "an empty column": ("a,y,\n1,0,\n", {}, "column_3 .an empty column without a name", {"column_3": None}),
     "a number of the row with a name": (
-        "n,y\n" + "".join(f"{n},{n % 2}\n" for n in range(1, 201)), {}, r"no inputs: n \(the number of the row", {
+        "n,y\n" + "".join(f"{n},{n % 2}\n" for n in range(1, 201)), {}, r"not inputs: n \(the number of the row", {
             "n": "carried"}),
     "a derived label": ("status,y0,a\nok,0,1\nbad,1,2\n", {
         "label": "y", "derive": {"y": "CASE WHEN status = 'bad' THEN 1 ELSE 0 END"}}, (
-        r"no inputs: status \(read by data.derive for a label"), {"status": "carried", "a": "numeric", "y0": "numeric"}),
+        r"not inputs: status \(read by data.derive for a label"), {"status": "carried", "a": "numeric", "y0": "numeric"}),
     "a derived time": ("filed,b,y\n1/13/2024,1,0\n1/14/2024,2,1\n", {
-        "time": "day", "derive": {"day": "STRPTIME(filed, '%m/%d/%Y')"}}, "no inputs: filed", {"filed": "carried"}),
+        "time": "day", "derive": {"day": "STRPTIME(filed, '%m/%d/%Y')"}}, "not inputs: filed", {"filed": "carried"}),
     "a derived amount of two steps": ("gross,tax,y\n5,1,0\n6,2,1\n", {
-        "amount": "cents", "derive": {"net": "gross - tax", "cents": "net * 100"}}, "no inputs: gross, tax, net", {
+        "amount": "cents", "derive": {"net": "gross - tax", "cents": "net * 100"}}, "not inputs: gross, tax, net", {
             "gross": "carried", "net": "carried", "cents": "amount"}),
     "a derived amount and a role": ("gross,y\n5,0\n6,1\n", {
         "amount": "cents", "derive": {"cents": "gross * 100"}, "numeric": ["gross"]}, "", {"gross": "numeric"}),
@@ -186,20 +186,20 @@ SAID: dict[str, tuple[str, dict[str, Any], str, dict[str, str | None]]] = {
     "no header": ("23,1\n55,0\n", {"label": "column_2"}, "no header was found .*23, 1", {"column_1": "numeric"}),
     "zeros before codes": ("zip,y\n00501,0\n90210,1\n", {}, r"column zip has zeros before its numbers \(00501\)", {
         "zip": "categorical"}),
-    "dates": ("dob,y\n1988-03-09,0\n1990-01-01,1\n", {}, "no inputs: dob .a date as text; data.time=dob", {"dob": "carried"}),
+    "dates": ("dob,y\n1988-03-09,0\n1990-01-01,1\n", {}, "not inputs: dob .a date as text; data.time=dob", {"dob": "carried"}),
     "a word a row": ("name,kind,y\n" + "".join(f"n{n},k{n % 3},{n % 2}\n" for n in range(300)), {}, (
-        r"no inputs: name \(nearly a word a row \(300 in 300\); data.categorical=\[name\]"), {
+        r"not inputs: name \(nearly a word a row \(300 in 300\); data.categorical=\[name\]"), {
             "name": "carried", "kind": "categorical"}),
     "the label's words": ("a,y\n1,No\n2,Yes\n3,No\n", {"fraud_values": ["Yes"]}, r"y: No \(2\), Yes \(1\); fraud: Yes", {}),
     "the form of times": ("t,y\n1/13/2024,0\n", {"time": "t"}, "data.time_format='%m/%d/%Y', days and hours as they are", {}),
-    "the unit of times": ("t,y\n1704067200000,0\n", {"time": "t"}, "taken as milliseconds: 2024-01-01 to 2024-01-01", {}),
+    "the unit of times": ("t,y\n1704067200000,0\n", {"time": "t"}, "read as milliseconds: 2024-01-01 to 2024-01-01", {}),
     "names of the aftermath": ("isFlaggedFraud,a,y\n1,1.5,0\n0,2.5,1\n", {}, (
-        r"columns isFlaggedFraud have names of what is known only after a fraud: data.carried=\[isFlaggedFraud\]"), {}),
+        r"columns isFlaggedFraud are by their names known only after a fraud: data.carried=\[isFlaggedFraud\]"), {}),
     "codes": ("mcc,user_id,age,y\n5411,17,40,0\n5300,18,41,1\n", {}, (
         r"columns mcc, user_id are whole numbers that look like codes: data.categorical=\[mcc, user_id\]"), {"mcc": "numeric"}),
     "few numbers": ("kind,y\n" + "97,0\n98,1\n" * 100, {}, "columns kind are whole numbers that look like codes", {}),
     "days far away": ("t,y\n2024-01-01,0\n9999-12-31,1\n1900-01-01,0\n", {"time": "t"}, (
-        r"2 rows are of days far away \('1900-01-01', '9999-12-31'\).*data.where=\"t NOT IN \('1900-01-01', '9999-12-31'\)\""), {}),
+        r"2 rows have implausible dates \('1900-01-01', '9999-12-31'\).*data.where=\"t NOT IN \('1900-01-01', '9999-12-31'\)\""), {}),
     "ids that lost digits": ("cc,y\n2.30000E+15,0\n4.71000E+15,1\n", {"card": "cc"}, (
         "columns cc: all values are multiples of 1,000,000: the last digits were lost"), {"cc": "card"}),
     "fractions of three digits": ("a,y\n1.234,0\n999,1\n12.500,0\n", {}, (
