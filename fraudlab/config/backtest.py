@@ -13,13 +13,13 @@ POLICIES = ("fresh", "warm", "frozen", "none")
 class BacktestSettings:
     """Which windows are tested one after the other, and by which models."""
 
-    name: str = MISSING  # of the folder in outputs/backtest/
-    steps: int = 8  # windows that are tested, the last of which ends as the split's own test does
+    name: str = MISSING  # name of the folder in outputs/backtest/
+    steps: int = 8  # test windows; the last one ends where the split's own test ends
     step_days: int = 7  # days of a window
-    until: str | None = None  # the day after the last window, another than that; written as the split's days
-    policy: str = "fresh"  # fresh | warm | frozen | none: how the model of each step comes about
-    jobs: int = 0  # steps at once; 0: one a core, or one on an accelerator
-    resamples: int = 500  # that intervals come from
+    until: str | None = None  # the day after the last window, in the split's form; null: the end of the split's test
+    policy: str = "fresh"  # fresh | warm | frozen | none: how the model of each step is trained
+    jobs: int = 0  # steps in parallel; 0: one per core, or one on an accelerator
+    resamples: int = 500  # bootstrap resamples for the intervals
 
     def __post_init__(self) -> None:
         one_of("backtest.policy", self.policy, POLICIES)

@@ -10,8 +10,8 @@ class BoostingConfig:
     """What the libraries of boosted trees have in common; a fraud weighs ``loss.fraud_weight``."""
 
     name: str = ""
-    n_estimators: int = 2000  # the most trees
-    early_stopping_rounds: int = 100  # trees without a better average precision on validation, after which it ends
+    n_estimators: int = 2000  # maximum number of trees
+    early_stopping_rounds: int = 100  # trees without a better average precision on validation until training stops
     learning_rate: float = 0.05
     subsample: float = 0.8  # share of the rows that a tree sees
     colsample: float = 0.8  # share of the columns that a tree (CatBoost: a split) sees
@@ -67,7 +67,7 @@ class CatBoostConfig(BoostingConfig):
     name: str = "catboost"
     max_depth: int = 6
     l2: float = 3.0
-    max_ctr_complexity: int = 1  # columns whose statistics it combines; a bundle can be made of 1 alone
+    max_ctr_complexity: int = 1  # columns combined in one statistic; only a model with 1 can be exported
 
     def __post_init__(self) -> None:
         super().__post_init__()

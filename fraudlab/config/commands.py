@@ -111,8 +111,8 @@ class PretrainConfig(FitConfig):
     """``python -m fraudlab.pretrain``; names as in pytorch-tabnet."""
 
     pretraining_ratio: float = 0.2  # probability that a column is hidden
-    n_shared_decoder: int = 1  # layers that all steps share
-    n_independent_decoder: int = 1  # layers of each step's own
+    n_shared_decoder: int = 1  # layers shared by all steps
+    n_independent_decoder: int = 1  # layers of each step alone
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -128,7 +128,7 @@ class PrepareConfig:
 
     data: Any = MISSING
     features: Any = MISSING
-    split: Any = None  # whose rows to encode, if any
+    split: Any = None  # the split whose rows are encoded, if any
     label_delay_days: int = LABEL_DELAY_DAYS  # days after which a label is known
     paths: PathsConfig = field(default_factory=PathsConfig)
     plugins: list[str] = field(default_factory=list)  # modules of your own that register parts

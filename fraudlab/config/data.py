@@ -15,7 +15,7 @@ class HandbookConfig:
     terminals: int = 10000
     days: int = 183
     start: str = "2018-04-01"  # first day
-    radius: float = 5.0  # a customer pays at terminals nearer than this, on a 100 x 100 map
+    radius: float = 5.0  # a customer pays at terminals within this distance, on a 100 x 100 map
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -31,7 +31,7 @@ class HandbookScaledConfig(HandbookConfig):
     name: str = "handbook_scaled"
     customers: int = 50000
     terminals: int = 100000
-    radius: float = 1.6  # about as many terminals within reach of a customer as in the published set
+    radius: float = 1.6  # gives each customer about as many terminals as in the published data
 
 
 @dataclass
@@ -44,42 +44,42 @@ class TableConfig:
 
     name: str = "table"
     path: str = MISSING  # CSV, JSON lines, Parquet, Arrow, Excel; gs://, s3://, https://; postgresql:// with a query
-    query: str | None = None  # SQL, where path is the address of a database
+    query: str | None = None  # SQL query, if path is the address of a database
     # Roles.
     label: str = MISSING
     id: str | None = None  # null: the row's number
     time: str | None = None
-    card: str | None = None  # who pays
-    terminal: str | None = None  # where
+    card: str | None = None  # column of the card or customer
+    terminal: str | None = None  # column of the terminal or merchant
     amount: str | None = None
-    weight: str | None = None  # how much is learnt from the row, 0 or more; metrics count every row once
+    weight: str | None = None  # column with the weight of a row in training, 0 or more; metrics count every row once
     categorical: list[str] = field(default_factory=list)
     numeric: list[str] = field(default_factory=list)
-    carried: list[str] = field(default_factory=list)  # kept in the frame, never an input
+    carried: list[str] = field(default_factory=list)  # columns kept in the table, never an input
     ignored: list[str] = field(default_factory=list)  # not read
-    label_time: str | None = None  # when a label became known; split and known cards go by it; missing: not yet
-    immature: str = "leave_out"  # genuine: what rows whose label is not known yet become
+    label_time: str | None = None  # column with the time at which the label became known; a missing value: not yet
+    immature: str = "leave_out"  # rows whose label is not known yet: leave_out, or count as genuine
     # The label's words.
-    fraud_values: list[str] = field(default_factory=list)  # those that mean fraud; []: the label is 0/1 already
-    genuine_values: list[str] = field(default_factory=list)  # those that mean genuine; []: the one other that there is
-    unlabelled: str = "refuse"  # leave_out | genuine: what rows with no label or another word become
+    fraud_values: list[str] = field(default_factory=list)  # values that mean fraud; []: the label is 0/1 already
+    genuine_values: list[str] = field(default_factory=list)  # values that mean genuine; []: the only other value
+    unlabelled: str = "refuse"  # rows with no label or another value: refuse, leave_out, or count as genuine
     # Values.
-    missing_values: list[str] = field(default_factory=list)  # e.g. ["?", "-999"]; in training and in use
+    missing_values: list[str] = field(default_factory=list)  # e.g. ["?", "-999"]; in training and in serving
     decimal: str = "."  # or ","
     thousands: str = ""  # between groups of digits: "," "." " " or "'"
-    currency: bool = False  # numbers stand beside signs or codes of currencies: $12.50, 12.50 EUR
+    currency: bool = False  # true: numbers have currency signs or codes: $12.50, 12.50 EUR
     percent: bool = False  # 12.5 % is 0.125
     brackets: bool = False  # (12.50) is -12.50
-    time_format: str | None = None  # of text, as strptime has it: "%d.%m.%Y %H:%M"; null: found
-    time_unit: str | None = None  # of numbers: seconds, hours, days, milliseconds, yyyymmdd, excel ...; null: found
-    time_zone: str | None = None  # of times without one, e.g. Europe/Paris; null: as they are written
+    time_format: str | None = None  # format of text, as in strptime: "%d.%m.%Y %H:%M"; null: detected
+    time_unit: str | None = None  # unit of numbers: seconds, hours, days, milliseconds, yyyymmdd, excel; null: detected
+    time_zone: str | None = None  # zone of times without one, e.g. Europe/Paris; null: kept as written
     derive: dict[str, str] = field(default_factory=dict)
-    where: str | None = None  # SQL condition that rows of the training table have to meet
-    copies: str = "keep"  # leave_out: of rows that differ in nothing but their id, one is kept
+    where: str | None = None  # SQL condition that selects the rows of the training table
+    copies: str = "keep"  # leave_out: of rows that are equal except for the id, one is kept
     # How text files are laid out; null: found.
     separator: str | None = None  # " " for runs of blanks
     encoding: str | None = None  # e.g. cp1252
-    quote: str | None = None  # none: quotes are characters like others
+    quote: str | None = None  # none: a quote is an ordinary character
     header: bool | None = None
     columns: list[str] = field(default_factory=list)  # names, for files without a header
 

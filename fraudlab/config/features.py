@@ -46,7 +46,7 @@ class ColumnsFeaturesConfig(FeaturesConfig):
     """``features=columns``: the table's own columns, nothing computed."""
 
     name: str = "columns"
-    leave_out: list[str] = field(default_factory=list)  # columns no model gets; python -m fraudlab.select finds some
+    leave_out: list[str] = field(default_factory=list)  # columns that are no inputs; fraudlab.select suggests some
     encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(scaling="quantile_normal", min_count=AUTO))
 
 
@@ -55,9 +55,9 @@ class IEEECISFeaturesConfig(FeaturesConfig):
     """``features=ieee_cis``: client, drift-free delays, shares and aggregates of IEEE-CIS Fraud Detection."""
 
     name: str = "ieee_cis"
-    scope: str = "point_in_time"  # transductive: aggregates see the whole table, later rows too; never to be served
+    scope: str = "point_in_time"  # transductive: aggregates over the whole table, later rows included; cannot be served
     v_columns: str = "published"  # the recipe's 120 of 339; or all
-    leave_out: list[str] = field(default_factory=list)  # columns no model gets; python -m fraudlab.select finds some
+    leave_out: list[str] = field(default_factory=list)  # columns that are no inputs; fraudlab.select suggests some
     encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(min_count=20, clip=10.0))
 
     def __post_init__(self) -> None:
@@ -83,14 +83,14 @@ class HistoryFeaturesConfig(FeaturesConfig):
 
     reads_labels: ClassVar[bool] = True
     name: str = "history"
-    keys: Any = None  # of lists of columns, e.g. {card: [card_id]}; null: proposed by the columns' roles
+    keys: Any = None  # of lists of columns, e.g. {card: [card_id]}; null: proposed from the columns' roles
     windows: list[str] = field(default_factory=lambda: ["1d", "7d", "30d"])  # 30m, 1h, 7d, 2w, all
     of: Any = None  # e.g. {count: [], amount: [mean, std], label: [rate]}
-    decimals: int = 4  # numbers are rounded to so many, so that sums are exact
-    prior: float = 20.0  # rows that the share of frauds in all rows weighs in a label's rate
-    columns: list[str] | None = None  # what a model gets, in this order; null: the table's own and all aggregates
-    leave_out: list[str] = field(default_factory=list)  # columns no model gets; python -m fraudlab.select finds some
-    memory_gb: float | None = None  # GiB that computing them may take; null: half of what is free
+    decimals: int = 4  # decimals that numbers are rounded to, so that sums are exact
+    prior: float = 20.0  # weight, in rows, of the overall share of frauds in a key's fraud rate
+    columns: list[str] | None = None  # inputs of the model, in order; null: the table's own columns and all aggregates
+    leave_out: list[str] = field(default_factory=list)  # columns that are no inputs; fraudlab.select suggests some
+    memory_gb: float | None = None  # memory limit for computing them, in GiB; null: half of the free memory
 
     def __post_init__(self) -> None:
         if self.memory_gb is not None and self.memory_gb <= 0:

@@ -24,12 +24,12 @@ class TabNetConfig:
     virtual_batch_size: int | str = AUTO  # auto: the rows of the batch
     momentum: float = 0.1
     mask_type: str = "sparsemax"
-    feature_groups: list[list[str]] | None = None  # columns, by name, that are looked at together or not at all
+    feature_groups: list[list[str]] | None = None  # groups of columns, by name, that a mask selects together
     sparsity: float = 0.0  # weight of the mask-entropy penalty (lambda_sparse)
-    backend: str = "fast"  # fast: ours; reference: pytorch-tabnet's own network, to compare with
-    members: int = 1  # networks trained at once, whose probabilities are averaged
-    compile: bool = False  # train through torch.compile: a minute of compiling first
-    pretrained: str | None = None  # run folder of python -m fraudlab.pretrain to start from; every member does
+    backend: str = "fast"  # fast: fraudlab's network; reference: the network of pytorch-tabnet, for comparison
+    members: int = 1  # networks trained together; their probabilities are averaged
+    compile: bool = False  # train with torch.compile; compiling takes about a minute
+    pretrained: str | None = None  # run folder of python -m fraudlab.pretrain to start from, for every member
 
     def __post_init__(self) -> None:
         if self.pretrained is not None and self.backend != "fast":
@@ -53,7 +53,7 @@ class NumericEmbeddingConfig:
     """How a network that is no TabNet takes numeric columns (Gorishniy et al. 2022, arXiv:2203.05556)."""
 
     embedding: str = AUTO  # auto: piecewise_linear up to 64 numeric columns, none beyond
-    numeric_dim: int = 4  # numbers that stand for a number, unless embedding=none
+    numeric_dim: int = 4  # width of the embedding of a number, unless embedding=none
     bins: int = 8  # of embedding=piecewise_linear
     frequencies: int = 16  # of embedding=periodic
     frequency_scale: float = 0.1  # of embedding=periodic
@@ -75,11 +75,11 @@ class MLPConfig(NumericEmbeddingConfig):
     dropout: float = 0.0
     batch_norm: bool = True
     activation: str = "relu"
-    learnt_activation: bool = False  # each unit learns how much of it stands in the place of its input
-    input_scale: bool = False  # each number that the first layer reads has a learnt factor
+    learnt_activation: bool = False  # each unit learns how to mix the activation with its input
+    input_scale: bool = False  # a learnt factor for each input of the first layer
     embedding_dim: int = 4
-    members: int = 1  # networks trained at once, whose probabilities are averaged
-    compile: bool = False  # train through torch.compile: a minute of compiling first
+    members: int = 1  # networks trained together; their probabilities are averaged
+    compile: bool = False  # train with torch.compile; compiling takes about a minute
 
     def __post_init__(self) -> None:
         at_least("model.members", self.members, 1)
@@ -100,7 +100,7 @@ class TabMConfig(NumericEmbeddingConfig):
     hidden: list[int] = field(default_factory=lambda: [128, 128])
     dropout: float = 0.0
     embedding_dim: int = 4
-    compile: bool = False  # train through torch.compile: a minute of compiling first
+    compile: bool = False  # train with torch.compile; compiling takes about a minute
 
     def __post_init__(self) -> None:
         one_of("model.variant", self.variant, ("mini", "full"))

@@ -11,13 +11,13 @@ class TimeWindowsConfig:
     """``split=time_windows``: training days, label delay, test days; validation is the same layout moved back."""
 
     name: str = "time_windows"
-    train_start: str = MISSING  # a date, or a number of days where time is a number of seconds
+    train_start: str = MISSING  # a date, or a number of days if the time is a number of seconds
     train_days: int = MISSING
     test_days: int = 7
     validation_shift_days: int = 14
-    drop_known_cards: bool = True  # leave out test transactions of cards whose fraud is known by then
+    drop_known_cards: bool = True  # leave out test transactions of cards with a fraud known by then
     known_card_days: int | None = None  # only frauds of the last so many training days count; None: of all of them
-    recent_windows: int = 4  # test windows before the training whose scores tell the scale of the tested model's
+    recent_windows: int = 4  # test windows before the training that show the distribution of the tested model's scores
 
     def __post_init__(self) -> None:
         for key in ("train_days", "test_days", "validation_shift_days"):
@@ -79,7 +79,7 @@ class RollingOriginConfig(TimeSpansConfig):
     """
 
     name: str = "rolling_origin"
-    train_until: str = ""  # the fold says
+    train_until: str = ""  # set by the fold
     test_from: str = ""
     fold: int = 0
 
