@@ -2,9 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +14,6 @@ from tests.support.docs import generate
 from tests.support.server import Server
 
 FILES = (REPOSITORY / "docs" / "reference" / "files.md").read_text(encoding="utf-8")
-ZENSICAL = str(Path(sys.executable).with_name("zensical"))
 
 
 def test_the_architecture_names_every_package_and_module_at_the_top() -> None:
@@ -44,22 +40,6 @@ def test_the_reference_has_the_metrics_of_a_server(exported: tuple[Path, Path], 
         scrape = server.ask("/metrics").text
     page = (REPOSITORY / "docs" / "reference" / "metrics.md").read_text()
     assert generate.metrics(scrape).rstrip() == page.rstrip(), "make docs/reference/metrics.md from such a server"
-
-
-def test_the_site_builds_without_a_broken_link(tmp_path: Path) -> None:
-    shutil.copytree(REPOSITORY / "docs", tmp_path / "docs")
-    (tmp_path / "docs" / "changelog.md").write_text(generate.changelog())
-    shutil.copy(REPOSITORY / "mkdocs.yml", tmp_path)
-    done = subprocess.run([ZENSICAL, "build", "--strict"], cwd=tmp_path, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stdout + done.stderr
-    in_nav = set(re.findall(r"(\S+\.md)$", (REPOSITORY / "mkdocs.yml").read_text(), re.MULTILINE))
-    there = {path.relative_to(tmp_path / "docs").as_posix() for path in (tmp_path / "docs").rglob("*.md")}
-    assert in_nav == there
-    pages = list((tmp_path / "site").rglob("*.html"))
-    assert len(pages) > len(there)
-    for page in pages:
-        sources = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=\"?([^\" >]+)", page.read_text())
-        assert not [source for source in sources if source.startswith(("http", "//")) and "canonical" not in source]
 
 
 def rows(title: str) -> dict[str, list[str]]:
