@@ -134,6 +134,7 @@ lint-page: ## ESLint and TypeScript's checks over the web page's JavaScript
 	else echo "not checked: the JavaScript of fraudlab/serving/page, since npm, or Node 20 or later, is not here (apt-get install nodejs npm)"; fi
 
 docs: $(READY) ## the site in site/; broken links fail it
+	$(BIN)/python docs/pictures.py
 	$(BIN)/python docs/diagrams.py
 	$(BIN)/python docs/generate.py
 	$(BIN)/zensical build --strict
