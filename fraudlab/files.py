@@ -1,16 +1,25 @@
-"""Write aside, then rename: a path holds either nothing, the old content or the whole new one."""
+"""Write aside, then rename: a path holds either nothing, the old content or the whole new one. And locks on files."""
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+    import msvcrt
+
+_LOCKED = 2**31 - 2  # the byte that Windows locks, which is one that nobody reads or writes
+_PAUSE = 0.05  # seconds between two tries for it
 
 
 @contextmanager
@@ -28,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
             if path.exists():
                 shutil.rmtree(path)
         else:
-            with aside.open("rb") as written:
+            with aside.open("r+b") as written:  # Windows refuses to sync what cannot be written
                 os.fsync(written.fileno())
         aside.replace(path)
     except BaseException as error:
@@ -58,20 +67,53 @@ def make_once(path: Path, write: Callable[[Path], Any]) -> None:
                 write(aside)
 
 
+def lock(descriptor: int, *, wait: bool = True) -> bool:
+    """Hold an open file against other processes that ask for the same, until it is closed or this process ends.
+
+    Args:
+        descriptor: of the file.
+        wait: until no other holds it.
+
+    Returns:
+        False where another one holds it.
+    """
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+    before = os.lseek(descriptor, 0, os.SEEK_CUR)
+    try:
+        while True:
+            os.lseek(descriptor, _LOCKED, os.SEEK_SET)
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            except OSError:
+                if not wait:
+                    return False
+                time.sleep(_PAUSE)
+            else:
+                return True
+    finally:
+        os.lseek(descriptor, before, os.SEEK_SET)
+
+
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Hold other processes that come here with the same ``path`` until this one leaves."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(f".{path.name}.lock")
+    place = path.with_name(f".{path.name}.lock")
     while True:
-        with lock.open("w") as locked:
-            fcntl.flock(locked, fcntl.LOCK_EX)  # the kernel lets go of it if this process dies
-            if not _lies_at(lock, locked):
+        with place.open("w") as locked:
+            lock(locked.fileno())
+            if not _lies_at(place, locked):
                 continue  # the one before took the file away, and others may hold a new one
             try:
                 yield
             finally:
-                lock.unlink()
+                with suppress(PermissionError):  # Windows keeps a file that is open
+                    place.unlink()
             return
 
 

@@ -14,6 +14,8 @@ from fraudlab.errors import UserError
 
 @command("serve")
 def main(config: ServeConfig) -> None:
+    if not hasattr(os, "fork"):
+        raise UserError("the server runs on Linux and macOS; on Windows run it in WSL or in its image")
     bundle = config.bundle or newest_bundle()
     typed = [override.split("=")[0].removeprefix("serving.") for override in overrides("serving")]
     serving = with_environment(config.serving, os.environ, typed)

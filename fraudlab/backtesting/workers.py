@@ -1,7 +1,6 @@
 """Steps one after the other in this process, or some at once: in processes that end with the one that started them."""
 
 import contextlib
-import fcntl
 import logging
 import multiprocessing
 import os
@@ -21,6 +20,7 @@ from fraudlab.config.plugins import load_plugins
 from fraudlab.data.sources.contract import Source
 from fraudlab.errors import UserError
 from fraudlab.features.threads import cores
+from fraudlab.files import lock
 from fraudlab.models.registry import MODELS
 
 Task = tuple[str, int]  # "fit" or "score", and the number of a step
@@ -34,12 +34,10 @@ def alone(folder: Path) -> Iterator[None]:
         UserError: another one works there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel lets go of it if this process dies
-        except BlockingIOError:
+    with (folder / ".lock").open("w") as held:
+        if not lock(held.fileno(), wait=False):
             raise UserError(f"another backtest works in {folder}; wait for it, or give this one a name: "
-                            "backtest.name=<name>") from None  # fmt: skip
+                            "backtest.name=<name>")  # fmt: skip
         yield
 
 

@@ -1,6 +1,5 @@
 """Take persons out of the record and its labels."""
 
-import fcntl
 import hmac
 import re
 import time
@@ -14,7 +13,7 @@ import orjson
 import polars as pl
 
 from fraudlab.errors import UserError
-from fraudlab.files import replacing
+from fraudlab.files import lock, replacing
 from fraudlab.monitoring import journal, labels, records
 from fraudlab.monitoring.store import Store, leftovers
 
@@ -133,7 +132,7 @@ def _are(rows: pl.LazyFrame, ids: Collection[str], hashes: _Hashes) -> pl.Expr:
 
 def _from_labels(path: Path, transactions: Collection[str], places: Collection[tuple[str, int]]) -> int:
     with path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # a server that tells labels meanwhile waits, then finds the new file
+        lock(file.fileno())  # a server that tells labels meanwhile waits, then finds the new file
         lines = file.read().splitlines(keepends=True)
         kept = []
         for line in lines:
@@ -153,9 +152,9 @@ def _still(folder: Path) -> Iterator[None]:
     until = time.monotonic() + _PATIENCE
     with ExitStack() as held:
         for instance in sorted(folder.glob(f"{journal.FOLDER}/*/")):
-            lock = instance / journal.LOCK
-            lock.touch(0o600)
-            while not held.enter_context(journal.locked(lock)):
+            place = instance / journal.LOCK
+            place.touch(0o600)
+            while not held.enter_context(journal.locked(place)):
                 if time.monotonic() > until:
                     raise UserError(f"a server is busy with {instance}; run this again later")
                 time.sleep(0.1)

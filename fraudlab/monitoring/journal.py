@@ -5,7 +5,6 @@ line is there, so what a crash cuts off is one row. The process that writes a fi
 drops when the process ends, however it ends: a file without one is complete.
 """
 
-import fcntl
 import logging
 import os
 import socket
@@ -20,6 +19,8 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
+
+from fraudlab.files import lock
 
 _log = logging.getLogger(__name__)
 FOLDER = "_journal"
@@ -36,6 +37,7 @@ _MOST_SECONDS = 60.0  # a file is written to, so that what reads complete ones i
 _PAUSE = 0.1  # seconds between two writes: what a kill of this process can cost
 _SYNC = 1.0  # seconds between two orders to the disk: what a crash of the machine can cost
 _BLOCK = 512  # rows
+_sync = getattr(os, "fdatasync", os.fsync)  # macOS has none
 _WIDTH = 11  # values of a row, the inputs counted as one
 FACTS = ("bundle_version", "instance", "high_threshold", "medium_threshold", "sample_weight")
 """What a file's first line has, beside ``types``, the fields' types by name."""
@@ -224,7 +226,7 @@ class _File:
         self._since = time.monotonic()
         self._length = 0
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            lock(self._descriptor)
             self.append(head)
             aside.rename(folder / name)
         except BaseException:
@@ -249,7 +251,7 @@ class _File:
         self._length += len(lines)
 
     def sync(self) -> None:
-        os.fdatasync(self._descriptor)
+        _sync(self._descriptor)
 
     @property
     def is_over(self) -> bool:
@@ -270,12 +272,7 @@ def locked(path: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        yield lock(descriptor, wait=False)
     finally:
         os.close(descriptor)
 

@@ -3,7 +3,6 @@
 ``_labels/<day>_<teller>.jsonl`` has a line a label, by the day on which it was told (UTC).
 """
 
-import fcntl
 import logging
 import os
 import re
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
+from fraudlab.files import lock
 from fraudlab.monitoring.journal import CONTRACT
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _opened(path: Path) -> int:
     """The file at ``path``, locked, though another process puts a new one in its place meanwhile."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor)
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor

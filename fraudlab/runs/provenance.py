@@ -1,12 +1,16 @@
 """What a run records of its code, packages and machine."""
 
 import contextlib
-import resource
 import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 PACKAGES = (
     *("fraudlab", "torch", "lightning", "pytorch-tabnet", "numpy", "polars", "hydra-core", "omegaconf"),
@@ -16,6 +20,11 @@ PACKAGES = (
 
 def peak_memory_bytes() -> int:
     """Peak resident memory of this process so far, in bytes."""
+    if resource is None:
+        import psutil
+
+        memory = psutil.Process().memory_info()
+        return int(getattr(memory, "peak_wset", memory.rss))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
