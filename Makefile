@@ -1,9 +1,16 @@
 .DEFAULT_GOAL := help
-.PHONY: docs notebooks ci debian pull metrics-diff comment deploy dist help setup train test test-fast test-slow serve load-test monitor pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint lint-page format typecheck check-conf clean distclean test-images
+.PHONY: docs notebooks ci debian pull metrics-diff comment deploy dist wheel sbom smoke smoke-here check-workflows help setup train test test-fast test-slow test-serve serve load-test monitor pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint lint-page format typecheck check-conf clean distclean test-images
 
-PYTHON ?= python3
 VENV := .venv
+ifeq ($(OS),Windows_NT)
+PYTHON ?= python
+BIN := $(VENV)/Scripts
+else
+PYTHON ?= python3
 BIN := $(VENV)/bin
+endif
+SBOM := sbom
+EXTRAS := train,export,serve,tune,gbdt,data,launch,dev
 READY := $(VENV)/.ready
 PAGE_TOOLS := tests/page/node_modules/.ready
 ARGS ?=
@@ -25,7 +32,7 @@ $(READY): pyproject.toml constraints.txt
 	@echo "making $(VENV), which takes some minutes" >&2
 	@$(PYTHON) -m venv $(VENV) >&2
 	@$(BIN)/pip install --quiet "$$(grep '^torch==' constraints.txt)" >&2
-	@$(BIN)/pip install --quiet -c constraints.txt -e '.[train,export,serve,tune,gbdt,data,launch,dev]' >&2
+	@$(BIN)/pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]' >&2
 	@touch $@
 
 train: $(READY) ## train TabNet on the book's protocol; ARGS="experiment=handbook seed=1" for more
@@ -42,6 +49,23 @@ test-images: $(READY) ## lint the Dockerfiles, build them in chroots and run wha
 
 test-slow: $(READY) ## run the slow tests: kills, floods, real proxies, installs; one after the other
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-serve: $(READY) ## the commands of a serving host in an environment of the wheel with the extra serve alone
+	$(BIN)/python -m pytest tests/test_serve_extra.py
+
+smoke: ## train two steps, export and predict with the extras for that alone, in .venv-smoke: does it run on this system
+	$(MAKE) smoke-here VENV=.venv-smoke EXTRAS=train,export,serve
+
+smoke-here: $(READY)
+	rm -rf data/smoke outputs/smoke
+	$(BIN)/python -m fraudlab.simulate out=data/smoke rows=3000
+	$(BIN)/python -m fraudlab.train debug=fast data=ieee_cis data.raw_dir=data/smoke hydra.run.dir=outputs/smoke/run
+	$(BIN)/python -m fraudlab.export run=outputs/smoke/run
+	$(BIN)/python -m fraudlab.predict bundle=outputs/smoke/run/bundle input=data/smoke/train_transaction.csv \
+		output=outputs/smoke/scores.csv
+
+check-workflows: $(READY) ## run what the workflows run on Linux, in a fresh clone; ARGS="docs dist" for some targets (an hour)
+	$(BIN)/python -m tests.support.workflows $(ARGS)
 
 ci: ## what a change must pass
 	bash .ci/run
@@ -86,6 +110,19 @@ deploy: $(READY) ## deploy the version that a tag as TAG=fraud#prod#3 names; IMA
 
 dist: $(READY) ## source and wheel in dist/
 	$(BIN)/python -m hatchling build
+
+wheel: $(READY) ## in dist/ the wheel for Linux on x86-64, which carries TabNet's encoder compiled
+	HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(BIN)/python -m hatchling build -t wheel
+
+sbom: $(READY) ## what the images install, as CycloneDX in sbom/<image>.json
+	@mkdir -p $(SBOM)
+	@for image in serve train; do \
+		extras=$$(sed -n 's/.*requirements.py \(.*\) > .*/\1/p' docker/$$image.dockerfile) && \
+		$(BIN)/python docker/requirements.py $$extras | $(BIN)/uv pip compile --quiet --no-header --no-annotate \
+			--generate-hashes --python-version 3.11 --python-platform linux -c constraints.txt -o $(SBOM)/$$image.txt - && \
+		$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o $(SBOM)/$$image.json \
+			$(SBOM)/$$image.txt || exit 1; \
+	done
 
 load-test: $(READY) ## Locust's users against a server of its own, with a report; ARGS="--users 200 --seconds 60"
 	@$(SOME_BUNDLE)
@@ -158,4 +195,4 @@ clean: ## remove caches of tools
 	find fraudlab tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too; data/ and outputs/ stay
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-smoke

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fraudlab.models.tabnet.native import build
 from fraudlab.models.tabnet.native import compile as native
 
 QUICK = ("-O0", "-std=gnu11", "-fPIC", "-shared")
@@ -14,7 +15,7 @@ QUICK = ("-O0", "-std=gnu11", "-fPIC", "-shared")
 def forgotten(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """As in a new process with an empty cache; afterwards the process finds its own library again."""
     monkeypatch.setenv("FRAUDLAB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(native, "FLAGS", QUICK)
+    monkeypatch.setattr(build, "FLAGS", QUICK)
     native.operations.cache_clear()
     yield
     native.operations.cache_clear()

@@ -1,4 +1,4 @@
-"""Compiles the C sources beside it on the machine it runs on, once, and loads them."""
+"""Finds the C sources beside it compiled: in the wheel, or else made on this machine, once; and loads them."""
 
 import ctypes
 import functools
@@ -13,31 +13,30 @@ from pathlib import Path
 
 import torch
 
+from fraudlab.models.tabnet.native import build
+
 log = logging.getLogger(__name__)
 
-SOURCES = tuple(Path(__file__).with_name(name) for name in ("encoder.c", "inputs.c"))
 REALS = {torch.float32: "float", torch.float64: "double"}
-FLAGS = (
-    "-O3",
-    "-march=native",
-    "-std=gnu11",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-fopenmp-simd",
-    "-fPIC",
-    "-shared",
-)
 
 
 @functools.cache
 def operations(real: str) -> ctypes.CDLL | None:
-    """The compiled operations for ``real`` (``float`` or ``double``); None where no C compiler is found or it fails.
+    """The compiled operations for ``real`` (``float`` or ``double``); None where there are none and none can be made.
 
-    Compiled libraries are kept in ``$FRAUDLAB_CACHE`` or ``~/.cache/fraudlab``, one for each source, compiler and
-    processor. ``$CC`` names the compiler; ``FRAUDLAB_NATIVE=0`` does without.
+    Some wheels carry them for Linux on x86-64. Elsewhere they are compiled, and kept in ``$FRAUDLAB_CACHE`` or
+    ``~/.cache/fraudlab``, one library for each source, compiler and processor. ``$CC`` names the compiler;
+    ``FRAUDLAB_NATIVE=0`` does without.
     """
     if os.environ.get("FRAUDLAB_NATIVE") == "0":
         return None
+    for level in build.levels(_flags()):
+        made = Path(__file__).with_name(build.shipped(real, level))
+        if made.exists():
+            try:
+                return _load(made)
+            except OSError as error:
+                log.warning("TabNet's encoder is compiled anew: %s", error)
     compiler = shutil.which(os.environ.get("CC") or "cc")
     if compiler is None:
         log.warning("no C compiler (cc) is found: TabNet trains on the CPU in plain PyTorch, several times slower")
@@ -51,8 +50,9 @@ def operations(real: str) -> ctypes.CDLL | None:
 
 
 def _compiled(compiler: str, real: str) -> Path:
-    version = _run([compiler, "--version"])
-    key = "\0".join([*(source.read_text(encoding="utf-8") for source in SOURCES), version, real, *FLAGS, _processor()])
+    version = build.run([compiler, "--version"])
+    sources = (source.read_text(encoding="utf-8") for source in build.SOURCES)
+    key = "\0".join([*sources, version, real, *build.FLAGS, *_processor()])
     folder = Path(os.environ.get("FRAUDLAB_CACHE") or Path.home() / ".cache" / "fraudlab")
     made = folder / f"tabnet_{real}_{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     if not made.exists():
@@ -60,28 +60,25 @@ def _compiled(compiler: str, real: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as aside:  # renamed when whole: another process may be at it too
             out = Path(aside) / made.name
-            kind = [f"-DREAL={real}", *(["-DSINGLE"] if real == "float" else [])]
-            command = [compiler, *FLAGS, *kind, *map(str, SOURCES), "-o", str(out), "-lm"]
-            try:
-                _run([*command, "-fopenmp"])
-            except subprocess.CalledProcessError:  # Apple's compiler has no OpenMP: one thread then
-                _run(command)
+            build.build(compiler, real, "native", out)
             out.replace(made)
     return made
 
 
-def _run(command: list[str]) -> str:
-    # The compiler is the user's own, $CC or cc.
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout  # noqa: S603
-
-
-def _processor() -> str:
+def _processor() -> list[str]:
     """What ``-march=native`` depends on."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.platform() + platform.processor()
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
+        return [platform.platform() + platform.processor()]
+    return sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))})
+
+
+def _flags() -> set[str]:
+    """Of the processor, where it is one that wheels carry libraries for."""
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        return set()
+    return {word for line in _processor() if line.startswith("flags") for word in line.partition(":")[2].split()}
 
 
 def _load(path: Path) -> ctypes.CDLL:
