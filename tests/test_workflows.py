@@ -5,21 +5,15 @@ import re
 import subprocess
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from gto import api
 
 from tests.conftest import REPOSITORY
+from tests.support import workflows
+from tests.support.workflows import content
 
 WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yaml"))
-
-
-def content(path: Path) -> dict[str, Any]:
-    """A workflow; YAML 1.1 takes its key ``on`` for true."""
-    found = yaml.safe_load(path.read_text())
-    return {"on" if key is True else key: value for key, value in found.items()}
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -87,3 +81,51 @@ def test_a_tag_is_taken_apart_and_never_run(tmp_path: Path) -> None:
         expected = [f"name={name}", "alias=prod", "image=i", "region=r", "service.key_secret=k"]
         assert done.stdout.splitlines()[3:] == expected
     assert not (tmp_path / "made").exists()
+
+
+OWN = """
+jobs:
+  first:
+    runs-on: ubuntu-24.04
+    steps:
+      - uses: actions/checkout@v4
+      - run: make good WORD=a
+        env: {GIVEN: b, UNKNOWN: "${{ vars.UNKNOWN }}"}
+      - run: make bad
+      - run: make deploy
+  second:
+    runs-on: ${{ matrix.os }}
+    strategy: {matrix: {os: [windows-2025, ubuntu-24.04]}}
+    steps:
+      - run: make bad
+  third:
+    runs-on: macos-15
+    steps:
+      - run: make other
+"""
+MAKEFILE = """
+good:
+\t@test "$(WORD)$$GIVEN$$UNKNOWN" = ab && test ! -e changed
+bad:
+\t@exit 3
+"""
+
+
+def test_steps_of_workflows_run_in_a_fresh_clone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / ".github" / "workflows").mkdir(parents=True)
+    (tmp_path / ".github" / "workflows" / "own.yaml").write_text(OWN)
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    own = "-c user.email=a@b -c user.name=a"
+    for words in ("init -q", "add .", f"{own} commit -qm first"):
+        subprocess.run(["git", *words.split()], cwd=tmp_path, check=True)
+    (tmp_path / "changed").touch()  # which nobody has committed
+    assert workflows.main(tmp_path, ["good"]) == 0
+    assert workflows.main(tmp_path, []) == 1
+    told = [re.split(r"\s{2,}", line) for line in capfd.readouterr().out.splitlines() if line.startswith("own/")]
+    assert [(row[1], row[3]) for row in told[5:]] == [
+        ("make good WORD=a", "passed"),
+        ("make bad", "failed with status 2"),
+        ("make deploy", "left out: needs a cloud"),
+        ("make bad", "as in own/first: failed with status 2"),
+        ("make other", "left out: not of Linux"),
+    ]
