@@ -1,9 +1,11 @@
 """What docs/ has that is drawn, or that repeats what code and files say, is so."""
 
+import json
 import re
 
 import pytest
 
+from benchmarks import results
 from fraudlab.bundle import load
 from fraudlab.bundle.card import card, markdown
 from tests.conftest import REPOSITORY
@@ -31,3 +33,19 @@ def test_the_template_has_the_headings_of_a_card() -> None:
     headings = re.findall(r"^## (.*)$", markdown(card(loaded, facts)), re.MULTILINE)
     template = (DOCS / "model_card_template.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| ([A-Z][^|]*?) \|", template, re.MULTILINE) == headings
+
+
+@pytest.mark.parametrize(("page", "rows"), [("README.md", 5), ("docs/index.md", 3), ("docs/results.md", 10)])
+def test_the_tables_of_results_have_what_was_measured(page: str, rows: int) -> None:
+    measured = json.loads((REPOSITORY / "benchmarks" / "results" / "metrics.json").read_text())["results"]
+    of_model = {results.NAMES[name]: found for name, found in measured.items()}
+    seen = 0
+    for line in (REPOSITORY / page).read_text(encoding="utf-8").splitlines():
+        model = line.strip("| *").partition(" |")[0].rstrip("*")
+        shown = re.findall(r"\d\.\d{3} ± \d\.\d{3}", line)
+        if model in of_model and shown:
+            parts = [of_model[model][part].values() for part in ("test", "val")]
+            cells = [{f"{each['mean']:.3f} ± {each['std']:.3f}" for each in part} for part in parts]
+            assert set(shown) <= cells[0] or (set(shown) <= cells[1] and page == "docs/results.md"), line
+            seen += 1
+    assert seen == rows
