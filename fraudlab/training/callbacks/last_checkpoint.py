@@ -31,11 +31,12 @@ class LastCheckpoint(Checkpoint):
     ``dirpath``.
 
     Args:
-        every_n_minutes: how often to save by the clock.
+        every_n_minutes: how often to save by the clock; None for not at all.
         every_n_steps: how often to save by optimiser steps, too; None for not at all.
     """
 
-    def __init__(self, every_n_minutes: float = 1.0, every_n_steps: int | None = None) -> None:
+    def __init__(self, every_n_minutes: float | None = 1.0, every_n_steps: int | None = None) -> None:
+        every_n_minutes = math.inf if every_n_minutes is None else every_n_minutes
         if every_n_minutes < 0 or (every_n_steps is not None and every_n_steps < 1):
             raise ValueError(f"every_n_minutes={every_n_minutes} must be 0 or more, every_n_steps={every_n_steps} 1")
         self.every_n_minutes = every_n_minutes

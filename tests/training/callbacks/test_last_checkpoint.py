@@ -64,7 +64,7 @@ def fit(folder: Path, at: int | None = None, *, model: Any = TABNET, scheduler: 
     """Fit, from the newest checkpoint in ``folder`` if there is one; gives the state that the fit ends with."""
     before = newest_whole(folder)
     L.seed_everything(0, verbose=False)
-    last = last or LastCheckpoint(every_n_minutes=60, every_n_steps=1)
+    last = last or LastCheckpoint(every_n_minutes=None, every_n_steps=1)
     best = BestCheckpoint(dirpath=folder)
     last.dirpath = str(folder)
     killed = KilledAt(at, sigterm=sigterm)
