@@ -117,6 +117,44 @@ def test_a_store_whose_keys_are_integers_as_the_handbooks_were(tmp_path: Path, t
         for change in ("DROP TABLE pages", "ALTER TABLE gone RENAME TO forgotten", "PRAGMA user_version = 4"):
             connection.execute(change)
     connection.close()
+    goes_on(path, transactions)
+
+
+# Keys and amounts as the first two formats had them: columns of integers, which make integers of texts, too.
+OLD = """
+    CREATE TABLE transactions (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, customer INTEGER NOT NULL,
+                               terminal INTEGER NOT NULL, cents INTEGER NOT NULL, fraud INTEGER);
+    CREATE INDEX by_customer ON transactions (customer, time);
+    CREATE INDEX by_terminal ON transactions (terminal, time);
+"""
+SINCE_2 = """
+    CREATE TABLE labels (id INTEGER NOT NULL, event_time INTEGER NOT NULL, source TEXT NOT NULL, fraud INTEGER,
+                         PRIMARY KEY (id, event_time, source)) WITHOUT ROWID;
+    CREATE TABLE requests (request_id TEXT NOT NULL, position INTEGER NOT NULL, id INTEGER,
+                           PRIMARY KEY (request_id, position)) WITHOUT ROWID;
+    CREATE TABLE forgotten (time INTEGER);
+    INSERT INTO forgotten VALUES (NULL);
+    CREATE INDEX by_time ON transactions (time);
+    CREATE INDEX requests_by_id ON requests (id);
+"""
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_store_of_the_first_formats_is_taken_over(tmp_path: Path, transactions: pl.DataFrame, version: int) -> None:
+    path = tmp_path / "history.sqlite"
+    cents = (pl.col("TX_AMOUNT") * 100).round().cast(pl.Int64)
+    when = pl.col("TX_DATETIME").cast(pl.Datetime("us")).cast(pl.Int64)
+    keys = (pl.col(name).cast(pl.Int64) for name in ("CUSTOMER_ID", "TERMINAL_ID"))
+    rows = transactions[:-1].select("TRANSACTION_ID", when, *keys, cents, "TX_FRAUD").rows()
+    with sqlite3.connect(path) as connection:
+        connection.executescript(f"{OLD} {SINCE_2 if version == 2 else ''} PRAGMA user_version = {version};")
+        connection.executemany("INSERT INTO transactions VALUES (?, ?, ?, ?, ?, ?)", rows)
+    connection.close()
+    goes_on(path, transactions)
+
+
+def goes_on(path: Path, transactions: pl.DataFrame) -> None:
+    """The store at ``path`` has all but the last of the transactions: the last is looked up, added once, and seen."""
     store, newest = History.open(path, EXTENDED), transactions[-1].to_dicts()[0]
     assert store.features(newest) == batch(EXTENDED, transactions)[-1]
     for _ in range(2):
