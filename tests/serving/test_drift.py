@@ -2,6 +2,7 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,22 +46,27 @@ def test_live_is_batch(exported: tuple[Path, Path], command: Command, tmp_path: 
     records = [row["record"] for row in bundles.load(bundle).golden()]
     some, others = records[: len(records) // 3], records[len(records) // 3 :]
     pl.DataFrame(records, infer_schema_length=None).write_parquet(tmp_path / "in.parquet")
-    texts = []
-    for number, part in enumerate((some, others)):
-        with Server(bundle, tmp_path, "serving.workers=2", f"serving.record_to={tmp_path}/record") as server:
+    settings = "serving.workers=4", f"serving.record_to={tmp_path}/record"
+    with (
+        Server(bundle, tmp_path, *settings) as one,
+        Server(bundle, tmp_path, *settings) as other,
+        ThreadPoolExecutor(8) as clients,  # so many at once that all workers score
+    ):
+        for number, (server, part) in enumerate(((one, some), (other, others))):
             assert server.ask("/drift").said["rows"] == 0
-            for start in range(0, len(part), 7):
-                assert server.predict(part[start : start + 7], "?explain=2" if number else "").status == 200
+            query = "?explain=2" if number else ""
+            asked = (part[start : start + 3] for start in range(0, len(part), 3))
+            answers = [clients.submit(server.predict, records, query) for records in asked]
+            assert {answer.result().status for answer in answers} == {200}
             assert server.predict([{"nonsense": 1}]).status == 422  # what is refused is not counted
             text, said = drift(server, len(part))
             assert said["rows"] == len(part)
-            texts.append(text)
             assert server.ask("/drift?hours=0").status == 422
             shown = server.ask("/metrics").text
             assert f"fraudlab_drift_rows {float(len(part))}" in shown
             assert shown.count("fraudlab_drift_index{") == 20
-            assert server.end() == 0
-        (tmp_path / f"{number}.json").write_text(text)
+            (tmp_path / f"{number}.json").write_text(text)
+        assert (one.end(), other.end()) == (0, 0)
     assert sum(said["reasons"].values()) == pytest.approx(1) or not said["reasons"]
     batch = report(command, tmp_path, f"bundle={bundle}", "input=in.parquet")
     merged = report(command, tmp_path, f"bundle={bundle}", "answers=[0.json,1.json]")
