@@ -11,12 +11,13 @@ import polars as pl
 import pytest
 
 from fraudlab import bundle as bundles
-from fraudlab.bundle import Bundle, manifest
+from fraudlab.bundle import Bundle
 from fraudlab.bundle.contract import Names, Refused, served
 from fraudlab.bundle.scoring import score_file
 from fraudlab.errors import UserError
 from fraudlab.serving.contract import Contract
 from tests.conftest import Command
+from tests.support.bundles import signed
 
 ROWS = 1500
 
@@ -179,17 +180,12 @@ def test_a_bundle_of_before_is_read_and_judged_by_its_numbers(bundle: Bundle, tm
         field["nullable"] = not field["required"]
     del schema["never_missing"], schema["least_known"]
     (old / "schema.json").write_text(json.dumps(schema))
-    _signed(old)
+    signed(old)
     loaded = bundles.load(old)
     loaded.check()
     with pytest.raises(Refused, match="field amount"):
         loaded.predict([{"Kind": "A"}])
     assert loaded.predict([{"amount": 12.5}]).shape == (1,)
-
-
-def _signed(folder: Path) -> None:
-    facts = json.loads((folder / manifest.NAME).read_text())
-    manifest.write(folder, {key: value for key, value in facts.items() if key not in ("files", "format")})
 
 
 def _knots(at: list[Any], values: list[Any]) -> dict[str, Any]:
@@ -241,7 +237,7 @@ def test_content_that_no_export_writes_is_refused_in_one_message(
 ) -> None:
     copy = Path(shutil.copytree(bundle.path, tmp_path / "bundle"))
     tamper(copy)
-    _signed(copy)
+    signed(copy)
     with pytest.raises(UserError, match=said) as refused:
         bundles.load(copy).check()
     assert "\n" not in str(refused.value)

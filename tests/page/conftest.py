@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from fraudlab import bundle as bundles
-from fraudlab.bundle import manifest
+from tests.support.bundles import with_reachable_thresholds
 from tests.support.server import KEY, Server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -48,20 +48,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def page_bundle(exported: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> bundles.Bundle:
     """The simulated IEEE-CIS bundle, with thresholds that its golden records reach."""
-    folder = shutil.copytree(exported[1], tmp_path_factory.mktemp("page") / "bundle")
-    scores = sorted((row["score"] for row in bundles.load(folder).golden()), reverse=True)
-    decision = json.loads((folder / "decision.json").read_text())
-    thresholds = {"high": scores[len(scores) // 10], "medium": scores[len(scores) // 4]}
-    (folder / "decision.json").write_text(json.dumps({**decision, "thresholds": thresholds}))
-    signed(folder)
-    return bundles.load(folder)
-
-
-def signed(folder: Path) -> Path:
-    """The bundle with a manifest of its files as they are now."""
-    facts = json.loads((folder / manifest.NAME).read_text())
-    manifest.write(folder, {key: value for key, value in facts.items() if key not in ("files", "format")})
-    return folder
+    return with_reachable_thresholds(exported[1], tmp_path_factory.mktemp("page") / "bundle")
 
 
 @pytest.fixture(scope="session")

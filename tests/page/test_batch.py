@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from fraudlab import bundle as bundles
-from tests.page.conftest import KEYS, Open, faults, signed
+from tests.page.conftest import KEYS, Open, faults
 from tests.page.gate import Gate
+from tests.support.bundles import signed
 from tests.support.server import Server, until
 
 FIRST = 2**53 + 1  # as a double it would be another one

@@ -7,7 +7,8 @@ import signal
 from pathlib import Path
 
 from fraudlab import bundle as bundles
-from tests.page.conftest import KEYS, Open, recording, signed
+from tests.page.conftest import KEYS, Open, recording
+from tests.support.bundles import signed
 from tests.support.server import Server, until
 
 

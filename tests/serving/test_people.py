@@ -1,7 +1,6 @@
 """``/alerts``, ``/performance`` and ``/statistics``: what people are told is what was answered and recorded."""
 
 import json
-import shutil
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -11,22 +10,15 @@ from typing import Any
 import pytest
 
 from fraudlab import bundle as bundles
-from fraudlab.bundle import manifest
 from fraudlab.monitoring import kept, records
+from tests.support.bundles import with_reachable_thresholds
 from tests.support.server import KEY, Server, until
 
 
 @pytest.fixture(scope="module")
 def bundle(exported: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> bundles.Bundle:
     """With thresholds that its golden records reach."""
-    folder = shutil.copytree(exported[1], tmp_path_factory.mktemp("alerting") / "bundle")
-    scores = sorted((row["score"] for row in bundles.load(folder).golden()), reverse=True)
-    decision = json.loads((folder / "decision.json").read_text())
-    thresholds = {"high": scores[len(scores) // 10], "medium": scores[len(scores) // 4]}
-    (folder / "decision.json").write_text(json.dumps({**decision, "thresholds": thresholds}))
-    facts = json.loads((folder / manifest.NAME).read_text())
-    manifest.write(folder, {key: value for key, value in facts.items() if key not in ("files", "format")})
-    return bundles.load(folder)
+    return with_reachable_thresholds(exported[1], tmp_path_factory.mktemp("alerting") / "bundle")
 
 
 @pytest.fixture(scope="module")

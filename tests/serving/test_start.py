@@ -5,11 +5,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from fraudlab import bundle as bundles
-from fraudlab.bundle import manifest
-from tests.support.server import KEY, Server
+from tests.support.bundles import signed
+from tests.support.server import KEY, Server, refused
 
 # Read by Python when it starts: modules that must not be there, as in an environment of the extra `serve` alone.
 _BLOCK = """
@@ -49,30 +48,15 @@ def test_keys_of_a_file_open_it_and_the_training_stack_is_not_needed(
         assert server.end() == 0
 
 
-def _refused(bundle: Path, folder: Path, *overrides: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "fraudlab.serve", f"bundle={bundle}", *overrides],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 1, done.stdout
-    assert "Traceback" not in done.stderr.splitlines()[-1]
-    return done.stderr
-
-
 def test_a_bundle_that_gives_other_scores_is_not_served(exported: tuple[Path, Path], tmp_path: Path) -> None:
     other = tmp_path / "bundle"
     shutil.copytree(exported[1], other)
     rows = [json.loads(line) for line in (other / "golden.jsonl").read_text().splitlines()]
     rows[3]["score"] += 1e-4
     (other / "golden.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    facts: dict[str, Any] = json.loads((other / manifest.NAME).read_text())
-    manifest.write(other, {key: value for key, value in facts.items() if key not in ("files", "format")})
-    assert "golden" in _refused(other, tmp_path)
+    assert "golden" in refused(signed(other), tmp_path)
 
 
 def test_an_empty_key_file_is_told(exported: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("\n")
-    assert "holds no key" in _refused(exported[1], tmp_path, "serving.api_key_file=keys")
+    assert "holds no key" in refused(exported[1], tmp_path, "serving.api_key_file=keys")

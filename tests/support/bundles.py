@@ -1,6 +1,7 @@
-"""Bundles of a user's own table, without a training."""
+"""Bundles of a user's own table, without a training, and exported ones that are changed."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import onnx.parser
 import polars as pl
 
+from fraudlab.bundle import load, manifest
 from fraudlab.bundle.contract import contract
 from fraudlab.bundle.decision import Decision
 from fraudlab.bundle.runtime import Bundle
@@ -48,3 +50,20 @@ def bundle_of(
 def same(one: Arrays, other: Arrays) -> bool:
     """Bit for bit."""
     return np.array_equal(one.categorical, other.categorical) and one.numeric.tobytes() == other.numeric.tobytes()
+
+
+def signed(folder: Path) -> Path:
+    """The bundle with a manifest of its files as they are now."""
+    facts = json.loads((folder / manifest.NAME).read_text())
+    manifest.write(folder, {key: value for key, value in facts.items() if key not in ("files", "format")})
+    return folder
+
+
+def with_reachable_thresholds(bundle: Path, folder: Path) -> Bundle:
+    """A copy in ``folder`` with thresholds that its golden records reach: a tenth of them high, a quarter medium."""
+    shutil.copytree(bundle, folder)
+    scores = sorted((row["score"] for row in load(folder).golden()), reverse=True)
+    decision = json.loads((folder / "decision.json").read_text())
+    thresholds = {"high": scores[len(scores) // 10], "medium": scores[len(scores) // 4]}
+    (folder / "decision.json").write_text(json.dumps({**decision, "thresholds": thresholds}))
+    return load(signed(folder))

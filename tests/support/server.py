@@ -27,6 +27,21 @@ def until(happened: Callable[[], Any], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
+def refused(bundle: Path, folder: Path, *overrides: str, hash_key: str = HASH_KEY) -> str:
+    """What a server says that does not start."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fraudlab.serve", f"bundle={bundle}", *overrides],
+        cwd=folder,
+        env={**os.environ, "FRAUDLAB_HASH_KEY": hash_key},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
 class Answer(NamedTuple):
     status: int
     headers: Any
