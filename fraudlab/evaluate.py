@@ -9,6 +9,7 @@ from fraudlab.errors import UserError
 
 @command("evaluate")
 def main(config: EvaluateConfig) -> None:
+    from fraudlab.bundle import load
     from fraudlab.files import write_json
     from fraudlab.reporting.published import benchmark_for
     from fraudlab.reporting.ranking_curve import write_curve
@@ -16,6 +17,7 @@ def main(config: EvaluateConfig) -> None:
     from fraudlab.runs.data import table_of
     from fraudlab.runs.folder import RunFolder
     from fraudlab.runs.predictions import split_metrics
+    from fraudlab.runs.savings import savings_of, savings_table
     from fraudlab.runs.settings import load_config
     from fraudlab.training.scoring import predict_parts
     from fraudlab.training.trainer import use_threads
@@ -47,6 +49,10 @@ def main(config: EvaluateConfig) -> None:
     if differing:
         raise UserError("metrics differ from those of the run:\n  " + "\n  ".join(differing))
     print(f"\nthe same metrics as in {run.metrics_path}; with curves: {out}")
+    if config.bundle is not None:
+        saved = savings_of(load(config.bundle), run, predictions, trained.admin_cost, trained.recovery_share)
+        write_json(out / "savings.json", saved)
+        print(f"\n{savings_table(saved)}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ STARTS_PROCESSES = {
     "command",
     "commands",
     "exported",
+    "by_money",
     "small_data",
     "postgresql",
     "redis_server",
@@ -146,6 +147,22 @@ def handbook_bundle(command: Command, tmp_path_factory: pytest.TempPathFactory) 
         done = command(name, *overrides)
         assert done.returncode == 0, done.stderr
     return folder / "bundle"
+
+
+@pytest.fixture(scope="session")
+def by_money(command: Command, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run of three networks on simulated IEEE-CIS rows, and its bundle, which decides by money."""
+    folder = tmp_path_factory.mktemp("by_money")
+    data = ("data=ieee_cis_simulated", "data.rows=2000", "model=mlp", "model.members=3", "trainer.max_epochs=1")
+    costs = ("admin_cost=40", "recovery_share=0.5", "refit=false")
+    rest = ("trainer.enable_progress_bar=false", "report=false", "logger=none", f"hydra.run.dir={folder}/run")
+    export = (f"run={folder}/run", f"out={folder}/bundle", "medium_money=true", "high_per_1000=30")
+    for name, words in (("train", (*data, *costs, *rest)), ("export", export)):
+        done = command(name, *words)
+        assert done.returncode == 0, done.stderr
+    assert "alerts where score x TransactionAmt x 0.5 is above 40" in done.stdout
+    assert "calibration=best" in done.stdout  # scores that are not calibrated are taken as probabilities
+    return folder / "run", folder / "bundle"
 
 
 @pytest.fixture(scope="session")

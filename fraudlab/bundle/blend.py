@@ -49,6 +49,7 @@ class Blend:
         self._weights = np.array([member["weight"] for member in members], np.float64)
         if not (self._weights > 0).all() or not math.isclose(self._weights.sum(), 1.0, rel_tol=1e-9):
             raise ValueError(f"weights {self._weights.tolist()} are not above 0 with the sum 1")
+        self.weights = self._weights if len(members) > 1 else None
         self._of_part = [int(member["encoder"]) for member in members]
         parts = parts_of(encoder)
         self._members = [Graph(member_folder(folder, i), parts[part], threads) for i, part in enumerate(self._of_part)]
@@ -60,9 +61,12 @@ class Blend:
         self.contributions = self
 
     def probability(self, arrays: Arrays) -> NDArray[np.float32]:
+        return self.by_member(arrays)[0]
+
+    def by_member(self, arrays: Arrays) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         parts = split(self._encoder, arrays)
         each = [member.probability(parts[part]) for member, part in zip(self._members, self._of_part, strict=True)]
-        return mean(self._weights, each)
+        return mean(self._weights, each), np.stack(each, axis=1)
 
     def importance(self, arrays: Arrays) -> NDArray[np.float32]:
         raise NotImplementedError("a blend has no masks")

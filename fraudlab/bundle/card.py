@@ -33,6 +33,7 @@ def card(bundle: Bundle, facts: Mapping[str, Any] | None = None) -> dict[str, An
         "operating_points": decision["operating_points"],
         "thresholds": decision["thresholds"],
         "budget": decision["budget"],
+        "money": None if bundle.decision.money is None else bundle.decision.money.words(),
         "rests_on": decision["rests_on"],
         "calibration": {"curve": decision["calibration"], **facts.get("calibration", {})},
         "importance": facts.get("importance"),
@@ -83,7 +84,8 @@ def markdown(of: Mapping[str, Any]) -> str:
         f"{level} from {_number(of['thresholds'][level])} ({of['budget'][level]:g} alerts per 1,000)"
         for level in of["budget"]
     ]
-    lines += ["", f"Levels: {', '.join(levels)}.", ""]
+    by_money = "" if of["money"] is None else f" By money: {_plain(of['money'])}; by the score where no amount is."
+    lines += ["", f"Levels: {', '.join(levels)}.{by_money}", ""]
     lines += [f"- {name.replace('_', ' ')} rest on {_plain(on)}" for name, on in of["rests_on"].items()]
     lines += ["", "## Calibration", "", *_calibration(of["calibration"])]
     if of["importance"]:

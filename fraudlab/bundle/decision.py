@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudlab.bundle.money import Money
 from fraudlab.errors import UserError
 from fraudlab.metrics import calibration_maps
 from fraudlab.metrics.guarantees import (
@@ -70,6 +71,8 @@ class Decision:
             either with that confidence), ``rests_on`` and ``assumes``, in words.
         calibrations: where maps were held against each other, the cross-fitted log loss of each, and of scores as they
             are (``none``); of a map that cannot be fitted why, in words.
+        money: what decides by amounts which transactions are ``low``; ``high`` are those of the others with a score
+            from its threshold on. ``thresholds`` alone decide where it is None, or an amount is not known.
     """
 
     calibration: Mapping[str, Any] | None
@@ -80,6 +83,7 @@ class Decision:
     alerts: Mapping[str, Sequence[float]] = field(default_factory=dict)
     guarantees: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     calibrations: Mapping[str, float | str] = field(default_factory=dict)
+    money: Money | None = None
 
     @classmethod
     def from_scores(
@@ -98,6 +102,8 @@ class Decision:
         known: Labelled | None = None,
         recent_day: Array | None = None,
         unit: Array | None = None,
+        money: Money | None = None,
+        amount: Array | None = None,
     ) -> "Decision":
         """Choose calibration and thresholds on rows that the scored model has not learnt from.
 
@@ -125,6 +131,8 @@ class Decision:
             recent_day: number of the day of each row of ``recent``, or of the validation where there are none, by which
                 the alerts of the next week are told; None where not known.
             unit: number of each row's card, terminal or day, [N], by which maps are cross-fitted; None for ``group``.
+            money: what decides by amounts, in place of the budget ``medium``, which becomes the alerts that it makes.
+            amount: of the rows that thresholds rest on, NaN where not known; for ``money``.
 
         Raises:
             UserError: the labelled rows are too few for a promise; or to calibrate there are not both frauds and
@@ -134,6 +142,9 @@ class Decision:
         fitted, losses, said = _calibration(calibration, label, probability, recent, group, unit)
         ranking, shown = Ranking(label, probability), calibration_maps.applied(fitted, served)
         of_served = Ranking(np.zeros(len(served)), shown)
+        if money is not None:
+            assert amount is not None
+            medium = max(money.alerts_per_1000(shown, amount), high)
         budget = {"medium": medium, "high": high}
         thresholds = {level: threshold_for_budget(of_served, alerts) for level, alerts in budget.items()}
         guarantees: dict[str, dict[str, Any]] = {}
@@ -147,9 +158,11 @@ class Decision:
             thresholds["medium"] = min(thresholds.values())  # lower: it only finds more
         budget |= {level: 1000 * float((shown >= thresholds[level]).mean()) for level in guarantees}
         budget["medium"] = max(budget.values())
-        alerts_of = {
-            level: [*alerts_between(shown >= at, recent_day, _ALERTS_HOLD)] for level, at in thresholds.items()
-        }
+        alerted = {level: shown >= at for level, at in thresholds.items()}
+        if money is not None:
+            worth = money.worth(shown, np.asarray(amount))
+            alerted = {"medium": worth, "high": worth & alerted["high"]}
+        alerts_of = {level: [*alerts_between(made, recent_day, _ALERTS_HOLD)] for level, made in alerted.items()}
         points = {}
         promised = {budget[level] for level in guarantees}
         for alerts in sorted({*ALERTS_PER_1000, *budget.values()} - promised):
@@ -161,26 +174,32 @@ class Decision:
             points[thresholds[level]] = {**point, "threshold": thresholds[level]}
         by_threshold = [points[threshold] for threshold in sorted(points, reverse=True)]
         rests_on = _rests_on(len(label), recent, said)
-        return cls(fitted, thresholds, budget, by_threshold, rests_on, alerts_of, guarantees, losses)
+        return cls(fitted, thresholds, budget, by_threshold, rests_on, alerts_of, guarantees, losses, money)
 
     def calibrate(self, probability: Array) -> NDArray[np.float64]:
         """Scores in [0, 1] of the network's probabilities."""
         return calibration_maps.applied(self.calibration, probability)
 
     def level(self, score: float) -> Level:
-        """The risk level of a calibrated score."""
+        """The risk level of a calibrated score by the thresholds."""
         if score >= self.thresholds["high"]:
             return "high"
         return "medium" if score >= self.thresholds["medium"] else "low"
 
-    def levels(self, score: Array) -> NDArray[np.str_]:
-        """The risk levels of calibrated scores [N]."""
+    def levels(self, score: Array, amount: Array | None = None) -> NDArray[np.str_]:
+        """The risk levels of calibrated scores [N], with ``money`` by their amounts [N], NaN where not known."""
         at = np.where(score >= self.thresholds["high"], 2, np.where(score >= self.thresholds["medium"], 1, 0))
+        if self.money is not None and amount is not None:
+            worth = np.where(self.money.worth(score, amount), np.maximum(at, 1), 0)
+            at = np.where(self.money.decides(amount), worth, at)
         return np.array(["low", "medium", "high"])[at]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data (for JSON) that :meth:`from_dict` reads back."""
-        return asdict(self)
+        plain = asdict(self)
+        if self.money is None:
+            del plain["money"]  # which bundle format 8 does not know
+        return plain
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "Decision":
@@ -190,7 +209,8 @@ class Decision:
             ValueError: thresholds, budget or calibration are no finite numbers, ``high`` begins below ``medium``, or
                 the calibration does not rise.
         """
-        made = cls(**plain)
+        money = plain.get("money")
+        made = cls(**{**plain, "money": None if money is None else Money(**money)})
         for name, values in (("thresholds", made.thresholds), ("budget", made.budget)):
             if set(values) != {"medium", "high"} or not all(map(_is_number, values.values())):
                 raise ValueError(f"{name} {values} are no two numbers, medium and high")

@@ -51,10 +51,17 @@ def _from_7(name: str, content: Any) -> Any:
     return {**content, "calibration": {"map": "platt", **content["calibration"]}}
 
 
-UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3, _from_4, _from_5, _from_6, _from_7)
+def _from_8(name: str, content: Any) -> Any:
+    """Format 9 decides by money, of which ``decision.json`` tells: a bundle that does not is written in format 8."""
+    return content
+
+
+UPGRADES: tuple[Upgrade, ...] = (_from_1, _from_2, _from_3, _from_4, _from_5, _from_6, _from_7, _from_8)
 """One function a version: the first takes a file's name and content from format 1 to 2, the next from 2 to 3."""
 FORMAT = 1 + len(UPGRADES)
-"""The one that is written; every one up to it is read."""
+"""The newest; every one up to it is read."""
+WITHOUT_MONEY = 8
+"""What is written where no rule by money is there, so that earlier versions read it, too."""
 
 
 def upgraded(name: str, content: Any, written: int) -> Any:

@@ -1,5 +1,6 @@
 """A bundle's model as ONNX Runtime computes it, with what its reasons are made of."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -37,6 +38,15 @@ class Scorer(Protocol):
         """What the model looked at [n, C + N]."""
         ...
 
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """Of the members, [M], with the sum 1; None where there is one, or their probabilities are not told."""
+        ...
+
+    def by_member(self, arrays: Arrays) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """:meth:`probability` [n], and what each member gives [n, M]; where there are ``weights``."""
+        ...
+
 
 class Graph:
     """``model.onnx`` and, where it is there, ``reasons.safetensors`` of a folder; a :class:`Scorer`.
@@ -67,24 +77,32 @@ class Graph:
         if wrong or "score" not in outputs:
             raise UserError(f"bundle {folder}: model.onnx is not the model of this encoder ({found}); export again")
         self.has_masks = "importance" in outputs
+        members = {output.name: output.shape[-1] for output in self._session.get_outputs()}.get("members")
+        self.weights = np.full(members, 1 / members) if isinstance(members, int) and members > 1 else None
         self.contributions = load_reasons(folder, lambda rows: log_odds(self.probability(rows)))
 
     def probability(self, arrays: Arrays) -> NDArray[np.float32]:
-        return self._run("score", arrays)
+        return self._run(("score",), arrays)[0]
 
     def importance(self, arrays: Arrays) -> NDArray[np.float32]:
-        return self._run("importance", arrays)
+        return self._run(("importance",), arrays)[0]
 
-    def _run(self, output: str, arrays: Arrays) -> NDArray[np.float32]:
+    def by_member(self, arrays: Arrays) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        score, members = self._run(("score", "members"), arrays)
+        return score, members
+
+    def _run(self, outputs: Sequence[str], arrays: Arrays) -> list[NDArray[np.float32]]:
         given = {name: getattr(arrays, name) for name in self._inputs}
         blocks = [
-            self._session.run([output], {name: array[start : start + _BLOCK] for name, array in given.items()})[0]
+            self._session.run(outputs, {name: array[start : start + _BLOCK] for name, array in given.items()})
             for start in range(0, len(arrays.numeric), _BLOCK)
         ]
         if not blocks:  # the loop of its masks would never end on no rows
-            width = arrays.categorical.shape[1] + arrays.numeric.shape[1]
-            return np.empty((0, width) if output == "importance" else 0, np.float32)
-        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+            widths = {"importance": arrays.categorical.shape[1] + arrays.numeric.shape[1]}
+            if self.weights is not None:
+                widths["members"] = len(self.weights)
+            return [np.empty((0, widths[name]) if name in widths else 0, np.float32) for name in outputs]
+        return blocks[0] if len(blocks) == 1 else [np.concatenate(each) for each in zip(*blocks, strict=True)]
 
 
 def line(error: Exception) -> str:

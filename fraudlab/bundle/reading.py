@@ -1,6 +1,6 @@
 """Records and files to be scored, read as the table was that the model learnt from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -123,3 +123,18 @@ def _dtypes(kinds: Mapping[str, str], values: Mapping[str, Any]) -> "dict[str, p
     types = {"integer": pl.Int64(), "number": pl.Float64(), "boolean": pl.Boolean()}
     plain = {n: kind for n, kind in kinds.items() if not isinstance(values.get(n), list | dict)}
     return {name: types.get(kind, pl.String()) for name, kind in plain.items()}
+
+
+def _whole(value: float) -> float:
+    return int(value) if value.is_integer() else value
+
+
+def _real(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return value  # said in words where it is encoded
+
+
+CASTS: dict[str, tuple[type, Callable[[Any], float]]] = {"integer": (float, _whole), "number": (int, _real)}
+"""Of a column's type: the type of a record's value that is made another, and what makes it."""

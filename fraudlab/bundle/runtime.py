@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -27,8 +27,9 @@ from fraudlab.bundle.contract import (
 )
 from fraudlab.bundle.decision import Decision
 from fraudlab.bundle.graph import Graph, Scorer, line
-from fraudlab.bundle.reading import InputReading
+from fraudlab.bundle.reading import CASTS, InputReading
 from fraudlab.bundle.reasons import Columns, Reason
+from fraudlab.bundle.spread import Spread, spread_of
 from fraudlab.config.plugins import require
 from fraudlab.errors import UserError
 from fraudlab.features import registry
@@ -59,6 +60,7 @@ class Bundle:
         features, lookups: what turns a record into the encoder's columns.
         encoder: what turns those into arrays.
         explains: whether the model says what a score rests on.
+        has_members: whether the model has several members, whose spread it tells.
 
     >>> from fraudlab.bundle import load
     >>> bundle = load("outputs/train/first/bundle")
@@ -82,8 +84,8 @@ class Bundle:
             self.schema: dict[str, Any] = completed(schema, numbers)
             self.never_missing: list[str] = self.schema["never_missing"]
             self.reading = InputReading(self.schema["fields"], table)
-        self._casts = {column.name: _CASTS[column.type] for column in table.columns if column.type in _CASTS}
-        self._casts |= dict.fromkeys(computed(self.features), _CASTS["number"])
+        self._casts = {column.name: CASTS[column.type] for column in table.columns if column.type in CASTS}
+        self._casts |= dict.fromkeys(computed(self.features), CASTS["number"])
         with self._content("metrics.json") as metrics:
             self.metrics: dict[str, Any] = metrics
         with self._content("decision.json") as decision:
@@ -99,6 +101,7 @@ class Bundle:
         self._model = self._loaded(threads)
         self._columns = Columns(self.encoder)
         self.explains = self._model.has_masks or self._model.contributions is not None
+        self.has_members = self._model.weights is not None
 
     def _loaded(self, threads: int) -> Scorer:
         """The one model of the bundle, or the blend of its several."""
@@ -159,6 +162,14 @@ class Bundle:
     def probability(self, arrays: Arrays) -> NDArray[np.float32]:
         """Probability of fraud [n] as the network gives it."""
         return self._model.probability(arrays)
+
+    def probability_and_spread(self, arrays: Arrays) -> tuple[NDArray[np.float32], Spread | None]:
+        """:meth:`probability`, and between which calibrated probabilities the members lie; None of one member."""
+        if self._model.weights is None:
+            return self._model.probability(arrays), None
+        probability, members = self._model.by_member(arrays)
+        # A calibration keeps the order, so that the spread of calibrated members is this one's.
+        return probability, Spread(*map(self.decision.calibrate, spread_of(members, self._model.weights)))
 
     def score(self, arrays: Arrays) -> NDArray[np.float64]:
         """Calibrated probability of fraud [n].
@@ -307,21 +318,6 @@ class Bundle:
             raise UserError(
                 f"bundle {self.path}: {name} is not what an export writes ({line(error)}); export again"
             ) from error
-
-
-def _whole(value: float) -> float:
-    return int(value) if value.is_integer() else value
-
-
-def _real(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return value  # said in words where it is encoded
-
-
-_CASTS: dict[str, tuple[type, Callable[[Any], float]]] = {"integer": (float, _whole), "number": (int, _real)}
-"""Of a column's type: the type of a record's value that is made another, and what makes it."""
 
 
 def load(path: str | Path, *, threads: int = 1) -> Bundle:

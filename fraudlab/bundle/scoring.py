@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fraudlab.bundle.contract import Refused
+from fraudlab.bundle.levels import THRESHOLDS, rules_of
 from fraudlab.bundle.rows import RowCheck, check_names
 from fraudlab.bundle.runtime import Bundle
+from fraudlab.bundle.spread import Spread
 from fraudlab.data.sources.table.dialect import Layout
 from fraudlab.data.sources.table.files import Found, find
 from fraudlab.data.sources.table.scan import header, scan
@@ -38,8 +40,9 @@ def score_file(
 ) -> pl.LazyFrame:
     """Write ``target``: a row for each of ``source``, in its order, with its id, score and level.
 
-    Where no row has an id, they have ``row``, from 0. Columns as the bundle's schema names them; others are left aside,
-    and optional ones may lack.
+    Of a bundle with several members there are ``spread_low`` and ``spread_high``, of one that decides by money a
+    ``rule``. Where no row has an id, they have ``row``, from 0. Columns as the bundle's schema names them; others are
+    left aside, and optional ones may lack.
 
     Args:
         bundle: what to score with.
@@ -158,7 +161,8 @@ def scored_blocks(
         frame, stretch = _scan(bundle, source, Path(scratch))
 
         def work(check: RowCheck, block: pl.DataFrame, start: int) -> Made:
-            return made(*_encoded(bundle, check(block, start), start))
+            arrays, score, _ = _encoded(bundle, check(block, start), start)
+            return made(arrays, score)
 
         try:
             yield from _in_order(bundle, frame, stretch, threads, work)
@@ -203,16 +207,22 @@ def _in_order(
 
 def _scored(bundle: Bundle, check: RowCheck, block: pl.DataFrame, start: int, key: str | None) -> pl.DataFrame:
     rows = check(block, start)
-    _, score = _encoded(bundle, rows, start)
+    _, score, spread = _encoded(bundle, rows, start)
     name = {"row": np.arange(start, start + len(block))} if key is None else {key: rows[key]}
-    return pl.DataFrame({**name, "score": score, "risk_level": bundle.decision.levels(score)})
+    amount, rule = None, {}
+    if (money := bundle.decision.money) is not None:
+        amount = rows[money.amount].cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+        rule = {"rule": rules_of(money, amount)}
+    about = {} if spread is None else {"spread_low": spread.low, "spread_high": spread.high}
+    return pl.DataFrame({**name, "score": score, "risk_level": bundle.decision.levels(score, amount), **rule, **about})
 
 
-def _encoded(bundle: Bundle, rows: pl.DataFrame, start: int) -> tuple[Arrays, NDArray[np.float64]]:
-    """Checked rows as the encoder has them, and their scores."""
+def _encoded(bundle: Bundle, rows: pl.DataFrame, start: int) -> tuple[Arrays, NDArray[np.float64], Spread | None]:
+    """Checked rows as the encoder has them, their scores and how far the members lie apart."""
     arrays = bundle.encoder.transform(bundle.features.of_records(rows, bundle.lookups))
+    probability, spread = bundle.probability_and_spread(arrays)
     try:
-        return arrays, bundle.score(arrays)
+        return arrays, bundle.calibrated(probability), spread
     except Refused as error:
         first = error.problems[0]
         raise UserError(f"row {start + first['record'] + 1}: {first['problem']}") from error
@@ -226,4 +236,9 @@ def score_table(bundle: Bundle, scored: pl.LazyFrame) -> str:
     for level, threshold in (("high", None), ("medium", None), ("low", 0.0)):
         count, start = counts.get(level, 0), bundle.decision.thresholds.get(level, threshold)
         lines.append(f"{level:10}  {start:10.6f}  {count:10,}  {1000 * count / max(rows, 1):9.2f}")
+    if (money := bundle.decision.money) is not None:
+        lines += ["", money.words()]
+        without = scored.filter(pl.col("rule") == THRESHOLDS).select(pl.len()).collect(engine="streaming").item()
+        if without:
+            lines.append(f"{without:,} rows have no {money.amount} of 0 or more: their level is by the score alone")
     return "\n".join(lines)

@@ -27,6 +27,7 @@ def summary(bundle: Bundle) -> str:
         f"alerts of {name:6} {low:.1f} to {high:.1f} per 1,000 next week, 99 %"
         for name, (low, high) in decision.alerts.items()
     ]
+    lines += [] if decision.money is None else [f"levels by money  {decision.money.words()}"]
     lines += [_promised(name, promise) for name, promise in decision.guarantees.items()]
     parity = bundle.parity
     sizes = {name: fact["bytes"] for name, fact in facts["files"].items()}

@@ -153,6 +153,7 @@ class EvaluateConfig:
     """``python -m fraudlab.evaluate``."""
 
     run: str = MISSING  # folder of the run
+    bundle: str | None = None  # exported from the run: what its levels save, with intervals
     moved: DataPlaceConfig = field(default_factory=DataPlaceConfig)  # where the run's raw data lie now
     paths: PathsConfig = field(default_factory=PathsConfig)
     plugins: list[str] = field(default_factory=list)  # modules of your own that register parts

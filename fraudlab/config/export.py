@@ -21,6 +21,7 @@ class ExportConfig:
     calibration: str = "none"  # to probabilities, by the validation's labels: platt, beta, isotonic; best of them
     medium_per_1000: float = 50.0  # alerts per 1,000 transactions from risk level medium on
     high_per_1000: float = 10.0  # and of level high alone
+    medium_money: bool = False  # alert where it is expected to recover more than it costs; in place of medium's budget
     medium_recall: float | None = None  # share of frauds that levels from medium on promise; in place of its budget
     high_precision: float | None = None  # share of frauds that level high promises among its alerts; likewise
     confidence: float = 0.95  # of both promises
@@ -38,6 +39,11 @@ class ExportConfig:
                 raise UserError(f"{key}={share} must lie between 0 and 1, both excluded: no rows can show all of them")
         if not 0.5 < self.confidence < 1:
             raise UserError(f"confidence={self.confidence} must lie between 0.5 and 1, both excluded; use 0.95")
+        if self.medium_money and (self.medium_recall is not None or self.high_precision is not None):
+            raise UserError(
+                "medium_money=true decides by amounts, and medium_recall and high_precision promise by scores alone; "
+                "leave out the one or the other"
+            )
         if self.members is not None:
             at_least("members", self.members, 1)
         if self.high_per_1000 > self.medium_per_1000:

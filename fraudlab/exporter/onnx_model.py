@@ -22,8 +22,9 @@ def write_onnx(
     """Write ``network`` as ONNX with any number of rows.
 
     Inputs ``categorical`` int64 [n, C] and ``numeric`` float32 [n, N], one of width 0 left out; outputs ``score``
-    float32 [n] and, of a network whose exported form gives it, ``importance`` float32 [n, C + N] as its ``explain``
-    has it, averaged over an ensemble's members. Returns whether it does.
+    float32 [n], of which it is the mean, ``members`` float32 [n, M] where there are several, and, of a network whose
+    exported form gives it, ``importance`` float32 [n, C + N] as its ``explain`` has it, averaged over an ensemble's
+    members. Returns whether it does.
 
     Args:
         network: keeps the contract of :mod:`fraudlab.models.contract`; is left as it is.
@@ -38,13 +39,17 @@ def write_onnx(
     dtypes = {"categorical": torch.int64, "numeric": torch.float32}
     inputs = {name: torch.zeros(2, width, dtype=dtypes[name]) for name, width in widths.items() if width}
     rows = torch.export.Dim("rows")
+    with torch.no_grad():
+        several = scoring.probabilities(**inputs)[0].shape[1] > 1
+    scoring.gives_members = several
+    names = ["score", *(["members"] if several else []), *(["importance"] if scoring.gives_importance else [])]
     with _quiet():
         program = torch.onnx.export(
             scoring,
             kwargs=inputs,
             dynamo=True,
             dynamic_shapes={name: {0: rows} for name in inputs},
-            output_names=["score", "importance"] if scoring.gives_importance else ["score"],
+            output_names=names,
             verbose=False,
         )
     assert program is not None
@@ -83,7 +88,9 @@ def store_fp16(path: Path) -> None:
 
 
 class _Scoring(nn.Module):
-    """What is exported: the network in evaluation with its batch norms folded, from arrays to score and importance."""
+    """What is exported: the network in evaluation with its batch norms folded, from arrays to what the graph gives."""
+
+    gives_members = False
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
@@ -93,28 +100,35 @@ class _Scoring(nn.Module):
         self.gives_importance = bool(getattr(self.members[0], "gives_importance", False))
         self.dtype = dtype
 
-    def forward(
+    def forward(self, categorical: Tensor | None = None, numeric: Tensor | None = None) -> tuple[Tensor, ...]:
+        members, importance = self.probabilities(categorical, numeric)
+        # As fraudlab.training.scoring.fraud_probability has it.
+        given = [members.mean(dim=1), *([members] if self.gives_members else []), *importance]
+        return tuple(each.float() for each in given)
+
+    def probabilities(
         self, categorical: Tensor | None = None, numeric: Tensor | None = None
-    ) -> Tensor | tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Each member's probability of fraud [B, M], and the importance [B, C + N] of a network that gives it."""
         given = numeric if numeric is not None else categorical
         assert given is not None
         if categorical is None:
             categorical = given[:, :0].long()
         numeric = given[:, :0].to(self.dtype) if numeric is None else numeric.to(self.dtype)
         if not self.gives_importance:
-            return _probability([member(categorical, numeric).logits for member in self.members])
+            return _of_members([member(categorical, numeric).logits for member in self.members]), []
         explained = [member(categorical, numeric) for member in self.members]
         importance = explained[0][1]
         for _, other in explained[1:]:
             importance = importance + other
         importance = importance if len(explained) == 1 else importance / len(explained)
-        return _probability([logits for logits, _ in explained]), importance.float()
+        return _of_members([logits for logits, _ in explained]), [importance]
 
 
-def _probability(logits: list[Tensor]) -> Tensor:
-    """As :func:`fraudlab.training.scoring.fraud_probability` has it, [B] of each member's [B, 2] or [B, M, 2]."""
-    each = torch.stack([torch.softmax(one, dim=-1)[..., 1] for one in logits])
-    return each.mean(dim=(0, 2) if each.ndim == 3 else 0).float()
+def _of_members(logits: list[Tensor]) -> Tensor:
+    """Probability of fraud [B, M] of each network's logits [B, 2] or, of one with members of its own, [B, K, 2]."""
+    each = torch.stack([torch.softmax(one, dim=-1)[..., 1] for one in logits], dim=1)
+    return each.flatten(1)
 
 
 def _exported(member: nn.Module) -> nn.Module:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from fraudlab.bundle import manifest
+from fraudlab.bundle import formats, manifest
 from fraudlab.bundle.card import FILE, TEXT, markdown
 from fraudlab.bundle.card import card as made
 from fraudlab.bundle.contract import computed, contract, inputs, raw_columns
@@ -30,6 +30,7 @@ from fraudlab.exporter.blend import blended_model
 from fraudlab.exporter.evidence import known_before
 from fraudlab.exporter.golden import golden_rows, records_of, write_golden
 from fraudlab.exporter.models import SAMPLE, Model, tested_model
+from fraudlab.exporter.money import amounts_of, money_of
 from fraudlab.exporter.reference import reference, sample_of
 from fraudlab.exporter.smaller import Served, arrays_of, measured, score_all, scorer, served
 from fraudlab.features.encoder import Arrays, TableEncoder
@@ -50,6 +51,10 @@ _NO_RECENT = (
     "the tested model has learnt from all but fewer than 1,000 of the rows before its test, so thresholds and "
     "calibration are of the model that was fitted before the validation, and this one may make more or fewer alerts "
     "than budgeted. Train with label_delay_days above 0 and more rows, or with refit=false"
+)
+_UNCALIBRATED = (
+    "levels are decided by money, for which scores are taken as probabilities of fraud, and calibration=none leaves "
+    "them as the model gives them; export with calibration=best"
 )
 
 
@@ -192,9 +197,12 @@ def _facts(config: ExportConfig, trained: _Trained) -> dict[str, Any]:
     warned = [why] if (why := trained.config.features.not_in_use) else []
     if trained.run.fitted_twice and not len(trained.split.recent):
         warned.append(_NO_RECENT)
+    if config.medium_money and config.calibration == "none":
+        warned.append(_UNCALIBRATED)
     for warning in warned:
         log.warning(warning)
     return {
+        "format": formats.FORMAT if config.medium_money else formats.WITHOUT_MONEY,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         **_models(trained),
         "precision": config.precision,
@@ -255,7 +263,8 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
     if not trained.served.exact and not trained.run.fitted_twice:
         probability = trained.served_score(trained.validation, folder)
     by, group = groups_of(validation, None)
-    day = day_of((validation if recent is None else trained.run.predictions("recent"))["time"])
+    served = validation if recent is None else trained.run.predictions("recent")
+    day = day_of(served["time"])
     decision = Decision.from_scores(
         validation["label"].to_numpy(),
         probability,
@@ -270,6 +279,8 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
         known=known_before(trained.table, trained.split, recent, trained.config.label_delay_days),
         recent_day=None if day is None else day.to_numpy(),
         unit=group,
+        money=money_of(trained.run, trained.table.schema.amount) if config.medium_money else None,
+        amount=amounts_of(served),
     )
     if trained.run.fitted_twice and recent is None:
         decision = replace(decision, rests_on=dict.fromkeys(decision.rests_on, _OF_THE_FIRST))

@@ -75,6 +75,16 @@ def cost_of_error(
     return found
 
 
+def worth_alert(probability: Array, amount: Array, admin_cost: float, recovery_share: float = 1.0) -> NDArray[np.bool_]:
+    """Rows whose alert is expected to recover more than it costs, ``[N]``, by their ``probability`` of fraud.
+
+    Of all rules by probability and amount it costs least where the probabilities are right (Bahnsen et al. 2013).
+    """
+    recovered = np.asarray(probability, np.float64) * recovery_share * np.asarray(amount, np.float64)
+    found: NDArray[np.bool_] = recovered > admin_cost
+    return found
+
+
 def value_detection_rate(label: Array, score: Array, amount: Array, budget: float) -> float:
     """Share of the defrauded amount that lies among the most suspicious ``budget`` (share of the rows, 0 to 1).
 

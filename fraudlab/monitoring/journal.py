@@ -38,11 +38,15 @@ _PAUSE = 0.1  # seconds between two writes: what a kill of this process can cost
 _SYNC = 1.0  # seconds between two orders to the disk: what a crash of the machine can cost
 _BLOCK = 512  # rows
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has none
-_WIDTH = 11  # values of a row, the inputs counted as one
+WIDTH = 11
+"""Values of each row, the inputs counted as one."""
 FACTS = ("bundle_version", "instance", "high_threshold", "medium_threshold", "sample_weight")
 """What a file's first line has, beside ``types``, the fields' types by name."""
 CHALLENGER = "challenger_version"
 """What a file's first line has, too, where another bundle scores in the shadow: its rows end with one value more."""
+FURTHER = "further"
+"""What a file's first line has, too, where rows have further columns: their names. A list of these values stands after
+those that each row has."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +68,16 @@ class Segment:
 
         Yields:
             ``[request_id, position, transaction_id, transaction_time, scored_at, raw_score, score, risk_level, reasons,
-            decision, inputs]`` each; ``scored_at`` in microseconds since 1970, UTC. With :data:`CHALLENGER` among the
-            facts, then its ``[raw_score, score, risk_level, reasons]``, or None where it did not score. Lines that are
-            no rows are left out, and the log says how many.
+            decision, inputs]`` each; ``scored_at`` in microseconds since 1970, UTC. With :data:`FURTHER` among the
+            facts, then a list of those values; with :data:`CHALLENGER`, then its ``[raw_score, score, risk_level,
+            reasons]``, or None where it did not score. Lines that are no rows are left out, and the log says how many.
         """
-        width, fields = _WIDTH + (self.facts.get(CHALLENGER) is not None), len(self.facts["types"])
+        further, fields = len(self.facts.get(FURTHER, ())), len(self.facts["types"])
+        width = WIDTH + bool(further) + (self.facts.get(CHALLENGER) is not None)
         broken = 0
         for start in range(0, len(self.lines), _BLOCK):
             lines = self.lines[start : start + _BLOCK]
-            rows = [row for row in _parsed(lines) if _is_row(row, width, fields)]
+            rows = [row for row in _parsed(lines) if _is_row(row, width, fields, further)]
             broken += len(lines) - len(rows)
             yield rows
         if broken:
@@ -110,11 +115,11 @@ def _parsed(lines: Sequence[bytes]) -> list[Any]:
     return found
 
 
-def _is_row(row: Any, width: int, fields: int) -> bool:
+def _is_row(row: Any, width: int, fields: int, further: int) -> bool:
     if type(row) is not list or len(row) != width:
         return False
-    inputs = row[_WIDTH - 1]
-    return type(inputs) is list and len(inputs) == fields
+    lists = [(row[WIDTH - 1], fields), *([(row[WIDTH], further)] if further else [])]
+    return all(type(each) is list and len(each) == length for each, length in lists)
 
 
 def with_shadow(lines: bytes, shadow: Sequence[bytes]) -> bytes:

@@ -45,6 +45,9 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "reasons": pl.List(_REASON),
     "sample_weight": pl.Float64,
     "decision": pl.String,
+    "rule": pl.String,
+    "spread_low": pl.Float64,
+    "spread_high": pl.Float64,
     "challenger_version": pl.String,
     "challenger_raw_score": pl.Float64,
     "challenger_score": pl.Float64,
@@ -58,11 +61,15 @@ COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
 time that counts from no known day or is not in the years 1 to 9999 in UTC. ``raw_score`` is the model's, before
 calibration. ``reasons`` is null where none were asked for; the value of a hashed field is its hash. ``sample_weight``
 is one over the share of requests that was recorded. ``decision`` is what ``serving.decisions`` has for the level.
+``rule`` is what set the level where the bundle decides by money, ``money`` or ``thresholds``; ``spread_low`` and
+``spread_high`` are between what the members of a bundle with several lie; null with other bundles.
 ``challenger_…`` is what a bundle gave that scores in the shadow, null where it did not; its reasons are those of
 alerts, and names alone.
 """
 _FILES = (f"{journal.FOLDER}/*/{journal.PARTS}", "day=*/*.parquet")
-_CHALLENGER = [name for name in COLUMNS if name.startswith("challenger_")]  # which earlier versions did not record
+_CHALLENGER = [name for name in COLUMNS if name.startswith("challenger_")]
+_FURTHER = ["rule", "spread_low", "spread_high"]
+_LATER = [*_CHALLENGER, *_FURTHER]  # which earlier versions did not record
 
 
 def dtypes(types: Mapping[str, str]) -> pl.Schema:
@@ -189,10 +196,22 @@ def _frame(facts: Mapping[str, Any], rows: Sequence[Sequence[Any]]) -> pl.DataFr
     ).with_columns(
         pl.from_epoch("scored_at", time_unit="us").dt.replace_time_zone("UTC"),
         *(pl.lit(facts[name], COLUMNS[name]).alias(name) for name in journal.FACTS),
+        *_further(facts, rows),
         *_shadow(facts, rows),
         input=pl.struct(given) if given else pl.lit({}, fields),
     )
     return frame.select(list(schema))
+
+
+def _further(facts: Mapping[str, Any], rows: Sequence[Sequence[Any]]) -> list[pl.Series | pl.Expr]:
+    """The columns that some bundles alone have."""
+    names = facts.get(journal.FURTHER, [])
+    columns = list(zip(*(row[journal.WIDTH] for row in rows), strict=True)) if names else []
+    given = dict(zip(names, columns or [()] * len(names), strict=True))
+    return [
+        pl.Series(name, given[name], COLUMNS[name]) if name in given else pl.lit(None, COLUMNS[name]).alias(name)
+        for name in _FURTHER
+    ]
 
 
 def _shadow(facts: Mapping[str, Any], rows: Sequence[Sequence[Any]]) -> list[pl.Series] | list[pl.Expr]:
@@ -239,7 +258,7 @@ def together(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
 def _completed(frame: pl.LazyFrame) -> pl.LazyFrame:
     """With the columns that files of earlier versions have not."""
     found = frame.collect_schema()
-    return frame.with_columns(pl.lit(None, COLUMNS[name]).alias(name) for name in _CHALLENGER if name not in found)
+    return frame.with_columns(pl.lit(None, COLUMNS[name]).alias(name) for name in _LATER if name not in found)
 
 
 def _fields(own: Mapping[str, Any], kinds: Mapping[str, Any]) -> list[pl.Expr]:

@@ -3,11 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import orjson
 
 from fraudlab import __version__
 from fraudlab.bundle import Bundle
 from fraudlab.bundle.card import card, markdown
+from fraudlab.bundle.levels import decided
 from fraudlab.config.serve import ServingConfig
 from fraudlab.features.joined import parts_of
 from fraudlab.monitoring.cells import title
@@ -44,8 +46,10 @@ def model_card(bundle: Bundle) -> bytes:
 def examples(bundle: Bundle) -> bytes:
     """The answer of ``/examples``: some golden records of each level, the highest scores first."""
     found: dict[str, list[Mapping[str, Any]]] = {"high": [], "medium": [], "low": []}
-    for row in sorted(bundle.golden(), key=lambda row: -row["score"]):
-        found[bundle.decision.level(row["score"])].append(row)
+    golden = sorted(bundle.golden(), key=lambda row: -row["score"])
+    scores = np.array([row["score"] for row in golden])
+    for row, level in zip(golden, decided(bundle, scores, [row["record"] for row in golden]), strict=True):
+        found[level["risk_level"]].append(row)
     told = [{"risk_level": level, **row} for level, rows in found.items() for row in _spread(rows)]
     return orjson.dumps({"bundle_version": bundle.version, "examples": told})
 

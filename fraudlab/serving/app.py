@@ -16,6 +16,7 @@ from uuid import uuid4
 import orjson
 
 from fraudlab.bundle.contract import Refused
+from fraudlab.bundle.levels import THRESHOLDS
 from fraudlab.monitoring.labels import Label
 from fraudlab.serving import labels, logs, views
 from fraudlab.serving.contract import Checked
@@ -203,6 +204,7 @@ class Middleware:
         if not dry_run:
             parts.telemetry.scored(levels, checked.missing)
         parts.telemetry.without_history.inc(sum("without_history" in answer for answer in answers))
+        parts.telemetry.without_amount.inc(sum(answer.get("rule") == THRESHOLDS for answer in answers))
         if recorder is not None:
             if shadow is None:
                 recorder.journal.put(len(answers), rows)

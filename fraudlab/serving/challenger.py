@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from fraudlab.bundle.contract import computed
+from fraudlab.bundle.levels import decided
 from fraudlab.config import plugins
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
@@ -184,8 +185,8 @@ def _scores(loaded: "Bundle", jobs: Sequence[list[dict[str, Any]]], reasons: int
     try:
         arrays = loaded.encode(records)
         raw = loaded.probability(arrays)
-        scores = loaded.calibrated(raw).tolist()
-        levels = [loaded.decision.level(score) for score in scores]
+        scores = loaded.calibrated(raw)
+        levels = [each["risk_level"] for each in decided(loaded, scores, records)]
         alerts = [place for place, level in enumerate(levels) if level != "low"] if reasons else []
         names: list[list[str] | None] = [None] * len(records)
         if alerts:
@@ -201,5 +202,5 @@ def _scores(loaded: "Bundle", jobs: Sequence[list[dict[str, Any]]], reasons: int
             kind = type(error).__name__  # no client's values
             _log.error("serving.challenger: no score for a request: %s; %d such requests so far", kind, count)
         return [None]
-    rows = iter([list(each) for each in zip(raw.tolist(), scores, levels, names, strict=True)])
+    rows = iter([list(each) for each in zip(raw.tolist(), scores.tolist(), levels, names, strict=True)])
     return [[next(rows) for _ in job] for job in jobs]

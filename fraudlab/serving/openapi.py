@@ -138,6 +138,18 @@ _SCORED: dict[str, Any] = {
     "properties": {
         "score": {"type": "number", "minimum": 0, "maximum": 1, "description": "probability of fraud"},
         "risk_level": {"enum": ["low", "medium", "high"]},
+        "rule": {
+            "enum": ["money", "thresholds"],
+            "description": "there where the bundle decides by money: what set the level; thresholds where the amount "
+            "is missing or negative",
+        },
+        "spread": {
+            "type": "object",
+            "required": ["low", "high"],
+            "properties": {name: {"type": "number", "minimum": 0, "maximum": 1} for name in ("low", "high")},
+            "description": "there where the model has several members: between which probabilities they lie, those "
+            "with the lowest and the highest 5 % of the weight left out",
+        },
         "without_history": {
             "const": True,
             "description": "there where the history did not answer: scored as the first transaction of all its keys",

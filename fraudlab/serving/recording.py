@@ -24,7 +24,7 @@ import orjson
 
 from fraudlab.errors import UserError
 from fraudlab.files import write_json
-from fraudlab.monitoring.journal import CHALLENGER, CONTRACT, FOLDER, Journal, instance_of
+from fraudlab.monitoring.journal import CHALLENGER, CONTRACT, FOLDER, FURTHER, Journal, instance_of
 from fraudlab.monitoring.labels import Label, append
 from fraudlab.serving import logs
 from fraudlab.serving.lifetime import yield_to_others
@@ -39,6 +39,11 @@ _CARD = re.compile(r"card\d*", re.IGNORECASE)
 _PATIENCE = 10.0  # seconds for the disk, and for the writer, at the end
 _LOOK = 1.0  # seconds between two looks at the journal
 _KNOWN_HASHES = 2**14  # that a worker keeps: most fields of cards have few values
+_FURTHER: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "rule": lambda answer: answer["rule"],
+    "spread_low": lambda answer: answer["spread"]["low"],
+    "spread_high": lambda answer: answer["spread"]["high"],
+}
 
 
 def hash_key() -> bytes:
@@ -101,12 +106,14 @@ class Form(NamedTuple):
         key: see :func:`hash_key`.
         reasons: how many a row has; 0: none.
         decisions: what is done about a level, by its name.
+        further: columns that rows of this bundle have besides.
     """
 
     hashed: Sequence[str]
     key: bytes
     reasons: int
     decisions: Mapping[str, str | None]
+    further: Sequence[str] = ()
 
 
 def form_of(loaded: "Bundle", settings: "ServingConfig") -> Form | None:
@@ -122,7 +129,9 @@ def form_of(loaded: "Bundle", settings: "ServingConfig") -> Form | None:
             f"serving.record_reasons={settings.record_reasons}: the bundle's model explains no score; set 0"
         )
     hashed = hashed_columns(loaded.schema, settings.hash_columns)
-    return Form(hashed, hash_key(), settings.record_reasons, settings.decisions)
+    has = {"rule": loaded.decision.money, "spread_low": loaded.has_members, "spread_high": loaded.has_members}
+    further = [name for name in has if has[name]]
+    return Form(hashed, hash_key(), settings.record_reasons, settings.decisions, further)
 
 
 class Rows:
@@ -137,6 +146,7 @@ class Rows:
         fields = schema["fields"]
         self.reasons = form.reasons
         self._decisions = form.decisions
+        self._further = [_FURTHER[name] for name in form.further]
         self._hash = hmac.new(form.key, digestmod="sha256")
         self._hash_of = lru_cache(_KNOWN_HASHES, typed=True)(self._hashed_value)
         self._names = [field["name"] for field in fields]
@@ -175,6 +185,7 @@ class Rows:
             number = int(number)  # as labels name it
         why = answer["reasons"][: self.reasons] if self.reasons else None
         level = answer["risk_level"]
+        further = [[value_of(answer) for value_of in self._further]] if self._further else []
         return [
             request_id,
             position,
@@ -187,6 +198,7 @@ class Rows:
             why and [_reason(one, hashes) for one in why],
             self._decisions.get(level),
             inputs,
+            *further,
         ]
 
     def _inputs(self, record: Mapping[str, Any]) -> list[Any]:
@@ -252,6 +264,7 @@ class Recorder:
             "medium_threshold": loaded.decision.thresholds["medium"],
             "sample_weight": 1 / self._share if self._share else None,
             "types": {**types, **dict.fromkeys(form.hashed, "string")},
+            **({FURTHER: list(form.further)} if form.further else {}),
             **({} if challenger is None else {CHALLENGER: challenger}),
         }
         roles = {field["name"]: field["role"] for field in loaded.schema["fields"]}

@@ -87,6 +87,11 @@ class Telemetry:
         self.without_history = Total(
             "fraudlab_without_history", "Records scored without their past", registry=self._registry
         )
+        self.without_amount = Total(
+            "fraudlab_without_amount",
+            "Records without an amount of 0 or more, of a bundle that decides by money",
+            registry=self._registry,
+        )
         Gauge("fraudlab_bundle", "The bundle served", ["version"], registry=self._registry).labels(version).set(1)
         if created is not None:
             Gauge("fraudlab_bundle_created_timestamp_seconds", "When it was exported", registry=self._registry).set(

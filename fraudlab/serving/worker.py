@@ -17,6 +17,7 @@ import orjson
 from litserve.loops import LitLoop
 
 from fraudlab.bundle.contract import Refused, computed, problem
+from fraudlab.bundle.levels import decided
 from fraudlab.config.plugins import load_plugins
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
@@ -145,9 +146,9 @@ class FraudAPI(litserve.LitAPI):
         """Answers to a batch of jobs.
 
         Returns:
-            ``answers``: one a job: a list of ``{"score", "risk_level", "reasons"?}`` for records, ``{"new", …}`` for
-            labels, ``{"problems"}`` where the job is refused, ``{"away"}`` where it needs a history that does not
-            answer; None where it broke what scores it.
+            ``answers``: one a job: a list of ``{"score", "risk_level", "rule"?, "spread"?, "reasons"?}`` for records,
+            ``{"new", …}`` for labels, ``{"problems"}`` where the job is refused, ``{"away"}`` where it needs a history
+            that does not answer; None where it broke what scores it.
             ``rows``: lines for the record, one bytes object a job.
             ``unknown``: names of columns whose category the training rows have not, one for each time.
             ``seconds``: of the stages.
@@ -244,17 +245,20 @@ class FraudAPI(litserve.LitAPI):
         records = self._with_past(scored, without_history=without_history)
         arrays = self._bundle.encode(records)
         encoded = time.perf_counter()
-        raw = self._bundle.probability(arrays)
+        raw, spread = self._bundle.probability_and_spread(arrays)
         scores = self._bundle.calibrated(raw)
         finished = time.perf_counter()
-        level = self._bundle.decision.level
         about = {"without_history": True} if without_history else {}
         names = self._bundle.encoder.categorical
         # Each once a record: a blend may encode a column in several ways.
         unknown = {(row, names[i]) for row, i in np.argwhere(arrays.categorical == _UNKNOWN).tolist()}
+        levels = decided(self._bundle, scores, records)
         answers: list[dict[str, Any]] = [
-            {"score": score, "risk_level": level(score), **about} for score in scores.tolist()
+            {"score": score, **level, **about} for score, level in zip(scores.tolist(), levels, strict=True)
         ]
+        if spread is not None:
+            for answer, low, high in zip(answers, spread.low.tolist(), spread.high.tolist(), strict=True):
+                answer["spread"] = {"low": low, "high": high}
         start = 0
         by_job: list[Any] = []
         rows = []

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, precision_score, recall_score
 
 from fraudlab.bundle.decision import Decision, Labelled
+from fraudlab.bundle.money import Money
 from fraudlab.errors import UserError
 from fraudlab.metrics.operating_points import carried_over
 
@@ -242,3 +243,25 @@ def test_frauds_of_few_cards_promise_nothing() -> None:
     group = np.append(np.arange(60) % 15, np.arange(100, 3100))
     promised = Decision.from_scores(label, score, None, group, medium=50, high=10, recall=0.8).guarantees["medium"]
     assert promised["low"] == pytest.approx(0.05 ** (1 / 15), abs=1e-9)
+
+
+def test_money_decides_by_amounts_and_thresholds_where_there_is_none() -> None:
+    label, probability = scored()
+    amount = np.random.default_rng(1).lognormal(4, 1, len(label))
+    amount[:40] = np.nan
+    money = Money("amount", 3.0, 0.5)
+    decision = Decision.from_scores(label, probability, medium=50, high=10, money=money, amount=amount)
+    worth = probability[40:] * 0.5 * amount[40:] - 3.0 > 0
+    assert decision.budget["medium"] == pytest.approx(1000 * worth.mean())
+    assert (probability >= decision.thresholds["medium"]).mean() == pytest.approx(worth.mean(), abs=1 / len(label))
+    levels = decision.levels(probability, amount)
+    assert ((levels != "low")[40:] == worth).all()
+    assert (levels == "high").sum() <= 40
+    assert (levels[:40] == decision.levels(probability[:40])).all()
+    assert (decision.levels(probability, -amount)[40:] == decision.levels(probability)[40:]).all()
+    assert Decision.from_dict(json.loads(json.dumps(decision.to_dict()))) == decision
+    plain = Decision.from_scores(label, probability, medium=50, high=10).to_dict()
+    assert "money" not in plain  # bundles that decide by scores alone are read by earlier versions
+    for wrong in ({"admin_cost": -1.0}, {"recovery_share": 1.5}, {"admin_cost": float("nan")}):
+        with pytest.raises(ValueError, match="costs out of range"):
+            Decision.from_dict({**decision.to_dict(), "money": {**decision.to_dict()["money"], **wrong}})

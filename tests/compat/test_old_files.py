@@ -44,6 +44,7 @@ def test_a_bundle_gives_its_golden_scores(old: Path, name: str, has_masks: bool)
     assert len(rows) > 50
     assert bundle.predict([row["record"] for row in rows]) == pytest.approx([row["score"] for row in rows], abs=1e-6)
     assert bundle.explains == has_masks
+    assert not bundle.has_members  # nothing tells of how far they lie apart
     if has_masks:
         for reasons in bundle.explain([row["record"] for row in rows], k=100):
             assert math.fsum(reason.share for reason in reasons) == pytest.approx(1)

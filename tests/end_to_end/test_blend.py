@@ -129,6 +129,11 @@ def test_the_bundle_scores_as_its_members_do(
     assert [member["weight"] for member in bundle.manifest["members"]] == [0.5, 0.3, 0.2]
     expected = sum(weight * alone[name].predict(records) for name, weight in _members(folder / "three"))
     assert bundle.predict(records) == pytest.approx(expected, abs=1e-6)
+    each = np.stack([alone[name].predict(records) for name, _ in _members(folder / "three")])
+    spread = bundle.probability_and_spread(bundle.encode(records))[1]
+    assert spread is not None
+    assert spread.low == pytest.approx(each.min(axis=0), abs=1e-6)  # each of them weighs more than 5 %
+    assert spread.high == pytest.approx(each.max(axis=0), abs=1e-6)
     one_by_one = np.concatenate([bundle.predict([record]) for record in records])
     assert one_by_one == pytest.approx(expected, abs=1e-6)
     assert bundle.predict([]).shape == (0,)

@@ -115,6 +115,11 @@ def test_scores_are_the_networks(name: str, export: Callable[[str], tuple[nn.Mod
     expected = score(network, batch, 128)
     assert expected.std() > 0.01
     assert np.abs(run("score", batch) - expected).max() < 1e-6
+    members = network.members if isinstance(network, Ensemble) else [network]
+    each = [torch.softmax(m(batch.categorical, batch.numeric.double()).logits, -1)[..., 1].detach() for m in members]
+    several = torch.stack(each, dim=1).flatten(1).numpy()  # of an ensemble, or of one network's own members
+    if several.shape[1] > 1:
+        assert np.abs(run("members", batch) - several).max() < 1e-6
     alone = [run("score", Batch(*(part[i : i + 1] for part in batch))) for i in range(20)]
     assert np.abs(np.concatenate(alone) - expected[:20]).max() < 1e-6
 

@@ -1,6 +1,7 @@
 """The record as one table: of Parquet, of the journal, by any reader, and each transaction once."""
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,25 @@ def test_bundles_of_other_fields_stand_in_one_table(tmp_path: Path) -> None:
     found = records.scan(tmp_path).collect()["input"].to_list()
     assert found[0] == {"amount": "1.0", "count": 3.0, "shop": "ä", "score": 1.0, "at": "2018-07-25"}
     assert found[1] == {"amount": "code", "count": 2.5, "shop": None, "score": None, "at": None}
+
+
+def test_further_columns_are_those_of_the_bundles_that_have_them(tmp_path: Path) -> None:
+    """Rows and files of earlier versions, and of bundles without, have nulls."""
+    journal(tmp_path, "1", [row("r1", 0, "1", 1.0)])
+    further = {"further": ["rule", "spread_low", "spread_high"], "challenger_version": "v2"}
+    path = journal(tmp_path, "2", [[*row("r2", 0, "2", 1.0), ["money", 0.1, 0.4], [0.3, 0.25, "low", None]]])
+    head, *lines = path.read_text().splitlines()
+    lines += [json.dumps([*row("r3", 0, "3", 1.0), ["money", 0.1], None])]  # not so many as the first line says
+    path.write_text("\n".join([json.dumps({**json.loads(head), **further}), *lines]) + "\n")
+    found = records.scan(tmp_path).collect().sort("request_id")
+    assert found["rule"].to_list() == [None, "money"]
+    assert found["spread_low"].to_list() == [None, 0.1]
+    assert found["spread_high"].to_list() == [None, 0.4]
+    assert found["challenger_score"].to_list() == [None, 0.25]
+    (tmp_path / "day=2026-03-01").mkdir()
+    found.drop("rule", "spread_low", "spread_high").write_parquet(tmp_path / "day=2026-03-01" / "a_23.parquet")
+    shutil.rmtree(tmp_path / "_journal")
+    assert records.scan(tmp_path).collect()["spread_low"].to_list() == [None, None]
 
 
 def test_a_broken_line_costs_that_line_alone(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -181,3 +182,27 @@ def test_the_training_rows_name_nobody(served: Server, page_bundle: bundles.Bund
     for name in ("TransactionAmt", "dist1", "ProductCD"):  # of numbers, edges are values of somebody's rows
         assert {"words", "values", "edges"}.isdisjoint(told[name])
     assert sorted(columns["ProductCD"]["words"]) == sorted(page_bundle.encoder.words("ProductCD"))  # type: ignore[union-attr]
+
+
+def test_how_far_members_lie_apart_and_what_an_alert_is_worth_are_told(
+    by_money: tuple[Path, Path], open_page: Open, tmp_path: Path
+) -> None:
+    with Server(by_money[1], tmp_path) as server:
+        record = next(row["record"] for row in bundles.load(by_money[1]).golden())
+        page = open_page(server)
+        for amount, words in ((0.01, "Not worth an alert"), (1e6, "Worth an alert")):
+            asked = {**record, "TransactionAmt": amount}
+            answer = server.predict(asked, "?dry_run=true").said
+            page.get_by_text("Paste a record as JSON").click()
+            page.get_by_label("Record", exact=True).fill(json.dumps(asked))
+            page.get_by_role("button", name="Fill the form").click()
+            page.get_by_role("button", name="Score", exact=True).click()
+            page.get_by_text(re.compile(f"^{words}: ")).wait_for()
+            scored(page)
+            assert (answer["risk_level"] == "low") == (words == "Not worth an alert")
+            said = page.get_by_text("The members of the model give from").inner_text()
+            ends = [float(each) for each in re.findall(r"([\d.]+) %", said)]
+            spread = [100 * answer["spread"][end] for end in ("low", "high")]
+            assert ends == pytest.approx(spread, rel=0.1, abs=0.01)
+            assert page.locator(".result .chart .spread").count() == 1
+        assert faults(page) == []

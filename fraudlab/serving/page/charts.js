@@ -85,10 +85,11 @@ function placed(wanted, width) {
 
 /**
  * A probability on a scale of log-odds with marks, such as the thresholds of the levels.
- * @param {{title: string, value: number, marks: Mark[], bands?: {from: number, to: number, tone: Tone}[]}} it
+ * @param {{title: string, value: number, marks: Mark[], bands?: {from: number, to: number, tone: Tone}[], spread?: {low: number, high: number}}} it
+ *   `spread`: where it may lie as well
  */
-export function scale({ title, value, marks, bands = [] }) {
-  const says = `${percent(value)}${marks.map(({ at, label }) => `; ${label} at ${percent(at)}`).join("")}`;
+export function scale({ title, value, marks, bands = [], spread }) {
+  const says = `${percent(value)}${spread ? `; from ${percent(spread.low)} to ${percent(spread.high)}` : ""}${marks.map(({ at, label }) => `; ${label} at ${percent(at)}`).join("")}`;
   const draw = (/** @type {number} */ width) => {
     const x = (/** @type {number} */ share) => 6 + onLogOdds(share) * (width - 12);
     const sorted = [...marks].sort((one, other) => one.at - other.at);
@@ -102,6 +103,7 @@ export function scale({ title, value, marks, bands = [] }) {
         svg("line", { x1: x(at), x2: x(at), y1: tops[i] + 3, y2: 56, class: `stroke-${tone ?? "muted"}` }),
         svg("text", { x: above[i].x, y: tops[i], "text-anchor": above[i].anchor, class: "mark" }, label),
       ]),
+      ...(spread ? [svg("rect", { x: x(spread.low), y: 58, width: Math.max(x(spread.high) - x(spread.low), 2), height: 5, rx: 2, class: "fill-ink spread" })] : []),
       svg("path", { d: `M${x(value)} 44 l-8 16 h16 z`, class: "pointer" }),
       ...ticks(width).map(({ at, anchor }) =>
         svg("text", { x: x(at), y: 76, "text-anchor": anchor, class: "tick" }, percent(at))),

@@ -171,16 +171,22 @@ export async function mount(root, server) {
 
   /**
    * @param {Record<string, any>} record
-   * @param {{score: number, risk_level: "low" | "medium" | "high", bundle_version: string, reasons?: Reason[], without_history?: boolean}} answer
+   * @param {{score: number, risk_level: "low" | "medium" | "high", bundle_version: string, reasons?: Reason[], without_history?: boolean, rule?: "money" | "thresholds", spread?: {low: number, high: number}}} answer
    * @param {any} scores
    */
   function result(record, answer, scores) {
     const its = server.infoOf(answer.bundle_version) ?? info;
     const training = trainings.get(answer.bundle_version) ?? null;
-    const { thresholds, budget } = its.decision;
+    const { thresholds, budget, money } = its.decision;
     const level = answer.risk_level;
-    const mark = (/** @type {"medium" | "high"} */ name) => ({ at: thresholds[name], label: `${name}: ${short(budget[name])} in 1,000`, tone: name });
-    const bands = /** @type {const} */ ([["low", 0, thresholds.medium], ["medium", thresholds.medium, thresholds.high], ["high", thresholds.high, 1]])
+    const byMoney = answer.rule === "money" && money;
+    // From which score on there is an alert; unknown where the record has not the amount itself.
+    const pays = byMoney ? money.admin_cost / (money.recovery_share * Number(record[money.amount])) : thresholds.medium;
+    const starts = { medium: Math.min(pays, 1), high: Math.min(Math.max(pays, thresholds.high), 1) };
+    const mark = (/** @type {"medium" | "high"} */ name) =>
+      ({ at: starts[name], label: byMoney ? name : `${name}: ${short(budget[name])} in 1,000`, tone: name });
+    const marks = /** @type {const} */ (["medium", "high"]).filter((name) => starts[name] < 1).map(mark);
+    const bands = Number.isNaN(pays) ? [] : /** @type {const} */ ([["low", 0, starts.medium], ["medium", starts.medium, starts.high], ["high", starts.high, 1]])
       .map(([tone, from, to]) => ({ tone, from, to }));
     const alerts = (/** @type {"medium" | "high"} */ name) => `about ${short(budget[name])} in 1,000 transactions`;
     const why = {
@@ -188,14 +194,24 @@ export async function mount(root, server) {
       medium: `At or above ${percent(thresholds.medium)}, where alerts begin (${alerts("medium")}), and below ${percent(thresholds.high)}, where the risk is high (${alerts("high")}).`,
       high: `At or above ${percent(thresholds.high)}, the highest level: ${alerts("high")}.`,
     }[level];
+    const expected = byMoney && `what it is expected to save, the score times ${money.recovery_share === 1 ? "the amount" : `${percent(money.recovery_share)} of the amount`}`;
+    const paid = byMoney && {
+      low: `Not worth an alert: ${expected}, is at most what an alert costs, ${short(money.admin_cost)}.`,
+      medium: `Worth an alert: ${expected}, is above what it costs, ${short(money.admin_cost)}. The risk is high from ${percent(thresholds.high)} on.`,
+      high: `Worth an alert: ${expected}, is above what it costs, ${short(money.admin_cost)}. The risk is high: at or above ${percent(thresholds.high)}.`,
+    }[level];
+    const { spread } = answer;
+    const otherLevel = spread && !byMoney && [thresholds.medium, thresholds.high].some((at) => (spread.low < at) !== (spread.high < at));
     const reasons = answer.reasons ?? [];
     const same = server.address(`predict?dry_run=true${its.explains ? "&explain=5" : ""}`);
     shown.classList.remove("stale");
     fill(shown,
       h("h3", {}, "Probability of fraud"),
       h("p", { class: "row" }, h("span", { class: "big" }, percent(answer.score)), h("span", { class: `level ${level}` }, WORDS[level])),
-      scale({ title: "", value: answer.score, marks: [mark("medium"), mark("high")], bands }),
-      h("p", {}, why),
+      scale({ title: "", value: answer.score, marks, bands, spread }),
+      spread && h("p", {}, `The members of the model give from ${percent(spread.low)} to ${percent(spread.high)}${otherLevel ? ", not all of them this level" : ""}.`),
+      h("p", {}, paid || why),
+      answer.rule === "thresholds" && h("p", { class: "hint" }, "The amount is missing or below 0, so the score alone decides."),
       server.versions.size > 1 && h("p", { class: "hint" }, "Scored by the bundle ", h("code", {}, answer.bundle_version),
         its.bundle_version !== answer.bundle_version && `; the thresholds are those of ${its.bundle_version}`, "."),
       scores ? h("p", {}, rank(scores, answer.score)) : h("p", { class: "hint" }, "How it ranks among other scores is not known: the bundle has no reference statistics."),

@@ -86,11 +86,11 @@ export function whatIf({ server, info, training, record, first, use }) {
    */
   function curve(field, values, scored, present, take) {
     const at = values.findIndex((value) => present !== null && value === (typeof present === "bigint" ? present : Number(present)));
-    const { thresholds } = info.decision;
+    const { thresholds, money } = info.decision;
     const lowest = Math.min(...scored.map(({ score }) => score));
     const highest = Math.max(...scored.map(({ score }) => score));
     const near = (/** @type {number} */ threshold) => threshold <= Math.max(1.5 * highest, 0.002) && threshold >= lowest / 4;
-    const marks = /** @type {const} */ (["medium", "high"]).filter((level) => near(thresholds[level]))
+    const marks = /** @type {const} */ (["medium", "high"]).filter((level) => !money && near(thresholds[level])) // money decides by the amount, too
       .map((level) => ({ at: onLogOdds(thresholds[level]), label: level, tone: level }));
     const chart = line({ title: `Score by ${field.name}`, marks, cursor: at < 0 ? null : at,
       series: [{ name: "score", points: scored.map(({ score }, i) => ({ x: i, y: onLogOdds(score) })) }],
