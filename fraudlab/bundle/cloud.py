@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -49,8 +49,29 @@ def has(address: str, name: str) -> bool:
         raise UserError(_unread("address", address, error)) from error
 
 
-def fetch(address: str, folder: Path) -> None:
+def read(setting: str, address: str) -> bytes | None:
+    """Content of the file at ``address``, ``gs://bucket/folder/file`` or a path; None where there is none.
+
+    Raises:
+        UserError: it cannot be asked for.
+    """
+    if not address.startswith("gs://"):
+        return Path(address).read_bytes() if Path(address).is_file() else None
+    bucket, name, failures = _folder(setting, address)
+    try:
+        blob = bucket.blob(name)
+        return bytes(blob.download_as_bytes()) if blob.exists() else None
+    except failures as error:
+        raise UserError(_unread(setting, address, error)) from error
+
+
+def fetch(address: str, folder: Path, wanted: Callable[[str], bool] = lambda name: True) -> None:
     """Copy the folder at ``address``, ``gs://bucket/folder``, to ``folder``, whole or not at all.
+
+    Args:
+        address: of the folder.
+        folder: of this machine.
+        wanted: whether a file is, by its path in the folder.
 
     Raises:
         UserError: it cannot be read.
@@ -58,7 +79,10 @@ def fetch(address: str, folder: Path) -> None:
     bucket, prefix, failures = _folder("address", address)
     try:
         with replacing(folder) as aside:
+            aside.mkdir()  # which stays empty where there is nothing
             for each in bucket.list_blobs(prefix=f"{prefix}/"):
+                if not wanted(each.name.removeprefix(f"{prefix}/")):
+                    continue
                 path = _inside(aside, each.name.removeprefix(f"{prefix}/"))
                 path.parent.mkdir(parents=True, exist_ok=True)
                 each.download_to_filename(path)
@@ -72,12 +96,20 @@ def upload(folder: Path, address: str) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    if has(address, manifest.NAME):
-        return
+    if not has(address, manifest.NAME):
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        put(folder, sorted(files, key=lambda path: path == folder / manifest.NAME), address)
+
+
+def put(folder: Path, files: Iterable[Path], address: str) -> None:
+    """Copy files under ``folder`` to ``address``, ``gs://bucket/folder``, one after the other.
+
+    Raises:
+        UserError: one cannot be written.
+    """
     bucket, prefix, failures = _folder("address", address)
-    files = [path for path in folder.rglob("*") if path.is_file()]
     try:
-        for path in sorted(files, key=lambda path: path == folder / manifest.NAME):
+        for path in files:
             name = f"{prefix}/{path.relative_to(folder).as_posix()}"
             bucket.blob(name).upload_from_filename(os.fspath(path))
     except failures as error:

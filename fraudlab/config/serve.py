@@ -51,10 +51,16 @@ class ServingConfig:
     record_days: int = 180
     record_bytes: int = 10 * 2**30
     record_upload: str | None = None
+    drift_from: str | None = None
+    metrics_port: int | None = None
     decisions: dict[str, str | None] = field(default_factory=lambda: dict.fromkeys(LEVELS))
 
     def __post_init__(self) -> None:
         within("serving.port", self.port, 1, 65535)
+        if self.metrics_port is not None:
+            within("serving.metrics_port", self.metrics_port, 1, 65535)
+            if self.metrics_port == self.port:
+                raise UserError(f"serving.metrics_port={self.metrics_port} is serving.port; choose another one")
         one_of("serving.unknown_fields", self.unknown_fields, ("ignore", "refuse"))
         for key in ("workers", "worker_starts", "max_records", "max_batch_size", "record_days"):
             at_least(f"serving.{key}", getattr(self, key), 1)

@@ -10,8 +10,13 @@ _KERNEL_BYTES = 128 * 1024  # that the kernel may keep of a connection, each way
 Sockets = list[socket.socket]
 
 
-def bind(host: str, port: int) -> Sockets:
+def bind(host: str, port: int, key: str = "port") -> Sockets:
     """Sockets that are bound to every address of ``host``, and do not listen yet.
+
+    Args:
+        host: a name or an address.
+        port: there.
+        key: of ``serving``, that says the port.
 
     Raises:
         UserError: the name is not known, the port is in use, or it may not be had.
@@ -44,18 +49,18 @@ def bind(host: str, port: int) -> Sockets:
         return bound
     for listening in bound:
         listening.close()
-    raise UserError(_refusal(host, port, fatal or failures[0])) from None
+    raise UserError(_refusal(host, port, key, fatal or failures[0])) from None
 
 
-def _refusal(host: str, port: int, error: OSError) -> str:
-    where = f"serving.host={host} serving.port={port}"
+def _refusal(host: str, port: int, key: str, error: OSError) -> str:
+    where = f"serving.host={host} serving.{key}={port}"
     if error.errno == errno.EADDRINUSE:
         return (
             f"{where}: the port is in use; end what listens there (ss -ltnp 'sport = :{port}' names it), or choose "
-            f"another one: serving.port={port % 65535 + 1}"
+            f"another one: serving.{key}={port % 65535 + 1}"
         )
     if error.errno == errno.EACCES:
-        return f"{where}: this user may not listen there; choose a port above 1023: serving.port=8000"
+        return f"{where}: this user may not listen there; choose a port above 1023: serving.{key}=8000"
     if error.errno == errno.EADDRNOTAVAIL:
         return f"{where}: this machine has no such address; 0.0.0.0 stands for all that it has"
     return f"{where}: {error.strerror}"

@@ -18,7 +18,7 @@ import orjson
 from fraudlab.bundle.contract import Refused
 from fraudlab.bundle.levels import THRESHOLDS
 from fraudlab.monitoring.labels import Label
-from fraudlab.serving import labels, logs, views
+from fraudlab.serving import collected, labels, logs, views
 from fraudlab.serving.contract import Checked
 from fraudlab.serving.dispatch import Answer, Overloaded, WorkerFailed
 from fraudlab.serving.keys import EVERYONE, SCOPES, Key
@@ -45,7 +45,6 @@ _MOST_PROBLEMS = 20
 _RETRY_AFTER = (b"retry-after", b"1")
 _LARGE = 2**16  # bytes of a body, of which one is checked in a turn of the event loop
 _LOOK_AGAIN = 0.1  # seconds between two looks at whether the server is ready
-_LOOKS = 20  # at whether the process before a reload has told its counts
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 _log = logging.getLogger(__name__)
@@ -320,20 +319,7 @@ class Middleware:
         return (200 if lifecycle.ready else 503), orjson.dumps(says), JSON
 
     async def _metrics(self, asked: Asked) -> tuple[int, bytes, bytes]:
-        telemetry = self._parts.telemetry
-        for _ in range(_LOOKS):
-            if telemetry.waits:
-                await asyncio.sleep(_LOOK_AGAIN)
-        telemetry.queue.set(self._parts.dispatcher.waiting_records)
-        telemetry.limit.set(self._parts.admission.limit)
-        telemetry.ready.set(self._parts.lifecycle.ready)
-        telemetry.workers.set(self._parts.dispatcher.connected)
-        telemetry.workers_wanted.set(self._parts.dispatcher.wanted)
-        if (recorder := self._parts.recorder) is not None:
-            telemetry.recorded(*recorder.news(), recorder.journal.backlog)
-        if self._parts.lifecycle.has_successor:
-            telemetry.hand_over()  # so that the successor's counts are none less than those that are shown here
-        return 200, telemetry.page(), b"text/plain; version=0.0.4; charset=utf-8"
+        return 200, await collected.text(self._parts), collected.TEXT
 
 
 async def _content(content: bytes, kind: bytes, asked: Asked) -> tuple[int, bytes, bytes]:

@@ -98,11 +98,7 @@ class LiveDrift:
         for hour, counts in self._hours:
             if hour >= first:
                 total.add(counts)
-        since = datetime.fromtimestamp(first * _HOUR, UTC).isoformat()
-        about = {"hours": hours, "since": since, "bundle_version": self._reference.version, "rows": total.rows}
-        if not total.rows:
-            return {**about, "alarm": False, "counts": total.to_dict()}
-        return {**about, **self._reference.judge(total), "counts": total.to_dict()}
+        return self._reference.of_hours(total, None, hours, datetime.fromtimestamp(first * _HOUR, UTC))
 
     def scores(self, hours: int) -> dict[str, Any]:
         """How many scores of the last ``hours`` clock hours, the present one among them, lie between the edges.

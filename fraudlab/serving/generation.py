@@ -4,12 +4,13 @@ LitServe keeps the processes; what decides when one is started, replaced or ende
 generation on the same sockets before it ends the one before.
 """
 
+import asyncio
 import logging
 import multiprocessing
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -26,7 +27,7 @@ from fraudlab.bundle.contract import served
 from fraudlab.config import plugins
 from fraudlab.config.serve import ServingConfig
 from fraudlab.errors import UserError
-from fraudlab.serving import about, openapi, recording
+from fraudlab.serving import about, collected, openapi, recording
 from fraudlab.serving.addresses import Sockets
 from fraudlab.serving.admission import Admission
 from fraudlab.serving.app import Middleware
@@ -40,7 +41,7 @@ from fraudlab.serving.keys import Keys
 from fraudlab.serving.lifecycle import Lifecycle
 from fraudlab.serving.pages import json_answer, pages
 from fraudlab.serving.parts import READABLE, Parts
-from fraudlab.serving.people import Alerts, Performance
+from fraudlab.serving.people import Alerts, DriftOfAll, Performance
 from fraudlab.serving.protocol import Protocol
 from fraudlab.serving.shadow import Shadow
 from fraudlab.serving.telemetry import Telemetry
@@ -59,6 +60,7 @@ class Generation:
         settings: of the server.
         folder: for its socket and its counts.
         number: of the generations before it.
+        metrics: bound socket for a collector of metrics; None where none is expected.
 
     Attributes:
         version: of the bundle.
@@ -67,7 +69,9 @@ class Generation:
         UserError: bundle, key or history cannot be used, or the bundle does not give its golden scores.
     """
 
-    def __init__(self, path: str, settings: ServingConfig, folder: Path, number: int) -> None:
+    def __init__(
+        self, path: str, settings: ServingConfig, folder: Path, number: int, metrics: socket.socket | None
+    ) -> None:
         loaded = bundle.load(path)
         loaded.check()  # each worker does it again; here it can be told in one line
         if settings.history is not None:
@@ -108,7 +112,7 @@ class Generation:
         self._server.uvicorn_graceful_timeout = settings.grace
         version = None if shadow is None else shadow.version
         self._recorder = None if form is None else recording.Recorder(loaded, form, settings, version)
-        self._protocol = self._assemble(loaded, keys)
+        self._protocol = self._assemble(loaded, keys, metrics)
         self._manager: Any = None
         self._http: Any = None
         self._launched: list[float] = []
@@ -221,7 +225,7 @@ class Generation:
             self._challenger.close()
         self._listener.close()
 
-    def _assemble(self, loaded: bundle.Bundle, keys: Keys) -> Callable[..., Reader]:
+    def _assemble(self, loaded: bundle.Bundle, keys: Keys, metrics: socket.socket | None) -> Callable[..., Reader]:
         """Put the app around LitServe's, and give what makes a connection's protocol."""
         settings = self._settings
         drift = None if loaded.reference["columns"] is None else LiveDrift(loaded)
@@ -264,8 +268,11 @@ class Generation:
             )
             for metric in shadow.metrics:
                 telemetry.count(metric)
+        listen: list[Callable[[], Awaitable[asyncio.Server]]] = [dispatcher.listen]
+        if shadow is not None:
+            listen.append(shadow.listen)
         lifecycle = Lifecycle(
-            [dispatcher.listen, *([] if shadow is None else [shadow.listen])],
+            listen,
             dispatcher,
             settings.drain,
             self._failed_starts,
@@ -285,6 +292,7 @@ class Generation:
             self._recorder,
             shadow,
             drift,
+            None if settings.drift_from is None else DriftOfAll(settings.drift_from),
             None if self._recorder is None else Alerts([field["name"] for field in schema["fields"]]),
             performance,
             loaded.decision.budget,
@@ -292,6 +300,8 @@ class Generation:
             {path: (scopes, json_answer(content)) for path, (scopes, content) in told.items()},
             pages(page=settings.page),
         )
+        if metrics is not None:
+            listen.append(partial(collected.listen, metrics, parts))
         self._server.app.add_middleware(Middleware, parts=parts)
         if settings.cors_origins:
             self._server.app.add_middleware(

@@ -102,7 +102,7 @@ def document(schema: Mapping[str, Any], settings: ServingConfig, version: str, *
                 "get": _plain("Whether it takes requests", {"200": "it does", "503": "not yet, or not now"})
             },
             "/info": {"get": _keyed("The bundle: version, schema, metrics, thresholds", "application/json", security)},
-            "/drift": {"get": _described(_DRIFT, security)},
+            "/drift": {"get": _described(_DRIFT if settings.drift_from is None else _DRIFT_OF_ALL, security)},
             **{
                 path: {"get": _described(about, security)}
                 for path, about in DESCRIBED.items()
@@ -131,6 +131,12 @@ _DRIFT: Described = (
     {"type": "object"},
     [HOURS],
     {"404": "the bundle has no reference statistics", "422": "hours is no such number"},
+)
+_DRIFT_OF_ALL: Described = (
+    "Whether what all instances have scored differs from the training: the newest report of python -m fraudlab.drift",
+    {"type": "object"},
+    [],
+    {"404": "there is none yet", "422": "hours are those of the report"},
 )
 _SCORED: dict[str, Any] = {
     "type": "object",

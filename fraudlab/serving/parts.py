@@ -12,7 +12,7 @@ from fraudlab.serving.drift import LiveDrift
 from fraudlab.serving.keys import Key, Keys
 from fraudlab.serving.lifecycle import Lifecycle
 from fraudlab.serving.pages import FixedAnswer, Headers
-from fraudlab.serving.people import Alerts, Performance
+from fraudlab.serving.people import Alerts, DriftOfAll, Performance
 from fraudlab.serving.recording import Recorder
 from fraudlab.serving.request import Receive, Scope
 from fraudlab.serving.shadow import Shadow
@@ -56,6 +56,7 @@ class Parts:
 
     Attributes:
         shadow: line to a challenger; None without one.
+        drift_of_all: report that is answered in the place of this instance's own; None where there is none.
         alerts: the latest; None without a record.
         performance: reports that are kept in the record; None without one.
         budget: alerts per 1,000 by level.
@@ -73,6 +74,7 @@ class Parts:
     recorder: Recorder | None
     shadow: Shadow | None
     drift: LiveDrift | None
+    drift_of_all: DriftOfAll | None
     alerts: Alerts | None
     performance: Performance | None
     budget: Mapping[str, float]

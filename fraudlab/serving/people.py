@@ -1,8 +1,12 @@
 """What ``/alerts``, ``/performance`` and ``/statistics`` tell people, from memory and the record of this instance.
 
+And ``/drift``, where it is to be that of all instances.
+
 The process that answers HTTP is a fork, where Polars must not run: nothing here reads rows of the record.
 """
 
+import logging
+import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,16 +16,20 @@ from typing import Any
 import orjson
 from prometheus_client.core import GaugeMetricFamily
 
+from fraudlab.bundle.cloud import read
+from fraudlab.errors import UserError
 from fraudlab.monitoring import kept
 from fraudlab.monitoring.labels import Label
 from fraudlab.serving.telemetry import STAGES, Telemetry
 
 MOST_ALERTS = 1000
 """That are kept in memory, and given at once."""
+_FRESH = 30.0  # seconds that a report from a bucket is answered before it is looked for again
 _SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _KINDS = ("realised", "estimated")
 _ROW = ("request_id", "position", "transaction_id", "transaction_time", "scored_at", "raw_score", "score", "risk_level",
         "reasons", "decision")  # fmt: skip
+_log = logging.getLogger(__name__)
 
 
 class Alerts:
@@ -124,6 +132,29 @@ class Performance:
                     if value is not None:
                         gauge.add_metric([metric, kind, of], value)
         yield gauge
+
+
+class DriftOfAll:
+    """The report that ``python -m fraudlab.drift`` wrote last of the records of all instances.
+
+    Args:
+        address: of its ``drift.json``: ``gs://`` or a file.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._looked: float | None = None
+        self._newest: bytes | None = None
+
+    def answer(self) -> bytes | None:
+        """The report as JSON; None where none was written yet, or none can be read; the log says why."""
+        if self._looked is None or time.monotonic() - self._looked > _FRESH or self._newest is None:
+            self._looked = time.monotonic()
+            try:
+                self._newest = read("serving.drift_from", self._address)
+            except (OSError, UserError) as error:  # what was read before stays
+                _log.error("the report of drift cannot be read: %s", error)
+        return self._newest
 
 
 def statistics(telemetry: Telemetry, budget: Mapping[str, float], challenger: str | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -66,9 +67,10 @@ def run(path: str, settings: ServingConfig, plugins: Sequence[str] = ()) -> None
     asked = _Asked()
     asked.listen()
     sockets = bind(settings.host, settings.port)
+    collected = None if settings.metrics_port is None else bind("127.0.0.1", settings.metrics_port, "metrics_port")[0]
     os.register_at_fork(after_in_child=partial(end_with_parent, os.getpid()))
     with TemporaryDirectory(prefix="fraudlab-") as folder:  # of this user alone
-        start = partial(_started, path, settings, sockets, asked, Path(folder))
+        start = partial(_started, path, settings, (sockets, collected), asked, Path(folder))
         current = start(0)
         try:
             while not asked.stop:
@@ -84,11 +86,16 @@ def run(path: str, settings: ServingConfig, plugins: Sequence[str] = ()) -> None
 
 
 def _started(
-    path: str, settings: ServingConfig, sockets: Sockets, asked: _Asked, folder: Path, number: int
+    path: str,
+    settings: ServingConfig,
+    places: tuple[Sockets, socket.socket | None],
+    asked: _Asked,
+    folder: Path,
+    number: int,
 ) -> Generation:
     """The bundle in service, once one worker is ready."""
     gc.unfreeze()
-    made = Generation(path, settings, folder, number)
+    made = Generation(path, settings, folder, number, places[1])
     gc.collect()
     gc.freeze()  # what lives as long as the server need not be looked through again
     try:
@@ -96,7 +103,7 @@ def _started(
         while not (made.can_score or asked.stop):
             wait(made.sentinels, timeout=_LOOK / 4)
             made.tend(1)
-        made.start_http(sockets)
+        made.start_http(places[0])
     except BaseException:
         made.stop()
         raise

@@ -272,6 +272,13 @@ async def _performance(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
 
 
 async def _drift(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
+    if parts.drift_of_all is not None:
+        if asked.scope["query_string"]:
+            raise Stop(422, "contract", "hours are those of the report of all instances; ask for /drift alone")
+        if (report := await asyncio.to_thread(parts.drift_of_all.answer)) is None:
+            says = f"no report can be read at {parts.settings.drift_from}: python -m fraudlab.drift writes it"
+            raise Stop(404, "path", says)
+        return 200, report, JSON
     if parts.drift is None:
         raise Stop(404, "path", NO_REFERENCE)
     hours = hours_of(asked.scope["query_string"], USUAL_HOURS, MOST_HOURS)
