@@ -12,22 +12,28 @@ def main(config: DriftConfig) -> None:
     from fraudlab.features.threads import cores
     from fraudlab.monitoring import rows
     from fraudlab.monitoring.drift import Reference, summary
-    from fraudlab.monitoring.page import write
+    from fraudlab.monitoring.page import publish
+    from fraudlab.monitoring.remote import fetched
 
     bundle = load(config.bundle)
     reference = Reference(bundle)
     left_out: dict[str, str] = {}
+    start, stop = config.span()
     if config.records is not None:
-        counts, left_out, others = rows.of_records(bundle, reference.cells, Path(config.records), *config.span())
+        with fetched(config.records, start, stop) as folder:
+            counts, left_out, others = rows.of_records(bundle, reference.cells, folder, start, stop)
         if others:
             print(f"left out {others:,} records of other bundles")
     elif config.input is not None:
         counts = rows.of_file(bundle, reference.cells, config.input, config.threads or cores())
     else:
         counts = rows.of_answers(reference.cells, bundle.version, [Path(file) for file in config.answers])
-    report = reference.judge(counts, left_out)
+    if config.hours and start is not None:
+        report = reference.of_hours(counts, left_out, config.hours, start)
+    else:
+        report = reference.judge(counts, left_out)
     print(summary(report))
-    write(Path(config.out), report, reference, counts)
+    publish(config.out, report, reference, counts)
     print(f"\nreport: {config.out}/drift.html, {config.out}/drift.json")
 
 

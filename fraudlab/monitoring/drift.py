@@ -1,6 +1,7 @@
 """Whether rows that were scored differ from those that the model learnt from, and what they do to the alerts."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,14 @@ class Reference:
         self._thresholds = np.searchsorted(edges, [self._decision.thresholds[level] for level in _LEVELS])
         self.score_counts = np.array(self.scores["counts"], float)
         self._score_parts = score_parts(self.score_counts, self.scores["told"], self._thresholds)
+
+    def of_hours(
+        self, counts: Counts, left_out: Mapping[str, str] | None, hours: int, since: datetime
+    ) -> dict[str, Any]:
+        """:meth:`judge` of rows from ``since`` on, with their counts, as ``GET /drift`` answers it; also of no rows."""
+        about = {"hours": hours, "since": since.isoformat(), "bundle_version": self.version, "rows": counts.rows}
+        report = self.judge(counts, left_out) if counts.rows else {"alarm": False}
+        return {**about, **report, "counts": counts.to_dict()}
 
     def judge(self, counts: Counts, left_out: Mapping[str, str] | None = None) -> dict[str, Any]:
         """The report of rows that were counted, as ``drift.json`` has it.
@@ -163,6 +172,8 @@ def _wilson(share: float, rows: float) -> tuple[float, float]:
 
 def summary(report: Mapping[str, Any], most: int = 20) -> str:
     """The report as plain text: alerts, then the columns that moved most."""
+    if not report["rows"]:
+        return f"rows     0: this bundle has scored nothing since {report['since']}\nalarm    no"
     alarmed = sum(each["alarm"] for each in report["columns"].values())
     rows = f"rows     {report['rows']:,} (as good as {report['effective_rows']:,.0f} of weight 1)"
     if report["effective_rows"] < report["fewest_rows"]:

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudlab.bundle.cloud import put
 from fraudlab.files import write_json, write_text
 from fraudlab.monitoring.counts import Counts
 from fraudlab.monitoring.drift import Reference
@@ -15,6 +17,20 @@ from fraudlab.monitoring.drift import Reference
 _PLOTTED = 24  # columns
 _WIDTH, _HEIGHT, _FOOT = 320, 130, 16
 _LONGEST = 12  # characters of a label under a plot
+
+
+def publish(out: str, report: Mapping[str, Any], reference: Reference, counts: Counts) -> None:
+    """:func:`write` into a folder, or to a ``gs://`` address: the report last, which is what others read.
+
+    Raises:
+        UserError: the bucket cannot be written.
+    """
+    if not out.startswith("gs://"):
+        write(Path(out), report, reference, counts)
+        return
+    with TemporaryDirectory(prefix="fraudlab-") as folder:
+        write(Path(folder), report, reference, counts)
+        put(Path(folder), [Path(folder) / name for name in ("drift.html", "drift.json")], out)
 
 
 def write(folder: Path, report: Mapping[str, Any], reference: Reference, counts: Counts) -> None:
@@ -39,6 +55,10 @@ def document(title: str, body: Iterable[str]) -> str:
 
 
 def _body(report: Mapping[str, Any], reference: Reference, counts: Counts) -> Iterator[str]:
+    if not report["rows"]:
+        yield f"<h1>Drift: no rows</h1><p>Bundle {escape(report['bundle_version'])} has scored nothing since "
+        yield f"{escape(report['since'])}.</p>"
+        return
     alarm = '<span class="alarm">alarm</span>' if report["alarm"] else "no alarm"
     yield f"<h1>Drift: {alarm}</h1>"
     yield (
