@@ -1,4 +1,4 @@
-"""``python -m fraudlab.cloud action=submit|register|deploy|status|rollback ...``: Vertex AI and Cloud Run."""
+"""``python -m fraudlab.cloud action=submit|register|deploy|watch|status|rollback ...``: Vertex AI, Cloud Run."""
 
 from fraudlab.cli import command
 from fraudlab.config.cloud import CloudConfig

@@ -7,7 +7,7 @@ from fraudlab.config.checks import MISSING, at_least, one_of, within
 from fraudlab.config.commands import PathsConfig
 from fraudlab.errors import UserError
 
-ACTIONS = ("submit", "train", "register", "deploy", "status", "rollback")
+ACTIONS = ("submit", "train", "register", "deploy", "watch", "status", "rollback")
 _NEEDED = {"submit": ("bucket", "image"), "register": ("bucket", "image", "bundle"), "deploy": ("image",)}
 
 
@@ -37,6 +37,10 @@ class CloudServiceConfig:
     settings: str = ""
     key_secret: str | None = None
     hash_secret: str | None = None
+    metrics_secret: str | None = None
+    metrics_image: str = (
+        "us-docker.pkg.dev/cloud-ops-agents-artifacts/cloud-run-gmp-sidecar/cloud-run-gmp-sidecar:1.2.0"
+    )
     service_account: str | None = None
     cpu: int = 2
     memory: str = "2Gi"
@@ -52,8 +56,7 @@ class CloudServiceConfig:
         for key in ("cpu", "concurrency", "max_instances"):
             at_least(f"service.{key}", getattr(self, key), 1)
         at_least("service.max_instances", self.max_instances, max(self.min_instances, 1))
-        if not re.fullmatch(r"\d+[MG]i", self.memory):
-            raise UserError(f"service.memory={self.memory} must look like 512Mi or 2Gi")
+        _memory("service.memory", self.memory)
         if self.shares != sorted({*self.shares, 100}) or self.shares[0] < 1:
             raise UserError(f"service.shares={self.shares} must rise from at least 1 to 100, as [5,25,100]")
         at_least("service.hold_minutes", self.hold_minutes, 0)
@@ -61,10 +64,41 @@ class CloudServiceConfig:
 
 
 @dataclass
+class CloudWatchConfig:
+    """What watches the deployed service; ``conf/cloud.yaml`` says what each does."""
+
+    schedule: str = "15 * * * *"
+    hours: int = 24
+    notify: str | None = None
+    service_account: str | None = None
+    cpu: int = 2
+    memory: str = "4Gi"
+
+    def __post_init__(self) -> None:
+        within("watch.hours", self.hours, 1, 24 * 366)
+        at_least("watch.cpu", self.cpu, 1)
+        _memory("watch.memory", self.memory)
+        if len(self.schedule.split()) != 5:
+            raise UserError(f"watch.schedule={self.schedule} must be five fields of cron, as '15 * * * *', in UTC")
+        if self.notify is not None and not re.fullmatch(
+            r"[^@\s/]+@[^@\s/]+|(projects/[^/]+/notificationChannels/)?\d+", self.notify
+        ):
+            raise UserError(
+                f"watch.notify={self.notify} must be an email address, or the number of a notification channel, which "
+                "gcloud beta monitoring channels list shows"
+            )
+
+
+def _memory(key: str, value: str) -> None:
+    if not re.fullmatch(r"\d+[MG]i", value):
+        raise UserError(f"{key}={value} must look like 512Mi or 2Gi")
+
+
+@dataclass
 class CloudConfig:
     """``python -m fraudlab.cloud``."""
 
-    action: str = MISSING  # submit | train | register | deploy | status | rollback
+    action: str = MISSING  # submit | train | register | deploy | watch | status | rollback
     project: str | None = None  # of Google Cloud; null: that of the credentials
     region: str = "europe-west1"  # of jobs, models and services
     name: str = "fraud"  # of the model, the service and the jobs
@@ -74,10 +108,12 @@ class CloudConfig:
     bundle: str | None = None  # folder or gs:// address: register, deploy
     alias: str | None = None  # of a version, as prod; register moves it, deploy without a bundle takes the version's
     version: str | None = None  # register: that a git tag gets, as v1.2.0; null: no tag
+    records: str | None = None  # deploy: gs://bucket/folder that every instance copies its record to; null: no record
     revision: str | None = None  # rollback: the one to go back to; null: the one before
     poll_seconds: float = 5.0  # between two looks at what is under way
     job: CloudJobConfig = field(default_factory=CloudJobConfig)
     service: CloudServiceConfig = field(default_factory=CloudServiceConfig)
+    watch: CloudWatchConfig = field(default_factory=CloudWatchConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
     def __post_init__(self) -> None:
@@ -88,6 +124,8 @@ class CloudConfig:
             )
         if self.bucket is not None and not re.fullmatch(r"gs://[^/]+(/.+)?", self.bucket):
             raise UserError(f"bucket={self.bucket} must look like gs://bucket or gs://bucket/folder")
+        if self.records is not None and not re.fullmatch(r"gs://[^/]+/.*[^/]", self.records):
+            raise UserError(f"records={self.records} must look like gs://bucket/folder")
         if self.version is not None and not re.fullmatch(r"v\d+\.\d+\.\d+", self.version):
             raise UserError(f"version={self.version} must look like v1.2.0")
         if self.alias is not None and not re.fullmatch(r"[a-z][a-z0-9-]{0,126}", self.alias):
@@ -96,5 +134,9 @@ class CloudConfig:
         for key in _NEEDED.get(self.action, ()):
             if getattr(self, key) is None:
                 raise UserError(f"action={self.action} needs {key}=<{key}>; python -m fraudlab.cloud --help says more")
+        if self.action == "watch" and self.watch.service_account is None:
+            raise UserError(
+                "action=watch needs watch.service_account=<email> that the drift job and its schedule act as"
+            )
         if self.action == "deploy" and self.bundle is None and self.alias is None:
             raise UserError("action=deploy needs bundle=gs://... or the alias of a registered version, as alias=prod")

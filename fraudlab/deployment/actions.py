@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fraudlab.bundle import load
 from fraudlab.config.cloud import CloudConfig
-from fraudlab.deployment import cloud_run, job, vertex
+from fraudlab.deployment import cloud_run, job, vertex, watch
 from fraudlab.deployment.google import Google
 from fraudlab.deployment.tags import tag
 from fraudlab.errors import UserError
@@ -39,6 +39,13 @@ def _deploy(config: CloudConfig) -> Iterator[str]:
     if config.bundle is None:
         config.bundle = vertex.address(google, config.name, str(config.alias))
     yield from cloud_run.deploy(google, config, load(config.bundle))
+    yield from _watched(google, config.name)
+
+
+def _watch(config: CloudConfig) -> Iterator[str]:
+    google = _google(config)
+    deployed = watch.served(google, config.name, cloud_run.shares(google, config.name))
+    yield from watch.watch(google, config, deployed)
 
 
 def _status(config: CloudConfig) -> Iterator[str]:
@@ -54,10 +61,13 @@ def _status(config: CloudConfig) -> Iterator[str]:
         yield f"version  {version['versionId']:>3}  {version.get('versionDescription', '')}  {aliases}".rstrip()
     for revision, percent in shares.items():
         yield f"traffic  {percent:3} %  {revision}"
+    yield from watch.state(google, config.name, shares)
 
 
 def _rollback(config: CloudConfig) -> Iterator[str]:
-    yield cloud_run.rollback(_google(config), config)
+    google = _google(config)
+    yield cloud_run.rollback(google, config)
+    yield from _watched(google, config.name)
 
 
 ACTIONS: dict[str, Callable[[CloudConfig], Iterator[str]]] = {
@@ -65,9 +75,16 @@ ACTIONS: dict[str, Callable[[CloudConfig], Iterator[str]]] = {
     "train": _train,
     "register": _register,
     "deploy": _deploy,
+    "watch": _watch,
     "status": _status,
     "rollback": _rollback,
 }
+
+
+def _watched(google: Google, name: str) -> Iterator[str]:
+    """What to type where the drift job is not of what is served now."""
+    if (says := watch.stale(google, name, cloud_run.shares(google, name))) is not None:
+        yield says
 
 
 def _google(config: CloudConfig) -> Google:

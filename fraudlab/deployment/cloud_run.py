@@ -3,19 +3,18 @@
 import hashlib
 import json
 import os
-import shlex
 from collections.abc import Iterator
 
 from fraudlab.bundle import Bundle
 from fraudlab.config.cloud import CloudConfig
 from fraudlab.deployment.google import Google, Json, until
+from fraudlab.deployment.template import template
 from fraudlab.errors import UserError
 
 CANDIDATE = "candidate"
 """Tag of the revision that is tried, in its own address."""
 PREVIOUS = "fraudlab-previous"
 """Annotation of the service: the revision that had all traffic before."""
-_PORT = 8080
 _BY_REVISION = "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION"
 _READY_SECONDS = 600
 _IMPERSONATE = "type: gcloud auth application-default login --impersonate-service-account=<account>"
@@ -103,15 +102,15 @@ def shares(google: Google, name: str) -> dict[str, int]:
 
 def revision_of(config: CloudConfig, bundle: Bundle) -> str:
     """The name of the revision of these settings and this bundle: the same whenever it is asked for."""
-    content = json.dumps([_template(config), bundle.version], sort_keys=True)
+    content = json.dumps([template(config), bundle.version], sort_keys=True)
     return f"{config.name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
 def _created(google: Google, config: CloudConfig, revision: str) -> Json:
     """The service with its first revision, which has all traffic."""
-    body = {**_service(config, revision), "traffic": _targets({revision: 100}, revision)}
+    body = {**_service(config, revision), "traffic": targets({revision: 100}, revision)}
     google.wait("run", google.call("run", "POST", google.own("services"), body, serviceId=config.name))
-    return _started(google, google.own(f"services/{config.name}"), revision)
+    return started(google, google.own(f"services/{config.name}"), revision)
 
 
 def _added(google: Google, config: CloudConfig, service: Json, revision: str) -> Json:
@@ -124,56 +123,19 @@ def _added(google: Google, config: CloudConfig, service: Json, revision: str) ->
             body |= _service(config, revision)
     if _candidate(service) != revision:
         shares = {each: percent for each, percent in before.items() if percent and each != revision}
-        body["traffic"] = _targets({**shares, revision: before.get(revision, 0)}, revision)
+        body["traffic"] = targets({**shares, revision: before.get(revision, 0)}, revision)
     if service.get("invokerIamDisabled", False) != config.service.public:
         body["invokerIamDisabled"] = config.service.public
     if body:
         _patched(google, service, body)
-    return _started(google, name, revision)
+    return started(google, name, revision)
 
 
 def _service(config: CloudConfig, revision: str) -> Json:
-    return {"template": {**_template(config), "revision": revision}, "invokerIamDisabled": config.service.public}
+    return {"template": {**template(config), "revision": revision}, "invokerIamDisabled": config.service.public}
 
 
-def _template(config: CloudConfig) -> Json:
-    asked = config.service
-    if asked.key_secret is None:
-        raise UserError("a service needs its API key: add service.key_secret=<name of a secret in Secret Manager>")
-    secrets = {"FRAUDLAB_API_KEY": asked.key_secret, "FRAUDLAB_HASH_KEY": asked.hash_secret}
-    container: Json = {
-        "image": config.image,
-        "command": ["python", "-m", "fraudlab.serve"],
-        "args": [
-            f"bundle={config.bundle}",
-            "serving.host=0.0.0.0",
-            f"serving.port={_PORT}",
-            *shlex.split(asked.settings),
-        ],
-        "ports": [{"containerPort": _PORT}],
-        "env": [
-            {"name": name, "valueSource": {"secretKeyRef": {"secret": secret, "version": "latest"}}}
-            for name, secret in secrets.items()
-            if secret is not None
-        ],
-        # The record, the probes and the metrics need the processor between requests too.
-        "resources": {"limits": {"cpu": str(asked.cpu), "memory": asked.memory}, "cpuIdle": False,
-                      "startupCpuBoost": True},
-        "startupProbe": {"httpGet": {"path": "/health/ready", "port": _PORT}, "periodSeconds": 2, "timeoutSeconds": 2,
-                         "failureThreshold": 60},
-        "livenessProbe": {"httpGet": {"path": "/health/live", "port": _PORT}, "periodSeconds": 10},
-    }  # fmt: skip
-    template: Json = {
-        "containers": [container],
-        "maxInstanceRequestConcurrency": asked.concurrency,
-        "scaling": {"minInstanceCount": asked.min_instances, "maxInstanceCount": asked.max_instances},
-    }
-    if asked.service_account is not None:
-        template["serviceAccount"] = asked.service_account
-    return template
-
-
-def _targets(wanted: dict[str, int], tagged: str | None = None) -> list[Json]:
+def targets(wanted: dict[str, int], tagged: str | None = None) -> list[Json]:
     """Traffic by revision; the tagged one has an address of its own, too."""
     found: list[Json] = []
     for revision, percent in wanted.items():
@@ -206,7 +168,7 @@ def _candidate(service: Json) -> str | None:
     return next((t.get("revision") for t in service.get("trafficStatuses", ()) if t.get("tag") == CANDIDATE), None)
 
 
-def _started(google: Google, name: str, revision: str) -> Json:
+def started(google: Google, name: str, revision: str) -> Json:
     """The service once the revision has started.
 
     Raises:
@@ -239,7 +201,7 @@ def _shifted(
     google: Google, service: Json, wanted: dict[str, int], *, tagged: str | None = None, previous: str | None = None
 ) -> Json:
     """The service with its traffic divided as wanted; ``previous`` is noted as the way back."""
-    body: Json = {"traffic": _targets(wanted, tagged)}
+    body: Json = {"traffic": targets(wanted, tagged)}
     if previous is not None:
         body["annotations"] = {**service.get("annotations", {}), PREVIOUS: previous}
     _patched(google, service, body)

@@ -1,10 +1,12 @@
 """Google's REST interfaces, as far as jobs, models and services need them.
 
-Paths, fields and types are those of Google's discovery documents (aiplatform v1, run v2, monitoring v1,
-secretmanager v1, iamcredentials v1).
+Paths, fields and types are those of Google's discovery documents (aiplatform v1, run v2, cloudscheduler v1,
+monitoring v1 and, as ``alerting``, v3, secretmanager v1, iamcredentials v1).
 """
 
 import base64
+import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -13,13 +15,17 @@ from typing import Any
 from fraudlab.errors import UserError
 
 _HOSTS = {"aiplatform": "https://{region}-aiplatform.googleapis.com/v1/", "run": "https://run.googleapis.com/v2/",
+          "cloudscheduler": "https://cloudscheduler.googleapis.com/v1/",
           "monitoring": "https://monitoring.googleapis.com/v1/",
+          "alerting": "https://monitoring.googleapis.com/v3/",
           "secretmanager": "https://secretmanager.googleapis.com/v1/",
           "iamcredentials": "https://iamcredentials.googleapis.com/v1/"}  # fmt: skip
 _ROLES = {
     "aiplatform": "roles/aiplatform.user, and roles/iam.serviceAccountUser on job.service_account",
-    "run": "roles/run.developer, and roles/iam.serviceAccountUser on service.service_account",
+    "run": "roles/run.developer, and roles/iam.serviceAccountUser on service.service_account and watch.service_account",
+    "cloudscheduler": "roles/cloudscheduler.admin, and roles/iam.serviceAccountUser on watch.service_account",
     "monitoring": "roles/monitoring.viewer",
+    "alerting": "roles/monitoring.alertPolicyEditor and roles/monitoring.notificationChannelEditor",
     "secretmanager": "roles/secretmanager.secretAccessor on service.key_secret",
     "iamcredentials": "roles/iam.serviceAccountTokenCreator on itself",
 }
@@ -59,6 +65,7 @@ class Google:
         self.project = project or found
         if not self.project:
             raise UserError("the credentials name no project; add project=<project>")
+        self.region = region
         self.poll_seconds = poll_seconds
         self._parent = f"projects/{self.project}/locations/{region}"
         self._hosts = {
@@ -84,7 +91,7 @@ class Google:
         """The answer to a request.
 
         Args:
-            api: ``aiplatform``, ``run`` or ``monitoring``.
+            api: a name of those in the module's text.
             method: of HTTP.
             path: without the version, as ``projects/p/locations/r/services/s``.
             body: sent as JSON.
@@ -172,6 +179,11 @@ class Google:
             raise UserError(f"{self._hosts[api]} cannot be reached ({error}); {_LATER}") from error
 
 
+def digest(*content: Any) -> str:
+    """32 hex digits of plain data."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
 def until(look: Callable[[], bool], seconds: float, poll: float) -> bool:
     """Whether ``look`` became true within ``seconds``."""
     end = time.monotonic() + seconds
@@ -191,7 +203,7 @@ def _refusal(api: str, path: str, answer: Any) -> str:
         return f"{api} answers {answer.status_code} for {path}; {_LATER}"
     reasons = [detail.get("reason") for detail in error.get("details", ())]
     if "SERVICE_DISABLED" in reasons:
-        return f"{says}; type: gcloud services enable {api}.googleapis.com"
+        return f"{says}; type: gcloud services enable {'monitoring' if api == 'alerting' else api}.googleapis.com"
     what = {
         400: "check image, region and settings",
         401: f"type: {_LOGIN}",

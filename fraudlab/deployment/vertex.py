@@ -1,14 +1,10 @@
 """Training jobs and the model registry of Vertex AI."""
 
-import hashlib
-import json
-from typing import Any
-
 from fraudlab.bundle import Bundle
 from fraudlab.bundle.cloud import upload
 from fraudlab.config.cloud import CloudConfig
 from fraudlab.config.overrides import literal
-from fraudlab.deployment.google import Google, Json
+from fraudlab.deployment.google import Google, Json, digest
 from fraudlab.errors import UserError
 
 _LABEL = "fraudlab-digest"
@@ -26,7 +22,7 @@ def submit(google: Google, config: CloudConfig) -> str:
         What to tell: the job, its state and where it writes.
     """
     spec = _spec(config)
-    label = _digest(config.name, spec)
+    label = digest(config.name, spec)
     prefix = f"{config.bucket}/jobs/{config.name}/{label}"
     spec["baseOutputDirectory"] = {"outputUriPrefix": prefix}
     jobs = google.all("aiplatform", google.own("customJobs"), "customJobs", filter=f"labels.{_LABEL}={label}")
@@ -141,7 +137,3 @@ def _evaluation(google: Google, version: str, bundle: Bundle) -> None:
 
 def _why(job: Json) -> str:
     return f"{job['name']} {job.get('error', {}).get('message', '')}".rstrip()
-
-
-def _digest(*content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]

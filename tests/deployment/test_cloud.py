@@ -5,35 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fraudlab.bundle import load
-from fraudlab.bundle.cloud import upload
-from tests.deployment.conftest import BUNDLES
+from tests.deployment.conftest import BUCKET, BUNDLES, IMAGE, PARENT, SERVICE, Cloud, Registered, refused, told
 from tests.support.google_cloud import GoogleCloud
 from tests.support.server import KEY, Server
-
-Cloud = Callable[..., Any]
-IMAGE = "image=europe-west1-docker.pkg.dev/shop/fraud/serve@sha256:" + "a" * 64
-BUCKET = "bucket=gs://shop/fraud"
-PARENT = "projects/shop/locations/europe-west1"
-SERVICE = f"{PARENT}/services/fraud"
-
-
-def told(done: Any) -> str:
-    assert done.returncode == 0, done.stderr
-    return str(done.stdout)
-
-
-def refused(done: Any) -> str:
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert done.stderr.count("error:") == 1
-    assert "Traceback" not in done.stderr
-    return str(done.stderr)
 
 
 def test_a_job_is_submitted_once(cloud: Cloud, google: GoogleCloud, bucket: Any) -> None:
@@ -91,20 +71,6 @@ def test_a_bundle_becomes_a_version_once(cloud: Cloud, google: GoogleCloud, buck
         assert evaluation["metrics"] == {"auPrc": expected["average_precision"], "auRoc": expected["roc_auc"]}
     said = told(cloud("action=status"))
     assert "prod" in said
-
-
-@pytest.fixture
-def registered(bucket: Any) -> dict[str, tuple[str, ...]]:
-    """What deploys each of two bundles, which lie in the bucket."""
-    found = {}
-    for name in ("bundle_with_masks", "bundle_without_masks"):
-        address = f"gs://shop/fraud/bundles/fraud/{name}"
-        upload(BUNDLES / name, address)
-        found[name] = ("action=deploy", IMAGE, f"bundle={address}", "service.key_secret=key", "service.hold_minutes=0")
-    return found
-
-
-Registered = dict[str, tuple[str, ...]]
 
 
 def test_a_revision_gets_the_traffic_by_steps_and_gives_it_back(
@@ -275,7 +241,7 @@ def test_a_quota_that_is_free_again_is_waited_for(cloud: Cloud, google: GoogleCl
         (("action=status",), "has nothing of the name fraud"),
         (("action=status", "name=Fraud"), "name=Fraud must be"),
         (("action=status", "service.shares=[5,50]"), "must rise"),
-        (("action=go",), "submit, train, register, deploy, status, rollback"),
+        (("action=go",), "submit, train, register, deploy, watch, status, rollback"),
     ],
 )
 def test_what_cannot_be_done_is_one_message(

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 Json = dict[str, Any]
-VERSIONS = {"aiplatform": "v1", "run": "v2", "monitoring": "v1", "secretmanager": "v1", "iamcredentials": "v1"}
+VERSIONS = {"aiplatform": "v1", "run": "v2", "cloudscheduler": "v1", "monitoring": "v1", "alerting": "v3",
+            "secretmanager": "v1", "iamcredentials": "v1"}  # fmt: skip
+_NAMES = {"alerting": "monitoring"}  # of documents, where another interface has the name
 _DOCUMENTS: dict[str, Json] = {}
 _TYPES = {"string": str, "boolean": bool, "integer": int, "number": (int, float), "object": dict, "array": list}
 
@@ -22,7 +24,7 @@ def document(api: str) -> Json:
         assert spec is not None
         assert spec.origin is not None
         folder = Path(spec.origin).parent / "discovery_cache" / "documents"
-        _DOCUMENTS[api] = json.loads((folder / f"{api}.{VERSIONS[api]}.json").read_text())
+        _DOCUMENTS[api] = json.loads((folder / f"{_NAMES.get(api, api)}.{VERSIONS[api]}.json").read_text())
     return _DOCUMENTS[api]
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.support.discovery import VERSIONS, Json, method_of, problems
+from tests.support.discovery import VERSIONS, Json, document, method_of, problems
+from tests.support.google_watch import Watching, error
 
 
-class GoogleCloud:
+class GoogleCloud(Watching):
     """The server and what it holds; ``with GoogleCloud() as google``.
 
     Attributes:
@@ -33,6 +34,7 @@ class GoogleCloud:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.faults: list[str] = []
         self.refusals: dict[str, tuple[int, str, str, int]] = {}
         self.asked: list[str] = []
@@ -119,9 +121,10 @@ class GoogleCloud:
                 return self._fault(f"{verb} {api} {path}: there is no such method")
             name, method = found
             name = name.split("locations.")[-1]
+            name = f"{api}.{name}" if api == "cloudscheduler" else name  # Cloud Run has jobs too
             self.asked.append(name)
             if not headers.get("Authorization", "").startswith("Bearer "):
-                return _error(401, "UNAUTHENTICATED", "Request is missing required authentication credential.")
+                return error(401, "UNAUTHENTICATED", "Request is missing required authentication credential.")
             known = {k for k, v in method["parameters"].items() if v["location"] == "query"}
             wrong = [f"{name}: there is no parameter {key}" for key in query if key not in known]
             given = json.loads(body) if body else None
@@ -135,13 +138,13 @@ class GoogleCloud:
                 status, word, message, times = self.refusals[name]
                 if times:
                     self.refusals[name] = (status, word, message, times - 1)
-                    return _error(status, word, message)
+                    return error(status, word, message)
             status, answer = self._do(name, path.split("/", 1)[1], given or {}, query)
             if name in self.dropped:
                 return 0, {}
             if name in self.lost:
                 self.lost.remove(name)
-                return _error(503, "UNAVAILABLE", "The service is currently unavailable.")
+                return error(503, "UNAVAILABLE", "The service is currently unavailable.")
             if status < 400 and api != "monitoring":  # whose answer is no JSON of Google's, but Prometheus's
                 output = {"$ref": method["response"]["$ref"]}
                 self.faults += [f"answer of {name}: {each}" for each in problems(api, output, answer)
@@ -151,7 +154,7 @@ class GoogleCloud:
 
     def _fault(self, says: str) -> tuple[int, Json]:
         self.faults.append(says)
-        return _error(400, "INVALID_ARGUMENT", says)
+        return error(400, "INVALID_ARGUMENT", says)
 
     def _do(self, name: str, path: str, given: Json, query: dict[str, str]) -> tuple[int, Json]:
         if name.endswith("operations.get"):
@@ -181,12 +184,12 @@ class GoogleCloud:
 
     def _models_get(self, path: str, given: Json, query: dict[str, str]) -> tuple[int, Json]:
         versions = self.versions.get(path)
-        return (200, versions[-1]) if versions else _error(404, "NOT_FOUND", f"{path} is not found.")
+        return (200, versions[-1]) if versions else error(404, "NOT_FOUND", f"{path} is not found.")
 
     def _models_upload(self, path: str, given: Json, query: dict[str, str]) -> tuple[int, Json]:
         name = given.get("parentModel") or f"{path.removesuffix(':upload')}/{given['modelId']}"
         if ("parentModel" in given) != (name in self.versions):
-            return _error(409, "ALREADY_EXISTS", f"{name} is there.")
+            return error(409, "ALREADY_EXISTS", f"{name} is there.")
         versions = self.versions.setdefault(name, [])
         versions.append({**given["model"], "name": name, "versionId": str(len(versions) + 1), "versionAliases": []})
         return 200, self._operation(name, {"model": name, "modelVersionId": versions[-1]["versionId"]})
@@ -194,7 +197,7 @@ class GoogleCloud:
     def _models_listversions(self, path: str, given: Json, query: dict[str, str]) -> tuple[int, Json]:
         name = path.removesuffix(":listVersions")
         if name not in self.versions:
-            return _error(404, "NOT_FOUND", f"{name} is not found.")
+            return error(404, "NOT_FOUND", f"{name} is not found.")
         return 200, {"models": self.versions[name]}
 
     def _models_mergeversionaliases(self, path: str, given: Json, query: dict[str, str]) -> tuple[int, Json]:
@@ -215,7 +218,7 @@ class GoogleCloud:
 
     def _services_get(self, path: str, given: Json, query: dict[str, str]) -> tuple[int, Json]:
         if path not in self.services:
-            return _error(404, "NOT_FOUND", f"Resource '{path.rpartition('/')[2]}' was not found.")
+            return error(404, "NOT_FOUND", f"Resource '{path.rpartition('/')[2]}' was not found.")
         service = self.services[path]
         shown = {**service, "reconciling": service["reconciling"] > 0}
         service["reconciling"] -= 1
@@ -224,19 +227,19 @@ class GoogleCloud:
     def _services_create(self, path: str, given: Json, query: dict[str, str]) -> tuple[int, Json]:
         name = f"{path}/{query['serviceId']}"
         if name in self.services:
-            return _error(409, "ALREADY_EXISTS", f"{name} is there.")
+            return error(409, "ALREADY_EXISTS", f"{name} is there.")
         self.services[name] = {"name": name, "uri": "http://127.0.0.1:9", "generation": "0"}
         return self._changed(name, given)
 
     def _services_patch(self, path: str, given: Json, query: dict[str, str]) -> tuple[int, Json]:
         if given.get("etag", self.services[path]["etag"]) != self.services[path]["etag"]:
-            return _error(409, "ABORTED", "Conflict for resource: version mismatch.")
+            return error(409, "ABORTED", "Conflict for resource: version mismatch.")
         mask = query["updateMask"].split(",")
         return self._changed(path, {key: given[key] for key in mask})
 
     def _services_revisions_get(self, path: str, given: Json, query: dict[str, str]) -> tuple[int, Json]:
         if path not in self.revisions:
-            return _error(404, "NOT_FOUND", f"Resource '{path.rpartition('/')[2]}' was not found.")
+            return error(404, "NOT_FOUND", f"Resource '{path.rpartition('/')[2]}' was not found.")
         return 200, self.revisions[path]
 
     def _changed(self, name: str, given: Json) -> tuple[int, Json]:
@@ -245,11 +248,14 @@ class GoogleCloud:
         if "template" in given:
             revision = f"{name}/revisions/{given['template']['revision']}"
             if revision in self.revisions:
-                return _error(409, "ALREADY_EXISTS", "Revision names must be unique.")
+                return error(409, "ALREADY_EXISTS", "Revision names must be unique.")
             image = given["template"]["containers"][0]["image"]
             state = "CONDITION_FAILED" if image in self.broken_images else "CONDITION_SUCCEEDED"
             says = {"message": f"Image '{image}' not found."} if image in self.broken_images else {}
-            self.revisions[revision] = {"name": revision, "conditions": [{"type": "Ready", "state": state, **says}]}
+            fields = document("run")["schemas"]["GoogleCloudRunV2Revision"]["properties"]
+            about = {key: value for key, value in given["template"].items() if key in fields}
+            conditions = [{"type": "Ready", "state": state, **says}]
+            self.revisions[revision] = {**about, "name": revision, "conditions": conditions}
             service["latestReadyRevision"] = revision
         assert sum(target.get("percent", 0) for target in service["traffic"]) == 100
         for target in service["traffic"]:
@@ -258,7 +264,7 @@ class GoogleCloud:
             {**target, **({"uri": self.service_uri} if "tag" in target else {})} for target in service["traffic"]
         ]
         shares = {target["revision"]: target.get("percent", 0) for target in service["traffic"]}
-        if not self.traffic or self.traffic[-1] != shares:
+        if not name.endswith("-drift") and (not self.traffic or self.traffic[-1] != shares):
             self.traffic.append(shares)
         service["generation"] = str(int(service["generation"]) + 1)
         service["etag"] = f'"{service["generation"]}"'
@@ -282,10 +288,6 @@ class GoogleCloud:
         value = counts.get(wanted["revision_name"])
         result = [] if value is None else [{"metric": {}, "value": [time.time(), str(value)]}]
         return 200, {"status": "success", "data": {"resultType": "vector", "result": result}}
-
-
-def _error(status: int, word: str, message: str) -> tuple[int, Json]:
-    return status, {"error": {"code": status, "status": word, "message": message}}
 
 
 def _claims(assertion: str) -> str:

@@ -9,7 +9,7 @@ import yaml
 
 from fraudlab.files import write_json, write_text
 from fraudlab.monitoring.stack.dashboards import dashboards
-from fraudlab.monitoring.stack.rules import alertmanager, prometheus, rules
+from fraudlab.monitoring.stack.rules import alertmanager, prometheus, rules, run_monitoring
 
 _HEAD = "# Made by python -m fraudlab.monitoring.stack; change fraudlab/monitoring/stack and make it again.\n"
 
@@ -17,11 +17,12 @@ _HEAD = "# Made by python -m fraudlab.monitoring.stack; change fraudlab/monitori
 def write(
     folder: Path, targets: Sequence[str], alertmanagers: Sequence[str], key_file: str, urls: Sequence[str], speed: float
 ) -> None:
-    """Write ``rules.yml``, ``prometheus.yml``, ``alertmanager.yml`` and ``dashboards/``."""
+    """Write ``rules.yml``, ``prometheus.yml``, ``alertmanager.yml``, ``run_monitoring.yml`` and ``dashboards/``."""
     (folder / "dashboards").mkdir(parents=True, exist_ok=True)
     _yaml(folder / "rules.yml", rules(speed))
     _yaml(folder / "prometheus.yml", prometheus(list(targets), list(alertmanagers), key_file, speed))
     _yaml(folder / "alertmanager.yml", alertmanager(urls[0], urls[1], speed))
+    _yaml(folder / "run_monitoring.yml", run_monitoring())
     for name, content in dashboards().items():
         write_json(folder / "dashboards" / f"{name}.json", content)
 

@@ -4,6 +4,8 @@ import re
 from typing import Any
 
 JOB = 'job="fraudlab"'
+COLLECTED_PORT = 8081
+"""Of ``serving.metrics_port`` on Cloud Run."""
 IN_TIME = "0.256"
 """Seconds within which an accepted request is to be answered; an edge of the server's histogram."""
 OBJECTIVE = 0.999
@@ -189,6 +191,23 @@ def prometheus(targets: list[str], alertmanagers: list[str], key_file: str, spee
                 "static_configs": [{"targets": targets}],
             }
         ],
+    }
+
+
+def run_monitoring() -> dict[str, Any]:
+    """Content of ``run_monitoring.yml``, for the collector that Google has beside a server on Cloud Run.
+
+    It can send no key, so the server has a port for it alone. Its name becomes the label ``job``, and the service's the
+    label ``namespace``.
+    """
+    return {
+        "apiVersion": "monitoring.googleapis.com/v1beta",
+        "kind": "RunMonitoring",
+        "metadata": {"name": "fraudlab"},
+        "spec": {
+            "endpoints": [{"port": COLLECTED_PORT, "path": "/metrics", "interval": "30s"}],
+            "targetLabels": {"metadata": ["service", "revision"]},
+        },
     }
 
 

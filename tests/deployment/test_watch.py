@@ -1,0 +1,320 @@
+"""What stands around a deployed service: made once, whatever happens in between, from what is deployed."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+import yaml
+
+from fraudlab.bundle.cloud import upload
+from fraudlab.config.serve import ServingConfig
+from fraudlab.errors import UserError
+from fraudlab.serving.addresses import bind
+from tests.conftest import REPOSITORY, Command
+from tests.deployment.conftest import IMAGE, PARENT, SERVICE, Cloud, refused, told
+from tests.support.google_cloud import GoogleCloud
+from tests.support.server import HASH_KEY, Server, until
+
+ACCOUNT = "fraud-watch@shop.iam.gserviceaccount.com"
+WATCH = ("action=watch", f"watch.service_account={ACCOUNT}")
+RECORDS = "gs://shop/fraud/records"
+DRIFT = f"{PARENT}/jobs/fraud-drift"
+PRIVATE = f"{PARENT}/services/fraud-drift"
+RULES = yaml.safe_load((REPOSITORY / "deploy" / "monitoring" / "rules.yml").read_text())["groups"]
+ALERTS = {rule["alert"]: rule for group in RULES for rule in group["rules"] if "alert" in rule}
+
+
+@pytest.fixture
+def deployed(google: GoogleCloud) -> GoogleCloud:
+    """A service that has a record in the bucket, a collector beside it and an instance at any time."""
+    plant(google, "fraud-1", "gs://shop/fraud/bundles/fraud/1")
+    return google
+
+
+def plant(google: GoogleCloud, revision: str, bundle: str, **changed: Any) -> None:
+    """Let the service have this revision, with all of the traffic."""
+
+    def variable(name: str) -> dict[str, Any]:
+        return {"name": name, "valueSource": {"secretKeyRef": {"secret": name[9:].lower(), "version": "latest"}}}
+
+    server = {
+        "name": "server",
+        "image": IMAGE.removeprefix("image="),
+        "args": [f"bundle={bundle}", f"serving.record_upload={RECORDS}"],
+        "ports": [{"containerPort": 8080}],
+        "env": [variable("FRAUDLAB_API_KEY"), variable("FRAUDLAB_HASH_KEY")],
+    }
+    template = {"containers": [server, {"name": "collector", "image": "x"}], "scaling": {"minInstanceCount": 1}}
+    template |= {"revision": revision, **changed}
+    traffic = [{"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION", "revision": revision, "percent": 100}]
+    google.services.setdefault(SERVICE, {"name": SERVICE, "uri": "http://127.0.0.1:9", "generation": "0"})
+    google._changed(SERVICE, {"template": template, "traffic": traffic})
+
+
+def content(google: GoogleCloud) -> dict[str, Any]:
+    """All that there is, but for names that are given by chance."""
+    policies = {each["displayName"]: {**each, "name": ""} for each in google.policies.values()}
+    assert len(policies) == len(google.policies)
+    jobs = {name: {**job, "generation": "", "etag": ""} for name, job in google.run_jobs.items()}
+    service = {key: google.services[PRIVATE][key] for key in ("template", "traffic", "ingress", "invokerIamDisabled")}
+    return deepcopy({"policies": policies, "jobs": jobs, "schedules": google.schedules, "service": service})
+
+
+def collected(port: int, path: str = "metrics") -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def test_what_all_instances_scored_is_judged_and_answered(
+    cloud: Cloud, google: GoogleCloud, bucket: Any, exported: tuple[Path, Path], command: Command, tmp_path: Path
+) -> None:
+    bundle = exported[1]
+    upload(bundle, "gs://shop/fraud/bundles/fraud/1")
+    rows = [json.loads(line)["record"] for line in (bundle / "golden.jsonl").read_text().splitlines()]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for number, part in enumerate((rows[::2], rows[1::2])):  # two instances
+        own = (f"serving.record_to={tmp_path}/record{number}", f"serving.record_upload={RECORDS}")
+        with Server(bundle, tmp_path, *own, f"serving.metrics_port={port}") as server:
+            if not number:
+                google.service_uri = f"http://127.0.0.1:{server.port}"
+                secrets = [f"service.{name}_secret={name}" for name in ("key", "hash", "metrics")]
+                what = ("action=deploy", IMAGE, "bundle=gs://shop/fraud/bundles/fraud/1", f"records={RECORDS}")
+                told(cloud(*what, *secrets))
+            assert server.predict(part).status == 200
+            # The collector's way, and no other.
+            assert server.ask("/metrics", key=None).status == 401
+            assert "\nfraudlab_ready 1.0\n" in collected(port)
+            with pytest.raises(HTTPError, match="404"):
+                collected(port, "drift")
+            with pytest.raises(UserError, match=f"serving.metrics_port={port}: the port is in use"):
+                bind("127.0.0.1", port, "metrics_port")
+            if number:  # over a reload it is the same port, and counts go on
+                server.process.send_signal(signal.SIGHUP)
+                until(lambda server=server: "reloaded" in server.log.read_text())
+                until(lambda: 'fraudlab_requests_total{path="/predict",status="200"} 1.0' in collected(port))
+    template = google.services[SERVICE]["template"]
+    server_of, collector = template["containers"]
+    assert {f"serving.record_upload={RECORDS}", "serving.metrics_port=8081"} <= set(server_of["args"])
+    assert collector["dependsOn"] == [server_of["name"]]
+    assert "ports" not in collector
+    [volume] = template["volumes"]
+    assert collector["volumeMounts"] == [{"name": volume["name"], "mountPath": "/etc/rungmp"}]
+    assert volume["secret"] == {"secret": "metrics", "items": [{"version": "latest", "path": "config.yaml"}]}
+    monitoring = yaml.safe_load((REPOSITORY / "deploy" / "monitoring" / "run_monitoring.yml").read_text())
+    assert [each["port"] for each in monitoring["spec"]["endpoints"]] == [8081]
+
+    told(cloud(*WATCH))
+    job = google.run_jobs[DRIFT]["template"]["template"]
+    [container] = job["containers"]
+    assert job["serviceAccount"] == ACCOUNT
+    assert container["env"][0]["valueSource"]["secretKeyRef"]["secret"] == "hash"
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "FRAUDLAB_HASH_KEY": HASH_KEY}
+    assert container["command"] == ["python", "-m", "fraudlab.drift"]
+    said = told(command("drift", *container["args"], cwd=tmp_path, env=cache))
+    written = json.loads(bucket.blob("fraud/records/_drift/drift.json").download_as_bytes())
+    assert written["rows"] == len(rows)
+    assert written["hours"] == 24
+    assert "card1" not in written["not_judged"]  # hashed in the record; the job has the key
+    assert b"<h1>Drift" in bucket.blob("fraud/records/_drift/drift.html").download_as_bytes()
+    # The line that an alert policy waits for.
+    [policy] = [each for each in google.policies.values() if "conditionMatchedLog" in each["conditions"][0]]
+    wanted = re.search(r'textPayload=~"(.*)"', policy["conditions"][0]["conditionMatchedLog"]["filter"])
+    assert wanted is not None
+    assert any(re.search(wanted[1].replace("yes", "(yes|no)"), line) for line in said.splitlines())
+
+    private = google.services[PRIVATE]
+    assert (private["ingress"], private["invokerIamDisabled"]) == ("INGRESS_TRAFFIC_INTERNAL_ONLY", False)
+    settings = [word for word in private["template"]["containers"][0]["args"] if "drift_from" in word]
+    with Server(bundle, tmp_path, *settings) as server:
+        assert server.ask("/drift").said == written
+        assert server.ask("/drift", key=None).status == 401
+        assert server.ask("/drift?hours=3").status == 422
+    # Without a row in the last hours there is a result too, and no failure that would be an alert.
+    for blob in bucket.list_blobs(prefix="fraud/records/day="):
+        blob.delete()
+    told(command("drift", *container["args"], cwd=tmp_path, env=cache))
+    assert json.loads(bucket.blob("fraud/records/_drift/drift.json").download_as_bytes())["rows"] == 0
+
+
+def test_rules_become_policies_of_this_service(cloud: Cloud, deployed: GoogleCloud) -> None:
+    said = told(cloud(*WATCH, "watch.notify=ops@shop.example"))
+    assert "told to ops@shop.example" in said
+    [channel] = deployed.channels.values()
+    assert channel["labels"] == {"email_address": "ops@shop.example"}
+    found = {each["displayName"].removeprefix("fraud: "): each for each in deployed.policies.values()}
+    assert found.keys() == {*ALERTS, "FraudlabDriftJobFailed", "FraudlabDriftOfAll"}
+    for name, rule in ALERTS.items():
+        policy = found[name]
+        condition = policy["conditions"][0]["conditionPrometheusQueryLanguage"]
+        assert policy["notificationChannels"] == [channel["name"]]
+        assert (policy["severity"] == "CRITICAL") == (rule["labels"]["severity"] == "page")
+        assert "{{" not in policy["documentation"]["content"]
+        minutes = {"m": 1, "h": 60}[rule.get("for", "0m")[-1]] * int(rule.get("for", "0m")[:-1])
+        assert condition["duration"] == f"{60 * minutes}s"
+        query = condition["query"]
+        assert "fraudlab:late" not in query  # a recording rule, which Cloud Monitoring has not
+        assert query.count('job="fraudlab"') == query.count('namespace="fraud",location="europe-west1"') > 0
+        if "fraudlab:late" not in rule["expr"]:
+            assert query.replace(',namespace="fraud",location="europe-west1"', "") == rule["expr"]
+    assert 'job_name="fraud-drift"' in found["FraudlabDriftJobFailed"]["conditions"][0][
+        "conditionPrometheusQueryLanguage"]["query"]  # fmt: skip
+    # A service that may have no instance has none at times; one without a collector has no metrics.
+    plant(deployed, "fraud-2", "gs://shop/fraud/bundles/fraud/1", scaling={})
+    said = told(cloud(*WATCH, "watch.notify=ops@shop.example"))
+    assert "removed  fraud: FraudlabGone" in said
+    assert len(deployed.policies) == len(found) - 1
+    [server, _] = deployed.revisions[f"{SERVICE}/revisions/fraud-2"]["containers"]
+    plant(deployed, "fraud-3", "gs://shop/fraud/bundles/fraud/1", containers=[server])
+    assert "service.metrics_secret" in told(cloud(*WATCH, "watch.notify=ops@shop.example"))
+    assert len(deployed.policies) == 2
+
+
+def test_what_is_of_others_stays_and_what_has_no_rule_goes(cloud: Cloud, deployed: GoogleCloud) -> None:
+    parent = "projects/shop/alertPolicies"
+    for name, of in (("a", "fraud--europe-west1"), ("b", "fraud--us-east1"), ("c", "card--europe-west1")):
+        labels = {"fraudlab-name": of, "fraudlab-rule": "fraudlabold"}
+        deployed.policies[f"{parent}/{name}"] = {"name": f"{parent}/{name}", "displayName": name, "userLabels": labels}
+    deployed.policies[f"{parent}/d"] = {"name": f"{parent}/d", "displayName": "somebody's own"}
+    assert "removed  a, which has no rule any more" in told(cloud(*WATCH))
+    assert {f"{parent}/{name}" for name in "bcd"} <= deployed.policies.keys()
+    assert f"{parent}/a" not in deployed.policies
+    assert "a" not in {each["displayName"] for each in deployed.policies.values()}
+    said = told(cloud("action=status"))
+    assert f"{len(ALERTS) + 2} policies, {len(ALERTS) + 2} tell nobody, 0 are off" in said
+
+
+def test_killed_in_the_middle_it_ends_the_same(
+    cloud: Cloud, deployed: GoogleCloud, environment: dict[str, str], tmp_path: Path
+) -> None:
+    asked = [*WATCH, "watch.notify=ops@shop.example", "poll_seconds=0.01"]
+    killed = 0
+    moments = ("jobs.create", "cloudscheduler.jobs.create", "services.create", "projects.alertPolicies.create")
+    for moment in moments:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fraudlab.cloud", *asked], cwd=tmp_path, env={**os.environ, **environment}
+        )
+        deployed.after = lambda method, moment=moment, process=process: (
+            os.kill(process.pid, signal.SIGKILL) if method == moment else None
+        )
+        killed += process.wait(120) == -signal.SIGKILL
+    assert killed == len(moments)
+    deployed.after = lambda method: None
+    told(cloud(*asked))
+    after = content(deployed)
+    deployed.asked.clear()
+    told(cloud(*asked))  # once more: nothing is to do
+    assert [name for name in deployed.asked if name.endswith(("create", "patch", "delete"))] == []
+    for held in (deployed.run_jobs, deployed.schedules, deployed.policies, deployed.channels):
+        held.clear()
+    for held in (deployed.services, deployed.revisions):
+        for name in [name for name in held if name.startswith(PRIVATE)]:
+            del held[name]
+    deployed._made = 0
+    told(cloud(*asked))
+    assert content(deployed) == after
+
+
+def test_an_answer_that_is_lost_makes_nothing_twice(cloud: Cloud, deployed: GoogleCloud) -> None:
+    deployed.lost = {"projects.alertPolicies.create", "jobs.create"}
+    for _ in range(2):
+        assert "run the same command again" in refused(cloud(*WATCH))
+    told(cloud(*WATCH))
+    content(deployed)  # which refuses two of one name
+    assert len(deployed.policies) == len(ALERTS) + 2
+
+
+def test_another_bundle_is_judged_once_that_is_asked_for(cloud: Cloud, deployed: GoogleCloud) -> None:
+    told(cloud(*WATCH))
+    plant(deployed, "fraud-2", "gs://shop/fraud/bundles/fraud/2")
+    assert "the drift job judges another bundle than gs://shop/fraud/bundles/fraud/2" in told(cloud("action=status"))
+    told(cloud(*WATCH, "watch.schedule='0 */6 * * *'"))
+    assert deployed.run_jobs[DRIFT]["template"]["template"]["containers"][0]["args"][0].endswith("/fraud/2")
+    assert deployed.schedules[DRIFT]["schedule"] == "0 */6 * * *"
+    [target] = deployed.services[PRIVATE]["traffic"]
+    assert f"{PRIVATE}/revisions/{target['revision']}" in deployed.revisions
+    # Back to the first one, whose drift revision is there already.
+    assert "another bundle" in told(cloud("action=rollback", "revision=fraud-1"))
+    told(cloud(*WATCH))
+    assert len([name for name in deployed.revisions if name.startswith(PRIVATE)]) == 2
+
+
+def test_status_says_what_is_not_well_and_what_to_type(cloud: Cloud, deployed: GoogleCloud) -> None:
+    told(cloud(*WATCH))
+    assert "drift    not yet" in told(cloud("action=status"))
+    execution = {"name": "fraud-drift-1", "createTime": "2026-11-30T10:15:00Z", "completionStatus": "EXECUTION_FAILED"}
+    deployed.run_jobs[DRIFT]["latestCreatedExecution"] = execution
+    deployed.schedules[DRIFT]["status"] = {"code": 7, "message": "PERMISSION_DENIED"}
+    deployed.schedules[DRIFT]["state"] = "PAUSED"
+    said = told(cloud("action=status"))
+    assert "2026-11-30T10:15:00Z  failed" in said
+    assert "gcloud logging read" in said
+    assert f"--member=serviceAccount:{ACCOUNT} --role=roles/run.invoker" in said
+    assert "gcloud scheduler jobs resume fraud-drift" in said
+
+
+Change = Callable[[GoogleCloud], object]
+
+
+def refusing(method: str, status: int = 403, word: str = "PERMISSION_DENIED") -> Change:
+    return lambda google: google.refusals.update({method: (status, word, "Google says no.", 99)})
+
+
+def without_record(google: GoogleCloud) -> None:
+    server = {"name": "server", "image": "i", "ports": [{"containerPort": 8080}], "args": ["bundle=b"]}
+    plant(google, "fraud-9", "b", containers=[server])
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "says"),
+    [
+        (lambda google: google.services.clear(), (), "there is no service fraud to watch"),
+        (without_record, (), "records=gs://<bucket>/records"),
+        (refusing("jobs.create"), (), "roles/run.developer"),
+        (refusing("cloudscheduler.jobs.create"), (), "roles/cloudscheduler.admin"),
+        (refusing("projects.alertPolicies.create"), (), "roles/monitoring.alertPolicyEditor"),
+        (refusing("projects.alertPolicies.create", 429, "RESOURCE_EXHAUSTED"), (), "quota is used up"),
+        (lambda google: google.broken_images.add(IMAGE.removeprefix("image=")), (), "the job fraud-drift cannot run"),
+        (lambda google: None, ("watch.notify=123",), "there is no such channel"),
+        (lambda google: None, ("watch.notify=ops",), "must be an email address"),
+        (lambda google: None, ("watch.schedule=hourly",), "five fields of cron"),
+        (lambda google: None, ("watch.service_account=null",), "action=watch needs watch.service_account"),
+    ],
+)
+def test_what_cannot_be_watched_is_one_message(
+    cloud: Cloud, deployed: GoogleCloud, change: Change, settings: tuple[str, ...], says: str
+) -> None:
+    change(deployed)
+    assert says in refused(cloud(*WATCH, *settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (("records=gs://shop/r",), "service.hash_secret"),
+        (("records=gs://shop",), "gs://bucket/folder"),
+        (("records=gs://shop/r", "service.hash_secret=h", "service.settings=serving.record_to=/r"), "service.settings"),
+    ],
+)
+def test_records_that_cannot_be_kept_are_said(
+    cloud: Cloud, google: GoogleCloud, registered: dict[str, tuple[str, ...]], settings: tuple[str, ...], says: str
+) -> None:
+    assert says in refused(cloud(*registered["bundle_with_masks"], *settings))
+    assert google.services == {}
+
+
+def test_the_collectors_port_is_none_of_the_clients() -> None:
+    with pytest.raises(UserError, match=r"serving\.metrics_port=8000 is serving\.port"):
+        ServingConfig(metrics_port=8000)
