@@ -36,7 +36,7 @@ def executed(path: Path, folder: Path) -> NotebookNode:
         place = {"metadata": {"path": str(folder)}}
         client = NotebookClient(notebook, km=kernel, timeout=SECONDS, resources=place, coalesce_streams=True)
         client.owns_km = True  # it ends the kernel
-        client.execute(env={**env, "TQDM_DISABLE": "1"})
+        client.execute(env={**env, "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore:IProgress not found"})
     return notebook
 
 

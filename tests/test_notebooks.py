@@ -17,6 +17,7 @@ _spec.loader.exec_module(build)
 NotebookClient = build.NotebookClient  # by whose name tests/conftest.py knows that this module starts processes
 
 NOTEBOOKS = build.notebooks()
+DEAREST = "04_compare_and_tune"  # a dozen fits: make test-slow runs it
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,10 @@ def _cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem == DEAREST else []) for path in NOTEBOOKS],
+)
 def test_it_runs_in_a_minute_and_ends_with_what_it_showed(path: Path, folder: Path) -> None:
     before = _cpu()
     done = build.executed(path, folder)
