@@ -43,7 +43,6 @@ pl.DataFrame(
             "validation AP": run.metrics["val"]["average_precision"],
             "validation AUC": run.metrics["val"]["roc_auc"],
             "recall at 1 % FPR": run.metrics["val"]["recall_at_fpr_0.01"],
-            "fit, s": run.metrics["train"]["seconds"],
         }
         for model, run in runs.items()
     ]

@@ -72,7 +72,9 @@ def _shown(output: NotebookNode) -> Iterator[str]:
     if output.output_type == "stream":
         yield f"```text\n{output.text.rstrip()}\n```"
     elif "text/html" in output.data:
+        # Without a frame's own style, the site's theme gives a table its look, and a bar to scroll it.
         html = re.sub(r"<style>.*?</style>", "", output.data["text/html"], flags=re.DOTALL)
+        html = re.sub(r"<table [^>]*>", "<table>", html)
         yield "\n".join(line for line in html.splitlines() if line.strip())
     else:
         yield f"```text\n{output.data['text/plain']}\n```"
