@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fraudlab import config
+from fraudlab import api, config
 from fraudlab.config.composition import _keys, compose, conf_dir, explain
 from fraudlab.config.renamed import GONE, RENAMED
 from fraudlab.errors import UserError
@@ -49,6 +49,12 @@ def test_a_wrong_override_is_named_with_the_nearest_right_one(command: Command, 
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_setting_that_is_missing_is_named_and_nothing_is_said_of_moved_data() -> None:
+    with pytest.raises(UserError, match="out") as told:
+        api.compose("rows=10", command="simulate")
+    assert "Where the data" not in str(told.value)
 
 
 def test_full_error_shows_the_traceback(command: Command) -> None:
