@@ -139,7 +139,7 @@ def test_compose_gives_typed_settings_and_refuses_what_is_not_there() -> None:
 
 
 def test_a_run_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no run folder"):
+    with pytest.raises(UserError, match="is not a run folder"):
         load_run(tmp_path)
 
 

@@ -117,7 +117,7 @@ data: {path: claims.csv, label: outcome}
         ("split.delay_days=3", ["Could not override 'split.del", "delay_days is called label_delay_days now"], "mean"),
         ("+seedd=3", ["Key 'seedd' not in", "seedd is no setting. Did you mean seed"], "claims"),
         ("model.n_d=abc", ["model.n_d=abc", "Integer"], "is no setting"),
-        ("resume=nowhere", ["nowhere is no run folder", "outputs/train/"], "hydra.run.dir"),
+        ("resume=nowhere", ["nowhere is not a run folder", "outputs/train/"], "hydra.run.dir"),
     ],
 )
 def test_hydras_reason_comes_first_and_a_users_own_yaml_is_known(

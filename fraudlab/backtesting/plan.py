@@ -111,15 +111,15 @@ def begin(config: BacktestConfig, source: Source, facts: Mapping[str, Any], give
     if config.backtest.policy == "warm" and part.kind == "estimator":
         able = models_that(lambda part: part.kind == "network")
         raise UserError(
-            f"backtest.policy=warm: model={config.model.name} cannot start from the model before it; use {able}, or "
+            f"backtest.policy=warm: model={config.model.name} cannot start from the previous model; use {able}, or "
             "backtest.policy=fresh, frozen or none"
         )
     schema = source.schema
     if config.backtest.policy in ("frozen", "none") and _learns(config, schema):
         raise UserError(
-            f"backtest.policy={config.backtest.policy}: features with a limit that is learnt are others in each step, "
-            "and a run has one set; write the limit as a number, or use backtest.policy=fresh, which tells of a model "
-            "trained once, too"
+            f"backtest.policy={config.backtest.policy}: a learnt limit of features differs between steps, but a "
+            "run has one; write the limit as a number, or use backtest.policy=fresh, which also evaluates a model "
+            "trained once"
         )
     if schema.time is None:
         raise UserError("a backtest needs a time column: name one (data.time=...)")
@@ -209,7 +209,7 @@ def _hold(config: BacktestConfig, steps: Sequence[Step], data: str, folder: Path
         if differing:
             said = ", ".join(f"{key}: {then.get(key)}, now {now.get(key)}" for key in differing[:5])
             raise UserError(
-                f"{folder} holds a backtest with other settings ({said}); give this one another name, "
+                f"{folder} already holds a backtest with other settings ({said}); give this one another name, "
                 "backtest.name=<name>, or remove that folder"
             )
         return

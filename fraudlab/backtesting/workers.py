@@ -36,7 +36,7 @@ def alone(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as held:
         if not lock(held.fileno(), wait=False):
-            raise UserError(f"another backtest works in {folder}; wait for it, or give this one a name: "
+            raise UserError(f"another backtest is running in {folder}; wait for it, or give this one a name: "
                             "backtest.name=<name>")  # fmt: skip
         yield
 
@@ -110,15 +110,15 @@ class Workers:
     def _failed(self, task: Task, said: str) -> UserError:
         return UserError(
             f"the step tested from {self._backtest.steps[task[1]].start} on failed: {said}\n"
-            "The steps that have ended are kept: the same command goes on from there."
+            "Finished steps are kept: the same command continues from there."
         )
 
     def _death_of(self, connection: Connection) -> str:
         process = next(process for process, ours in self._workers if ours is connection)
         process.join()
         if process.exitcode == -signal.SIGKILL:
-            return "its process was killed; was the memory full? backtest.jobs=1 takes less of it"
-        return f"its process ended with status {process.exitcode}; what it said stands above"
+            return "its process was killed, perhaps because memory was full; backtest.jobs=1 needs less"
+        return f"its process ended with status {process.exitcode}; see its output above"
 
     def _free(self, busy: dict[Connection, Task]) -> Connection:
         """The connection of a worker that has nothing to do; of a new one if need be."""

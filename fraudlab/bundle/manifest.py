@@ -47,7 +47,7 @@ def verify(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no manifest of a bundle ({error}); export again") from error
     if found not in range(1, formats.FORMAT + 1):
         raise UserError(
-            f"{folder}: bundle format {found} is not known here (known: up to {formats.FORMAT}); "
+            f"{folder}: bundle format {found} is not supported (supported: up to {formats.FORMAT}); "
             "install the fraudlab that wrote it, or export again with this one"
         )
     there = _files(folder)

@@ -83,7 +83,7 @@ def _run_folder(command: str, resume: str | None, now: str) -> str:
     if resume:
         if not (Path(resume) / "config.yaml").is_file():  # before Hydra makes a folder there
             raise UserError(
-                f"resume={resume}: {resume} is no run folder (it has no config.yaml); the runs here are in "
+                f"resume={resume}: {resume} is not a run folder (it has no config.yaml); the runs here are in "
                 f"outputs/{command}/"
             )
         return resume

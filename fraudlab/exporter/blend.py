@@ -82,10 +82,10 @@ class Blended:
         )
 
     def unused(self, rows: Batch) -> NDArray[np.bool_]:
-        raise NotImplementedError("a blend is not made smaller")
+        raise NotImplementedError("a blend cannot be made smaller")
 
     def without(self, dropped: NDArray[np.bool_], sample: Arrays) -> Model:
-        raise NotImplementedError("a blend is not made smaller")
+        raise NotImplementedError("a blend cannot be made smaller")
 
     def with_members(self, count: int, rows: Batch) -> Model:
-        raise NotImplementedError("a blend is not made smaller")
+        raise NotImplementedError("a blend cannot be made smaller")

@@ -37,7 +37,7 @@ def difference(bundle: np.ndarray, checkpoint: np.ndarray, where: str, *, limite
     if limited and not apart <= MOST_DIFFERENCE:  # also refused where one of them is NaN
         raise UserError(
             f"bundle and checkpoint differ by {apart:.2g} in probability on {where} (at most {MOST_DIFFERENCE:g}); the "
-            "export is refused. Single precision does not hold it where inputs lie far out: export with "
+            "export is refused. Single precision is not enough for inputs far from the mean: export with "
             "precision=fp64, or train with features.encoder.clip=10"
         )
     return apart
@@ -63,7 +63,7 @@ def check_skew(of_records: Arrays, of_frame: Arrays) -> None:
     """Refuse a bundle that encodes raw records otherwise than training encoded their rows."""
     alike = np.array_equal(of_records.categorical, of_frame.categorical)
     if not (alike and np.array_equal(of_records.numeric, of_frame.numeric)):
-        raise UserError("raw records and the training table do not encode alike; the export is refused")
+        raise UserError("raw records and the training table are encoded differently; the export is refused")
 
 
 def check_in_a_fresh_process(folder: Path) -> None:
@@ -73,4 +73,4 @@ def check_in_a_fresh_process(folder: Path) -> None:
     )
     if done.returncode:
         said = done.stderr.strip().splitlines()[-1:]
-        raise UserError(f"a fresh process does not get the golden scores; the export is refused: {' '.join(said)}")
+        raise UserError(f"a new process does not reproduce the golden scores; the export is refused: {' '.join(said)}")

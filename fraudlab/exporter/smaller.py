@@ -68,7 +68,7 @@ def served(config: ExportConfig, model: Model, encoder: Encoder, validation: Bat
     unused = model.unused(validation)
     looked_at = np.bincount(columns.of_encoded, ~unused) > 0
     if not looked_at.any():
-        raise UserError("prune_columns=true: the model looks at no column at all; train another one")
+        raise UserError("prune_columns=true: the model uses no column; train another one")
     names = [name for name, seen in zip(columns.names, looked_at, strict=True) if not seen]
     dropped = ~looked_at[columns.of_encoded]
     if names:

@@ -46,10 +46,10 @@ from fraudlab.runs.settings import load_config
 log = logging.getLogger(__name__)
 
 _PACKAGES = tuple({*PACKAGES, "onnx", "onnxruntime", "safetensors"})
-_OF_THE_FIRST = "validation rows and their scores by the model that was fitted before them, which scales otherwise"
+_OF_THE_FIRST = "validation rows, scored by the model fitted before them, which has another scale of scores"
 _NO_RECENT = (
-    "the tested model has learnt from all but fewer than 1,000 of the rows before its test, so thresholds and "
-    "calibration are of the model that was fitted before the validation, and this one may make more or fewer alerts "
+    "fewer than 1,000 rows before the test were not used to fit the tested model, so thresholds and calibration "
+    "come from the model fitted before the validation, and this one may make more or fewer alerts "
     "than budgeted. Train with label_delay_days above 0 and more rows, or with refit=false"
 )
 _UNCALIBRATED = (
@@ -70,7 +70,7 @@ def export(config: ExportConfig, run: RunFolder, out: Path) -> Bundle:
             score as the checkpoint does.
     """
     if out.exists() and not (out / manifest.NAME).is_file():
-        raise UserError(f"out={out} is there already and no bundle; give another folder or remove it")
+        raise UserError(f"out={out} exists and is not a bundle; choose another folder or remove it")
     trained = _Trained.by(run, config)
     facts = _facts(config, trained)
     with replacing(out) as aside:
@@ -160,7 +160,7 @@ class _Trained:
         if not len(rows):
             raise UserError(
                 f"every validation row lacks one of {', '.join(sorted(self.never_missing))}, which all training rows "
-                "had: such rows have no score that could be trusted. Choose another split, or leave the columns out"
+                "had: scores of such rows are not reliable. Choose another split, or leave the columns out"
             )
         return golden_rows(rows, self.table.label)
 
@@ -256,8 +256,8 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
     recent = trained.recent(folder)
     if trained.run.fitted_twice and recent is None and (config.medium_recall or config.high_precision):
         raise UserError(
-            "medium_recall and high_precision cannot be promised: the tested model has learnt from all but fewer than "
-            "1,000 of the rows before its test. Train with label_delay_days above 0 and more rows, or with refit=false"
+            "medium_recall and high_precision cannot be guaranteed: fewer than 1,000 rows before the test were left "
+            "out of the fit of the tested model. Train with label_delay_days above 0 and more rows, or with refit=false"
         )
     probability = validation["score"].to_numpy()
     if not trained.served.exact and not trained.run.fitted_twice:

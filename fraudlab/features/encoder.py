@@ -287,7 +287,7 @@ class TableEncoder:
         try:
             plain = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
             if plain["format"] != FORMAT:
-                raise UserError(f"{folder}: encoder format {plain['format']} is not known here (known: {FORMAT})")
+                raise UserError(f"{folder}: encoder format {plain['format']} is not supported (supported: {FORMAT})")
             state = load_file(folder / "encoder.safetensors")
             if not state["mean"].shape == state["scale"].shape == (len(plain["numeric"]),):
                 raise UserError(

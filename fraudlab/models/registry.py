@@ -73,7 +73,7 @@ def make_network(rebuild: Mapping[str, Any]) -> "nn.Module":
     name, members = settings.pop("name"), settings.pop("members", 1)
     part = MODELS[name]
     if part.kind != "network":
-        raise UserError(f"model={name} is no network; use {models_that(lambda part: part.kind == 'network')}")
+        raise UserError(f"model={name} is not a network; use {models_that(lambda part: part.kind == 'network')}")
     for key in part.not_the_network:
         settings.pop(key, None)
     maker = _maker(part)

@@ -13,8 +13,8 @@ from fraudlab.reporting.template import environment
 
 _POLICIES = {
     "fresh": "a new model for each window",
-    "warm": "a model that goes on from the one before",
-    "frozen": "all models so far together, none trained again",
+    "warm": "a model that continues from the previous one",
+    "frozen": "all models so far averaged, without retraining",
     "none": "one model, trained once",
 }
 _SHOWN = ("roc_auc", "average_precision", "card_precision_at_100", "recall_at_fpr_0.01")
@@ -56,7 +56,7 @@ def backtest_table(found: Mapping[str, Any]) -> str:
                     *([number(saved["value"], 0), difference(saved, 0) if i else ""] if money else []),
                 ]
             )
-        out += ["", "What training less often costs:", "", *aligned(cells)]
+        out += ["", "Cost of training less often:", "", *aligned(cells)]
     return "\n".join(out)
 
 

@@ -16,9 +16,9 @@ from fraudlab.reporting.svg import FIRST, MUTED, SECOND, STYLE, Plot, draw
 
 _COLUMNS = 4  # columns whose drift is drawn
 _PARTS = {
-    "selection_train": ("learnt from before validation", "--muted", 0.35),
+    "selection_train": ("training rows of the chosen model", "--muted", 0.35),
     "validation": ("validation: epoch and threshold", "--second", 0.45),
-    "train": ("learnt from by the tested model", "--first", 0.45),
+    "train": ("training rows of the tested model", "--first", 0.45),
     "test": ("test", "--first", 1.0),
 }
 
@@ -67,7 +67,7 @@ def _line(axes: Axes, values: Sequence[float | None], **how: Any) -> None:
 def _own(found: Mapping[str, Any]) -> str:
     return {
         "fresh": "trained for each window",
-        "warm": "gone on with for each window",
+        "warm": "continued for each window",
         "frozen": "all models so far together",
         "none": "trained once",
     }[found["policy"]]
@@ -146,7 +146,7 @@ def _drift(found: Mapping[str, Any]) -> Plot:
         "drift",
         "Drift by window",
         "Population stability index of scores and columns by window",
-        "How far the first model's scores are from those of its own window, and the columns that moved most from its "
+        "How far the first model's scores are from those of its own window, and the columns that changed most from its "
         "training rows.",
         paint,
     )
@@ -168,13 +168,13 @@ def _ages(found: Mapping[str, Any]) -> Plot:
         axes.margins(y=0.15)
         axes.set_xlim(0, age[-1] + days)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        axes.set(xlabel="days since the model would have been trained again", ylabel="difference of AP")
+        axes.set(xlabel="days since the model would have been retrained", ylabel="difference of AP")
 
     return draw(
         "age",
-        "What a model loses with age",
+        "Loss of a model with age",
         "Difference of average precision to a model fitted for the window, by the model's age",
-        "Mean over the windows, whose number stands at each bar, of an older model's AP less that of the window's own.",
+        "Mean over the windows (their number is at each bar) of an older model's AP minus that of the window's own.",
         paint,
     )
 

@@ -191,7 +191,7 @@ def _apart(compared: Sequence[ComparedModel], found: Resamples) -> Plot:
         "apart",
         f"Difference to {compared[0].name}",
         "Difference of AUC ROC and average precision to the first model with bootstrap intervals",
-        "To the right of zero is better than the first model; a line is a bootstrap interval.",
+        "Right of zero is better than the first model; lines are bootstrap intervals.",
         lambda figure: _rows(figure, [name for name, _ in known], paint),
         _height(len(known)),
     )

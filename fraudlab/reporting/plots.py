@@ -140,7 +140,7 @@ def _budget(split: ScoredSplit, name: str) -> Plot:
 
     return draw(
         "budget",
-        "What an alert budget buys",
+        "Precision and recall by alert budget",
         f"Precision and recall against the share of transactions alerted, on {name}",
         f"Precision and recall where only the most suspicious share of the transactions is looked at ({name}).",
         paint,

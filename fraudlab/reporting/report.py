@@ -120,11 +120,11 @@ def _bands(run: Path, metrics: Mapping[str, Any], config: Path) -> Bands | None:
 
 def _thresholds_from(splits: Mapping[str, ScoredSplit], recent: np.ndarray | None, *, fitted_twice: bool) -> str:
     if recent is not None:
-        return f"the tested model's scores of {len(recent):,} rows before the test that it has not learnt from"
+        return f"the tested model's scores of {len(recent):,} rows before the test that it was not fitted on"
     if "val" not in splits:
         return "the test itself"
     if fitted_twice:
-        return "validation, scored by the model that was fitted before it; the tested model scales its scores otherwise"
+        return "validation, scored by the model fitted before it; the tested model has another scale of scores"
     return "validation, scored by the tested model"
 
 

@@ -87,9 +87,9 @@ def _scatter(selection: Selection) -> Plot:
 
     return draw(
         "lasting",
-        "Does what a feature says last?",
+        "Do features keep their relation to fraud?",
         "Scatter of every feature: AUC on the first part of the training rows against AUC on the last part",
         "One dot a feature: the AUC of a model of that feature alone, on the part it was fitted on and on the last "
-        "part. Far below the dotted line, what the feature said of fraud did not hold.",
+        "part. Far below the dotted line, the feature's relation to fraud did not last.",
         paint,
     )

@@ -90,10 +90,10 @@ def against_start(
     difference = best_again.mean() - start.mean()
     said = f"The best against the search's start: {difference:+.4f}"
     if not best_again.std() and not start.std():
-        return f"{said}. Every seed gives the same value, so there is no interval: the seed changes nothing here."
+        return f"{said}. Every seed gives the same value, so there is no interval."
     low, high = best_again.interval_above(start)
     said = f"{said}, 95 % interval {low:+.4f} to {high:+.4f} (Welch)"
-    said += "; it holds 0: these seeds do not tell them apart." if low <= 0 <= high else "."
+    said += "; it contains 0: these seeds show no difference." if low <= 0 <= high else "."
     if not tested:
         said += f" The best of {len(candidates)} was chosen on these seeds, so the difference is too favourable to it."
     return said
@@ -217,7 +217,7 @@ def _history(trials: Sequence[FrozenTrial], definition: Definition) -> Plot:
         figure.subplots_adjust(top=0.9)
         axes.legend(loc="lower right", bbox_to_anchor=(1.02, 0.98), ncols=3)
 
-    caption = "Of a pruned trial, its last value, at the edge where it lies beyond."
+    caption = "Pruned trials are shown with their last value, at the edge if it is outside the plot."
     return draw("history", "History", f"{metric.name} by trial", caption, paint)
 
 
@@ -242,9 +242,9 @@ def _importances(study: optuna.Study, finished: Sequence[FrozenTrial], definitio
     return draw(
         "importances",
         "Importance of settings",
-        "Share of each setting in what makes trials good",
+        "Share of each setting in the quality of trials",
         f"For {definition.metrics[0].name}, by PED-ANOVA (Watanabe et al. 2023) over {len(finished)} finished trials: "
-        "which settings tell the better trials from the others. Few trials make it a hint only.",
+        "which settings separate the better trials from the others. With few trials it is only a hint.",
         paint,
     )
 
@@ -269,7 +269,7 @@ def _parallel(finished: Sequence[FrozenTrial], definition: Definition) -> Plot:
         "parallel",
         "Parallel coordinates",
         "Every finished trial as a line through its settings and its figure",
-        "A line a trial, through where each setting lies between its bounds; the best fifth stands out.",
+        "One line per trial, through the position of each setting between its bounds; the best fifth is highlighted.",
         paint,
         wide=True,
     )
@@ -331,10 +331,10 @@ def _front(study: optuna.Study, finished: Sequence[FrozenTrial], definition: Def
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        for chosen, colour, name in ((False, MUTED, "others"), (True, SECOND, "no other is better in both")):
+        for chosen, colour, name in ((False, MUTED, "others"), (True, SECOND, "not dominated")):
             some = [trial for trial in finished if (trial.number in on_front) == chosen]
             axes.plot([t.values[1] for t in some], [t.values[0] for t in some], "o", color=colour, label=name, ms=4)
         axes.set(xlabel=second.name, ylabel=first.name)
         axes.legend(loc="lower left")
 
-    return draw("front", "Trade-off", f"{first.name} against {second.name}", "A dot a finished trial.", paint)
+    return draw("front", "Trade-off", f"{first.name} against {second.name}", "One dot per finished trial.", paint)

@@ -34,7 +34,7 @@ def reconstruction_table(metrics: Mapping[str, Any]) -> str:
     """The losses of a pretraining, of the content of its ``metrics.json``."""
     lines = [
         "Mean squared error of the reconstructed columns, each in units of its variance, nothing hidden:",
-        "1 is no better than each column's mean, 0 is perfect; constant columns lower the former\n",
+        "1 is as good as predicting each column's mean, 0 is perfect; constant columns lower the first figure\n",
         f"{'':5}  {'rows':>10}  {'reconstruction':>14}  {'column means':>12}",
     ]
     for part, values in metrics.items():

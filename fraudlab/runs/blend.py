@@ -54,7 +54,7 @@ def check_alike(runs: Sequence[RunFolder]) -> None:
     """
     for run in runs:
         if run.blend:
-            raise UserError(f"{run.path} is a blend itself; name the runs that it is made of")
+            raise UserError(f"{run.path} is itself a blend; name its member runs")
         for part in ("val", "test"):
             if not run.predictions_path(part).is_file():
                 raise UserError(f"{run.path} has no predictions of {part}; train it with test=true")
@@ -73,7 +73,7 @@ def check_alike(runs: Sequence[RunFolder]) -> None:
         if differing:
             raise UserError(
                 f"{first.path} and {run.path} differ in {', '.join(differing)}: a blend needs runs of the same data, "
-                "splits, rows and labels; leave one out, or train one again with the settings of the other"
+                "splits, rows and labels; leave one out, or train one of them again with the settings of the other"
             )
 
 
@@ -116,7 +116,7 @@ def choose(label: NDArray[Any], scores: NDArray[Any], measure: Measure, most_pic
         UserError: the rows are of one class.
     """
     if len(np.unique(label)) < 2:
-        raise UserError(f"the {len(label)} validation rows are all of one class: no weights can be chosen on them")
+        raise UserError(f"the {len(label)} validation rows are all of one class: weights cannot be chosen on them")
     order = sorted(range(len(scores)), key=lambda i: -measure(label, scores[i]))
     starts = np.cumsum(scores[order].astype(np.float64), axis=0)
     found = [measure(label, start) for start in starts]

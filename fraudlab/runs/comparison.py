@@ -119,7 +119,7 @@ def find_runs(patterns: Sequence[str]) -> list[RunFolder]:
             else:
                 log.warning("%s is left out: it did not finish", path)
     if len(found) < 2:
-        raise UserError(f"runs={list(patterns)} names {len(found)} finished run; two or more are needed")
+        raise UserError(f"runs={list(patterns)} names {len(found)} finished runs; two or more are needed")
     return list(found.values())
 
 
@@ -182,7 +182,7 @@ def resampled(
     first = compared[0]
     label = first.rows["label"].to_numpy()
     if len(np.unique(label)) < 2:
-        raise UserError(f"the {len(label)} rows of {first.name} are all of one class: nothing to rank; use part=val")
+        raise UserError(f"the {len(label)} rows of {first.name} are all of one class, not to be ranked; use part=val")
     by, groups = groups_of(first.rows, group)
     with_fraud = len(np.unique(groups[label == 1]))
     if with_fraud < _FEW_GROUPS:

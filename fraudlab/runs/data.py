@@ -37,7 +37,7 @@ def located(run: RunFolder, data: Any, given: DataPlaceConfig) -> Any:
         where: str | None = getattr(given, key)
         if where is not None and not hasattr(data, key):
             raise UserError(
-                f"moved.{key}={where}: the run in {run.path} has data={data.name}, which has no such setting"
+                f"moved.{key}={where}: the run in {run.path} has data={data.name}, which does not have this setting"
             )
         if where is not None:
             return replace(data, **{key: where})
@@ -66,8 +66,8 @@ def table_of(run: RunFolder, config: FitConfig, given: DataPlaceConfig, data_dir
     if table.data_fingerprint != facts["data_fingerprint"]:
         if written_format(run.config_path) <= LAST_WITH_OTHER_TABLES:
             log.warning(
-                "%s was written by an earlier version, which knew its data by other facts: whether they are the same "
-                "cannot be told", run.path,
+                "%s was written by an earlier version with another fingerprint of the data: whether they are the same "
+                "cannot be checked", run.path,
             )  # fmt: skip
             return table
         raise UserError(

@@ -37,15 +37,13 @@ class RunFolder:
         if rank() > 0:  # the first process of a distributed run has begun it
             return run
         if run.metrics_path.exists():
-            raise UserError(
-                f"{path} holds a run already; give this one another folder (hydra.run.dir=...) or remove that one"
-            )
+            raise UserError(f"{path} already holds a run; choose another folder (hydra.run.dir=...) or remove that run")
         fits = (run.final, run.selection)
         if any((fit / "fit.json").exists() or any((fit / "checkpoints").glob("*")) for fit in fits):
             go_on = to_type("train", literal("resume", path))
             raise UserError(
-                f"{path} holds a run that did not finish; {go_on} goes on with it, hydra.run.dir=... gives this one "
-                "another folder"
+                f"{path} holds a run that did not finish; {go_on} continues it, hydra.run.dir=... chooses another "
+                "folder"
             )
         write_text(run.config_path, config_yaml)
         return run
@@ -61,7 +59,7 @@ class RunFolder:
         if not run.config_path.is_file():
             near = sorted(folder.parent for folder in Path("outputs").glob("*/*/config.yaml"))[-3:]
             hint = f"; the latest runs here are: {', '.join(map(str, near))}" if near else ""
-            raise UserError(f"{path} is no run folder (it has no config.yaml){hint}")
+            raise UserError(f"{path} is not a run folder (it has no config.yaml){hint}")
         return run
 
     @classmethod
@@ -74,7 +72,7 @@ class RunFolder:
         run = cls.begun(path)
         if not run.metrics_path.is_file():
             go_on = to_type("train", literal("resume", path))
-            raise UserError(f"the run in {path} did not finish (it has no metrics.json); {go_on} goes on with it")
+            raise UserError(f"the run in {path} did not finish (it has no metrics.json); {go_on} continues it")
         return run
 
     @property

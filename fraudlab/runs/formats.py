@@ -36,8 +36,8 @@ def _from_2(settings: Settings) -> Settings:
     of_split = split.pop("delay_days", any_delay if split["name"] == "random" else 0)
     if of_features not in (None, of_split):
         raise UserError(
-            f"this run's features know a label after {of_features} days and its split after {of_split}, which the one "
-            "setting label_delay_days cannot say; train again with it, or use the fraudlab that wrote the run"
+            f"this run has a label delay of {of_features} days in its features and {of_split} in its split, which the "
+            "single setting label_delay_days cannot express; train again, or use the fraudlab that wrote the run"
         )
     groups = {"split": split, **({"features": features} if "features" in settings else {})}
     return {**settings, **groups, "label_delay_days": of_split}
@@ -98,7 +98,7 @@ def upgraded(settings: Settings, written: Any, where: Path) -> Settings:
     """
     if written not in range(1, FORMAT + 1):
         raise UserError(
-            f"{where}: run format {written} is not known here (known: up to {FORMAT}); "
+            f"{where}: run format {written} is not supported (supported: up to {FORMAT}); "
             "install the fraudlab that wrote it"
         )
     for upgrade in UPGRADES[written - 1 :]:

@@ -82,7 +82,7 @@ def groups_of(rows: pl.DataFrame, by: str | None) -> tuple[str, np.ndarray]:
         known = [name for name in ("terminal", "card") if name in number]
         by = min(known, key=lambda name: frauds[name].n_unique(), default="day" if "day" in number else "row")
     if by not in number:
-        raise UserError(f"group={by}: the predictions do not say the {by} of a row; use {' or '.join(sorted(number))}")
+        raise UserError(f"group={by}: the predictions have no {by} column; use {' or '.join(sorted(number))}")
     found = rows.select(number[by].alias(by)).with_columns(pl.col(by).rank("dense") - 1)[by]
     return by, found.cast(pl.Int64).to_numpy()
 

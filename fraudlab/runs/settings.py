@@ -35,7 +35,7 @@ def read_settings(path: Path) -> dict[str, Any]:
     try:
         plain = dict(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is no config of a run: {error}") from error
+        raise UserError(f"{path} is not the config of a run: {error}") from error
     require(plain.get("plugins") or (), path)
     return upgraded(plain, plain.pop("format", 1), path)
 
@@ -53,7 +53,7 @@ def load_config(path: Path, command: str = "train") -> Any:
     """
     plain = _replaced(read_settings(path), _OUTPUT_DIR, str(path.parent))
     if plain.get("model", {}).get("name") == BLEND:
-        raise UserError(f"{path.parent} is a blend, which has no settings of a training; name one of its runs")
+        raise UserError(f"{path.parent} is a blend, which has no training settings; name one of its runs")
     try:
         for group, options in SCHEMAS.items():
             if group not in {field.name for field in fields(COMMANDS[command])}:
@@ -66,9 +66,7 @@ def load_config(path: Path, command: str = "train") -> Any:
             plain[group] = options[settings["name"]](**settings)
         return COMMANDS[command](**plain)
     except (KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is no config of a run that this version of fraudlab.{command} can read: {error}"
-        ) from error
+        raise UserError(f"{path} is not a config that this version of fraudlab.{command} can read: {error}") from error
 
 
 def _replaced(node: Any, old: str, new: str) -> Any:

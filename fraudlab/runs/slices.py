@@ -38,7 +38,7 @@ def check_slices(table: PreparedTable, slices: Mapping[str, Sequence[Any]]) -> N
             near = difflib.get_close_matches(str(column), columns, n=3, cutoff=0.5) or list(columns)[:10]
             raise UserError(f"slices.{name}: there is no column {column}; did you mean {' or '.join(near)}?")
         if edges and not columns[column].is_numeric():
-            raise UserError(f"slices.{name}: {column} has no numbers for bins; write slices.{name}=[{column}]")
+            raise UserError(f"slices.{name}: {column} is not numeric and has no bins; write slices.{name}=[{column}]")
 
 
 def rows_of(split: RowSplit, part: str) -> Rows:

@@ -65,7 +65,7 @@ def check(definition: Definition) -> TrainConfig:
     settings = typed(base, fixed)
     if definition.finalists and settings.seed in definition.seeds:
         log.warning(
-            "seeds=%s have the search's own, %d: what was luck with it helps the finalists again; leave it "
+            "seeds=%s include the search's own, %d: trials chosen by luck with it are favoured again; leave it "
             "out, or give the search another (fixed: [seed=%d])",
             list(definition.seeds),
             settings.seed,
@@ -82,11 +82,11 @@ def _check_type(setting: Setting, base: DictConfig) -> None:
     for value in setting.corners():
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if value is not None and isinstance(now, (int, float)) and not number:
-            raise UserError(f"space.{setting.key} gives {value!r} where a number such as {now} belongs")
+            raise UserError(f"space.{setting.key} gives {value!r} instead of a number such as {now}")
         if isinstance(now, int) and isinstance(value, float) and not value.is_integer():
-            raise UserError(f"space.{setting.key} gives {value} where a whole number such as {now} belongs; use int:")
+            raise UserError(f"space.{setting.key} gives {value} instead of a whole number such as {now}; use int:")
         if isinstance(now, str) and number:
-            raise UserError(f"space.{setting.key} gives {value} where a word such as {now} belongs")
+            raise UserError(f"space.{setting.key} gives {value} instead of a word such as {now}")
 
 
 def experiment(overrides: Sequence[str], tried: str) -> str:

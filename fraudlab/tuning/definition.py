@@ -111,7 +111,7 @@ def load_definition(config: SweepConfig) -> Definition:
 def _find(name: str) -> Path:
     if name.endswith((".yaml", ".yml")):
         if not Path(name).is_file():
-            raise UserError(f"sweep={name}: there is no such file")
+            raise UserError(f"sweep={name}: this file does not exist")
         return Path(name)
     folders = [Path("sweeps"), sweeps_dir()]
     for folder in folders:
@@ -127,7 +127,7 @@ def _read(path: Path) -> Definition:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML: {error}") from error
+        raise UserError(f"{path} is not valid YAML: {error}") from error
     where = str(path)
     known = [*(f.name for f in fields(Definition) if f.name not in ("name", "data_dir"))]
     if not isinstance(raw, Mapping) or "space" not in raw:
@@ -135,7 +135,7 @@ def _read(path: Path) -> Definition:
     for key in raw:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1) or known
-            raise UserError(f"{where}: {key} is no setting of a sweep; did you mean {', '.join(near)}?")
+            raise UserError(f"{where}: {key} is not a setting of a sweep; did you mean {', '.join(near)}?")
     space = read_space(raw["space"], where)
     return Definition(
         name=path.stem,
@@ -200,7 +200,7 @@ def _start(given: Any, space: Space, where: str) -> list[dict[str, Value]]:
             if key not in space.keys:
                 raise UserError(f"{where}: start names {key}, which is not in the space")
             if value not in space[key]:
-                raise UserError(f"{where}: start has {override(key, value)}, which the space does not hold")
+                raise UserError(f"{where}: start has {override(key, value)}, which is outside the space")
         points.append(point)
     return points
 
@@ -212,4 +212,4 @@ def _check_together(definition: Definition, where: str) -> None:
             "report; use pruner=none"
         )
     if len(definition.metrics) > 1 and definition.sampler["name"] == "cmaes":
-        raise UserError(f"{where}: sampler=cmaes seeks one metric only; use sampler=tpe for several")
+        raise UserError(f"{where}: sampler=cmaes optimises one metric only; use sampler=tpe for several")

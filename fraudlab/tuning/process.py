@@ -109,7 +109,7 @@ class TrialProcess:
     def _reason(self, status: int) -> str:
         lines = (self._folder / OUTPUT).read_text(encoding="utf-8", errors="replace").strip().splitlines()
         errors = [line for line in lines if line.startswith("error: ")]
-        said = errors[-1].removeprefix("error: ") if errors else next(iter(lines[-1:]), "it said nothing")
+        said = errors[-1].removeprefix("error: ") if errors else next(iter(lines[-1:]), "without any output")
         return said if errors else f"exit status {status}: {said}"
 
 

@@ -116,7 +116,7 @@ def run_trials(
     if isinstance(shared.broken, ERRORS):
         raise UserError(
             f"the study's storage failed: {first_line(shared.broken)}; fix it (is the disk full, the server down?) and "
-            "start the search again: it goes on where it stood"
+            "start the search again: it continues"
         ) from shared.broken
     if shared.broken is not None:
         raise shared.broken
@@ -158,8 +158,8 @@ class _Shared:
                 self._failures.clear()
             if len(self._failures) >= _FAILURES_IN_A_ROW and self.broken is None:
                 self.broken = UserError(
-                    f"{len(self._failures)} trials failed one after the other, the last since: {self._failures[-1]}\n"
-                    "The search stops here; fix the cause and start it again: it goes on where it stood."
+                    f"{len(self._failures)} trials failed one after the other, the last one: {self._failures[-1]}\n"
+                    "The search stops here; fix the cause and start it again: it continues."
                 )
 
     def end(self, workers: Sequence[threading.Thread]) -> None:
@@ -226,7 +226,7 @@ class _Worker:
             # Another process ended the trial: it took this one for dead, as after Ctrl-Z, or told a finished run.
             if self._ended is None or not frozen(self._study, self._ended[0]).state.is_finished():
                 raise
-            log.warning("trial %d: another process took this one for dead and ended the trial", self._ended[0])
+            log.warning("trial %d: another process considered this one dead and ended the trial", self._ended[0])
         if self._ended is not None:
             number, ended = self._ended
             self._shared.trial_ended(frozen(self._study, number), ended)

@@ -196,7 +196,7 @@ def _setting(key: str, given: Any, before: Sequence[Setting], where: str) -> Set
     if step is not None:
         _number(step, kind, f"{at}: step {step!r}")
         if step <= 0 or log:
-            raise UserError(f"{at}: step {step} must be above 0 and not stand beside log")
+            raise UserError(f"{at}: step {step} must be above 0, and cannot be combined with log")
     if kind == "float":
         low, high = float(low), float(high)
     return Setting(key, kind, low, high, log, step, when=when)
@@ -205,7 +205,7 @@ def _setting(key: str, given: Any, before: Sequence[Setting], where: str) -> Set
 def _number(value: Any, kind: str, what: str) -> None:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not (whole or (kind == "float" and isinstance(value, float) and math.isfinite(value))):
-        hint = " (YAML takes 1e-3 for text; write 1.0e-3 or 0.001)" if isinstance(value, str) else ""
+        hint = " (YAML reads 1e-3 as text; write 1.0e-3 or 0.001)" if isinstance(value, str) else ""
         raise UserError(f"{what} must be {'a whole number' if kind == 'int' else 'a number'}{hint}")
 
 
@@ -214,7 +214,7 @@ def _choices(given: Any, at: str) -> tuple[Value, ...]:
         raise UserError(f"{at}: choice takes a list of one or more values, as in choice: [relu, gelu]")
     choices = [one_choice(value, at) for value in given]
     if len(set(map(text, choices))) < len(choices):
-        raise UserError(f"{at}: a choice occurs twice in {given}")
+        raise UserError(f"{at}: a value occurs twice in {given}")
     return tuple(choices)
 
 
@@ -236,9 +236,9 @@ def _when(given: Any, before: Sequence[Setting], at: str) -> dict[str, tuple[Val
     conditions = {}
     for key, values in given.items():
         if key not in known:
-            raise UserError(f"{at}: when names {key}, which must stand before it in the space")
+            raise UserError(f"{at}: when names {key}, which must come before it in the space")
         values = _choices(values if isinstance(values, list) else [values], f"{at}: when {key}")
         if wrong := [value for value in values if value not in known[key]]:
-            raise UserError(f"{at}: when {key}={text(wrong[0])} never comes: {key} cannot take that value")
+            raise UserError(f"{at}: when {key}={text(wrong[0])} never applies: {key} cannot take that value")
         conditions[key] = values
     return conditions

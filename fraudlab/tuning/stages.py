@@ -117,7 +117,7 @@ class Sweep:
         """
         finished = counted(self.study, TrialState.COMPLETE)
         if not finished:
-            raise UserError("no trial finished, so there is no best one; their reasons stand above")
+            raise UserError("no trial finished, so there is no best one; see the reasons above")
         front = finished
         if len(self.definition.metrics) > 1:
             numbers = {trial.number for trial in self.study.best_trials}
@@ -191,7 +191,7 @@ class Sweep:
         }
         whole = [number for number in points if all((number, seed) in values for seed in self.definition.seeds)]
         for number in points.keys() - whole:
-            log.warning("trial %d is left out of %s: it did not run to its end with every seed", number, stage)
+            log.warning("trial %d is left out of %s: it did not finish with every seed", number, stage)
         return [
             Candidate(number, points[number], np.array([values[number, seed] for seed in self.definition.seeds]))
             for number in whole
@@ -204,7 +204,7 @@ class Sweep:
             UserError: none of them ran over every seed.
         """
         if not candidates:
-            raise UserError("no finalist ran to its end with every seed; see output.txt in the folders of finalists/")
+            raise UserError("no finalist finished with every seed; see output.txt in the folders of finalists/")
         pick = max if self.definition.metrics[0].direction == "maximize" else min
         return pick(candidates, key=Candidate.mean)
 

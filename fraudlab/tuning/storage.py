@@ -45,7 +45,7 @@ def open_storage(
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # the sweep tells failures itself
     if url.startswith("journal:"):
         raise UserError(
-            f"storage={url}: journals were removed, since they have no heartbeat; use sqlite:///<file> for the "
+            f"storage={url}: journals are not supported, since they have no heartbeat; use sqlite:///<file> for the "
             "processes of one machine, postgresql://<user>:<password>@<host>/<database> for several"
         )
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats, since Optuna 2.9

@@ -174,8 +174,8 @@ def open_study(
         UserError: the study searches something else.
     """
     other = UserError(
-        f"the study {name} searches something else: its space, fixed settings or metrics differ. Use study=<another "
-        "name> for this search, or give the one that began it"
+        f"the study {name} belongs to another search: its space, fixed settings or metrics differ. Use "
+        "study=<another name> for this search, or the sweep file that began it"
     )
     try:
         study = patiently(

@@ -22,11 +22,11 @@ def wandb_sweep(definition: Definition, config_dir: str | None = None) -> str:
     """
     if conditional := [setting.key for setting in definition.space if setting.when]:
         raise UserError(
-            f"W&B sweeps know no conditions, and {', '.join(conditional)} apply only under one; leave out their when, "
-            "or search with python -m fraudlab.sweep, which knows them"
+            f"W&B sweeps do not support conditions, and {', '.join(conditional)} have one; remove their when, "
+            "or search with python -m fraudlab.sweep, which supports them"
         )
     if [metric.name for metric in definition.metrics] != [CURVE]:
-        raise UserError(f"a W&B sweep here goes by {CURVE} alone; search with python -m fraudlab.sweep")
+        raise UserError(f"a W&B sweep has {CURVE} as its only metric; for others, search with python -m fraudlab.sweep")
     fixed = [*definition.overrides({}), "test=false", "report=false", "logger=[csv,wandb]"]
     command = ["${env}", "python", "-m", "fraudlab.train", *([f"--config-dir={config_dir}"] if config_dir else [])]
     sweep: dict[str, Any] = {

@@ -282,7 +282,7 @@ def test_scores_apart_are_refused() -> None:
 def test_a_fresh_process_has_to_give_the_golden_scores(copy: Path) -> None:
     parity.check_in_a_fresh_process(copy)
     _other_golden_score(copy)
-    with pytest.raises(UserError, match=r"fresh process does not get the golden scores.*golden record 1"):
+    with pytest.raises(UserError, match=r"new process does not reproduce the golden scores.*golden record 1"):
         parity.check_in_a_fresh_process(copy)
 
 

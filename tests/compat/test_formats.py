@@ -74,7 +74,7 @@ def test_a_bundle_of_an_unknown_format_is_refused(tmp_path: Path, written: Any) 
     later = Path(shutil.copytree(FIRST / "bundle_with_masks", tmp_path / "later"))
     manifest = json.loads((later / "manifest.json").read_text())
     (later / "manifest.json").write_text(json.dumps({**manifest, "format": written}))
-    with pytest.raises(UserError, match=f"format {written} is not known here"):
+    with pytest.raises(UserError, match=f"format {written} is not supported"):
         fraudlab.bundle.load(later)
 
 
@@ -158,7 +158,7 @@ def test_a_run_of_an_unknown_format_is_refused(run: Path, written: Any) -> None:
     checkpoint = run / "checkpoints" / "best.ckpt"
     torch.save({**torch.load(checkpoint, weights_only=True), "format": written}, checkpoint)
     for read, path in ((load_config, run / "config.yaml"), (load_network, checkpoint)):
-        with pytest.raises(UserError, match=f"{path.name}: run format {written} is not known here"):
+        with pytest.raises(UserError, match=f"{path.name}: run format {written} is not supported"):
             read(path)
 
 
@@ -178,7 +178,7 @@ def test_two_label_delays_of_format_2_become_one(
 ) -> None:
     settings = {"split": split, "features": features, "seed": 1}
     if delay is None:
-        with pytest.raises(UserError, match="the one setting label_delay_days cannot say"):
+        with pytest.raises(UserError, match="the single setting label_delay_days cannot express"):
             run_formats.upgraded(settings, 2, Path("config.yaml"))
         return
     now = run_formats.upgraded(settings, 2, Path("config.yaml"))

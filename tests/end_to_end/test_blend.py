@@ -223,7 +223,7 @@ def test_greedy_weights(folder: Path) -> None:
         ("labels", "the labels of val"),
         ("refit", "refit"),
         ("test", "train it with test=true"),
-        ("blend", "is a blend itself"),
+        ("blend", "is itself a blend"),
     ],
 )
 def test_runs_that_differ_are_refused(folder: Path, tmp_path: Path, change: str, said: str) -> None:

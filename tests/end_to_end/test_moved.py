@@ -50,7 +50,7 @@ def test_moved_data_are_named_and_held_against_the_run(command: Command, trained
         old = command(*words, "data.path=here.csv", cwd=tmp_path)
         assert "Where the data of a run lie now, moved.path= says." in old.stderr
         absent = command(*words, "moved.raw_dir=raw", cwd=tmp_path)
-        assert "has data=table, which has no such setting" in absent.stderr
+        assert "has data=table, which does not have this setting" in absent.stderr
         done = command(*words, "moved.path=here.csv", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "killed" / "run" / "metrics.json").is_file()

@@ -65,5 +65,5 @@ def test_other_settings_are_named_with_what_to_type(command: Command, pretrained
 def test_no_run_folder_is_one_message(command: Command, tmp_path: Path) -> None:
     done = command("train", f"model.pretrained={tmp_path}/nowhere", f"hydra.run.dir={tmp_path}/run")
     assert done.returncode == 1
-    assert "nowhere is no run folder" in done.stderr
+    assert "nowhere is not a run folder" in done.stderr
     assert "Traceback" not in done.stderr

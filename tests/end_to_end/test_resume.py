@@ -246,5 +246,5 @@ def test_a_run_goes_on_where_its_data_are_made_again(start: Start, exported: tup
 def test_resume_of_no_run_is_one_message(command: Command, tmp_path: Path) -> None:
     done = command("train", f"resume={tmp_path}/nowhere")
     assert done.returncode == 1
-    assert re.search(r"nowhere is no run folder", done.stderr)
+    assert re.search(r"nowhere is not a run folder", done.stderr)
     assert not (tmp_path / "nowhere").exists()

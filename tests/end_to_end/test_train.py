@@ -85,7 +85,7 @@ def test_a_run_folder_is_never_overwritten(command: Command, run: Path) -> None:
     before = (run / "metrics.json").read_bytes()
     done = command("train", *SMALL, f"hydra.run.dir={run}")
     assert done.returncode == 1
-    assert "holds a run already" in done.stderr
+    assert "already holds a run" in done.stderr
     assert "Traceback" not in done.stderr
     assert (run / "metrics.json").read_bytes() == before
 
@@ -193,5 +193,5 @@ def test_a_split_without_rows_is_one_message(command: Command, tmp_path: Path) -
 def test_evaluate_of_no_run_is_one_message(command: Command, tmp_path: Path) -> None:
     done = command("evaluate", f"run={tmp_path}")
     assert done.returncode == 1
-    assert "is no run folder" in done.stderr
+    assert "is not a run folder" in done.stderr
     assert "Traceback" not in done.stderr

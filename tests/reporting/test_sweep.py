@@ -27,7 +27,7 @@ def definition(tmp_path: Path) -> Definition:
     ("gain", "said"),
     # Three seeds of deviation 1 on either side: 4 degrees of freedom, t = 2.7764, times sqrt(2 / 3).
     [
-        (2.0, "+2.0000, 95 % interval -0.2670 to +4.2670 (Welch); it holds 0: these seeds do not tell them apart."),
+        (2.0, "+2.0000, 95 % interval -0.2670 to +4.2670 (Welch); it contains 0: these seeds show no difference."),
         (2.5, "+2.5000, 95 % interval +0.2330 to +4.7670 (Welch)."),
     ],
 )

@@ -23,8 +23,8 @@ def test_a_config_reads_back_as_it_was(tmp_path: Path, model: object) -> None:
 def test_a_foreign_config_is_refused(tmp_path: Path) -> None:
     for text, says in (
         ("data: {name: gone}", "data=gone is not known"),
-        ("[", "is no config of a run"),
-        ("data: 1", "is no config of a run"),
+        ("[", "is not the config of a run"),
+        ("data: 1", "is not a config that this version"),
     ):
         (tmp_path / "config.yaml").write_text(text)
         with pytest.raises(UserError, match=says):
@@ -39,9 +39,9 @@ def test_a_run_is_found_when_finished_and_not_begun_again(tmp_path: Path) -> Non
         RunFolder.find(tmp_path / "run")
     run.metrics_path.write_text('{"val": {"roc_auc": 0.5}}')
     assert RunFolder.find(tmp_path / "run").metrics() == {"val": {"roc_auc": 0.5}}
-    with pytest.raises(UserError, match="holds a run already"):
+    with pytest.raises(UserError, match="already holds a run"):
         RunFolder.start(tmp_path / "run", "a: 3\n")
-    with pytest.raises(UserError, match="is no run folder"):
+    with pytest.raises(UserError, match="is not a run folder"):
         RunFolder.find(tmp_path / "nowhere")
 
 
@@ -51,7 +51,7 @@ def test_a_run_is_found_when_finished_and_not_begun_again(tmp_path: Path) -> Non
 def test_what_another_fit_left_is_not_taken_over(tmp_path: Path, left: str) -> None:
     (tmp_path / left).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / left).write_text("{}")
-    with pytest.raises(UserError, match=r"did not finish; .*resume=.* goes on with it, hydra.run.dir="):
+    with pytest.raises(UserError, match=r"did not finish; .*resume=.* continues it, hydra.run.dir="):
         RunFolder.start(tmp_path, "a: 1\n")
 
 

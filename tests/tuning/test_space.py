@@ -64,13 +64,13 @@ def test_hydra_reads_a_value_as_it_was(value) -> None:
         ({"int": [1.5, 3]}, "whole number"),
         ({"int": [True, 3]}, "whole number"),
         ({"float": [0, 1], "log": True}, "above 0"),
-        ({"float": [0.1, 1], "log": True, "step": 0.1}, "not stand beside log"),
+        ({"float": [0.1, 1], "log": True, "step": 0.1}, "cannot be combined with log"),
         ({"float": [1, 2, 3]}, "two bounds"),
         ({"choice": []}, "one or more"),
         ({"choice": ["a", "a"]}, "twice"),
         ({"chioce": ["a"]}, "exactly one of"),
         ({"int": [1, 2], "steps": 1}, "steps"),
-        ({"int": [1, 2], "when": {"model.x": 1}}, "must stand before it"),
+        ({"int": [1, 2], "when": {"model.x": 1}}, "must come before it"),
         (3, "exactly one of"),
     ],
 )
@@ -81,5 +81,5 @@ def test_a_senseless_setting_is_refused(given, said: str) -> None:
 
 
 def test_a_condition_that_never_holds_is_refused() -> None:
-    with pytest.raises(UserError, match="never comes"):
+    with pytest.raises(UserError, match="never applies"):
         read_space({"a": {"choice": [1, 2]}, "b": {"int": [1, 2], "when": {"a": 3}}}, "s.yaml")

@@ -71,7 +71,7 @@ def test_an_agent_calls_train_as_a_trial_does(tmp_path) -> None:
 
 
 def test_conditions_are_refused() -> None:
-    with pytest.raises(UserError, match=r"model\.dropout apply only under one"):
+    with pytest.raises(UserError, match=r"model\.dropout have one"):
         wandb_sweep(load_definition(SweepConfig(sweep="mlp_handbook")))
-    with pytest.raises(UserError, match="alone"):
+    with pytest.raises(UserError, match="as its only metric"):
         wandb_sweep(load_definition(SweepConfig(sweep="tabnet_handbook_speed")))

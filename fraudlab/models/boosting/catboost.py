@@ -147,8 +147,8 @@ def _nodes(
             question = {"column": first, "threshold": np.float32(split["border"])}
         elif (of := column[split["split_index"]]) is None:
             raise UserError(
-                "this CatBoost model splits on statistics of several columns together, which a bundle has not; train "
-                "with model.max_ctr_complexity=1"
+                "this CatBoost model splits on statistics of several columns together, which a bundle does not "
+                "support; train with model.max_ctr_complexity=1"
             )
         else:
             question = {"column": of, "right_ids": (leaf[: cardinalities[of]] >> number & 1).astype(bool)}

@@ -150,15 +150,15 @@ def _parts(path: Path) -> tuple[Any, Any]:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except KeyError as error:
-        raise UserError(f"{path} is no model of pytorch-tabnet: {error.args[0]}") from error
+        raise UserError(f"{path} is not a model of pytorch-tabnet: {error.args[0]}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise UserError(f"{path} is damaged, or no zip file ({error})") from error
+        raise UserError(f"{path} is damaged or not a zip file ({error})") from error
     except ValueError as error:
         raise UserError(f"{path}: its model_params.json is not JSON ({error})") from error
     try:
         return settings, torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(f"{path}: its network.pt holds other things than tensors, which are not loaded") from error
+        raise UserError(f"{path}: its network.pt holds objects other than tensors, which are not loaded") from error
     # Damaged bytes make the unpickler raise nearly anything.
     except Exception as error:
         raise UserError(f"{path}: its network.pt is damaged ({error})") from error

@@ -231,4 +231,4 @@ def refuse_tasks(outputs: int | list[int]) -> None:
         UserError: it has several.
     """
     if isinstance(outputs, list):
-        raise UserError(f"a network of {len(outputs)} tasks cannot become a TabNet, which has one")
+        raise UserError(f"a network of {len(outputs)} tasks cannot become a TabNet, which has one task")

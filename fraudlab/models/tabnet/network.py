@@ -66,7 +66,7 @@ class TabNetNetwork(nn.Module):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
         if min(n_independent, n_shared) < 0 or n_independent + n_shared == 0:
-            raise ValueError(f"n_independent={n_independent} and n_shared={n_shared} give no layer")
+            raise ValueError(f"n_independent={n_independent} and n_shared={n_shared} give no layers")
         if gamma < 1 or not 0 < momentum <= 1 or virtual_batch_size < 2:
             raise ValueError(
                 f"gamma={gamma} must be at least 1, momentum={momentum} in (0, 1], "

@@ -223,7 +223,7 @@ def test_a_truncated_file(share: float, saved: Path, tmp_path: Path) -> None:
     content = saved.read_bytes()
     path = tmp_path / "cut.zip"
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(UserError, match=r"cut\.zip is damaged, or no zip file"):
+    with pytest.raises(UserError, match=r"cut\.zip is damaged or not a zip file"):
         TabNet.from_pytorch_tabnet(path)
 
 
@@ -239,7 +239,7 @@ def test_a_flipped_byte(saved: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("member", ["model_params", "network"])
 def test_a_missing_member(member: str, saved: Path, tmp_path: Path) -> None:
     path = rewritten(saved, tmp_path / "part.zip", **{member: None})
-    with pytest.raises(UserError, match=rf"part\.zip is no model of pytorch-tabnet: .*{member}"):
+    with pytest.raises(UserError, match=rf"part\.zip is not a model of pytorch-tabnet: .*{member}"):
         TabNet.from_pytorch_tabnet(path)
 
 
@@ -265,7 +265,7 @@ def test_objects_are_not_unpickled(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = rewritten(saved, tmp_path / "objects.zip", network=objects(with_torch))
-    with pytest.raises(UserError, match=r"objects\.zip: its network\.pt holds other things than tensors"):
+    with pytest.raises(UserError, match=r"objects\.zip: its network\.pt holds objects other than tensors"):
         TabNet.from_pytorch_tabnet(path)
     assert not Path("trap").exists()
 

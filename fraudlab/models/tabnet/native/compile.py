@@ -39,7 +39,7 @@ def operations(real: str) -> ctypes.CDLL | None:
                 log.warning("TabNet's encoder is compiled anew: %s", error)
     compiler = shutil.which(os.environ.get("CC") or "cc")
     if compiler is None:
-        log.warning("no C compiler (cc) is found: TabNet trains on the CPU in plain PyTorch, several times slower")
+        log.warning("no C compiler (cc) found: TabNet trains on the CPU in plain PyTorch, several times slower")
         return None
     try:
         return _load(_compiled(compiler, real))

@@ -178,7 +178,7 @@ class _Encode(torch.autograd.Function):
             tape = _tape({**tensors, **(workspace.parts if workspace else {})}, running)
             most = _lib(x).tabnet_forward(ctypes.byref(shape), ctypes.byref(tape))
             if most < 0:
-                raise MemoryError("the TabNet encoder found no memory for its scratch")
+                raise MemoryError("not enough memory for the workspace of the TabNet encoder")
             if most <= layout.capacity or not shape.training:
                 break
             layout.capacity = 1 << (most - 1).bit_length()
@@ -207,7 +207,7 @@ class _Encode(torch.autograd.Function):
             layout.size,
         )
         if _lib(x).tabnet_backward(ctypes.byref(shape), ctypes.byref(ctx.tape), ctypes.byref(gradient)) < 0:
-            raise MemoryError("the TabNet encoder found no memory for its scratch")
+            raise MemoryError("not enough memory for the workspace of the TabNet encoder")
         layout.workspace, ctx.workspace, ctx.tensors = ctx.workspace, None, None
         width, columns = dfirst.shape[1], x.shape[1]
         dparameters = layout.split(per_thread)
