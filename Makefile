@@ -10,7 +10,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 endif
 SBOM := sbom
-EXTRAS := train,export,serve,tune,gbdt,data,launch,dev
+EXTRAS := train,export,serve,tune,gbdt,data,launch,ray,dev
 READY := $(VENV)/.ready
 PAGE_TOOLS := tests/page/node_modules/.ready
 ARGS ?=

@@ -23,11 +23,12 @@ _PAUSE = 0.05  # seconds between two tries for it
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Give a sibling of ``path`` to write a file or a folder to; it takes the place of ``path`` on success.
 
     On any error the sibling is removed and ``path`` stays as it was. A folder must not exist yet, or be
-    one that may be replaced whole.
+    one that may be replaced whole. Without ``sync`` nobody waits until a file is on the disk: for one that is thrown
+    away after a crash of the machine.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{uuid4().hex[:8]}.partial")
@@ -36,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
         if aside.is_dir():
             if path.exists():
                 shutil.rmtree(path)
-        else:
+        elif sync:
             with aside.open("r+b") as written:  # Windows refuses to sync what cannot be written
                 os.fsync(written.fileno())
         aside.replace(path)

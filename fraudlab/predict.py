@@ -10,6 +10,7 @@ from fraudlab.config import PredictConfig
 def main(config: PredictConfig) -> None:
     from fraudlab.bundle import load
     from fraudlab.bundle.scoring import score_file, score_table
+    from fraudlab.config.engine import engine_of
     from fraudlab.features.threads import cores
 
     bundle = load(config.bundle)
@@ -19,7 +20,9 @@ def main(config: PredictConfig) -> None:
 
         past = past_of(bundle, config.history)
     threads = config.threads or cores()
-    print(score_table(bundle, score_file(bundle, config.input, Path(config.output), threads, past)))
+    with engine_of(config.engine, config.ray, config.plugins) as engine:
+        scored = score_file(bundle, config.input, Path(config.output), threads, past, engine)
+    print(score_table(bundle, scored))
     print(f"\nscores: {config.output}")
 
 

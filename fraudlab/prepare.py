@@ -9,15 +9,19 @@ from fraudlab.config import PrepareConfig
 
 @command("prepare")
 def main(config: PrepareConfig) -> None:
+    from fraudlab.config.engine import engine_of
     from fraudlab.data.checks import warn_of
     from fraudlab.data.encoded import encode, fit_encoder
     from fraudlab.data.prepared import prepared_table
     from fraudlab.reporting.summary import drift_summary, table_summary, written_summary
     from fraudlab.training.auto import of_encoder
 
-    table = prepared_table(
-        config.data, config.features, config.label_delay_days, Path(config.paths.data_dir), config.split
-    )
+    with engine_of(config.engine, config.ray, config.plugins) as engine:
+        data_dir = Path(config.paths.data_dir)
+        place = data_dir.absolute() if engine.apart else data_dir  # workers are started in other folders
+        table = prepared_table(
+            config.data, config.features, config.label_delay_days, place, config.split, engine=engine
+        )
     print("\n".join(table_summary(table)))
     if config.split is not None:
         split = table.split(config.split, config.label_delay_days)

@@ -51,6 +51,7 @@ class Bundle:
 
     Attributes:
         path: its folder.
+        source: folder or ``gs://`` address that it was loaded from.
         version: names its content: the first 12 hexadecimal digits of its manifest's SHA-256.
         manifest, schema, metrics: content of the JSON files of these names.
         decision: calibration and risk levels.
@@ -70,6 +71,7 @@ class Bundle:
 
     def __init__(self, folder: Path, facts: dict[str, Any], version: str, threads: int = 1) -> None:
         self.path = folder
+        self.source = str(folder.absolute())
         self.version = version
         self.manifest = facts
         self.encoder = load_encoder(folder)
@@ -340,4 +342,7 @@ def load(path: str | Path, *, threads: int = 1) -> Bundle:
         folder = download(str(path))
     else:
         folder = Path(path)
-    return Bundle(folder, manifest.verify(folder), manifest.version(folder), threads)
+    bundle = Bundle(folder, manifest.verify(folder), manifest.version(folder), threads)
+    if str(path).startswith("gs://"):
+        bundle.source = str(path)
+    return bundle

@@ -2,11 +2,10 @@
 
 import logging
 import tempfile
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -16,11 +15,12 @@ from tqdm import tqdm
 from fraudlab.bundle.contract import Refused
 from fraudlab.bundle.levels import THRESHOLDS, rules_of
 from fraudlab.bundle.rows import RowCheck, check_names
-from fraudlab.bundle.runtime import Bundle
+from fraudlab.bundle.runtime import Bundle, load
 from fraudlab.bundle.spread import Spread
 from fraudlab.data.sources.table.dialect import Layout
 from fraudlab.data.sources.table.files import Found, find
 from fraudlab.data.sources.table.scan import header, scan
+from fraudlab.engines import Engine, InThreads
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
 from fraudlab.files import replacing
@@ -36,7 +36,12 @@ Past = Callable[[pl.LazyFrame], pl.DataFrame]
 
 
 def score_file(
-    bundle: Bundle, source: str | Path, target: Path, threads: int = 1, past: Past | None = None
+    bundle: Bundle,
+    source: str | Path,
+    target: Path,
+    threads: int = 1,
+    past: Past | None = None,
+    engine: Engine | None = None,
 ) -> pl.LazyFrame:
     """Write ``target``: a row for each of ``source``, in its order, with its id, score and level.
 
@@ -51,6 +56,8 @@ def score_file(
         threads: that encode and score, each some rows of its own.
         past: gives the features of the past of all rows, in their order, from the columns of the table, with its labels
             where the file has them; what a row carries already stays.
+        engine: where blocks of rows are encoded and scored; ``threads`` of this process by default. Tasks get the rows,
+            and read the bundle by its address.
 
     Returns:
         The written table, lazily.
@@ -74,7 +81,9 @@ def score_file(
             tqdm(total=rows, unit=" rows", desc="scoring", unit_scale=True) as bar,
         ):
             name, found = key if known else None, None if past is None else past(frame)
-            for number, scored in enumerate(_scores(bundle, frame, stretch, name, threads, found)):
+            blocks = _with_past(_blocks(frame, stretch), found)
+            scores = (engine or InThreads()).map(_Scoring(bundle, name), blocks, at_once=threads)
+            for number, scored in enumerate(scores):
                 scored.write_parquet(Path(parts, f"{number:09}.parquet"))
                 bar.update(len(scored))
             written = pl.scan_parquet(sorted(Path(parts).iterdir()), glob=False)
@@ -159,62 +168,59 @@ def scored_blocks(
     """What ``made`` makes of the encoded rows of each block and their scores, in order; ``source`` as in score_file."""
     with tempfile.TemporaryDirectory(prefix="fraudlab_") as scratch:
         frame, stretch = _scan(bundle, source, Path(scratch))
+        check = RowCheck(bundle)
 
-        def work(check: RowCheck, block: pl.DataFrame, start: int) -> Made:
+        def work(numbered: tuple[int, pl.DataFrame]) -> Made:
+            start, block = numbered
             arrays, score, _ = _encoded(bundle, check(block, start), start)
             return made(arrays, score)
 
         try:
-            yield from _in_order(bundle, frame, stretch, threads, work)
+            yield from InThreads().map(work, _blocks(frame, stretch), at_once=threads)
         except pl.exceptions.PolarsError as error:
             raise UserError(f"input={source} cannot be read: {str(error).strip().splitlines()[0]}") from error
 
 
-def _scores(
-    bundle: Bundle, frame: pl.LazyFrame, stretch: int | None, key: str | None, threads: int, past: pl.DataFrame | None
-) -> Iterator[pl.DataFrame]:
-    """The table's rows scored in order."""
-
-    def work(check: RowCheck, block: pl.DataFrame, start: int) -> pl.DataFrame:
-        if past is not None:
-            own = past[start : start + len(block)]
-            block = block.with_columns(
-                block[name].cast(pl.Float64).fill_nan(None).fill_null(own[name]) for name in own.columns
-            )
-        return _scored(bundle, check, block, start, key)
-
-    return _in_order(bundle, frame, stretch, threads, work)
+def _with_past(
+    blocks: Iterator[tuple[int, pl.DataFrame]], past: pl.DataFrame | None
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The blocks with the features of the past of all rows, if there are any, where they have none of their own."""
+    for start, block in blocks:
+        own = pl.DataFrame() if past is None else past[start : start + len(block)]
+        made = (block[name].cast(pl.Float64).fill_nan(None).fill_null(own[name]) for name in own.columns)
+        yield start, block.with_columns(made)
 
 
-def _in_order(
-    bundle: Bundle,
-    frame: pl.LazyFrame,
-    stretch: int | None,
-    threads: int,
-    work: Callable[[RowCheck, pl.DataFrame, int], Made],
-) -> Iterator[Made]:
-    """What is made of the frame's blocks, in order; a few are read ahead of the threads, never more."""
-    check = RowCheck(bundle)
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[Made]] = deque()
-        for start, block in _blocks(frame, stretch):
-            waiting.append(pool.submit(work, check, block, start))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+class _Scoring:
+    """Scores a block of rows, of which the first has the number ``start``."""
+
+    def __init__(self, bundle: Bundle, key: str | None) -> None:
+        self._bundle, self._key, self._check = bundle, key, RowCheck(bundle)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _elsewhere, (self._bundle.source, self._bundle.version, self._key)
+
+    def __call__(self, numbered: tuple[int, pl.DataFrame]) -> pl.DataFrame:
+        start, block = numbered
+        bundle, rows = self._bundle, self._check(block, start)
+        _, score, spread = _encoded(bundle, rows, start)
+        name = {"row": np.arange(start, start + len(block))} if self._key is None else {self._key: rows[self._key]}
+        amount, rule = None, {}
+        if (money := bundle.decision.money) is not None:
+            amount = rows[money.amount].cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+            rule = {"rule": rules_of(money, amount)}
+        about = {} if spread is None else {"spread_low": spread.low, "spread_high": spread.high}
+        levels = bundle.decision.levels(score, amount)
+        return pl.DataFrame({**name, "score": score, "risk_level": levels, **rule, **about})
 
 
-def _scored(bundle: Bundle, check: RowCheck, block: pl.DataFrame, start: int, key: str | None) -> pl.DataFrame:
-    rows = check(block, start)
-    _, score, spread = _encoded(bundle, rows, start)
-    name = {"row": np.arange(start, start + len(block))} if key is None else {key: rows[key]}
-    amount, rule = None, {}
-    if (money := bundle.decision.money) is not None:
-        amount = rows[money.amount].cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-        rule = {"rule": rules_of(money, amount)}
-    about = {} if spread is None else {"spread_low": spread.low, "spread_high": spread.high}
-    return pl.DataFrame({**name, "score": score, "risk_level": bundle.decision.levels(score, amount), **rule, **about})
+@cache
+def _elsewhere(source: str, version: str, key: str | None) -> _Scoring:
+    """What another process scores with, its bundle read once in this one."""
+    bundle = load(source)
+    if bundle.version != version:
+        raise UserError(f"bundle {source} is version {bundle.version} on one machine and {version} on another one")
+    return _Scoring(bundle, key)
 
 
 def _encoded(bundle: Bundle, rows: pl.DataFrame, start: int) -> tuple[Arrays, NDArray[np.float64], Spread | None]:

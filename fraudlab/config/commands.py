@@ -7,6 +7,7 @@ from typing import Any
 
 from fraudlab.config.checks import AUTO, MISSING, at_least, auto_or_at_least, check_costs, one_of, within
 from fraudlab.config.data import check_simulated_ieee_cis
+from fraudlab.config.engine import RayConfig, check_engine
 from fraudlab.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -130,11 +131,14 @@ class PrepareConfig:
     features: Any = MISSING
     split: Any = None  # the split whose rows are encoded, if any
     label_delay_days: int = LABEL_DELAY_DAYS  # days after which a label is known
+    engine: str = "local"  # where features=history is computed: local, in threads of this process; ray, on a cluster
+    ray: RayConfig = field(default_factory=RayConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
 
     def __post_init__(self) -> None:
         at_least("label_delay_days", self.label_delay_days, 0)
+        check_engine(self.engine)
 
 
 @dataclass

@@ -25,6 +25,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from fraudlab.config.launcher import RayLauncher
 from fraudlab.config.overrides import literal, literal_text
 from fraudlab.config.renamed import GONE, RENAMED
 from fraudlab.errors import UserError
@@ -60,7 +61,8 @@ class _Conf(SearchPathPlugin):
 
 def register() -> None:
     """Make the folder of YAML and the resolvers that it uses known to Hydra."""
-    Plugins.instance().register(_Conf)
+    for plugin in (_Conf, RayLauncher):
+        Plugins.instance().register(plugin)
     OmegaConf.register_new_resolver("stem", lambda path: Path(path).stem, replace=True)
     OmegaConf.register_new_resolver("default", _default, replace=True)
     OmegaConf.register_new_resolver("run_folder", _run_folder, replace=True)
@@ -201,7 +203,10 @@ def explain(error: Exception, command: str, overrides: Sequence[str], config_dir
     else:
         lines += _keys_meant(causes, command, overrides, config_dir)
     if any("'hydra/launcher/" in line for line in lines):
-        lines.append("The launchers joblib, submitit_local, submitit_slurm come with: pip install 'fraudlab[launch]'")
+        lines.append(
+            "The launchers joblib, submitit_local, submitit_slurm come with: pip install 'fraudlab[launch]'; ray with: "
+            "pip install 'fraudlab[ray]'"
+        )
     return "\n".join([*lines, f"See python -m fraudlab.{command} --help; HYDRA_FULL_ERROR=1 shows the traceback."])
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from fraudlab.config.checks import MISSING, at_least, one_of, within
 from fraudlab.config.commands import DataPlaceConfig, PathsConfig
+from fraudlab.config.engine import RayConfig, check_engine
 from fraudlab.errors import UserError
 
 
@@ -64,8 +65,11 @@ class PredictConfig:
     output: str = MISSING  # .csv or .parquet
     history: str | None = None  # of the rows' past: an SQLite file, redis://..., or input: the file itself
     threads: int = 0  # that encode and score; 0: the cores that this process may use
+    engine: str = "local"  # where rows are scored: local, in threads of this process; ray, on a cluster
+    ray: RayConfig = field(default_factory=RayConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     plugins: list[str] = field(default_factory=list)  # modules of your own that register parts
 
     def __post_init__(self) -> None:
         within("threads", self.threads, 0, 1024)
+        check_engine(self.engine)

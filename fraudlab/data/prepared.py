@@ -3,8 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from fraudlab.data.sources.contract import Source
 from fraudlab.data.sources.registry import load_source
 from fraudlab.data.splits.contract import RowSplit
 from fraudlab.data.splits.registry import split_rows
+from fraudlab.engines import Engine, InThreads
 from fraudlab.errors import UserError
 from fraudlab.features import handbook, registry
 from fraudlab.features.contract import Features
-from fraudlab.files import make_once
+from fraudlab.files import make_once, replacing
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +149,12 @@ class Columns:
 
 
 def prepare(
-    source: Source, features: Features, settings: dict[str, object], cache_dir: Path, memory_gb: float | None = None
+    source: Source,
+    features: Features,
+    settings: dict[str, object],
+    cache_dir: Path,
+    memory_gb: float | None = None,
+    engine: Engine | None = None,
 ) -> PreparedTable:
     """Compute the features of a source, or find them in the cache.
 
@@ -159,7 +165,9 @@ def prepare(
         cache_dir: where the cache lies.
         memory_gb: GiB for features that can be computed of a table larger than memory; None: half of the free
             memory.
+        engine: computes such features; threads of this process by default.
     """
+    engine = engine or InThreads()
     identity = handbook.recorded(settings, features.version, source.schema.label_time is not None)
     fingerprint, data_fingerprint = (
         hashlib.sha256(json.dumps([known, *identity], sort_keys=True).encode()).hexdigest()[:16]
@@ -170,12 +178,15 @@ def prepare(
 
     def write(folder: Path) -> None:
         folder.mkdir()
-        if source.in_memory is None and hasattr(features, "stretches"):
+        if (source.in_memory is None or engine.apart) and hasattr(features, "stretches"):
             memory = psutil.virtual_memory().available / 2 if memory_gb is None else memory_gb * 2**30
-            for number, stretches in enumerate(features.stretches(source.frame, cache_dir, memory)):
+            for number, made in enumerate(features.stretches(source.frame, cache_dir, memory, engine)):
                 (of_key := folder / f"{number:03}").mkdir()
-                for place, rows in enumerate(stretches):
-                    _write(rows, of_key / f"{place:06}.parquet")
+                write_one = partial(_write_stretch, made.make, of_key)
+                for _ in engine.map(write_one, range(made.count), memory=made.memory):
+                    pass
+                for left in of_key.glob(".*"):  # by a worker that was killed
+                    left.unlink()
             return
         frame = source.frame if source.in_memory is None else source.in_memory.lazy()
         for number, part in enumerate(_wide(features.parts(frame))):
@@ -185,6 +196,11 @@ def prepare(
 
     make_once(path, write)
     return PreparedTable(path, source, features, fingerprint, data_fingerprint, in_memory)
+
+
+def _write_stretch(make: Callable[[int], pl.DataFrame], folder: Path, place: int) -> None:
+    with replacing(folder / f"{place:06}.parquet", sync=False) as aside:
+        _write(make(place), aside)
 
 
 def _write(rows: pl.DataFrame, file: Path) -> None:
@@ -207,17 +223,26 @@ def _wide(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 
 def prepared_table(
-    data: Any, features: FeaturesConfig, label_delay_days: int, data_dir: Path, split: Any = None, *, read: bool = False
+    data: Any,
+    features: FeaturesConfig,
+    label_delay_days: int,
+    data_dir: Path,
+    split: Any = None,
+    *,
+    read: bool = False,
+    engine: Engine | None = None,
 ) -> PreparedTable:
     """The prepared table of typed settings: made, or found under ``data_dir``.
 
     Features may learn limits from the training rows of ``split``. Settings that were ``read`` from an earlier run may
     have values that are refused now.
+    ``engine`` computes features=history, by default threads of this process.
 
     Raises:
         UserError: no input column is left, or the requested features are not allowed.
     """
-    return prepared_source(load_source(data, data_dir), features, label_delay_days, data_dir, split, read=read)
+    source = load_source(data, data_dir)
+    return prepared_source(source, features, label_delay_days, data_dir, split, read=read, engine=engine)
 
 
 def prepared_source(
@@ -228,10 +253,16 @@ def prepared_source(
     split: Any = None,
     *,
     read: bool = False,
+    engine: Engine | None = None,
 ) -> PreparedTable:
     """:func:`prepared_table` of a loaded source."""
     settings = registry.settings_of(features, label_delay_days)
     made = registry.make(settings, source.schema)
+    if engine is not None and engine.apart and not hasattr(made, "stretches"):
+        raise UserError(
+            f"engine=ray computes features=history and handbook; features={features.name} are computed in one process: "
+            "leave engine=ray out"
+        )
     if not read and hasattr(made, "check_typed"):
         made.check_typed()
     if to_learn := getattr(made, "to_learn", None):
@@ -245,4 +276,4 @@ def prepared_source(
             f"{roles}; "
             "add columns of numbers or text, or leave fewer out (features.leave_out, data.carried)"
         )
-    return prepare(source, made, settings, data_dir, getattr(features, "memory_gb", None))
+    return prepare(source, made, settings, data_dir, getattr(features, "memory_gb", None), engine)

@@ -17,8 +17,9 @@ Lookups = Mapping[str, NDArray[Any]]
 class Features(Protocol):
     """What turns a table's raw columns into the columns that an encoder reads.
 
-    A set whose table need not fit into memory has ``stretches(frame, folder, memory)`` too: what ``parts`` gives, each
-    as an iterator of consecutive rows, made in so many bytes of memory with the help of files in ``folder``.
+    A set whose table need not fit into memory has ``stretches(frame, folder, memory, engine)`` too: what ``parts``
+    gives, each as a ``count`` of stretches of consecutive rows that ``make(number)`` makes in ``memory`` bytes. Tasks
+    of the engine make them in so many bytes of memory, with the help of files in ``folder``.
     """
 
     categorical: tuple[str, ...]

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -196,13 +197,33 @@ def test_two_processes_killed_end_the_same(start: Start, data: Path, two_process
     assert_same(two_processes, folder)
 
 
-def test_torchrun_trains_as_lightning_does(start: Start, data: Path, two_processes: Path, tmp_path: Path) -> None:
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    run = (*SETTINGS, "trainer=ddp_sim")
-    done = start(data, *run, f"hydra.run.dir={tmp_path}/run", command=torchrun)
-    assert done.returncode == 0, done.stderr
+def test_two_nodes_of_torchrun_train_as_two_processes_do(
+    start: Start, data: Path, two_processes: Path, tmp_path: Path
+) -> None:
+    """A process each, which find each other at an address; both nodes are this machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    here = "127.0.0.1"
+    meeting = ("--rdzv-backend=c10d", f"--rdzv-endpoint={here}:{port}", "--rdzv-id=fraudlab", f"--local-addr={here}")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", *meeting]
+    spread = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=1", "trainer.num_nodes=2")
+    command = [*torchrun, "-m", "fraudlab.train", *SETTINGS, *spread, f"paths.data_dir={data}"]
+    both = [
+        subprocess.Popen(
+            [*command, f"hydra.run.dir={tmp_path}/run"],
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [node.communicate(timeout=300)[0] for node in both]
+    assert [node.returncode for node in both] == [0, 0], said
+    assert "".join(said).count("run folder: ") == 1
     assert_same(two_processes, tmp_path / "run")
-    done = start(data, *run, WORLD_SIZE="2", RANK="0")
+    done = start(data, *SETTINGS, "trainer=ddp_sim", WORLD_SIZE="2", RANK="0")
     assert done.returncode == 1
     assert "2 processes share one run folder: name it, hydra.run.dir=outputs/train/" in done.stderr
 

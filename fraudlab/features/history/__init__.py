@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fraudlab.engines import Engine, InThreads
 from fraudlab.errors import UserError
 from fraudlab.features.contract import Lookups
 from fraudlab.features.history import rows as _rows
@@ -26,7 +27,7 @@ from fraudlab.features.history.aggregates import QUIET, computed, of_clock, plan
 from fraudlab.features.history.proposal import proposal
 from fraudlab.features.history.rows import TimeReading
 from fraudlab.features.history.settings import define, near
-from fraudlab.features.history.tables import Table
+from fraudlab.features.history.tables import Stretches, Table
 from fraudlab.features.live import Event, Layout, PastOf, WrongField
 from fraudlab.features.narrow import NARROW, narrow_columns, narrowed, narrowed_rows
 from fraudlab.schema import TableSchema
@@ -120,11 +121,15 @@ class HistoryFeatures:
             yield pl.concat(stretches)
 
     def stretches(
-        self, frame: "pl.LazyFrame", folder: Path | None = None, memory: float | None = None
-    ) -> "Iterator[Iterator[pl.DataFrame]]":
+        self,
+        frame: "pl.LazyFrame",
+        folder: Path | None = None,
+        memory: float | None = None,
+        engine: Engine | None = None,
+    ) -> Iterator[Stretches]:
         """The same of a table that need not fit into memory; see :meth:`.tables.Table.features`."""
         chosen = replace(self.definition, aggregates=tuple(itertools.chain(*self._of.values())))
-        return Table(chosen, frame, self._label, self._label_time).features(folder, memory)
+        return Table(chosen, frame, self._label, self._label_time).features(folder, memory, engine or InThreads())
 
     @cached_property
     def layout(self) -> Layout:

@@ -4,7 +4,7 @@ Parts are of whole keys and of about as many rows each, whatever the table's siz
 cache of a core, and of a table that does not fit into memory all but a few parts and one stretch lie in files.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fraudlab.engines import Engine
+from fraudlab.errors import UserError
 from fraudlab.features.history.streams import Floats, Integers
 from fraudlab.features.threads import in_threads
+from fraudlab.files import replacing
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,44 +44,86 @@ def part_of(rows: "pl.DataFrame", key: Sequence[str], parts: int) -> NDArray[np.
     return part
 
 
+def _hashes() -> list[int]:
+    """What Polars makes of some values on this machine."""
+    import polars as pl
+
+    return [pl.Series([value]).hash().item() for value in ("text of more than sixteen bytes", "text", 1, 1.5)]
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where parts are computed, and what there is for them.
+
+    Attributes:
+        engine: runs the tasks, each of a part or of a stretch.
+        threads: parts at once in this process.
+        part: bytes that a part takes.
+        stretch: bytes that a stretch takes.
+        folder: where rows and results lie meanwhile; None: in memory.
+    """
+
+    engine: Engine
+    threads: int
+    part: float
+    stretch: float
+    folder: Path | None
+
+
 def by_part(
-    stretches: Iterable["pl.DataFrame"],
+    read: Callable[[int], "pl.DataFrame"],
+    count: int,
     key: Sequence[str],
     parts: int,
     compute: Callable[["pl.DataFrame"], list[Floats]],
     width: int,
-    threads: int,
-    folder: Path | None,
-) -> Iterator[list[Floats]]:
+    room: Room,
+) -> Callable[[int], list[Floats]]:
     """What ``compute`` gives for each row, from the rows of its part.
 
     Args:
-        stretches: consecutive rows of the table.
-        key: its columns; a row with a missing one is in no part.
+        read: gives a stretch, consecutive rows of the table, by its number.
+        count: of the stretches.
+        key: columns of the key; a row with a missing one is in no part.
         parts: their number.
         compute: gives columns ``[n]`` of a part's n rows, in their order.
         width: number of the columns.
-        threads: parts at once.
-        folder: where rows and results lie meanwhile; None: in memory.
+        room: where to compute.
 
-    Yields:
-        The columns of each stretch; NaN where a row is in no part.
+    Returns:
+        What gives the columns of a stretch by its number; NaN where a row is in no part.
     """
-    sorted_ = [_sorted(rows, key, parts, folder and folder / f"{i}.arrow") for i, rows in enumerate(stretches)]
+    engine, threads, folder = room.engine, room.threads, room.folder
+
+    hashes = _hashes()
+
+    def sort(number: int) -> _Stretch:
+        if _hashes() != hashes:  # the rows of a key would fall into several parts
+            raise UserError(
+                "the machines of the cluster hash values each in its own way, so keys cannot be brought together: use "
+                "machines of one kind with one version of Polars"
+            )
+        return _sorted(read(number), key, parts, folder and folder / f"{number}.arrow")
+
+    sorted_ = list(engine.map(sort, range(count), memory=room.stretch))
     counts = np.array([np.diff(stretch.ends) for stretch in sorted_])
     some = np.flatnonzero(counts[:, :parts].sum(axis=0)).tolist()
+
+    def work(part: int) -> list[Floats]:
+        import polars as pl
+
+        made = compute(pl.concat([stretch.part(part) for stretch in sorted_]))
+        if folder is None:
+            return made
+        with replacing(folder / f"{part}.npy", sync=False) as aside, aside.open("wb") as file:
+            np.save(file, made)
+        return []
+
     made: dict[int, list[Floats]] = {}
     with tqdm(total=int(counts.sum()), desc="features", unit=" rows", leave=False, disable=None) as progress:
-
-        def work(part: int) -> None:
-            import polars as pl
-
-            made[part] = compute(pl.concat([stretch.part(part) for stretch in sorted_]))
-            if folder is not None:
-                np.save(folder / f"{part}.npy", made.pop(part))
+        for part, found in zip(some, engine.map(work, some, at_once=threads, memory=room.part), strict=True):
+            made[part] = found
             progress.update(int(counts[:, part].sum()))
-
-        in_threads(work, some, threads)
 
     def piece(part: int, begin: int, end: int) -> list[Floats]:
         if folder is None:
@@ -86,9 +131,14 @@ def by_part(
         return list(np.array(np.load(folder / f"{part}.npy", "r")[:, begin:end]))
 
     ends = np.cumsum(counts, axis=0)
-    for stretch, begin, end in zip(sorted_, ends - counts, ends, strict=True):
+
+    def put_back(number: int) -> list[Floats]:
+        end = ends[number]
+        begin = end - counts[number]
         pieces = [piece(part, begin[part], end[part]) for part in some]
-        yield _put_back(stretch, [[of_part[i] for of_part in pieces] for i in range(width)], threads)
+        return _put_back(sorted_[number], [[of_part[i] for of_part in pieces] for i in range(width)], threads)
+
+    return put_back
 
 
 @dataclass(frozen=True)
@@ -126,5 +176,6 @@ def _sorted(rows: "pl.DataFrame", key: Sequence[str], parts: int, file: Path | N
     sorted_ = rows[order].with_columns(pl.Series(_ROW, order))
     if file is None:
         return _Stretch(sorted_, ends)
-    sorted_.write_ipc(file, compression="uncompressed")
+    with replacing(file, sync=False) as aside:
+        sorted_.write_ipc(aside, compression="uncompressed")
     return _Stretch(pl.scan_ipc(file, glob=False), ends)

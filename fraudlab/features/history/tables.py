@@ -1,8 +1,8 @@
 """The features of a whole table, which need not fit into memory."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fraudlab.config.aggregates import QUANTILES
+from fraudlab.engines import Engine
 from fraudlab.errors import UserError
 from fraudlab.features.history import rows as _rows
 from fraudlab.features.history.aggregates import QUIET, computed, of_clock, plan
 from fraudlab.features.history.definition import Definition, basis
-from fraudlab.features.history.parts import MOST, by_part, part_of
+from fraudlab.features.history.parts import MOST, Room, by_part, part_of
 from fraudlab.features.history.streams import Floats, Integers
 from fraudlab.features.threads import THREADS
 
@@ -25,6 +26,24 @@ _PART = 1 << 17  # rows computed at once: what is made of them stays in the cach
 _STRETCH = 1 << 18  # rows read and given at once, in memory
 _MANY, _FEW = 1 << 22, 1 << 16  # rows of a stretch where they go through files, as memory allows
 _GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """Features of one key in stretches of consecutive rows, each made when it is asked for.
+
+    Attributes:
+        count: how many there are.
+        make: gives one by its number.
+        memory: bytes that one takes.
+    """
+
+    count: int
+    make: Callable[[int], "pl.DataFrame"]
+    memory: float
+
+    def __iter__(self) -> Iterator["pl.DataFrame"]:
+        return map(self.make, range(self.count))
 
 
 @dataclass(frozen=True)
@@ -43,30 +62,34 @@ class Table:
     label: str
     label_time: str | None
 
-    def features(self, folder: Path | None, memory: float | None) -> Iterator[Iterator["pl.DataFrame"]]:
-        """The features, those of one key after the other, each of consecutive rows.
+    def features(self, folder: Path | None, memory: float | None, engine: Engine) -> Iterator[Stretches]:
+        """The features, those of one key after the other; to be taken before the next.
 
         Args:
             folder: where to put files meanwhile; None: all in memory.
-            memory: bytes that this may take; None: any.
+            memory: bytes that this may take, or each machine of a cluster; None: any.
+            engine: where they are computed.
 
         Raises:
             UserError: a time is missing or rows are not in its order, numbers are too large for exact sums, or memory
                 does not suffice.
         """
-        size = _STRETCH if memory is None else self._stretch(memory)
-        threads = {key: THREADS if memory is None else self._threads(key, size, memory) for key in self._keys}
+        size, row = (_STRETCH, 0.0) if memory is None else self._stretch(memory)
+        stretch = min(size, self._length) * row
+        part = {key: 0.0 if memory is None else self._largest(key, size, memory) for key in self._keys}
         self._check_order(size)
         shares = _rows.Shares(self._labels(size))
         if self.definition.of(""):
-            yield self._of_clock(size)
+            yield self._of_clock(size, stretch)
         for key in self._keys:
+            threads = THREADS if memory is None else max(1, min(THREADS, int(memory / max(part[key], 1))))
             with TemporaryDirectory(dir=folder, prefix="history-") as place:
-                files = Path(place) if folder is not None and self._length > size else None
-                yield self._of_key(key, size, threads[key], shares, files)
+                files = Path(place) if folder is not None and (engine.apart or self._length > size) else None
+                room = Room(engine, 1 if engine.apart else threads, part[key], stretch, files)
+                yield self._of_key(key, size, shares, room)
 
-    def _stretch(self, memory: float) -> int:
-        """Rows of a stretch, that three copies of what is read and made of them fit into memory."""
+    def _stretch(self, memory: float) -> tuple[int, float]:
+        """Rows of a stretch, that three copies of what is read and made of them fit into memory; bytes of a row."""
         sample = self.frame.head(_FEW).select(self._columns(self.definition)).collect()
         widest = max(len(self.definition.of(key)) for key in ["", *self.definition.keys])
         row = 3 * (sample.estimated_size() / max(len(sample), 1) + 8 * widest) + 32
@@ -75,10 +98,10 @@ class Table:
                 f"features=history with {widest} features of one key needs {row * _FEW / _GIB:.2g} GiB of memory at "
                 f"least, and {memory / _GIB:.2g} GiB may be used: raise features.memory_gb, or ask for fewer features"
             )
-        return int(min(_MANY, max(_FEW, memory / row)))
+        return int(min(_MANY, max(_FEW, memory / row))), row
 
-    def _threads(self, key: str, size: int, memory: float) -> int:
-        """How many parts of a key fit into memory at once."""
+    def _largest(self, key: str, size: int, memory: float) -> float:
+        """Bytes that the largest part of a key takes."""
         own = self.definition.only(key)
         columns, counts = own.keys[key], np.zeros(self._parts, np.int64)
         for rows in self._read(list(columns), size):
@@ -101,7 +124,7 @@ class Table:
                 f"need about {part / _GIB:.2g} GiB of memory; {memory / _GIB:.2g} GiB may be used: raise "
                 "features.memory_gb, ask for fewer features of that key, or leave rows of its most frequent values out"
             )
-        return max(1, min(THREADS, int(memory / max(part, 1))))
+        return part
 
     @cached_property
     def _length(self) -> int:
@@ -124,8 +147,14 @@ class Table:
 
     def _read(self, columns: list[str], size: int) -> Iterator["pl.DataFrame"]:
         """Consecutive rows, ``size`` at once; one empty frame of an empty table."""
-        for begin in range(0, max(self._length, 1), size):
-            yield self.frame.slice(begin, size).select(columns).collect()
+        for number in range(self._count(size)):
+            yield self._read_one(columns, size, number)
+
+    def _read_one(self, columns: list[str], size: int, number: int) -> "pl.DataFrame":
+        return self.frame.slice(number * size, size).select(columns).collect()
+
+    def _count(self, size: int) -> int:
+        return max(1, -(-self._length // size))
 
     def _check_order(self, size: int) -> None:
         name = self.definition.time
@@ -146,23 +175,22 @@ class Table:
                 told = rows[self.label_time] if self.label_time else None
                 yield _rows.labels(self.definition, _rows.moments(rows[name]), rows[self.label], told)
 
-    def _of_clock(self, size: int) -> Iterator["pl.DataFrame"]:
-        import polars as pl
+    def _of_clock(self, size: int, memory: float) -> Stretches:
+        def make(number: int) -> "pl.DataFrame":
+            import polars as pl
 
-        for rows in self._read([self.definition.time], size):
-            time = _rows.moments(rows.to_series())
-            yield pl.DataFrame({a.name: of_clock(a.what, time) for a in self.definition.of("")})
+            time = _rows.moments(self._read_one([self.definition.time], size, number).to_series())
+            return pl.DataFrame({a.name: of_clock(a.what, time) for a in self.definition.of("")})
 
-    def _of_key(
-        self, key: str, size: int, threads: int, shares: _rows.Shares, folder: Path | None
-    ) -> Iterator["pl.DataFrame"]:
-        import polars as pl
+        return Stretches(self._count(size), make, memory)
 
+    def _of_key(self, key: str, size: int, shares: _rows.Shares, room: Room) -> Stretches:
         own = self.definition.only(key)
         position = {aggregate: number for number, aggregate in enumerate(own.aggregates)}
         planned = plan(own.aggregates)
+        columns, count = self._columns(own), self._count(size)
 
-        def compute(rows: pl.DataFrame) -> list[Floats]:
+        def compute(rows: "pl.DataFrame") -> list[Floats]:
             made = [np.full(len(rows), np.nan) for _ in position]
             group = _rows.group(rows, own.keys[key])
             given = _rows.table(own, rows, self.label, self.label_time, shares)
@@ -172,6 +200,13 @@ class Table:
                         made[position[aggregate]][place] = found[aggregate]
             return made
 
-        stretches = self._read(self._columns(own), size)
-        for made in by_part(stretches, own.keys[key], self._parts, compute, len(position), threads, folder):
-            yield pl.DataFrame({a.name: values for a, values in zip(position, made, strict=True)}, nan_to_null=True)
+        read = partial(self._read_one, columns, size)
+        put_back = by_part(read, count, own.keys[key], self._parts, compute, len(position), room)
+
+        def make(number: int) -> "pl.DataFrame":
+            import polars as pl
+
+            made = zip(position, put_back(number), strict=True)
+            return pl.DataFrame({a.name: values for a, values in made}, nan_to_null=True)
+
+        return Stretches(count, make, room.stretch)

@@ -1,0 +1,178 @@
+"""Where tasks run, by one interface: in threads of this process, or on a Ray cluster."""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+from fraudlab.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Handle = TypeVar("Handle")
+
+
+class Engine(Protocol):
+    """Runs tasks.
+
+    Attributes:
+        apart: whether they run in other processes, perhaps on other machines: they see files, not this one's memory.
+    """
+
+    apart: bool
+
+    def map(
+        self, work: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 1, memory: float = 0.0
+    ) -> Iterator[Result]:
+        """What ``work`` gives for each of ``items``, in their order; few items are taken before they are worked at.
+
+        Args:
+            work: one task. On a cluster it is pickled with all that it refers to, and is done again where its worker is
+                killed; so what it writes it writes aside and renames.
+            items: as many as there are tasks.
+            at_once: how many threads of this process work; a cluster has a number of its own.
+            memory: bytes that a task takes, by which a cluster places it.
+
+        Raises:
+            UserError: a task could not be done.
+        """
+        ...
+
+
+class InThreads:
+    """Threads of this process: for work that lets others run meanwhile, as NumPy, Polars and ONNX Runtime do."""
+
+    apart = False
+
+    def map(
+        self, work: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 1, memory: float = 0.0
+    ) -> Iterator[Result]:
+        pool = ThreadPoolExecutor(at_once)
+        try:
+            yield from _in_order(lambda item: pool.submit(work, item), Future.result, items, 2 * at_once)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class OnRay:
+    """Tasks of the Ray cluster that this process is connected to.
+
+    Args:
+        cpus: of one task; its libraries use as many threads.
+        gpus: of one task.
+        retries: how often a task is done again whose worker was killed.
+        before: called in the worker before a task is read there, each time.
+    """
+
+    apart = True
+
+    def __init__(
+        self, cpus: float = 1, gpus: float = 0, retries: int = 3, before: Callable[[], None] | None = None
+    ) -> None:
+        import ray
+
+        self._cpus = cpus
+        self._before = before
+        self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=retries)(_do)
+
+    def map(
+        self, work: Callable[[Item], Result], items: Iterable[Item], *, at_once: int = 1, memory: float = 0.0
+    ) -> Iterator[Result]:
+        import ray
+
+        at_once = max(1, int(ray.cluster_resources().get("CPU", 1) / self._cpus))
+        start = self.starting(work, memory)
+        yield from _in_order(start, self.result, items, 2 * at_once)
+
+    def starting(self, work: Callable[[Item], Any], memory: float = 0.0) -> Callable[[Item], Any]:
+        """What starts ``work`` on an item, and gives what :meth:`result` takes; ``work`` is sent once."""
+        import ray
+
+        # More than any machine has would wait for ever.
+        most = max(node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"])
+        task, sent = self._task.options(memory=int(min(memory, most))), [ray.put(work)]
+        return lambda item: task.remote(self._before, sent, item)
+
+    def result(self, started: Any) -> Any:
+        """What the task gave.
+
+        Raises:
+            UserError: it could not be done, as where its worker was killed again and again.
+        """
+        import ray
+
+        try:
+            return ray.get(started)
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, Exception) and not isinstance(cause, ray.exceptions.RayError):
+                raise cause from error  # what the task itself raised
+            said = str(cause or error).strip().splitlines()[0]
+            raise UserError(
+                f"a task could not be done on the Ray cluster: {said}\nIf its worker was killed, its machine's memory "
+                "may have been full: fewer tasks at once take less (more CPUs a task)"
+            ) from error
+
+
+@contextmanager
+def ray_cluster(address: str | None, cpus: int | None, object_store_mb: int | None) -> Iterator[None]:
+    """A connection to a Ray cluster.
+
+    Args:
+        address: of the cluster, ``auto`` for that of this machine; None: one is started here, and ends with this
+            context.
+        cpus: of a cluster that is started here; None: all.
+        object_store_mb: MB of the memory through which tasks exchange data, of a cluster that is started here; None:
+            Ray's own choice.
+
+    Raises:
+        UserError: Ray is not installed, or no cluster answers.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise UserError("Ray is not installed: pip install 'fraudlab[ray]'") from None
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    own: dict[str, Any] = {}
+    if address is None:
+        store = None if object_store_mb is None else object_store_mb * 10**6
+        own = {"include_dashboard": False, "num_cpus": cpus, "object_store_memory": store}
+        os.environ.setdefault("POLARS_MAX_THREADS", "1")  # of its workers, which stand side by side
+    try:
+        ray.init(address or "local", logging_level=logging.WARNING, **own)
+    except ConnectionError as error:
+        raise UserError(
+            f"no Ray cluster answers at the address {address}: start one with ray start --head, or leave the address "
+            "out to have one on this machine for this command"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _do(before: Callable[[], None] | None, sent: Sequence[Any], item: Any) -> Any:
+    """One task, in a worker."""
+    import ray
+
+    if before is not None:
+        before()
+    try:
+        return ray.get(sent[0])(item)
+    except UserError as error:
+        raise UserError(str(error)) from None  # kinds of it that take more than a message would not be read again
+
+
+def _in_order(
+    start: Callable[[Item], Handle], result: Callable[[Handle], Result], items: Iterable[Item], ahead: int
+) -> Iterator[Result]:
+    waiting: deque[Handle] = deque()
+    for item in items:
+        waiting.append(start(item))
+        if len(waiting) > ahead:
+            yield result(waiting.popleft())
+    while waiting:
+        yield result(waiting.popleft())
