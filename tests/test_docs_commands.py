@@ -41,7 +41,7 @@ BLOCKS = [*(block for page in PAGES for block in blocks(page)), *help_examples()
 LANGUAGES = {"sh", "python", "yaml", "toml", "text", "inline"}
 NOT_RUN = {"gcloud": 4, "kubectl": 1, "Docker": 1}
 """How many blocks are marked as not run, by what they need."""
-OTHERS = {*"[ cat cd cp dvc echo export head kill ln ls openssl pip pre-commit scontrol source wandb".split()}  # noqa: SIM905
+OTHERS = {*"[ cat cd cp dvc echo export head kill ln ls openssl pip pre-commit ray scontrol source wandb".split()}  # noqa: SIM905
 """Programs of others in blocks that are checked."""
 TUTORIAL = REPOSITORY / "docs" / "tutorial.md"
 QUICK = ("trainer.enable_progress_bar=false", "logger=none")
