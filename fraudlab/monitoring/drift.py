@@ -175,7 +175,7 @@ def summary(report: Mapping[str, Any], most: int = 20) -> str:
     if not report["rows"]:
         return f"rows     0: this bundle has scored nothing since {report['since']}\nalarm    no"
     alarmed = sum(each["alarm"] for each in report["columns"].values())
-    rows = f"rows     {report['rows']:,} (as good as {report['effective_rows']:,.0f} of weight 1)"
+    rows = f"rows     {report['rows']:,} (equivalent to {report['effective_rows']:,.0f} of weight 1)"
     if report["effective_rows"] < report["fewest_rows"]:
         rows += f"; fewer than {report['fewest_rows']:,.0f}: not judged"
     lines = [

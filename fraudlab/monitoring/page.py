@@ -62,8 +62,8 @@ def _body(report: Mapping[str, Any], reference: Reference, counts: Counts) -> It
     alarm = '<span class="alarm">alarm</span>' if report["alarm"] else "no alarm"
     yield f"<h1>Drift: {alarm}</h1>"
     yield (
-        f"<p>{report['rows']:,} rows, scored by bundle {escape(report['bundle_version'])}, held against the rows "
-        "that it learnt from. An index beyond its limit is an alarm. Limits come from windows of the training rows, "
+        f"<p>{report['rows']:,} rows, scored by bundle {escape(report['bundle_version'])}, compared with its "
+        "training rows. An index beyond its limit is an alarm. Limits come from windows of the training rows, "
         f"for this number of rows; without any change {report['level']:.0%} of windows have an alarm.</p>"
     )
     yield "<h2>Alerts</h2>"

@@ -178,7 +178,7 @@ class FraudClassifier(ClassifierMixin, BaseEstimator):
             drawn = check_random_state(drawn).randint(2**31 - 1)
         for key, value in (("resume", config.resume), ("model.pretrained", getattr(config.model, "pretrained", None))):
             if value:
-                raise UserError(f"{key}={value}: FraudClassifier starts from nothing; leave it out, or use train")
+                raise UserError(f"{key}={value}: FraudClassifier is fitted from scratch; leave it out, or use train")
         check_settings(config, self.overrides)
         return replace(config, seed=int(drawn))
 
@@ -243,7 +243,7 @@ class FraudClassifier(ClassifierMixin, BaseEstimator):
                 some = draw.permutation(everyone[label == number])
                 last[some[: _share(share, len(some))]] = True
             if not _both(label, last):
-                warnings.warn("a class has one row only: the model trains without a validation", stacklevel=3)
+                warnings.warn("a class has only one row: the model trains without a validation", stacklevel=3)
                 return everyone, None
             warnings.warn(
                 "the last rows, or those before them, hold one class only: validation rows are drawn instead; sort the "

@@ -94,9 +94,9 @@ def _check_device(accelerator: str | None) -> None:
     import torch
 
     if accelerator in ("gpu", "cuda") and not torch.cuda.is_available():
-        raise UserError(f"trainer.accelerator={accelerator}: no CUDA device is there; use trainer=auto or trainer=cpu")
+        raise UserError(f"trainer.accelerator={accelerator}: there is no CUDA device; use trainer=auto or trainer=cpu")
     if accelerator == "mps" and not torch.backends.mps.is_available():
-        raise UserError("trainer.accelerator=mps: no Apple GPU is there; use trainer=auto or trainer=cpu")
+        raise UserError("trainer.accelerator=mps: there is no Apple GPU; use trainer=auto or trainer=cpu")
 
 
 def _check_monitors(config: FitConfig) -> None:
@@ -114,7 +114,7 @@ def _check_monitors(config: FitConfig) -> None:
         if monitor == "train/loss" and where != "scheduler":
             raise UserError(f"{where}.monitor=train/loss is not known when a validation ends; use {next(iter(logged))}")
         if mode is not None and mode != logged[monitor]:
-            raise UserError(f"{where}.mode={mode} takes the worst {monitor} for the best; use mode={logged[monitor]}")
+            raise UserError(f"{where}.mode={mode} takes the worst {monitor} as the best; use mode={logged[monitor]}")
 
 
 def _check_validation(config: FitConfig) -> None:
@@ -223,7 +223,7 @@ def one_message() -> Iterator[None]:
     except Exception as error:  # the libraries raise what they like for settings that do not suit
         import torch
 
-        said = str(error).strip() or "no further word"
+        said = str(error).strip() or "without a message"
         hint = "; lower batch_size" if isinstance(error, (torch.OutOfMemoryError, MemoryError)) else ""
         raise UserError(
             f"the fit failed: {type(error).__name__}: {said}{hint}\nHYDRA_FULL_ERROR=1 shows the traceback."

@@ -280,7 +280,7 @@ def _fit(
         if "gloo/transport" not in str(error):
             raise
         raise UserError(
-            f"another process of this fit has ended; its own message stands above. Go on with: {_go_on(config)}"
+            f"another process of this fit has ended; see its message above. Continue with: {_go_on(config)}"
         ) from error
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # Lightning makes an exit of it
@@ -335,7 +335,7 @@ def _leave(config: FitConfig, number: signal.Signals | None) -> NoReturn:
         raise SystemExit(0)  # a status of its own would make a launcher kill the first process before it has spoken
     number = number or signal.SIGTERM  # which another process of this fit may have got alone
     name = "Ctrl-C" if number == signal.SIGINT else number.name
-    print(f"stopped by {name}; go on with: {_go_on(config)}", file=sys.stderr)
+    print(f"stopped by {name}; continue with: {_go_on(config)}", file=sys.stderr)
     raise SystemExit(128 + number)
 
 

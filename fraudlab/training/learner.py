@@ -117,7 +117,7 @@ class FraudLearner(Learner):
             return
         if not torch.isfinite(score).all():
             raise UserError(
-                f"{DIVERGED} in epoch {self.trainer.current_epoch + 1}: the network's scores are no numbers any more; "
+                f"{DIVERGED} in epoch {self.trainer.current_epoch + 1}: the network's scores are no longer finite; "
                 "lower optimizer.lr or set trainer.gradient_clip_val=1"
             )
         metric = average_precision(label.cpu().numpy(), score.cpu().numpy())

@@ -64,7 +64,7 @@ class Pretrained:
             log.warning("%s has seen the rows of another split; none may be later than this one's validation", named)
         encoder = TableEncoder.load(run.final / "encoder")
         if encoder.cardinalities != rebuild["cardinalities"] or encoder.num_numeric != rebuild["num_numeric"]:
-            raise UserError(f"the encoder and the checkpoint in {named} are not of one run; pretrain again")
+            raise UserError(f"the encoder and the checkpoint in {named} belong to different runs; pretrain again")
         return cls(run.path, encoder, weights)
 
     def check_columns(self, table: PreparedTable) -> None:

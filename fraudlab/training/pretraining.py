@@ -45,7 +45,7 @@ class PretrainingLearner(Learner):
         loss = self.trainer.strategy.reduce(loss, reduce_op="mean")
         if not torch.isfinite(loss):  # on all ranks, so that none waits for another
             raise UserError(
-                f"{DIVERGED} in epoch {self.trainer.current_epoch + 1}: reconstructions are no numbers any more; "
+                f"{DIVERGED} in epoch {self.trainer.current_epoch + 1}: reconstructions are no longer finite; "
                 "lower optimizer.lr or set trainer.gradient_clip_val=1"
             )
         # Every rank has the same figure; the mean over ranks only tells Lightning so.

@@ -40,7 +40,7 @@ def weighed(config: TrainConfig, table: PreparedTable, rows: Rows, batch: Batch)
         weight *= cost_of_error(table.label.to_numpy()[rows], amount, config.admin_cost, config.recovery_share)
     mean = np.abs(weight).mean()
     if not mean > 0:
-        raise UserError(f"all {len(rows)} training rows weigh nothing; check data.weight and admin_cost")
+        raise UserError(f"all {len(rows)} training rows have weight 0; check data.weight and admin_cost")
     return batch._replace(weight=torch.from_numpy((weight / mean).astype(np.float32)))
 
 

@@ -287,5 +287,5 @@ def test_a_worker_that_dies_is_told_and_what_ended_is_kept(made: Made, command: 
     done = command("backtest", *words, env=env)
     assert done.returncode == 1
     assert "its process was killed" in done.stderr
-    assert "the same command goes on from there" in done.stderr
+    assert "the same command continues from there" in done.stderr
     assert (tmp_path / "run" / "steps" / STEPS[0] / "metrics.json").is_file()

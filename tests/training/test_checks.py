@@ -42,7 +42,7 @@ def train(folder: Path, *overrides: str) -> Any:
         ("callbacks.early_stopping.monitor=val/loss", "is not logged; it is one of: val/average_precision, train/loss"),
         ("+callbacks.checkpoint.monitor=val/roc_auc", "callbacks.checkpoint.monitor=val/roc_auc is not logged"),
         ("scheduler=plateau scheduler.monitor=val/loss split=random", "scheduler.monitor=val/loss is not logged"),
-        ("callbacks.early_stopping.mode=min", "takes the worst val/average_precision for the best; use mode=max"),
+        ("callbacks.early_stopping.mode=min", "takes the worst val/average_precision as the best; use mode=max"),
     ],
 )  # fmt: skip
 def test_a_contradiction_is_refused(tmp_path: Path, overrides: str, said: str) -> None:

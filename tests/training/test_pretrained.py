@@ -115,7 +115,7 @@ def test_a_broken_folder_is_refused(folder: Path) -> None:
     whole = read(folder)
     other = TableEncoder.fit(FRAME.head(1), ["shop"], ["amount", "hour"])
     other.save(folder / "encoder")
-    with pytest.raises(UserError, match="not of one run"):
+    with pytest.raises(UserError, match="belong to different runs"):
         Pretrained.load(settings(folder))
     (folder / "encoder" / "encoder.json").unlink()
     with pytest.raises(UserError, match="no whole encoder"):

@@ -55,7 +55,7 @@ def test_the_mean_size_is_one(tmp_path: Path) -> None:
     [
         ({"w": [1, -2, 1, 1]}, {"weight": "w"}, "cross_entropy", "data.weight=w holds -2"),
         ({"w": [1, None, 1, 1]}, {"weight": "w"}, "cross_entropy", "data.weight=w is missing in 1 rows"),
-        ({"w": [0, 0, 0, 0]}, {"weight": "w"}, "cross_entropy", "weigh nothing; check data.weight"),
+        ({"w": [0, 0, 0, 0]}, {"weight": "w"}, "cross_entropy", "have weight 0; check data.weight"),
         ({"w": ["a", "b", "c", "d"]}, {"weight": "w"}, "cross_entropy", "w is weight but holds"),
         ({}, {}, "expected_cost", "has no amounts; name a column with data.amount"),
         ({"paid": [1, None, 1, 1]}, {"amount": "paid"}, "expected_cost", "lacks paid in some rows"),
