@@ -114,12 +114,13 @@ dist: $(READY) ## source and wheel in dist/
 wheel: $(READY) ## in dist/ the wheel for Linux on x86-64, which carries TabNet's encoder compiled
 	HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(BIN)/python -m hatchling build -t wheel
 
+# For the Python of Debian 12, which the images have.
 sbom: $(READY) ## what the images install, as CycloneDX in sbom/<image>.json
 	@mkdir -p $(SBOM)
 	@for image in serve train; do \
 		extras=$$(sed -n 's/.*requirements.py \(.*\) > .*/\1/p' docker/$$image.dockerfile) && \
 		$(BIN)/python docker/requirements.py $$extras | $(BIN)/uv pip compile --quiet --no-header --no-annotate \
-			--generate-hashes --python-version 3.11 --python-platform linux -c constraints.txt -o $(SBOM)/$$image.txt - && \
+			--generate-hashes --python-version 3.11.2 --python-platform linux -c constraints.txt -o $(SBOM)/$$image.txt - && \
 		$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible -o $(SBOM)/$$image.json \
 			$(SBOM)/$$image.txt || exit 1; \
 	done

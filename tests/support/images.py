@@ -88,8 +88,9 @@ def build(path: Path, context: Path, base: Path, work: Path) -> Stage:
                 made.env[word[0]] = value
         elif name == "WORKDIR":
             made.folder = words
-            (layer / words.lstrip("/")).mkdir(parents=True)
-            made.layers.insert(0, layer)
+            if not any((each / words.lstrip("/")).is_dir() for each in made.layers):
+                (layer / words.lstrip("/")).mkdir(parents=True)
+                made.layers.insert(0, layer)
         elif name == "USER":
             made.user = int(words.split(":")[0])
         elif name == "ENTRYPOINT":
@@ -179,17 +180,29 @@ def pip_settings() -> dict[str, str]:
 
 
 class Container:
-    """A stage's command on a read-only root, as its user; ``/tmp`` is in memory, ``/record`` a folder."""
+    """A stage's command on a read-only root, as its user, with ``/tmp`` in memory.
 
-    def __init__(self, stage: Stage, record: Path, env: Mapping[str, str], *words: str) -> None:
+    Args:
+        stage: what runs.
+        folder: that it may write to.
+        at: the name of that folder in its root.
+        env: beside the stage's.
+        words: in the place of the stage's command.
+        offline: without any network, not even its own machine's.
+    """
+
+    def __init__(
+        self, stage: Stage, folder: Path, at: str, env: Mapping[str, str], *words: str, offline: bool = False
+    ) -> None:
         self._held = ExitStack()
         self.root = self._held.enter_context(mounted(stage, None))
         self._stage = stage
         self._env = {**stage.env, **env}
+        self._outside = ["unshare", "--net"] if offline else []
         for kind, source, name in (("tmpfs", "tmpfs", "tmp"), ("proc", "proc", "proc")):
             self._mount(["-t", kind, source], name)
         self._mount(["--rbind", "/dev"], "dev")
-        self._mount(["--bind", str(record)], "record")
+        self._mount(["--bind", str(folder)], at)
         (self.root / "tmp").chmod(0o1777)
         command = [*stage.entrypoint, *(words or stage.command)]
         self.process = subprocess.Popen(
@@ -206,7 +219,8 @@ class Container:
         assert found is not None or command[0].startswith("/"), command
         inside = "/" + str(Path(found).relative_to(self.root)) if found else command[0]
         where = ["env", f"--chdir={stage.folder}"]
-        return ["chroot", "--groups=", f"--userspec={user}", str(self.root), *where, inside, *command[1:]]
+        root = ["chroot", "--groups=", f"--userspec={user}", str(self.root)]
+        return [*self._outside, *root, *where, inside, *command[1:]]
 
     def run(self, command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
         """Run something beside it."""
