@@ -63,7 +63,8 @@ def blocks(page: Path) -> Iterator[Block]:
             yield Block(page, number + 1, fence["language"], fence["title"] or "", text, before)
             number = end
         else:
-            code = line.startswith("    ") and not lines[number - 1].strip() and not _in_list(lines[:number])
+            above = lines[number - 1].strip()
+            code = line.startswith("    ") and (not above or above.startswith("<!--")) and not _in_list(lines[:number])
             assert not code, f"{where}: an indented block has no language; fence it"
             prose.append((number + 1, line))
             before = line if line.strip() else before
