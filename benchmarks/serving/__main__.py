@@ -5,6 +5,7 @@ the same run. About eight to ten minutes on two cores; nothing else should run m
 """
 
 import argparse
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -35,6 +36,7 @@ def main() -> None:
     folder = Path("outputs/benchmarks/serving/quick" if arguments.quick else "outputs/benchmarks/serving/full")
     if arguments.fresh:
         shutil.rmtree(folder, ignore_errors=True)
+    os.environ.setdefault("FRAUDLAB_HASH_KEY", "h" * 32)  # with which a record hashes cards
     made = material(folder, 2_000 if arguments.quick else ROWS)
     effort = QUICK if arguments.quick else Effort()
     done = []

@@ -1,7 +1,6 @@
 """What a challenger costs those who are answered, and bundles that are swapped under load."""
 
 import json
-import os
 import shutil
 import signal
 import statistics
@@ -28,7 +27,6 @@ Line = dict[str, Any]
 
 def measure(material: Material, seconds: float, turns: int) -> list[Line]:
     """Servers with a record take turns, without and with a challenger: the same bundle once more."""
-    os.environ.setdefault("FRAUDLAB_HASH_KEY", "h" * 32)
     loads: dict[str, list[Load]] = {"without": [], "with": []}
     rates, scored = [], []
     for _ in range(turns):

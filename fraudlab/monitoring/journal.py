@@ -172,7 +172,7 @@ class Journal:
     @property
     def backlog(self) -> int:
         """Bytes that are not in Parquet yet: in memory, and in the files of this instance."""
-        return self._bytes_in - self._bytes_out + _size(self._folder)
+        return self._bytes_in - self._bytes_out + waiting_bytes(self._folder)
 
     def close(self, patience: float) -> None:
         """Write what is left, for ``patience`` seconds at most; rows that are left then count as lost."""
@@ -210,7 +210,7 @@ class Journal:
     def _append(self, rows: int, lines: bytes) -> None:
         try:
             if self._file is None:
-                if _size(self._folder) > self._most_bytes:
+                if waiting_bytes(self._folder) > self._most_bytes:
                     raise OSError(0, "nothing makes Parquet of the journal, which is as large as serving.record_bytes")
                 self._file = _File(self._folder, self._head)
             self._file.append(lines)
@@ -282,7 +282,8 @@ def locked(path: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _size(folder: Path) -> int:
+def waiting_bytes(folder: Path) -> int:
+    """Bytes of the journal of the instance at ``folder`` that are not in Parquet yet."""
     total = 0
     for path in folder.glob("*.jsonl"):
         try:

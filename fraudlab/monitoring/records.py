@@ -6,7 +6,6 @@ see :mod:`.labels`.
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
@@ -157,12 +156,12 @@ def _of_journal(folder: Path) -> Iterator[pl.DataFrame]:
             _log.warning("%s; its %d rows are left out", error, len(segment.lines))
 
 
-def of_segment(segment: journal.Segment, rest: float = 0.0) -> pl.DataFrame:
+def of_segment(segment: journal.Segment, rest: Callable[[], None] | None = None) -> pl.DataFrame:
     """The rows of a part of the journal, by :func:`dtypes`, without the lines that are no rows.
 
     Args:
         segment: the part.
-        rest: seconds to sleep after some hundred rows, for a process that others should not feel.
+        rest: called after some hundred rows each.
 
     Raises:
         UserError: they have values that are none of a record.
@@ -171,7 +170,8 @@ def of_segment(segment: journal.Segment, rest: float = 0.0) -> pl.DataFrame:
     try:
         for rows in segment.blocks():
             frames.append(_frame(segment.facts, rows))
-            time.sleep(rest)
+            if rest is not None:
+                rest()
         return pl.concat(frames) if frames else _frame(segment.facts, [])
     except (ArithmeticError, LookupError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         raise UserError(f"{segment.path} has values that are none of a record") from error

@@ -7,6 +7,8 @@ twice, never none; a row that is there already is not taken again.
 
 import logging
 import shutil
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +26,10 @@ _ROW = ["request_id", "position", "scored_at"]
 _ROWS = 2**14  # of a row group: all fields of so many rows are in memory at once
 _HOUR = timedelta(hours=1)
 _LATE = timedelta(minutes=2)  # after the hour, until the journal has no file any more that was begun in it
-_REST = 0.005  # seconds after some hundred rows: not every system lets a process wait until none else wants to run
+_REST = 0.005  # seconds after some hundred rows
+_MOST_REST = 1.0
+_SHARE = 10  # times as long as the system let it wait for a processor, it lets others run
+_BEHIND = 2**27  # bytes of the journal that wait: beyond them it does not rest any longer than _REST
 _UPLOAD = timedelta(minutes=5)
 _PLACES = ("day=*", f"{journal.FOLDER}/*", labels.FOLDER)
 
@@ -37,12 +42,21 @@ class Store:
         days: that a day's files are kept, labels too.
         most_bytes: of all files of days; the oldest are deleted beyond it.
         upload: ``gs://`` address of a folder where files are copied to; None: nowhere.
+        wait: called with seconds to rest for.
     """
 
-    def __init__(self, folder: Path, days: int, most_bytes: int, upload: str | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        days: int,
+        most_bytes: int,
+        upload: str | None,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
         self._folder = folder
         self._days = days
         self._most_bytes = most_bytes
+        self._wait = wait
         self._uploads = None
         if upload is not None:
             from fraudlab.bundle.cloud import Uploads  # beside ONNX Runtime, which few writers need to load
@@ -64,14 +78,15 @@ class Store:
             lock.touch(0o600)
             with journal.locked(lock) as alone:
                 if alone or held:
-                    self._parts(instance)
+                    self._parts(instance, whole=whole)
                     self._hours(instance, None if whole or upload else now)
         self._forget(now)
         if self._uploads is not None and upload:
             self._uploaded = now
             self._uploads.send(self._folder, [*self._folder.glob("day=*/*.parquet"), *labels.files(self._folder)])
 
-    def _parts(self, instance: Path) -> None:
+    def _parts(self, instance: Path, *, whole: bool) -> None:
+        rest = _Rest(self._wait, patient=not whole and journal.waiting_bytes(instance) <= _BEHIND)
         for path in sorted(instance.glob("*.jsonl")):
             with journal.locked(path) as complete:
                 if not complete:
@@ -80,7 +95,7 @@ class Store:
                 try:
                     if segment is None:
                         raise UserError(f"{path} is no file of a journal")
-                    rows = of_segment(segment, _REST)
+                    rows = of_segment(segment, rest)
                 except UserError as error:
                     _log.error("%s; the file is left aside", error)
                     path.replace(path.with_suffix(".broken"))
@@ -130,6 +145,28 @@ class Store:
                 if total > self._most_bytes:
                     path.unlink()
                     _log.warning("%s is deleted: the record is larger than serving.record_bytes", path)
+
+
+class _Rest:
+    """Sleeps after some work, the longer the more others wanted the processor meanwhile.
+
+    The lowest priority alone is not enough: not every system takes the processor from a process at once when another
+    wants it, and two processors may share one core. So bursts wait in the journal, and become Parquet after them.
+
+    Args:
+        wait: what sleeps.
+        patient: whether the work can wait.
+    """
+
+    def __init__(self, wait: Callable[[float], object], *, patient: bool) -> None:
+        self._wait = wait
+        self._share = _SHARE if patient else 0
+        self._since = time.monotonic(), time.process_time()
+
+    def __call__(self) -> None:
+        wall, own = (now - then for now, then in zip((time.monotonic(), time.process_time()), self._since, strict=True))
+        self._wait(min(_REST + self._share * max(0.0, wall - own), _MOST_REST))
+        self._since = time.monotonic(), time.process_time()
 
 
 def leftovers(folder: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -176,8 +177,9 @@ class Dispatcher:
             self._send_more()
             while True:
                 said = await reader.readexactly(int.from_bytes(await reader.readexactly(LENGTH)))
-                lengths = await reader.readexactly(int.from_bytes(await reader.readexactly(LENGTH)))
-                rows = [await reader.readexactly(length) if length else b"" for length in orjson.loads(lengths)]
+                lengths = orjson.loads(await reader.readexactly(int.from_bytes(await reader.readexactly(LENGTH))))
+                lines = await reader.readexactly(sum(lengths))
+                rows = [lines[end - length : end] for length, end in zip(lengths, accumulate(lengths), strict=True)]
                 self._answer(worker.out.popleft(), said, rows)
                 worker.since = time.monotonic()
                 self._send_more()

@@ -168,7 +168,7 @@ class Rows:
         """The rows of a request; with the first of the answers' reasons, where rows have any."""
         now = time.time_ns() // 1000
         return b"".join(
-            orjson.dumps(self._row(request_id, position, now, *each)) + b"\n"
+            orjson.dumps(self._row(request_id, position, now, *each), option=orjson.OPT_APPEND_NEWLINE)
             for position, each in enumerate(zip(records, raw, answers, strict=True))
         )
 
@@ -336,7 +336,7 @@ def write(line: Any, folder: Path, days: int, most_bytes: int, upload: str | Non
         signal.signal(number, signal.SIG_IGN)  # the end is told through the line
     from fraudlab.monitoring.store import Store
 
-    store = Store(folder, days, most_bytes, upload)
+    store = Store(folder, days, most_bytes, upload, wait=line.poll)  # once it is told to end it rests no more
     ended = False
     while not ended:
         ended = line.poll(_LOOK)
