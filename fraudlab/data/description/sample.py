@@ -10,8 +10,9 @@ import polars as pl
 from fraudlab.config import TableConfig
 from fraudlab.data.sources.table import roles, source
 from fraudlab.data.sources.table.files import Found, head
-from fraudlab.data.sources.table.kinds import MOST_ODD, Kinds, spellings
+from fraudlab.data.sources.table.kinds import Kinds
 from fraudlab.data.sources.table.scan import Raw
+from fraudlab.data.sources.table.spelt import MOST_ODD, spellings
 from fraudlab.features.values import NA_WORDS, RawColumns, Spelling, clean, is_text
 from fraudlab.schema import Column, Role
 
@@ -130,7 +131,9 @@ def _spelling(text: pl.DataFrame, semicolons: bool) -> tuple[Spelling, tuple[str
         (Spelling(decimal, thousands, **flags) for decimal, thousands in pairs),
         key=lambda spelling: (sum(_reads(spelling, values) for values in plain.values()), spelling.decimal == first),
     )
-    return best, tuple(name for name in found if not _reads(best, plain[name]))
+    # Also those that the usual format reads and the best one does not: 48.021 beside 12,50.
+    read = [name for name in plain if name in found or _reads(Spelling(), plain[name])]
+    return best, tuple(name for name in read if not _reads(best, plain[name]))
 
 
 def _reads(spelling: Spelling, values: pl.DataFrame) -> bool:

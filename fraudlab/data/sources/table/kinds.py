@@ -2,20 +2,20 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
-from itertools import product
 from typing import Any
 
 import polars as pl
 
+from fraudlab.config.overrides import literal_text
+from fraudlab.data.sources.table.names import is_code
+from fraudlab.data.sources.table.spelt import MOST_ODD, advice, are_measured, odd_numbers, settings, spellings
 from fraudlab.errors import UserError
-from fraudlab.features.values import CURRENCY, NA_WORDS, RawColumns, Spelling, clean, is_text
+from fraudlab.features.values import NA_WORDS, RawColumns, Spelling, clean, is_text
 from fraudlab.schema import Column, ColumnType, Role
-
-MOST_ODD = 0.01
-"""Largest share of cells in a column of numbers that are not numbers; they count as missing."""
 
 _MOST_WORDS = 100  # different ones among those
 _SAMPLE = 5_000
+_MIXED = 0.5  # share of numbers above which a column of words is asked about
 _THIRDS = r"^[+-]?\d{1,3}\.\d{3}$"
 _BOOLEANS = ("true", "false", "True", "False", "TRUE", "FALSE")
 
@@ -50,6 +50,7 @@ class Kinds:
             n for n, dtype in self._types.items() if is_text(dtype) and roles.get(n) in ("numeric", "amount", "weight")
         ]
         self._read = [n for n in self._types if (n in untyped and is_text(self._types[n])) or n in wanted]
+        self._typed_text = [n for n, t in self._types.items() if is_text(t) and n not in (*self._read, *roles)]
         self._facts = self._counts(self._read)
 
     def columns(self) -> list[Column]:
@@ -61,6 +62,7 @@ class Kinds:
         found: list[Column] = []
         odd: dict[str, ColumnType] = {}
         strange: dict[str, list[str]] = {}
+        mixed: list[str] = []
         for name, dtype in self._types.items():
             if name not in self._facts:
                 found.append(Column(name, column_type(dtype), "carried", missing_values=self._words))
@@ -70,8 +72,13 @@ class Kinds:
                 odd[name] = kind
             if kind is None:
                 strange[name] = self._sample(name)
+            if kind == "string" and name not in self._roles:
+                mixed += self._mixed(name)
             found.append(Column(name, kind or "string", "carried", missing_values=self._words))
         self._refuse(strange)
+        if mixed:
+            raise UserError("; ".join(mixed))
+        self._of_typed_text()
         words = self._odd_words(odd)
         return [
             Column(c.name, c.type, c.role, missing_values=(*c.missing_values, *words.get(c.name, ()))) for c in found
@@ -94,7 +101,7 @@ class Kinds:
             if role is None:
                 self.notes.append(
                     f"column {name} has zeros before its numbers ({fact['zero']}): they are codes, categorical; "
-                    f"data.numeric=[{name}] makes them numbers"
+                    f"data.numeric=[{literal_text(name)}] makes them numbers"
                 )
             return "string"
         if fact["whole"] == numbers and (exact or fact["points"] == 0):
@@ -169,9 +176,79 @@ class Kinds:
             found = self._frame.select(text).drop_nulls().head(_SAMPLE).collect()
         return found[name].unique(maintain_order=True).to_list()
 
+    def _mixed(self, name: str) -> list[str]:
+        """The refusal of a column of words most of which are numbers; a note where they are plainly codes."""
+        fact, sample = self._facts[name], self._sample(name)
+        known = fact["known"] - fact["na"]
+        if fact["zeros"] or not known:
+            return []
+        plain = self._plain(sample)
+        spelt = odd_numbers([word for word in sample if word not in plain])
+        likely = len(plain) + len(spelt) >= (1 - MOST_ODD) * len(sample)
+        if not fact["numbers"]:
+            return [self._spelt(name, plain, spelt)] if likely and are_measured(spelt, self._spelling.decimal) else []
+        if not likely and fact["numbers"] <= _MIXED * known:
+            return []
+        counts = self._unread(name, "number").head(_SAMPLE)
+        words, cells = counts[name].to_list(), dict(counts.iter_rows())
+        spelt = odd_numbers(words)
+        if sum(cells[word] for word in words if word not in {*spelt}) <= MOST_ODD * known:
+            return [self._spelt(name, plain, spelt)]
+        if fact["numbers"] <= _MIXED * known:
+            return []
+        shown = ", ".join(f"{word!r} {count} times" for word, count in counts.head(5).iter_rows())
+        holds = f"column {name} holds {fact['numbers']} numbers and {known - fact['numbers']} other cells ({shown})"
+        as_words = sum(count for word, count in cells.items() if not any(map(str.isdigit, word)))
+        if (
+            len(words) <= _MOST_WORDS
+            and are_measured(plain, self._spelling.decimal)
+            and 2 * as_words > sum(cells.values())
+        ):
+            more = "" if len(words) <= 20 else ", and so on with the other words"
+            return [f"{holds}: data.missing_values={yaml_list(words[:20])}{more} counts them as missing, "
+                    f"data.categorical=[{literal_text(name)}] keeps the column as text"]  # fmt: skip
+        self.notes.append(f"{holds}: it is categorical; data.categorical=[{literal_text(name)}] says so")
+        return []
+
+    def _spelt(self, name: str, plain: Collection[str], odd: Collection[str]) -> str:
+        """The refusal of numbers that are not written as the settings say."""
+        ways = advice(plain, odd) if len(odd) else []
+        first = ", ".join(map(repr, [*list(plain)[:1], *list(odd)[:2]]))
+        how = f"say {' or '.join(sorted(ways))}" if ways else "write all of them as -1234.5 in the file"
+        text = literal_text(name)
+        return (
+            f"column {name} holds numbers that are not all written in one known way ({first}): {how}, or "
+            f"give a role, data.categorical=[{text}] or data.carried=[{text}]"
+        )
+
+    def _plain(self, words: Collection[str]) -> list[str]:
+        values = pl.DataFrame({"value": list(words)}, schema={"value": pl.String})
+        return values.filter(self._spelling.number(pl.col("value")).is_not_null())["value"].to_list()
+
+    def _of_typed_text(self) -> None:
+        """Notes on numbers that a file of types holds as text."""
+        for name in (name for name in self._typed_text if not is_code(name)):
+            sample = self._sample(name)
+            plain = self._plain(sample)
+            odd = odd_numbers([word for word in sample if word not in plain])
+            zeros = any(len(word) > 1 and word[0] == "0" and word.isdigit() for word in sample)
+            if sample and not zeros and len(plain) + len(odd) >= (1 - MOST_ODD) * len(sample):
+                ways = [*advice(plain, odd), ""][0] if odd else ""
+                text = literal_text(name)
+                self.notes.append(
+                    f"column {name} is text that holds numbers ({', '.join(map(repr, sample[:3]))}): {ways}"
+                    f"{' ' if ways else ''}data.numeric=[{text}] reads them, data.categorical=[{text}] keeps the text"
+                )
+
+    def _unread(self, name: str, kind: ColumnType) -> pl.DataFrame:
+        """The words of a column that are not of this type, and how often each occurs."""
+        raw = RawColumns([Column(name, kind, "carried", missing_values=self._words)], self._spelling)
+        unread = self._frame.filter(raw.unread(self._types)[name]).select(raw.text(name))
+        return unread.collect()[name].value_counts(sort=True)
+
     @cached_property
     def _head(self) -> pl.DataFrame:
-        return self._frame.select(self._read).head(_SAMPLE).collect()
+        return self._frame.select([*self._read, *self._typed_text]).head(_SAMPLE).collect()
 
     def _looks_like_numbers(self, name: str) -> bool:
         return bool(spellings(self._sample(name)))
@@ -179,7 +256,7 @@ class Kinds:
     def _refuse(self, strange: Mapping[str, list[str]]) -> None:
         """One message for all columns whose numbers are written in another way."""
         said: list[str] = []
-        settings: set[str] = set()
+        asked: set[str] = set()
         for name, sample in strange.items():
             found = spellings(sample)
             role = self._roles.get(name)
@@ -190,12 +267,12 @@ class Kinds:
                     f"column {name} is {role} but holds {odd.collect().item()!r}, which is not a number; if that means "
                     "missing, add it to data.missing_values, else give the column another role"
                 )
-            settings.update(_settings(spelling) for spelling in found)
+            asked.update(settings(spelling) for spelling in found)
             said.append(f"column {name} looks like numbers ({', '.join(map(repr, sample[:3]))})")
         if said:
-            names = ", ".join(strange)
+            names = ", ".join(map(literal_text, strange))
             raise UserError(
-                f"{'; '.join(said)}: say how they are written, {' or '.join(sorted(settings))}, or give a role, "
+                f"{'; '.join(said)}: say how they are written, {' or '.join(sorted(asked))}, or give a role, "
                 f"data.categorical=[{names}] or data.carried=[{names}]"
             )
 
@@ -203,21 +280,28 @@ class Kinds:
         """The words in columns of numbers that are not numbers, and the notes on them."""
         found: dict[str, list[str]] = {}
         for name, kind in kinds.items():
-            raw = RawColumns([Column(name, kind, "carried", missing_values=self._words)], self._spelling)
-            unread = self._frame.filter(raw.unread(self._types)[name]).select(raw.text(name))
-            counts = unread.collect()[name].value_counts(sort=True)
+            counts = self._unread(name, kind)
             words = counts[name].to_list()
+            if spelt := odd_numbers(words):
+                ways = advice(self._plain(self._sample(name)), spelt)
+                how = f"{' or '.join(sorted(ways))} reads them" if ways else "write them as the others in the file"
+                raise UserError(
+                    f"column {name} holds numbers, {len(spelt)} of which are written otherwise "
+                    f"({', '.join(map(repr, spelt[:3]))}): {how}; data.missing_values={yaml_list(spelt[:20])} counts "
+                    "them as missing"
+                )
             if len(words) > _MOST_WORDS:
                 raise UserError(
                     f"column {name}: {counts['count'].sum()} cells are not numbers, with {len(words)} different words "
-                    f"({', '.join(map(repr, words[:3]))}, …); data.categorical=[{name}] or data.carried=[{name}] "
-                    "keeps the column as text"
+                    f"({', '.join(map(repr, words[:3]))}, …); data.categorical=[{literal_text(name)}] or "
+                    f"data.carried=[{literal_text(name)}] keeps the column as text"
                 )
             if words:
                 shown = ", ".join(f"{word!r} {count} times" for word, count in counts.head(5).iter_rows())
                 self.notes.append(
                     f"column {name} holds numbers and {counts['count'].sum()} other cells ({shown}), which count as "
-                    f"missing: data.missing_values={yaml_list(words[:5])} says so, data.categorical=[{name}] keeps them"
+                    f"missing: data.missing_values={yaml_list(words[:5])} says so, "
+                    f"data.categorical=[{literal_text(name)}] keeps them"
                 )
             found[name] = words
         return found
@@ -227,38 +311,6 @@ class Kinds:
         for name, fact in self._facts.items():
             if fact["na"] and fact["numbers"] and fact["na"] + fact["numbers"] >= (1 - MOST_ODD) * fact["known"]:
                 yield f"column {name}: {fact['na']} cells such as NA, N/A or null count as missing numbers"
-
-
-def spellings(sample: Collection[str]) -> list[Spelling]:
-    """The number formats that read nearly all values, if :class:`Spelling`'s default reads few of them.
-
-    There are several if they give different numbers: 1,234 may be 1234 or 1.234.
-    """
-    values = pl.DataFrame({"value": list(sample)}, schema={"value": pl.String})
-    joined = values["value"]
-    if not len(joined) or joined.str.contains(r"\d").mean() < 1 - MOST_ODD:  # type: ignore[operator]
-        return []
-    marks = {
-        "currency": bool(joined.str.contains(rf"^[+-]?\(?\s*(?:{CURRENCY})|(?:{CURRENCY})\)?$").any()),
-        "percent": bool(joined.str.contains(r"%\)?$").any()),
-        "brackets": bool(joined.str.contains(r"^\(.*\)$").any()),
-    }
-    found: dict[tuple[float | None, ...], Spelling] = {}
-    for decimal, thousands in [(".", ""), (",", ""), *product(".,", (",", ".", " ", "'"))]:
-        spelling = Spelling(decimal, thousands, **marks)
-        if decimal == thousands or spelling == Spelling():
-            continue
-        read = values.select(spelling.number(pl.col("value")))["value"]
-        if read.null_count() <= MOST_ODD * len(read):
-            found.setdefault(tuple(read.to_list()), spelling)
-    return list(found.values())
-
-
-def _settings(spelling: Spelling) -> str:
-    flags = [f"data.{name}=true" for name in ("currency", "percent", "brackets") if getattr(spelling, name)]
-    decimal = [] if spelling.decimal == "." else ["data.decimal=','"]
-    thousands = [f'data.thousands="{spelling.thousands}"'] if spelling.thousands else []
-    return " ".join([*decimal, *thousands, *flags])
 
 
 def yaml_list(words: Iterable[str]) -> str:

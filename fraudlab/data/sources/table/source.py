@@ -29,7 +29,7 @@ from fraudlab.schema import Column, Reading, Role, TableSchema
 
 log = logging.getLogger(__name__)
 
-VERSION = 3  # of the reading: raised with any change that gives other data from the same file
+VERSION = 4  # of the reading: raised with any change that gives other data from the same file
 
 _told: set[str] = set()
 
@@ -290,8 +290,13 @@ def _raw_columns(raw: Raw, fixed: Mapping[str, Role], config: TableConfig) -> tu
     """The columns of the files, each with its type and its words for a missing value."""
     # The role of a derived column does not apply to the raw column that it replaces.
     own = {name: role for name, role in fixed.items() if name not in config.derive}
+    replaced: dict[str, Role] = {name: "carried" for name in config.derive if name in raw.frame.collect_schema()}
     kinds = Kinds(
-        raw.frame.drop(config.ignored, strict=False), raw.untyped, own, config.missing_values, spelling_of(config)
+        raw.frame.drop(config.ignored, strict=False),
+        raw.untyped,
+        {**replaced, **own},
+        config.missing_values,
+        spelling_of(config),
     )
     columns = [
         Column(c.name, c.type, "carried", missing_values=() if own.get(c.name) == "label" else c.missing_values)

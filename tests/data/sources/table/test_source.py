@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fraudlab.errors import UserError
 from tests.support.tables import ROWS, load, roles, write
 
 DAY_1, DAY_2 = datetime.datetime(2020, 1, 1), datetime.datetime(2020, 1, 2)
@@ -128,7 +129,8 @@ def test_columns_without_a_role_get_one_by_type(tmp_path: Path) -> None:
 
 def test_missing_marks_do_not_make_a_csv_column_text(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", {"size": ["1", "lost", "3.5"], "fraud": [0, 1, 0]})
-    assert roles(load(path))["size"] == "categorical"
+    with pytest.raises(UserError, match=r"data.missing_values=\['lost'\] counts them as missing"):
+        load(path)
     assert roles(load(path, missing_values=["lost"]))["size"] == "numeric"
 
 
