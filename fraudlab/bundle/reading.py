@@ -11,6 +11,10 @@ from fraudlab.schema import Column, Reading, TableSchema
 if TYPE_CHECKING:  # a record without derived columns is read without it
     import polars as pl
 
+    from fraudlab.data.sources.table.derive import Time
+
+NO_TIME = "is not a time in the form of those that the model learnt from, nor year first, as 2024-01-31T14:30:00"
+
 
 class InputReading:
     """Makes the table's columns of the raw ones that a record or a file has.
@@ -51,24 +55,28 @@ class InputReading:
 
         one = {name: read.get(name) for name in {**self._types, **read}}
         rows = pl.DataFrame({n: [v] for n, v in one.items()}, schema_overrides=_dtypes(self._types, one), strict=False)
+        if (unread := self.unread_time(rows.schema)) is not None and rows.select(unread[1]).item():
+            raise UserError(f"column {unread[0]}: {one[unread[0]]!r} {NO_TIME}")
         try:
             return self.derived(rows.lazy()).collect().row(0, named=True)
         except pl.exceptions.PolarsError as error:
             from fraudlab.data.sources.table.derive import failed
 
-            raise failed(rows.lazy(), self._reading.derive, error) or UserError(f"data.derive: {error}") from error
+            own = failed(rows.lazy(), self._reading.derive, error, self._clock)
+            raise own or UserError(f"data.derive: {error}") from error
 
     def of_rows(self, rows: "pl.LazyFrame") -> "pl.LazyFrame":
         """The columns of a file's rows, some of whose raw columns may be missing."""
+        return self.derived(self._raw_rows(rows)) if self._made else self.raw.of_rows(rows)
+
+    def _raw_rows(self, rows: "pl.LazyFrame") -> "pl.LazyFrame":
+        """The raw columns in their types, all of them."""
         import polars as pl
 
         rows = self.raw.of_rows(rows)
-        if self._made:
-            have = rows.collect_schema()
-            lacking = {name: kind for name, kind in self._types.items() if name not in have}
-            rows = rows.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in _dtypes(lacking, {}).items())
-            rows = self.derived(rows)
-        return rows
+        have = rows.collect_schema()
+        lacking = {name: kind for name, kind in self._types.items() if name not in have}
+        return rows.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in _dtypes(lacking, {}).items())
 
     def of_table(self, rows: "pl.LazyFrame") -> "pl.LazyFrame":
         """:meth:`of_rows` with the times as the table has them: in microseconds, or a number of seconds."""
@@ -91,6 +99,42 @@ class InputReading:
         return rows.with_columns(form.values(pl.col(name), types[name]).alias(name) for name, form in times.items())
 
     @cached_property
+    def _clock(self) -> "Time | None":
+        """The time, where it is a raw column; bundles of old do not say how it is read."""
+        from fraudlab.data.sources.table.derive import Time
+        from fraudlab.data.sources.table.times import TimeFormat
+
+        name = next((name for name, role in self._roles.items() if role == "time"), None)
+        if name is None or name in self._reading.derive:
+            return None
+        return Time(name, TimeFormat(**self._reading.time))
+
+    @cached_property
+    def _reads_time(self) -> bool:
+        """Whether an expression reads the time as such."""
+        from fraudlab.data.sources.table.derive import of_time
+
+        return self._clock is not None and bool(of_time(self._expressions, self._clock))
+
+    def unread_time(self, types: "Mapping[str, pl.DataType]") -> "tuple[str, pl.Expr] | None":
+        """The time's column, and whether a row has a value there that is no time, if an expression reads it as one."""
+        import polars as pl
+
+        clock = self._clock
+        if clock is None or not self._reads_time or clock.column not in types:
+            return None
+        given = self.raw.values(clock.column, types[clock.column]).alias(clock.column)
+        dtype = pl.LazyFrame(schema={clock.column: types[clock.column]}).select(given).collect_schema()[clock.column]
+        moment = clock.form.local(given, dtype)
+        return None if moment is None else (clock.column, given.is_not_null() & moment.is_null())
+
+    def failed(self, rows: "pl.LazyFrame", error: "pl.exceptions.PolarsError") -> UserError | None:
+        """What of ``data.derive`` cannot be made of raw rows, if that is why they cannot be read."""
+        from fraudlab.data.sources.table.derive import failed
+
+        return failed(self._raw_rows(rows), self._expressions, error, self._clock) if self._made else None
+
+    @cached_property
     def _expressions(self) -> dict[str, str]:
         """The expressions of ``data.derive`` that scores rest on, those that they read among them."""
         from fraudlab.data.sources.table.derive import read_by
@@ -106,7 +150,7 @@ class InputReading:
         from fraudlab.data.sources.table.derive import derived
         from fraudlab.data.sources.table.times import TimeFormat
 
-        rows = derived(rows, self._expressions)
+        rows = derived(rows, self._expressions, self._clock)
         types = rows.collect_schema()
         time = TimeFormat(**self._reading.time)
         made = {n: value_of(n, types[n], self._roles[n], self.raw.spelling, time) for n in self._made}

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from fraudlab.bundle.contract import Refused
 from fraudlab.bundle.levels import THRESHOLDS, rules_of
+from fraudlab.bundle.reading import NO_TIME
 from fraudlab.bundle.rows import RowCheck, check_names
 from fraudlab.bundle.runtime import Bundle, load
 from fraudlab.bundle.spread import Spread
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 _BLOCK = 16_384
 _STRETCH = 4 * _BLOCK
 _TYPES = {"integer": pl.Int64, "number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "datetime": pl.String}
+_NO_NUMBER = "is not a number; correct it, or leave it empty if it is missing"
 _ENDINGS = (".csv", ".parquet")
 Made = TypeVar("Made")
 Past = Callable[[pl.LazyFrame], pl.DataFrame]
@@ -92,10 +94,22 @@ def score_file(
             else:
                 written.sink_parquet(aside)
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"input={source} cannot be read: {str(error).strip().splitlines()[0]}") from error
+        raise _unreadable(bundle, str(source), error) from error
     finally:
         scratch.cleanup()
     return pl.scan_csv(target, glob=False) if target.suffix == ".csv" else pl.scan_parquet(target, glob=False)
+
+
+def _unreadable(bundle: Bundle, source: str, error: pl.exceptions.PolarsError) -> UserError:
+    """Why a file cannot be scored: with the row, if an expression of ``data.derive`` fails there."""
+    with tempfile.TemporaryDirectory(prefix="fraudlab_") as scratch:
+        try:
+            own = bundle.reading.failed(_raw(bundle, source, Path(scratch))[0], error)
+        except (UserError, pl.exceptions.PolarsError):
+            own = None
+    if own is not None:
+        return UserError(f"input={source}: {own}")
+    return UserError(f"input={source} cannot be read: {str(error).strip().splitlines()[0]}")
 
 
 def _scan(bundle: Bundle, source: str, scratch: Path, *, with_past: bool = False) -> tuple[pl.LazyFrame, int | None]:
@@ -103,21 +117,29 @@ def _scan(bundle: Bundle, source: str, scratch: Path, *, with_past: bool = False
 
     Of Parquet files Polars decodes all rows ahead of whoever is slower (its issue 28569): they are read in stretches.
     """
+    rows, stretch = _raw(bundle, source, scratch, with_past=with_past, say=True)
+    return bundle.reading.of_rows(rows), stretch
+
+
+def _raw(
+    bundle: Bundle, source: str, scratch: Path, *, with_past: bool = False, say: bool = False
+) -> tuple[pl.LazyFrame, int | None]:
+    """:func:`_scan` before the columns are read in their types; ``say``: check them, and log notes."""
     fields = {field["name"]: field for field in bundle.schema["fields"]}
     files = find("input", source, scratch)
     layout = _layout(bundle, files, fields, scratch)
     raw = scan(files, layout, fields, scratch)
-    for note in raw.notes:
-        log.warning(note)
     have = raw.frame.collect_schema()
-    check_names(bundle, source, list(have), history=with_past)
-    lacking = [name for name in fields if name not in have]
     labels = getattr(bundle.features, "labels", ()) if with_past else ()
     frame = raw.frame.select(name for name in (*fields, *labels) if name in have)
-    _check(bundle, source, frame)
+    if say:
+        for note in raw.notes:
+            log.warning(note)
+        check_names(bundle, source, list(have), history=with_past)
+        _check(bundle, source, frame)
+    lacking = [name for name in fields if name not in have]
     lacking_ones = (pl.lit(None, _TYPES[fields[name]["type"]]).alias(name) for name in lacking)
-    rows = bundle.reading.of_rows(frame.with_columns(lacking_ones))
-    return rows, _STRETCH if files[0].kind == "parquet" else None
+    return frame.with_columns(lacking_ones), _STRETCH if files[0].kind == "parquet" else None
 
 
 def _layout(bundle: Bundle, files: Sequence[Found], fields: Collection[str], scratch: Path) -> Layout:
@@ -133,20 +155,20 @@ def _layout(bundle: Bundle, files: Sequence[Found], fields: Collection[str], scr
 
 
 def _check(bundle: Bundle, source: str, frame: pl.LazyFrame) -> None:
-    """Refuse what is no number where one belongs, with the row."""
-    unread = bundle.reading.raw.unread(frame.collect_schema())
+    """Refuse what is no number or no time where one belongs, with the row."""
+    types = frame.collect_schema()
+    unread = {name: (wrong, _NO_NUMBER) for name, wrong in bundle.reading.raw.unread(types).items()}
+    if (time := bundle.reading.unread_time(types)) is not None:
+        unread[time[0]] = (time[1], f"{NO_TIME}; correct it")
     if not unread:
         return
-    first = {name: wrong.arg_max().alias(name) for name, wrong in unread.items()}
-    found = frame.select(*first.values(), *(wrong.any().alias(f"{name}\0any") for name, wrong in unread.items()))
+    first = {name: wrong.arg_max().alias(name) for name, (wrong, _) in unread.items()}
+    found = frame.select(*first.values(), *(wrong.any().alias(f"{name}\0any") for name, (wrong, _) in unread.items()))
     facts = found.collect(engine="streaming").row(0, named=True)
-    for name in unread:
+    for name, (_, says) in unread.items():
         if facts[f"{name}\0any"]:
             value = frame.select(name).slice(facts[name], 1).collect().item()
-            raise UserError(
-                f"input={source}: row {facts[name] + 1} has {value!r} in column {name}, which is not a number; correct "
-                "it, or leave it empty if it is missing"
-            )
+            raise UserError(f"input={source}: row {facts[name] + 1} has {value!r} in column {name}, which {says}")
 
 
 def _blocks(frame: pl.LazyFrame, stretch: int | None) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -178,7 +200,7 @@ def scored_blocks(
         try:
             yield from InThreads().map(work, _blocks(frame, stretch), at_once=threads)
         except pl.exceptions.PolarsError as error:
-            raise UserError(f"input={source} cannot be read: {str(error).strip().splitlines()[0]}") from error
+            raise _unreadable(bundle, source, error) from error
 
 
 def _with_past(

@@ -1,8 +1,10 @@
 """Training, predict and a served record read a table by the same rules, whatever its dialect."""
 
 import csv
+import datetime
 import gzip
 import io
+import zoneinfo
 from pathlib import Path
 from typing import Any
 
@@ -157,9 +159,86 @@ def test_a_value_of_which_nothing_can_be_derived_is_refused_by_name(tmp_path: Pa
     bundle, _, _ = waving(tmp_path, config)
     with pytest.raises(UserError, match=r"data\.derive\.day: conversion .*failed.*14\.1\.2024"):
         bundle.predict([{"t": "14.1.2024", "a": 1}])
-    (tmp_path / "o.csv").write_text("t,a\n14.1.2024,1\n")
-    with pytest.raises(UserError, match="o.csv cannot be read: conversion .*14.1.2024"):
+    (tmp_path / "o.csv").write_text("t,a\n1/14/2024,1\n14.1.2024,1\n")
+    with pytest.raises(UserError, match=r"o.csv: data\.derive\.day: conversion .*14.1.2024.*\(row 2\)"):
         score_file(bundle, tmp_path / "o.csv", tmp_path / "scores.csv")
+
+
+MOMENTS = [datetime.datetime(2024, 1, 1 + n % 28, 5 * n % 24, n % 60) for n in range(60)]
+ISO = [f"{moment}" for moment in MOMENTS]
+LATER = [datetime.datetime(2024, 3, 4, 7), datetime.datetime(2024, 3, 5, 22)]
+FORMS: dict[str, list[Any]] = {
+    "a blank": [f"{moment}" for moment in LATER],
+    "T": [f"{moment:%Y-%m-%dT%H:%M:%S}" for moment in LATER],
+    "Z": [f"{moment:%Y-%m-%dT%H:%M:%S}Z" for moment in LATER],
+    "minutes": [f"{moment:%Y-%m-%dT%H:%M}" for moment in LATER],
+    "fractions": [f"{moment:%Y-%m-%dT%H:%M:%S}.000" for moment in LATER],
+    "an offset": [f"{moment:%Y-%m-%d %H:%M:%S}+00:00" for moment in LATER],
+    "mixed": [f"{LATER[0]:%Y-%m-%dT%H:%M}", f"{LATER[1]}"],
+    "moments": LATER,
+}
+
+
+def timed(folder: Path, when: list[Any], **settings: Any) -> Bundle:
+    """A bundle of a table with a time, from which its hour and weekday are derived as ``describe`` writes them."""
+    rows = pl.DataFrame({"when": when, "fraud": [n % 2 for n in range(len(when))]})
+    path = folder / ("t.csv" if isinstance(when[0], str) else "t.parquet")
+    rows.write_csv(path) if path.suffix == ".csv" else rows.write_parquet(path)
+    described = {"hour": 'EXTRACT(hour FROM "when")', "weekday": 'EXTRACT(isodow FROM "when")'}
+    config = TableConfig(path=str(path), label="fraud", time="when", **{"derive": described, **settings})
+    return waving(folder, config)[0]
+
+
+TRAINED: dict[str, tuple[list[Any], dict[str, Any]]] = {
+    "text": (ISO, {}),
+    "text with Z": ([f"{moment:%Y-%m-%dT%H:%M:%S}Z" for moment in MOMENTS], {}),
+    "day first": ([f"{moment:%d.%m.%Y %H:%M}" for moment in MOMENTS], {}),
+    "moments": (MOMENTS, {}),
+    "an earlier description": (ISO, {"derive": {
+        name: f"EXTRACT({part} FROM STRPTIME(\"when\",'%Y-%m-%d %H:%M:%S'))"
+        for name, part in (("hour", "hour"), ("weekday", "isodow"))}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("trained", TRAINED)
+def test_the_hour_of_a_time_is_the_same_in_every_form(trained: str, tmp_path: Path) -> None:
+    when, settings = TRAINED[trained]
+    bundle = timed(tmp_path, when, **settings)
+    scores = {}
+    for form, values in FORMS.items():
+        rows = pl.DataFrame({"when": values})
+        rows.write_parquet(tmp_path / "o.parquet")
+        rows.write_csv(tmp_path / "o.csv")
+        rows.write_ndjson(tmp_path / "o.jsonl")
+        for name in ("o.parquet", "o.csv", "o.jsonl"):
+            scored = score_file(bundle, tmp_path / name, tmp_path / "scores.parquet").collect()
+            scores[form, name] = scored["score"].to_list()
+        if form != "moments":
+            records = bundle.encode([{"when": value} for value in values])
+            hours = records.numeric.tolist()
+            scores[form, "records"] = bundle.score(records).tolist()
+            assert hours == bundle.encode([{"when": value} for value in FORMS["a blank"]]).numeric.tolist()
+    assert len({tuple(each) for each in scores.values()}) == 1
+    assert len(set(scores["T", "o.csv"])) == 2
+    pl.DataFrame({"when": [*FORMS["T"], "soon"]}).write_csv(tmp_path / "odd.csv")
+    with pytest.raises(UserError, match="row 3 has 'soon' in column when, which is not a time"):
+        score_file(bundle, tmp_path / "odd.csv", tmp_path / "scores.csv")
+    with pytest.raises(UserError, match="column when: 'soon' is not a time"):
+        bundle.predict([{"when": "soon"}])
+
+
+def test_the_hour_is_that_of_the_zone(tmp_path: Path) -> None:
+    """By the clock of data.time_zone, or of the zone that the times of a Parquet file have."""
+    paris = [moment.replace(tzinfo=zoneinfo.ZoneInfo("Europe/Paris")) for moment in MOMENTS]
+    for when, zone in ((ISO, {"time_zone": "Europe/Paris"}), (paris, {})):
+        bundle = timed(tmp_path, when, **zone)
+        local, utc = (bundle.encode([{"when": text}]) for text in ("2024-07-01 02:00:00", "2024-07-01T00:00:00Z"))
+        assert same(local, utc)
+        for name, value in (("a", datetime.datetime(2024, 7, 1, tzinfo=datetime.UTC)), ("b", "2024-07-01T02:00")):
+            pl.DataFrame({"when": [value]}).write_parquet(tmp_path / f"{name}.parquet")
+            scored = score_file(bundle, tmp_path / f"{name}.parquet", tmp_path / "scores.parquet").collect()
+            assert scored["score"].to_list() == bundle.score(utc).tolist()
+        assert len(set(bundle.score(bundle.encode([{"when": f"2024-07-01 0{n}:00"} for n in range(4)])))) == 4
 
 
 def test_files_of_other_forms_are_scored_alike(tmp_path: Path) -> None:

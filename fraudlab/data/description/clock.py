@@ -155,18 +155,21 @@ def _of_parts(sample: pl.DataFrame, taken: Collection[str], zone: str | None) ->
     year, month, day = (own.get((part,)) for part in ("year", "month", "day"))
     made = "when" if "when" not in sample.columns else "moment"
     if month is not None and year is None and sample[month].dtype.is_integer():
-        expression = f"{quoted(month)} * 2592000"
+        expression = f"{derive.quoted(month)} * 2592000"
         yield Clock(made, TimeFormat(unit="seconds"), f"{month}, months of 30 days", {made: expression})
         return
     if year is None or month is None:
         return
     time = next((n for p, n in own.items() if p == ("time",) and is_text(sample[n].dtype)), None)
-    parts, form = [quoted(year), "'-'", quoted(month), "'-'"], "%Y-%b" if is_text(sample[month].dtype) else "%Y-%m"
+    parts, form = (
+        [derive.quoted(year), "'-'", derive.quoted(month), "'-'"],
+        "%Y-%b" if is_text(sample[month].dtype) else "%Y-%m",
+    )
     numbered = day is not None and sample[day].dtype.is_integer()
-    parts.append(quoted(str(day)) if numbered else "'1'")
+    parts.append(derive.quoted(str(day)) if numbered else "'1'")
     form += "-%d"
     if time is not None and sample[time].str.contains(r"^\d\d?:\d\d$").all():
-        parts += ["' '", quoted(time)]
+        parts += ["' '", derive.quoted(time)]
         form += " %H:%M"
     expression = f"STRPTIME({' || '.join(parts)}, '{form}')"  # null if any part is null, unlike CONCAT
     try:
@@ -188,10 +191,12 @@ def parts(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:
     """
     names = {name.lower() for name in sample.columns}
     made = _hour_and_weekday(sample, clock) if not names & {"hour", "weekday"} else {}
+    read = None if clock.derive else derive.Time(clock.column, clock.form)
     found = {}
     for name, expression in made.items():
         try:
-            values = derive.derived(sample.lazy(), {**clock.derive, name: expression}).select(name).collect()[name]
+            made = derive.derived(sample.lazy(), {**clock.derive, name: expression}, read)
+            values = made.select(name).collect()[name]
         except (UserError, pl.exceptions.PolarsError):
             continue
         if values.n_unique() > 1 and values.null_count() <= _GAPS * len(values):
@@ -200,31 +205,11 @@ def parts(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:
 
 
 def _hour_and_weekday(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:
-    column, dtype = quoted(clock.column), sample.schema.get(clock.column, pl.Datetime())
+    column, dtype = derive.quoted(clock.column), sample.schema.get(clock.column, pl.Datetime())
     if dtype.is_numeric():
         day = _A_DAY.get(clock.form.unit or "seconds")
         return {} if day is None else {"hour": f"{column} % {day}" + ("" if day == 24 else f" / {day / 24}")}
-    moment = column
-    if is_text(dtype):
-        form = strptime(sample, clock)
-        if form is None:
-            return {}
-        moment = f"STRPTIME({column}, '{form}')"
-    return {"hour": f"EXTRACT(hour FROM {moment})", "weekday": f"EXTRACT(isodow FROM {moment})"}
-
-
-def quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def strptime(sample: pl.DataFrame, clock: Clock) -> str | None:
-    """The one format that reads all text of the sample; None if there is none or the time is not text."""
-    if clock.column not in sample.columns or not is_text(sample.schema[clock.column]):
-        return None
-    if clock.form.format not in (None, ISO):
-        return clock.form.format
-    text = sample[clock.column].drop_nulls().cast(pl.String)
-    return next((form for form, shape in times.USUAL.items() if text.str.contains(shape).all()), None)
+    return {"hour": f"EXTRACT(hour FROM {column})", "weekday": f"EXTRACT(isodow FROM {column})"}
 
 
 def setting(form: TimeFormat) -> dict[str, str]:

@@ -92,11 +92,12 @@ def describe(config: TableConfig, cache_dir: Path) -> Description:
     config = replace(config, **{f.name: getattr(rows.spelling, f.name) for f in fields(rows.spelling)})
     given = source.named(config) | set(config.derive)
     config, typed = _marked(config, rows.typed, why)
-    typed = _collected(_kept(typed.lazy(), config), typed.lazy(), config)
+    read = _read(typed, config)
+    typed = _collected(_kept(typed.lazy(), config, read), typed.lazy(), config, read)
     if typed.is_empty():
         raise UserError(f"data.where={config.where} leaves no row of the table; change it, or give a file with rows")
     time = _clock(typed, config, given)
-    words, counts = _counts(rows, config, typed, time)
+    words, counts = _counts(rows, config, typed, time, read)
     config, said = _labelled(config, words)
     why.update(said)
     config, said = _roles(config, rows, typed, time, given, counts)
@@ -170,17 +171,28 @@ def _label(rows: sample.Sample) -> str:
         raise UserError("; ".join([str(error), *rows.raw.notes])) from error
 
 
-def _kept(frame: pl.LazyFrame, config: TableConfig) -> pl.LazyFrame:
+def _read(typed: pl.DataFrame, config: TableConfig) -> derive.Time | None:
+    """The time that the settings name, if their expressions may read it."""
+    if config.time not in typed.columns or config.time in config.derive or not (config.derive or config.where):
+        return None
+    form = TimeFormat(config.time_format, config.time_unit, config.time_zone)
+    time = derive.Time(config.time, form)
+    texts = (*config.derive.values(), config.where or "")
+    read = any(time.read_in(text) != text for text in texts)
+    return derive.Time(config.time, clock.of(typed, config.time, form)) if read else time
+
+
+def _kept(frame: pl.LazyFrame, config: TableConfig, time: derive.Time | None) -> pl.LazyFrame:
     """The rows and derived columns that the settings ask for."""
-    return derive.where(derive.derived(frame, config.derive), config.where)
+    return derive.where(derive.derived(frame, config.derive, time), config.where, time)
 
 
-def _collected(asked: pl.LazyFrame, frame: pl.LazyFrame, config: TableConfig) -> pl.DataFrame:
+def _collected(asked: pl.LazyFrame, frame: pl.LazyFrame, config: TableConfig, time: derive.Time | None) -> pl.DataFrame:
     """The values of the expressions ``asked`` over ``frame``; an error names the expression that fails."""
     try:
         return asked.collect(engine="streaming")
     except pl.exceptions.PolarsError as error:
-        if (own := derive.failed(frame, config.derive, error)) is not None:
+        if (own := derive.failed(frame, config.derive, error, time)) is not None:
             raise own from error
         raise
 
@@ -211,11 +223,11 @@ def _clock(typed: pl.DataFrame, config: TableConfig, given: set[str]) -> clock.C
 
 
 def _counts(
-    rows: sample.Sample, config: TableConfig, typed: pl.DataFrame, time: clock.Clock | None
+    rows: sample.Sample, config: TableConfig, typed: pl.DataFrame, time: clock.Clock | None, read: derive.Time | None
 ) -> tuple[dict[str | None, int], dict[str, Any]]:
     """Rows of each word of the label, and the facts needed of whole columns, in one pass."""
     whole = rows.whole(config) if config.derive or config.where else rows.raw.frame
-    frame = _kept(whole, config)
+    frame = _kept(whole, config, read)
     types = frame.collect_schema()
     plain = [n for n in typed.columns if n in types and n != config.label and not types[n].is_nested()]
     wanted = sorted(roles.candidates(plain))
@@ -226,14 +238,15 @@ def _counts(
     if time is not None and time.column in types:
         timed = pl.col(time.column).is_not_null()
         asked["no time"] = pl.col(time.column).null_count()
-        if form := clock.strptime(typed, time):
+        if is_text(types[time.column]):
             text = clean(pl.col(time.column), config.missing_values)
-            asked["other times"] = (text.is_not_null() & text.str.to_datetime(form, strict=False).is_null()).sum()
+            asked["other times"] = (text.is_not_null() & time.form.values(text, pl.String).is_null()).sum()
+            asked["days"] = (text.is_not_null() & ~text.str.contains(r"\d[ T]+\d")).sum()
     if config.label in types:
         word = labels.words(config.label, types[config.label], config.missing_values).filter(timed).alias("word")
         asked["words"] = word.value_counts(sort=True, name="rows").implode()
     found = frame.select(pl.len().alias("rows"), *(each.alias(key) for key, each in asked.items()))
-    counts = _collected(found, whole, config).row(0, named=True)
+    counts = _collected(found, whole, config, read).row(0, named=True)
     return {each["word"]: each["rows"] for each in counts.pop("words", [])}, counts
 
 
@@ -269,13 +282,20 @@ def _roles(
     if time is not None:
         taken.add(time.column)
         why[time.column] = time.why
-        of_time = {**time.derive, **({} if counts.get("other times") else clock.parts(typed, time))}
+        of_time = {
+            **time.derive,
+            **(
+                {}
+                if counts.get("other times") or 0 < counts.get("days", 0) < counts["rows"] - counts["no time"]
+                else clock.parts(typed, time)
+            ),
+        }
         if of_time:
             why["derive"] = f"{', '.join(of_time)}, from the time"
         settings |= {"time": time.column, "derive": {**config.derive, **of_time}, **clock.setting(time.form)}
         taken |= derive.read_by(time.derive, time.derive)
         if counts.get("no time") or time.gaps:
-            known_time = f"{clock.quoted(time.column)} IS NOT NULL"
+            known_time = f"{derive.quoted(time.column)} IS NOT NULL"
             settings["where"] = f"({config.where}) AND {known_time}" if config.where else known_time
             why["where"] = f"{counts.get('no time') or 'some'} rows have no time"
     known = config.label_time

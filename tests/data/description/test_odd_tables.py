@@ -96,7 +96,11 @@ def test_the_hour_is_derived_only_where_every_row_tells_it(
     rows.write_csv(tmp_path / "same.csv")
     assert "hour" in described(tmp_path / "same.csv").config.derive
     when = rows["paid_at"].to_list()
-    when[201] = when[201][:-3]  # 2024-01-26 03:00
+    when[201] = f"{when[201][:10]}T{when[201][11:-3]}"  # 2024-01-26T03:00
+    rows.with_columns(pl.Series("paid_at", when)).write_csv(tmp_path / "mixed.csv")
+    found = described(tmp_path / "mixed.csv")
+    assert trains(found, tmp_path)["hour"].to_list() == [3 * n % 24 for n in range(ROWS)]
+    when[201] = when[201][:10]
     rows.with_columns(pl.Series("paid_at", when)).write_csv(tmp_path / "t.csv")
     found = described(tmp_path / "t.csv")
     assert found.config.derive == {}

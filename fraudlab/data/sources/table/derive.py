@@ -1,17 +1,56 @@
-"""``data.derive`` and ``data.where``: SQL expressions over the columns, in training and in serving."""
+"""``data.derive`` and ``data.where``: SQL expressions over the columns, in training and in serving.
 
+``EXTRACT(hour FROM when)`` reads the column ``data.time`` as the time that it is, in whatever form it comes: text, a
+date, a number of an epoch. So does ``STRPTIME(when, …)`` in the format in which the time is read anyway.
+"""
+
+import re
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 from polars.exceptions import PolarsError
 
-from fraudlab.data.sources.table.times import ISO, TimeFormat, fitting
+from fraudlab.data.sources.table.times import ISO, USUAL, TimeFormat, fitting
 from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
 
+_TIME = "\0time"  # the column that stands for the time in an expression
 
-def derived(frame: pl.LazyFrame, expressions: Mapping[str, str]) -> pl.LazyFrame:
+
+@dataclass(frozen=True)
+class Time:
+    """The raw column that ``data.time`` names, and how it is read."""
+
+    column: str
+    form: TimeFormat
+
+    def read_in(self, expression: str) -> str:
+        """The expression with the time where it asks for parts of ``column``."""
+        plain = rf"|{re.escape(self.column)}\b" if re.fullmatch(r"\w+", self.column) else ""
+        name = rf'(?:"{re.escape(quoted(self.column)[1:-1])}"{plain})'
+        for before in (r"\bEXTRACT\s*\(\s*\w+\s+FROM\s+", r"\bDATE_PART\s*\(\s*'\w+'\s*,\s*"):
+            expression = re.sub(rf"({before}){name}(\s*\))", rf'\1"{_TIME}"\2', expression, flags=re.IGNORECASE)
+        return re.sub(rf"\bSTRPTIME\s*\(\s*{name}\s*,\s*'([^']*)'\s*\)", self._own, expression, flags=re.IGNORECASE)
+
+    def _own(self, found: "re.Match[str]") -> str:
+        usual = self.form.format == ISO and found[1] in USUAL and self.form.zone is None
+        return f'"{_TIME}"' if usual or found[1] == self.form.format else found[0]
+
+    def beside(self, frame: pl.LazyFrame) -> pl.LazyFrame | None:
+        """The frame with the time, if the column is there and holds moments."""
+        dtype = frame.collect_schema().get(self.column)
+        value = None if dtype is None else self.form.local(pl.col(self.column), dtype)
+        return None if value is None else frame.with_columns(value.alias(_TIME))
+
+
+def quoted(name: str) -> str:
+    """A column's name as SQL has it, whatever is in it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def derived(frame: pl.LazyFrame, expressions: Mapping[str, str], time: Time | None = None) -> pl.LazyFrame:
     """The frame with a column for each expression, which may read those before it.
 
     Raises:
@@ -19,7 +58,7 @@ def derived(frame: pl.LazyFrame, expressions: Mapping[str, str]) -> pl.LazyFrame
     """
     for name, expression in expressions.items():
         try:
-            made = frame.with_columns(pl.sql_expr(expression).alias(name))
+            made = _with(frame, name, expression, time)
             made.collect_schema()
         except PolarsError as error:
             raise _wrong(frame, f"data.derive.{name}", expression, error) from error
@@ -27,16 +66,34 @@ def derived(frame: pl.LazyFrame, expressions: Mapping[str, str]) -> pl.LazyFrame
     return frame
 
 
-def where(frame: pl.LazyFrame, condition: str | None) -> pl.LazyFrame:
+def _with(frame: pl.LazyFrame, name: str, expression: str, time: Time | None) -> pl.LazyFrame:
+    if (
+        time is not None
+        and (text := time.read_in(expression)) != expression
+        and (timed := time.beside(frame)) is not None
+    ):
+        return timed.with_columns(pl.sql_expr(text).alias(name)).drop(_TIME)
+    return frame.with_columns(pl.sql_expr(expression).alias(name))
+
+
+def where(frame: pl.LazyFrame, condition: str | None, time: Time | None = None) -> pl.LazyFrame:
     """The rows that ``condition`` keeps."""
     if condition is None:
         return frame
     try:
-        kept = frame.filter(pl.sql_expr(condition))
+        text = condition if time is None else time.read_in(condition)
+        timed = time.beside(frame) if time is not None and text != condition else None
+        kept = frame.filter(pl.sql_expr(condition)) if timed is None else timed.filter(pl.sql_expr(text)).drop(_TIME)
         kept.collect_schema()
     except PolarsError as error:
         raise _wrong(frame, "data.where", condition, error) from error
     return kept
+
+
+def of_time(expressions: Mapping[str, str], time: Time) -> set[str]:
+    """The expressions that read the time as such, directly or through others."""
+    found = {name for name, text in expressions.items() if time.read_in(text) != text}
+    return found | {name for name in expressions if found & read_by(expressions, [name])}
 
 
 def read_by(expressions: Mapping[str, str], names: Collection[str]) -> set[str]:
@@ -53,15 +110,36 @@ def read_by(expressions: Mapping[str, str], names: Collection[str]) -> set[str]:
     return seen
 
 
-def failed(frame: pl.LazyFrame, expressions: Mapping[str, str], error: PolarsError) -> UserError | None:
-    """The expression that fails on the rows' values, if one does."""
+def failed(
+    frame: pl.LazyFrame, expressions: Mapping[str, str], error: PolarsError, time: Time | None = None
+) -> UserError | None:
+    """The expression that fails on the rows' values, if one does, with the first such row if there are several."""
     for number, (name, expression) in enumerate(expressions.items()):
-        before = derived(frame, dict(list(expressions.items())[:number]))
+        before = derived(frame, dict(list(expressions.items())[:number]), time)
+        one = _with(before, name, expression, time).select(name)
         try:
-            before.select(pl.sql_expr(expression)).collect(engine="streaming")
+            one.collect(engine="streaming")
         except PolarsError as own:
-            return _wrong(before, f"data.derive.{name}", expression, own)
+            said = _wrong(before, f"data.derive.{name}", expression, own)
+            row = _first_failing(one, frame)
+            return said if row is None else UserError(f"{said} (row {row + 1})")
     return None
+
+
+def _first_failing(made: pl.LazyFrame, frame: pl.LazyFrame) -> int | None:
+    """The first row of which ``made`` cannot be made, by halves; None where there is one row."""
+    end = frame.select(pl.len()).collect(engine="streaming").item()
+    if end < 2:
+        return None
+    start = 0
+    while end - start > 1:
+        middle = (start + end) // 2
+        try:
+            made.slice(start, middle - start).collect(engine="streaming")
+            start = middle
+        except PolarsError:
+            end = middle
+    return int(start)
 
 
 def _wrong(frame: pl.LazyFrame, key: str, expression: str, error: PolarsError) -> UserError:

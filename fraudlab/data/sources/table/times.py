@@ -78,6 +78,19 @@ class TimeFormat:
             return value.cast(pl.Datetime("us"))
         return self._of_number(value)
 
+    def local(self, value: pl.Expr, dtype: Any) -> pl.Expr | None:
+        """The moment by the clock of the zone, if one is known, else as it is written; None for a number of seconds."""
+        if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None and self.zone is None:
+            return value
+        if dtype.is_numeric() and (self.unit or "seconds") in _SECONDS:
+            return None
+        if not (is_text(dtype) or dtype.is_numeric() or dtype == pl.Date or isinstance(dtype, pl.Datetime)):
+            return None
+        moment = self.values(value, dtype)
+        if self.zone is None or dtype == pl.Date or dtype.is_numeric():
+            return moment
+        return moment.dt.replace_time_zone("UTC").dt.convert_time_zone(self.zone).dt.replace_time_zone(None)
+
     def _of_text(self, value: pl.Expr) -> pl.Expr:
         # Year first is always accepted: records and other files may use it.
         iso = self._iso(value)
