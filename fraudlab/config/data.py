@@ -77,7 +77,7 @@ class TableConfig:
     where: str | None = None  # SQL condition that selects the rows of the training table
     copies: str = "keep"  # leave_out: of rows that are equal except for the id, one is kept
     # How text files are laid out; null: found.
-    separator: str | None = None  # " " for runs of blanks
+    separator: str | None = None  # one character, or tab; " " for runs of blanks
     encoding: str | None = None  # e.g. cp1252
     quote: str | None = None  # none: a quote is an ordinary character
     header: bool | None = None
@@ -95,6 +95,16 @@ class TableConfig:
             one_of("data.time_unit", self.time_unit, TIME_UNITS)
         if self.genuine_values and not self.fraud_values:
             raise UserError("data.genuine_values says nothing without data.fraud_values; give both")
+        self.separator = {"\\t": "\t", "tab": "\t"}.get(self.separator or "", self.separator)
+        if self.separator is not None and (len(self.separator) != 1 or self.separator in "\r\n\"'"):
+            raise UserError(
+                f"data.separator={self.separator!r}: give one character, for example ';', tab or '|'; ' ' means runs "
+                "of blanks. Files with longer separators have to be written anew"
+            )
+        if self.quote is not None and self.quote != "none" and (len(self.quote) != 1 or self.quote in "\r\n"):
+            raise UserError(f"data.quote={self.quote!r}: give one character, or none: a quote is an ordinary character")
+        if self.quote is not None and self.quote == self.separator:
+            raise UserError(f"data.quote and data.separator are both {self.quote!r}; they must differ")
         if self.columns and self.header:
             raise UserError("data.columns names the columns of files without a header; drop it or data.header=true")
         if (self.query is None) == (self.path.partition("://")[0].startswith("postgres")):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from fraudlab.config import TableConfig
+from fraudlab.data.sources.table.names import quoted, to_type
 from fraudlab.data.sources.table.roles import ROW_ID
 from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
@@ -59,12 +60,14 @@ def check(
         if required is not None and missing[required]:
             raise UserError(
                 f"data.{key}={required} is missing in {missing[required]} rows; fill it in, or leave these rows out: "
-                f'data.where="{required} IS NOT NULL"'
+                f"{to_type('data.where', f'{quoted(required)} IS NOT NULL')}"
             )
     if facts["lightest"] < 0:
+        assert config.weight is not None
+        derived = to_type("+data.derive.row_weight", f"GREATEST({quoted(config.weight)}, 0)")
         raise UserError(
             f"data.weight={config.weight} holds {facts['lightest']}; a weight is 0 or more. Correct it, or derive one: "
-            f'data.derive={{row_weight: "GREATEST({config.weight}, 0)"}} data.weight=row_weight'
+            f"{derived} data.weight=row_weight"
         )
     if facts["doubled"] is not None:
         raise UserError(

@@ -5,7 +5,9 @@ from typing import Any
 
 import polars as pl
 
-from fraudlab.data.sources.table.names import is_after, is_code, is_measure
+from fraudlab.config.overrides import literal_text
+from fraudlab.data.sources.table.names import is_after, is_code, is_measure, quoted, to_type
+from fraudlab.features.values import is_text
 from fraudlab.schema import Role
 
 _LONG = 10**12  # identifiers, not amounts
@@ -28,7 +30,7 @@ def doubts(
     inputs = [name for name, role in kept.items() if role in ("numeric", "categorical") and name not in fixed]
     whole = [n for n in inputs if types[n].is_integer() or (types[n].is_float() and is_code(n))]
     ids = [name for name, role in kept.items() if role in ("id", "card", "terminal")]
-    long = [n for n in kept if (types[n].is_numeric() and n in inputs) or (n in ids and types[n] != pl.Boolean)]
+    long = [n for n in kept if (types[n].is_numeric() and n in inputs) or (n in ids and _is_long(types[n]))]
     facts = _facts(frame, whole, long)
     said = list(_of_names(inputs, whole, facts))
     if lost := [name for name in long if facts[f"{name}\0lost"]]:
@@ -41,6 +43,10 @@ def doubts(
     return said
 
 
+def _is_long(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or is_text(dtype)
+
+
 def _facts(frame: pl.LazyFrame, whole: Collection[str], long: Collection[str]) -> dict[str, Any]:
     parts = []
     for name in whole:
@@ -51,7 +57,8 @@ def _facts(frame: pl.LazyFrame, whole: Collection[str], long: Collection[str]) -
         parts.append((value.min() >= _LONG).alias(f"{name}\0long"))
     for name in long:
         value = pl.col(name).cast(pl.Float64, strict=False)
-        numbers = (value.count() == pl.col(name).count()) & (value.count() > 1)
+        as_written = pl.col(name).cast(pl.String).str.contains(r"^\d+0{6}(\.0*)?$|\d[eE]\+?\d+$").all()
+        numbers = (value.count() == pl.col(name).count()) & (value.count() > 1) & as_written
         lost = ((value % _LOST) == 0).all() & (value.min() >= _LONG) & numbers
         parts.append(lost.alias(f"{name}\0lost"))
     return frame.select(parts).collect(engine="streaming").row(0, named=True) if parts else {}
@@ -59,19 +66,20 @@ def _facts(frame: pl.LazyFrame, whole: Collection[str], long: Collection[str]) -
 
 def _of_names(inputs: Collection[str], whole: Collection[str], facts: Mapping[str, Any]) -> Iterator[str]:
     if after := [name for name in inputs if is_after(name)]:
-        names = ", ".join(after)
+        names = ", ".join(map(literal_text, after))
         yield (
-            f"columns {names} are by their names known only after a fraud: data.carried=[{names}] takes them out "
-            f"of the inputs, a role such as data.numeric=[{after[0]}] says that they are known before"
+            f"columns {', '.join(after)} are by their names known only after a fraud: data.carried=[{names}] takes "
+            f"them out of the inputs, a role such as data.numeric=[{literal_text(after[0])}] says that they are "
+            "known before"
         )
     by_name = [name for name in whole if is_code(name) and not facts[f"{name}\0flag"]]
     by_values = [n for n in whole if (facts[f"{n}\0few"] and not is_measure(n)) or facts[f"{n}\0long"]]
     codes = [name for name in whole if name not in after and name in (*by_name, *by_values)]
     if codes:
-        names = ", ".join(codes)
+        names = ", ".join(map(literal_text, codes))
         yield (
-            f"columns {names} are whole numbers that look like codes: data.categorical=[{names}] tells them apart "
-            f"instead of measuring them, data.numeric=[{names}] says that they are amounts or counts"
+            f"columns {', '.join(codes)} are whole numbers that look like codes: data.categorical=[{names}] tells them "
+            f"apart instead of measuring them, data.numeric=[{names}] says that they are amounts or counts"
         )
 
 
@@ -80,8 +88,9 @@ def _far(frame: pl.LazyFrame, name: str, values: pl.Expr) -> Iterator[str]:
     found = frame.filter(far).select(pl.col(name).cast(pl.String)).collect()[name]
     if len(found):
         words = found.unique().sort().head(5).to_list()
-        shown = ", ".join(f"'{word}'" for word in words)
+        shown = ", ".join("'" + word.replace("'", "''") + "'" for word in words)
+        column = quoted(name) if is_text(frame.collect_schema()[name]) else f"CAST({quoted(name)} AS VARCHAR)"
         yield (
             f"data.time={name}: {len(found)} rows have implausible dates ({shown}), which may mean a missing time; "
-            f'data.where="{name} NOT IN ({shown})" leaves them out'
+            f"{to_type('data.where', f'{column} NOT IN ({shown})')} leaves them out"
         )

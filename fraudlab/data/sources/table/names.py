@@ -1,7 +1,15 @@
 """The meaning of column names, by the words that people use in them."""
 
 import re
+import shlex
 
+import polars as pl
+from polars.exceptions import PolarsError
+
+from fraudlab.config.overrides import literal
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLAIN_SQL = re.compile(r"[A-Za-z_][A-Za-z0-9_ ]*")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 # Words for fields that are filled in once a fraud is known.
@@ -38,6 +46,42 @@ MEASURES = {
     *("amount", "amt", "since"),
 }
 """Words in names of counts and measurements."""
+
+
+def quoted(name: str) -> str:
+    """A column's name in SQL.
+
+    >>> quoted("amount"), quoted("Trans Date"), quoted("order")
+    ('amount', '"Trans Date"', '"order"')
+    """
+    if _PLAIN.fullmatch(name):
+        try:
+            pl.sql_expr(f"{name} IS NOT NULL")
+        except PolarsError:  # a word of SQL
+            pass
+        else:
+            return name
+    return '"' + name.replace('"', '""') + '"'
+
+
+def to_type(key: str, value: str) -> str:
+    r"""A setting whose value is SQL, as a shell takes it.
+
+    >>> print(to_type("data.where", "day IS NOT NULL"))
+    data.where="day IS NOT NULL"
+    >>> print(to_type("data.where", "day NOT IN ('1900-01-01')"))
+    "data.where='day NOT IN (\'1900-01-01\')'"
+    >>> print(to_type("data.where", '"Trans Date" IS NOT NULL'))
+    "data.where='\"Trans Date\" IS NOT NULL'"
+    """
+    if _PLAIN_SQL.fullmatch(value):
+        return f'{key}="{value}"'
+    setting = literal(key, value)
+    return (
+        shlex.quote(setting)
+        if set(setting) & set("$`!") or "\\\\" in setting
+        else '"' + setting.replace('"', '\\"') + '"'
+    )
 
 
 def words(name: str) -> tuple[str, ...]:

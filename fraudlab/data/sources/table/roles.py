@@ -1,11 +1,13 @@
 """The role of each column: from the settings, else from its type and values."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 
 import polars as pl
 
 from fraudlab.config import TableConfig
+from fraudlab.config.overrides import literal, literal_text
 from fraudlab.data.sources.table.derive import read_by
 from fraudlab.data.sources.table.times import is_time
 from fraudlab.errors import UserError
@@ -16,6 +18,10 @@ ROW_ID = "row_id"
 _SAMPLE = 2_000
 _MANY_ROWS = 100  # with fewer rows, a different word in every row does not mean an identifier
 _A_WORD_A_ROW = 0.5  # share of different words
+# What pandas and Excel's reader call an index that had no name.
+_INDEX = re.compile(
+    r"unnamed: ?0(\.\d+)?|index|level_0|__index_level_0__|__unnamed__\d+|rownames|row\.names", re.IGNORECASE
+)
 _EXPRESSIONS = {
     pl.Time: "EXTRACT(hour FROM {})",
     pl.List: "ARRAY_LENGTH({})",
@@ -90,7 +96,7 @@ def settle(
     roles: dict[str, Role] = {}
     left_out: dict[str, str] = {}
     own = [name for name in types if name not in fixed and name not in config.ignored]
-    facts = _facts(frame, own)
+    facts = _facts(frame, own, unnamed)
     head = frame.select(name for name in own if is_text(types[name])).head(_SAMPLE).collect()
     for name, dtype in types.items():
         if name in config.ignored:
@@ -129,8 +135,8 @@ def _by_values(
         return None, "bytes that are not text"
     if unnamed and not known:
         return None, "an empty column without a name"
-    if (rows >= _MANY_ROWS and fact["first"] in (0, 1)) or (unnamed and dtype.is_integer()):
-        return "carried", f"the number of the row; data.numeric=[{name}] makes it an input"
+    if (rows >= _MANY_ROWS and fact["first"] in (0, 1)) or (unnamed and dtype.is_integer()) or fact["index"]:
+        return "carried", f"the number of the row; data.numeric=[{literal_text(name)}] makes it an input"
     if dtype.is_temporal():
         return "carried", "a time; derive e.g. its hour with data.derive"
     if not is_text(dtype):
@@ -138,16 +144,16 @@ def _by_values(
     different = min(fact["different"] or 0, known)  # the count is approximate
     many = known >= _MANY_ROWS and different > _A_WORD_A_ROW * known
     if is_time(head[name].cast(pl.String).drop_nulls().unique(maintain_order=True)):
-        return "carried", f"a date as text; data.time={name}, or derive e.g. its hour with data.derive"
+        return "carried", f"a date as text; {literal('data.time', name)}, or derive e.g. its hour with data.derive"
     if many:
         return (
             "carried",
-            f"nearly a word a row ({different:,} in {known:,}); data.categorical=[{name}] keeps it",
+            f"nearly a word a row ({different:,} in {known:,}); data.categorical=[{literal_text(name)}] keeps it",
         )
     return "categorical", None
 
 
-def _facts(frame: pl.LazyFrame, names: Collection[str]) -> dict[str, dict[str, int | None]]:
+def _facts(frame: pl.LazyFrame, names: Collection[str], unnamed: Collection[str]) -> dict[str, dict[str, int | None]]:
     types = frame.collect_schema()
     parts = []
     for name in names:
@@ -155,10 +161,15 @@ def _facts(frame: pl.LazyFrame, names: Collection[str]) -> dict[str, dict[str, i
         behind = value.cast(pl.Int64, strict=False) - pl.int_range(pl.len(), dtype=pl.Int64)
         steady = (behind.min() == behind.max()) & (value.null_count() == 0)
         text = is_text(types[name])
+        index: pl.Expr = pl.lit(value=False)
+        if (name in unnamed or _INDEX.fullmatch(name)) and (types[name].is_integer() or types[name].is_float()):
+            # A table that was shuffled or filtered keeps the numbers that its rows had.
+            index = (value.n_unique() == pl.len()) & (value.null_count() == 0) & (value == value.floor()).all()
         parts.append(
             pl.struct(
                 rows=pl.len(),
                 known=value.count(),
+                index=index,
                 first=pl.when(steady).then(behind.first()) if types[name].is_integer() else pl.lit(None, pl.Int64),
                 text=value.cast(pl.String, strict=False).count() == value.count() if types[name] == pl.Binary else True,
                 different=value.cast(pl.String).approx_n_unique() if text else pl.lit(None, pl.UInt32),

@@ -16,6 +16,8 @@ from fraudlab.errors import UserError
 from fraudlab.features.values import as_text, is_text
 from fraudlab.files import make_once
 
+_UNNAMED = "__UNNAMED__"  # so calamine calls a column of Excel that has no header
+
 log = logging.getLogger(__name__)
 
 
@@ -71,6 +73,7 @@ def scan(files: Sequence[Found], layout: Layout, expected: Collection[str], cach
         elif found.kind == "excel":
             frame = _excel(found.path, cache_dir)
             untyped.update(name for name, dtype in frame.collect_schema().items() if dtype == pl.String)
+            unnamed.update(name for name in frame.collect_schema() if name.startswith(_UNNAMED))
         else:
             frame = _typed(found.path, found.kind)
         try:
@@ -143,7 +146,9 @@ def _typed(file: Path, kind: str) -> pl.LazyFrame:
         "json": lambda: pl.read_json(file, infer_schema_length=None).lazy(),
     }
     try:
-        return readers[kind]()
+        frame = readers[kind]()
+        whole = [n for n, t in frame.collect_schema().items() if isinstance(t, pl.Decimal) and not t.scale]
+        return frame.with_columns(pl.col(whole).cast(pl.Int128)) if whole else frame  # every digit of an id
     except (PolarsError, OSError) as error:
         raise unreadable(file, error) from error
 

@@ -32,7 +32,14 @@ def scan(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame, lis
     """
     start = head(file)
     lines = b"\n" in start or b"\r" not in start  # line ends that Polars knows
-    if not lines or dialect.encoding not in ("utf-8", "utf-8-sig") or dialect.separator == SPACES or _is_zip(file):
+    marks = (dialect.separator + (dialect.quote or "")).isascii()  # Polars knows no others
+    if (
+        not lines
+        or not marks
+        or dialect.encoding not in ("utf-8", "utf-8-sig")
+        or dialect.separator == SPACES
+        or _is_zip(file)
+    ):
         return _of_copy(file, dialect, scratch)
     quoted = _check_encoding(file, dialect)
     frame = _scan(file, dialect.names, dialect.separator, dialect.quote, dialect.skip)
