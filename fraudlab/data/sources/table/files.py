@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -25,8 +26,23 @@ _ENDINGS: dict[str, tuple[str, ...]] = {
 }
 _COMPRESSED = (".gz", ".zst", ".zip")
 _REMOTE = ("gs://", "gcs://", "s3://", "http://", "https://", "memory://")
-_CACHED = re.compile(r"fetched|queries|(table|sheet|utf8)[-_][0-9a-f]{12,16}([.-].*)?")  # in paths.data_dir
+_CACHED = re.compile(r"fetched|queries|(table|sheet|json|utf8)[-_][0-9a-f]{12,16}([.-].*)?")  # in paths.data_dir
 _HEAD = 1 << 18
+_PACKED = {
+    b"BZh": "packed with bzip2",
+    b"\xfd7zXZ\0": "packed with xz",
+    b"7z\xbc\xaf'\x1c": "an archive of 7-Zip",
+    b"Rar!\x1a": "an archive of RAR",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"%PDF-": "a PDF",
+    b"SQLite format 3\0": "a database of SQLite",
+    b"\x89HDF": "in HDF5",
+    b"PAR1": "a packed Parquet file",
+    b"ARROW1": "a packed Arrow file",
+    b"\x1f\x8b": "packed twice",
+    b"PK\x03\x04": "an archive in an archive",
+}  # by the first bytes
 
 
 @dataclass(frozen=True)
@@ -129,7 +145,13 @@ def _kind(file: Path) -> Kind:
         return "excel"
     if file.suffix.lower() in _ENDINGS["Parquet"]:
         return "parquet"  # its reader reports what is wrong with the file
-    first = head(file).removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    begin = head(file)
+    for mark, what in _PACKED.items():
+        if begin.startswith(mark) and (mark != b"BZh" or begin[4:10] == b"1AY&SY"):
+            raise UserError(f"{file} is {what}, which is not read; give the table in it, unpacked or as CSV or Parquet")
+    if begin[257:262] == b"ustar":
+        raise UserError(f"{file} is an archive of tar; unpack it and give a table in it")
+    first = begin.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     return "jsonl" if first == b"{" else "json" if first == b"[" and _family(file) == "JSON" else "text"
 
 
@@ -141,7 +163,7 @@ def head(file: Path) -> bytes:
     """
     with file.open("rb") as opened:
         zstandard = opened.read(4) == b"\x28\xb5\x2f\xfd"
-    if zstandard:
+    if zstandard and find_spec("pyarrow") is None:
         return _head_of_zstandard(file)
     with opened_text(file) as opened:
         try:
@@ -164,6 +186,14 @@ def _head_of_zstandard(file: Path) -> bytes:
         raise unreadable(file, error) from error
 
 
+def _zstandard(file: Path) -> Any:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise UserError(f"{file}: what is unusual in it needs pyarrow (pip install pyarrow), or: zstd -d") from error
+    return pyarrow.input_stream(str(file), compression="zstd")
+
+
 @contextmanager
 def opened_text(file: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
     """The bytes of a file of text, without gzip or zip around them."""
@@ -171,6 +201,9 @@ def opened_text(file: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
         start = opened.read(2)
     if start == b"\x1f\x8b":
         with gzip.open(file) as unpacked:
+            yield unpacked
+    elif start == b"\x28\xb5":
+        with _zstandard(file) as unpacked:
             yield unpacked
     elif start == b"PK" and zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:

@@ -1,6 +1,5 @@
 """Files of any kind as one frame of raw columns: what training and prediction both read."""
 
-import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,16 +8,12 @@ import polars as pl
 from polars.exceptions import NoDataError, PolarsError
 
 from fraudlab.data.sources.contract import fingerprint_of
-from fraudlab.data.sources.table import dialect, text
+from fraudlab.data.sources.table import dialect, excel, json_files, text
 from fraudlab.data.sources.table.dialect import Layout
 from fraudlab.data.sources.table.files import Found, head, unreadable
 from fraudlab.errors import UserError
 from fraudlab.features.values import as_text, is_text
 from fraudlab.files import make_once
-
-_UNNAMED = "__UNNAMED__"  # so calamine calls a column of Excel that has no header
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,11 +38,7 @@ def header(found: Found, layout: Layout, expected: Collection[str], cache_dir: P
     if found.kind == "text":
         known = dialect.find(found.path, head(found.path), layout, expected)
         return [*known.names, *found.partition]
-    frame = _excel(found.path, cache_dir) if found.kind == "excel" else _typed(found.path, found.kind)
-    try:
-        return [*frame.collect_schema().names(), *found.partition]
-    except (PolarsError, OSError) as error:
-        raise unreadable(found.path, error) from error
+    return [*_frame(found, expected, cache_dir).collect_schema().names(), *found.partition]
 
 
 def scan(files: Sequence[Found], layout: Layout, expected: Collection[str], cache_dir: Path) -> Raw:
@@ -71,11 +62,11 @@ def scan(files: Sequence[Found], layout: Layout, expected: Collection[str], cach
             untyped.update(known.names)
             unnamed.update(known.unnamed)
         elif found.kind == "excel":
-            frame = _excel(found.path, cache_dir)
+            frame = _frame(found, expected, cache_dir)
             untyped.update(name for name, dtype in frame.collect_schema().items() if dtype == pl.String)
-            unnamed.update(name for name in frame.collect_schema() if name.startswith(_UNNAMED))
+            unnamed.update(name for name in frame.collect_schema() if name.startswith(excel.UNNAMED))
         else:
-            frame = _typed(found.path, found.kind)
+            frame = _frame(found, expected, cache_dir)
         try:
             types = frame.collect_schema()
         except NoDataError as error:
@@ -138,38 +129,39 @@ def _one(frames: list[pl.LazyFrame]) -> pl.LazyFrame:
     return one
 
 
-def _typed(file: Path, kind: str) -> pl.LazyFrame:
-    readers: dict[str, Callable[[], pl.LazyFrame]] = {
-        "parquet": lambda: pl.scan_parquet(file, glob=False, hive_partitioning=False),
-        "arrow": lambda: pl.scan_ipc(file, glob=False, hive_partitioning=False),
-        "jsonl": lambda: pl.scan_ndjson(file.open("rb"), infer_schema_length=None),
-        "json": lambda: pl.read_json(file, infer_schema_length=None).lazy(),
-    }
+def _frame(found: Found, expected: Collection[str], cache_dir: Path) -> pl.LazyFrame:
+    """A file with types. Excel and JSON are kept as Arrow, since their own forms are slow to read."""
+    file, kind = found.path, found.kind
     try:
-        frame = readers[kind]()
+        if kind == "parquet":
+            frame = pl.scan_parquet(file, glob=False, hive_partitioning=False)
+        elif kind == "arrow":
+            frame = _arrow(file)
+        elif kind == "excel":
+            frame = _copy(
+                "sheet", file, sorted(expected), cache_dir, lambda copy: excel.read(file, expected).write_ipc(copy)
+            )
+        else:
+            frame = _copy("json", file, [kind], cache_dir, lambda copy: json_files.write(file, kind == "jsonl", copy))
         whole = [n for n, t in frame.collect_schema().items() if isinstance(t, pl.Decimal) and not t.scale]
         return frame.with_columns(pl.col(whole).cast(pl.Int128)) if whole else frame  # every digit of an id
+    except NoDataError as error:
+        raise UserError(f"{file} is empty; give a file with a header and rows") from error
     except (PolarsError, OSError) as error:
         raise unreadable(file, error) from error
 
 
-def _excel(file: Path, cache_dir: Path) -> pl.LazyFrame:
-    """The first sheet; kept as Parquet, since Excel's own form is slow to read."""
+def _arrow(file: Path) -> pl.LazyFrame:
+    with file.open("rb") as opened:
+        stream = opened.read(4) == b"\xff\xff\xff\xff"  # as Hugging Face writes them: no footer
+    if stream:
+        return pl.read_ipc_stream(file).lazy()
+    return pl.scan_ipc(file, glob=False, hive_partitioning=False)
+
+
+def _copy(kind: str, file: Path, facts: list[str], cache_dir: Path, write: Callable[[Path], None]) -> pl.LazyFrame:
     about = file.stat()
-    facts = {"file": str(file.resolve()), "bytes": about.st_size, "written": about.st_mtime_ns}
-    copy = cache_dir / f"sheet_{fingerprint_of(facts)}.parquet"
-    make_once(copy, lambda aside: _sheet(file).write_parquet(aside))
-    return pl.scan_parquet(copy, glob=False)
-
-
-def _sheet(file: Path) -> pl.DataFrame:
-    try:
-        sheets = pl.read_excel(file, sheet_id=0, infer_schema_length=None)
-    except ImportError as error:
-        raise UserError(f"{file}: Excel needs fastexcel; pip install 'fraudlab[data]'") from error
-    except Exception as error:  # calamine's own errors
-        raise unreadable(file, error) from error
-    name, first = next(iter(sheets.items()))
-    if len(sheets) > 1:
-        log.warning("%s has %d sheets; the first, %s, is read", file, len(sheets), name)
-    return first
+    state = {"file": str(file.resolve()), "bytes": about.st_size, "written": about.st_mtime_ns, "facts": facts}
+    copy = cache_dir / f"{kind}_{fingerprint_of(state)}.arrow"
+    make_once(copy, write)
+    return pl.scan_ipc(copy, glob=False)

@@ -1,0 +1,87 @@
+"""A sheet of an Excel file: the one that has the table, from the row that has its header."""
+
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+import polars as pl
+
+from fraudlab.data.sources.table.files import unreadable
+from fraudlab.errors import UserError
+from fraudlab.features.values import clean_value
+
+UNNAMED = "__UNNAMED__"
+"""So its reader calls a column that has no header, with a number behind."""
+
+_HEAD = 100  # rows among which the header is looked for
+
+log = logging.getLogger(__name__)
+
+
+def read(file: Path, expected: Collection[str]) -> pl.DataFrame:
+    """The first sheet that has a table; of several, the one with most of the names ``expected``."""
+    try:
+        import fastexcel
+    except ImportError as error:
+        raise UserError(f"{file}: Excel needs fastexcel; pip install 'fraudlab[data]'") from error
+    try:
+        names = fastexcel.read_excel(file).sheet_names
+        heads = {name: head for name in names if (head := _head(file, name)).height}
+        if not heads:
+            raise UserError(f"{file} is empty; give a file with a header and rows")
+        known = {name: len({*expected} & {*_header(head)[1]}) for name, head in heads.items()}
+        sheet = max(heads, key=lambda name: known[name])  # the first of those with equally many
+        start, header = _header(heads[sheet])
+        frame = pl.read_excel(
+            file, sheet_name=sheet, read_options={"header_row": start}, infer_schema_length=None, drop_empty_cols=False
+        )
+    except UserError:
+        raise
+    except Exception as error:  # calamine's own errors
+        raise unreadable(file, error) from error
+    if len(names) > 1:
+        log.warning("%s has %d sheets (%s); %s is read", file, len(names), ", ".join(names[:10]), sheet)
+    if titles := [word for word in heads[sheet].head(start).select(pl.concat_str(pl.all(), ignore_nulls=True))
+                  .to_series() if word]:  # fmt: skip
+        log.warning("%s: %d lines before the table are left out, the first: %r", file, len(titles), titles[0][:60])
+    return _named(file, frame, header)
+
+
+def _head(file: Path, sheet: str) -> pl.DataFrame:
+    return pl.read_excel(
+        file,
+        sheet_name=sheet,
+        has_header=False,
+        read_options={"skip_rows": 0, "n_rows": _HEAD},
+        drop_empty_rows=False,
+        drop_empty_cols=False,
+        infer_schema_length=0,
+        raise_if_empty=False,
+    )
+
+
+def _header(head: pl.DataFrame) -> tuple[int, list[str]]:
+    """The number of the first row that is about as wide as the table, and its cells."""
+    rows = head.rows()
+    widths = [sum(cell is not None and bool(cell.strip()) for cell in row) for row in rows]
+    wide = max(widths)
+    start = next(n for n, width in enumerate(widths) if width >= max(wide - 1, min(wide, 2)))
+    return start, [clean_value(cell or "") or "" for cell in rows[start]]
+
+
+def _named(file: Path, frame: pl.DataFrame, header: list[str]) -> pl.DataFrame:
+    """The columns by their headers without blanks around these; a second one of a name gets a number."""
+    if len(header) != frame.width:  # columns without any cell are not counted alike
+        return frame
+    names: list[str] = []
+    for number, (field, own) in enumerate(zip(header, frame.columns, strict=True)):
+        name = field or f"{UNNAMED}{number}" if field or own.startswith(UNNAMED) else own
+        if name in names:
+            doubled, copies = name, 2
+            while (name := f"{doubled}_{copies}") in names or name in header:
+                copies += 1
+            log.warning("%s: two columns are called %s: the second is %s", file, doubled, name)
+        names.append(name)
+    frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
+    empty = [name for name in names if name.startswith(UNNAMED) and frame[name].null_count() == len(frame)]
+    return frame.drop(empty)
