@@ -118,7 +118,7 @@ def _looked_at(
     told = read.source.frame.select(name for name in (schema.label, schema.time) if name is not None).collect()
     moments = None if schema.time is None else told[schema.time]
     split, delay, doubts = _split(read.source, moments, place)
-    columns, repeated = facts.measure(read.source)
+    columns, repeated = facts.measure(read.source, look is not config)
     rows, frauds = looked = len(told), int(told[schema.label].sum())
     if look is not config:
         rows, frauds = label.counted(words, config.fraud_values, config.genuine_values, config.unlabelled)
@@ -143,7 +143,7 @@ def _looked_at(
         columns=columns,
         maturity=facts.maturity(told[schema.label], moments),
         history=proposal(schema, delay) if schema.time and (schema.card or schema.terminal) else None,
-        doubts=[*notes, *doubts],
+        doubts=[*label.turned_round(config.label, rows, frauds), *notes, *doubts],
     )
 
 
@@ -231,7 +231,7 @@ def _counts(
     types = frame.collect_schema()
     plain = [n for n in typed.columns if n in types and n != config.label and not types[n].is_nested()]
     wanted = sorted(roles.candidates(plain))
-    asked = {f"different {name}": pl.col(name).approx_n_unique() for name in wanted}
+    asked = {f"different {name}": rows.different(name) for name in wanted}
     sampled = [name for name in wanted if typed[name].n_unique() == len(typed)]
     asked |= {f"unique {n}": (pl.col(n).n_unique() == pl.len()) & (pl.col(n).null_count() == 0) for n in sampled}
     timed = pl.lit(value=True)
@@ -307,7 +307,7 @@ def _roles(
             break
     different = {key.removeprefix("different "): n for key, n in counts.items() if key.startswith("different ")}
     unique = {key.removeprefix("unique ") for key, is_so in counts.items() if key.startswith("unique ") and is_so}
-    found = roles.find(plain, taken | set(rows.unread), different, counts["rows"], unique)
+    found = roles.find(plain, taken | set(rows.unread), different, counts["rows"], unique, rows.counted)
     why |= found.why
     for role, name in found.one.items():
         if getattr(config, role) is None:

@@ -16,6 +16,9 @@ from fraudlab.schema import Column
 MOST_ROWS = 100_000
 """Evenly spread rows for the plots and words of a column; missing and different values count all rows."""
 
+MOST_EXACT = 200_000
+"""Rows up to which different values are counted one by one."""
+
 _BARS = 24
 _WORDS = 12
 _STRETCHES = 30  # intervals of time
@@ -34,13 +37,19 @@ class Bar:
 
 @dataclass(frozen=True)
 class ColumnFacts:
-    """One column: share ``missing``, approximate number of ``different`` values, commonest words or range."""
+    """One column: share ``missing``, number of ``different`` values as ``counted``, commonest words or range."""
 
     column: Column
     missing: float
     different: int
     examples: str
     bars: Sequence[Bar]
+    counted: str = ""  # what stands before the number: "about ", "at least "
+
+    @property
+    def shown(self) -> str:
+        """The number of different values in words."""
+        return number_of(self.different, self.counted)
 
 
 @dataclass(frozen=True)
@@ -52,14 +61,29 @@ class Maturity:
     before: float
 
 
-def measure(source: Source) -> tuple[list[ColumnFacts], int]:
-    """Every column in table order, and the number of rows that repeat others except for the id."""
+def number_of(different: int, counted: str) -> str:
+    """A count; two digits of it, if it is approximate.
+
+    >>> number_of(15_229, ""), number_of(15_229, "about ")
+    ('15,229', 'about 15,000')
+    """
+    if counted == "about " and different >= 100:
+        different = round(different, 2 - len(str(different)))
+    return f"{counted}{different:,}"
+
+
+def measure(source: Source, sampled: bool = False) -> tuple[list[ColumnFacts], int]:
+    """Every column in table order, and the number of rows that repeat others except for the id.
+
+    ``sampled``: the rows are a sample of a table, which may have more values.
+    """
     schema = source.schema
     kept_beside = set(schema.reading.as_read.values()) if schema.reading is not None else set()
     columns = [column for column in schema.columns if column.name not in (*kept_beside, ROW_ID)]
     names = [column.name for column in columns]
     rows = source.frame.select(pl.len()).collect().item()
-    exact = rows <= MOST_ROWS
+    exact = rows <= MOST_EXACT
+    counted = "at least " if sampled else "" if exact else "about "
     found = source.frame.select(
         pl.struct(pl.col(names).null_count()).alias("missing"),
         pl.struct(pl.col(names).drop_nulls().n_unique() if exact else pl.col(names).approx_n_unique()).alias(
@@ -76,7 +100,9 @@ def measure(source: Source) -> tuple[list[ColumnFacts], int]:
         values = sample[column.name]
         bars = list(_bars(values, fraud)) if column.name != schema.id else []
         made.append(
-            ColumnFacts(column, missing[column.name] / rows, different[column.name], _examples(values, bars), bars)
+            ColumnFacts(
+                column, missing[column.name] / rows, different[column.name], _examples(values, bars), bars, counted
+            )
         )
     return made, repeated
 

@@ -1,11 +1,12 @@
 """Finds the label column and which of its words mean fraud, where the settings do not say."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
+from fraudlab.config.overrides import literal, literal_text
 from fraudlab.data.sources.table import labels
 from fraudlab.data.sources.table.names import is_after, words
 from fraudlab.errors import UserError
@@ -30,6 +31,7 @@ _UNKNOWN = re.compile(
     r"unknown|pending|n/?a|nan|none|null|\?|-|open|undecided|unlabel\w*|(in|under)[ _-]?review|missing", re.IGNORECASE
 )
 _MOST_WORDS = 20
+_NEGATED = {"not", "non", "no", "nonfraud", "notfraud", "genuine", "legit", "legitimate", "valid", "licit"}
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,20 @@ def meaning(name: str, counts: Mapping[str, int], missing: int) -> Label:
     plain = {word.lower() for word in known} <= {"0", "1"} or {word.lower() for word in known} <= {"false", "true"}
     fraud = [] if plain else [word for word in known if _FRAUD.fullmatch(word)]
     genuine = [] if plain else [word for word in known if _GENUINE.fullmatch(word)]
-    if not plain:
-        if set(known) == {"1", "2"} or (len(known) == 2 and not (fraud and genuine)):
+    if plain and _NEGATED & set(words(name)):
+        fraud = [word for word in known if word.lower() in ("0", "false")]
+        genuine = [word for word in known if word not in fraud]
+        guessed.append(f"{', '.join(fraud)} is taken as fraud: the name {name} says what is none")
+    elif not plain:
+        if not fraud and not genuine and missing > sum(counts.values()):
+            words_ = ", ".join(map(literal_text, known[:20]))
+            raise UserError(
+                f"data.label={name} is empty in {missing:,} of {missing + sum(counts.values()):,} rows: if its words "
+                f"mean fraud and none means genuine, say data.fraud_values=[{words_}] data.unlabelled=genuine"
+            )
+        if set(known) in ({"1", "2"}, {"-1", "1"}) or (len(known) == 2 and not (fraud and genuine)):
             rare, common = sorted(known, key=lambda word: (counts[word], word))
-            if not (genuine == [rare] or fraud == [common]) or set(known) == {"1", "2"}:
+            if not (genuine == [rare] or fraud == [common]) or set(known) in ({"1", "2"}, {"-1", "1"}):
                 fraud, genuine = [rare], [common]
                 guessed.append(f"{rare} is taken as fraud: it is the rarer of two words")
             else:
@@ -130,6 +142,15 @@ def meaning(name: str, counts: Mapping[str, int], missing: int) -> Label:
         fraud = [word for word in known if word.lower() in ("1", "true")]
     unlabelled = "leave_out" if left else "refuse"
     return Label(name, tuple(fraud), tuple(genuine), unlabelled, tuple(guessed))
+
+
+def turned_round(name: str, rows: int, frauds: int) -> Iterator[str]:
+    """A doubt about a label by which most rows are frauds."""
+    if 2 * frauds > rows:
+        yield (
+            f"{literal('data.label', name)}: {frauds:,} of {rows:,} rows are frauds, more than half: if it tells the "
+            "genuine ones, turn data.fraud_values and data.genuine_values round"
+        )
 
 
 def counted(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from fraudlab.data.description.facts import number_of
 from fraudlab.data.sources.table.names import MEASURES, is_after, is_code, words
 from fraudlab.features.values import NA_WORDS, clean, is_text
 
@@ -76,7 +77,12 @@ def candidates(names: Collection[str]) -> set[str]:
 
 
 def find(
-    sample: pl.DataFrame, taken: Collection[str], different: Mapping[str, int], rows: int, unique: Collection[str]
+    sample: pl.DataFrame,
+    taken: Collection[str],
+    different: Mapping[str, int],
+    rows: int,
+    unique: Collection[str],
+    counted: str = "",
 ) -> Roles:
     """The roles that names and values suggest for columns that are not ``taken``.
 
@@ -86,6 +92,7 @@ def find(
         different: number of values of each of :func:`candidates` in the whole table.
         rows: of the whole table.
         unique: columns with a different value in every row.
+        counted: what stands before the numbers of ``different``: "about " if they are approximate.
     """
     found = Roles()
     left = [name for name in sample.columns if name not in taken]
@@ -104,7 +111,7 @@ def find(
         if keys:
             best = max(keys, key=lambda name: max(names.get(word, 0) for word in words(name)))
             who = "who pays" if role == "card" else "where"
-            found.give(role, best, f"{who}, by its name; {different[best]:,} different ones")
+            found.give(role, best, f"{who}, by its name; {number_of(different[best], counted)} different ones")
     amounts = [n for n in left if n not in found.named and sample[n].dtype.is_numeric() and _amount_weight(n)]
     if amounts:
         found.give("amount", max(amounts, key=_amount_weight), "by its name")
@@ -117,7 +124,9 @@ def find(
     for name in left:
         if name not in found.named and is_code(name) and _is_whole(sample[name]):
             if different[name] > max(_FEW * rows, _LEAST_KEYS):
-                found.give("carried", name, f"whole numbers that are ids, {different[name]:,} different ones")
+                found.give(
+                    "carried", name, f"whole numbers that are ids, {number_of(different[name], counted)} different ones"
+                )
             else:
                 found.give("categorical", name, "whole numbers that are codes by their name")
     return found

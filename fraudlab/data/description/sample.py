@@ -34,6 +34,7 @@ class Sample:
         columns: the types of the columns.
         spelling: how numbers are written.
         unread: columns that look like numbers in another format.
+        complete: whether these are all rows of the table.
     """
 
     raw: Raw
@@ -42,6 +43,16 @@ class Sample:
     columns: Sequence[Column] = ()
     spelling: Spelling = field(default_factory=Spelling)
     unread: tuple[str, ...] = ()
+    complete: bool = False
+
+    @property
+    def counted(self) -> str:
+        """What stands before a number of :meth:`different` values."""
+        return "" if self.complete else "about "
+
+    def different(self, name: str) -> pl.Expr:
+        """The number of different values in the whole table; of a large one, an approximation."""
+        return pl.col(name).drop_nulls().n_unique() if self.complete else pl.col(name).approx_n_unique()
 
     def whole(self, config: TableConfig) -> pl.LazyFrame:
         """The whole table with types."""
@@ -56,7 +67,7 @@ def take(raw: Raw, files: Sequence[Found]) -> Sample:
     rows = raw.frame
     if every > 1:
         rows = rows.with_row_index("\0row").filter(pl.col("\0row") % every == 0).drop("\0row")
-    return Sample(raw, rows.collect(engine="streaming"))
+    return Sample(raw, rows.collect(engine="streaming"), complete=every == 1)
 
 
 def _rows(raw: Raw, files: Sequence[Found]) -> int:

@@ -111,7 +111,7 @@ def _columns(found: Description) -> Iterator[str]:
 
 def _facts(facts: ColumnFacts) -> str:
     missing = f", {facts.missing:.1%} missing" if facts.missing else ""
-    return f"{facts.column.type}, {facts.different:,} different{missing}; {facts.examples}"
+    return f"{facts.column.type}, {facts.shown} different{missing}; {facts.examples}"
 
 
 def _reason(found: Description, facts: ColumnFacts) -> str:

@@ -227,3 +227,55 @@ def test_weights_of_rows_are_no_inputs(tmp_path: Path) -> None:
     assert trains(found, tmp_path)["sample_weight"].to_list() == weights["sample_weight"].tolist()
     table(sample_weight=draw.normal(size=ROWS)).write_csv(tmp_path / "u.csv")
     assert described(tmp_path / "u.csv").config.weight is None
+
+
+def labelled(path: Path, name: str, words: list[Any]) -> Any:
+    rows = table(**{name: words}).drop("fraud")
+    rows.write_csv(path)
+    return described(path, label=name)
+
+
+def test_a_label_of_minus_one_and_one_has_the_rarer_as_fraud(tmp_path: Path) -> None:
+    found = labelled(tmp_path / "t.csv", "class", [-1 if n % 10 == 0 else 1 for n in range(ROWS)])
+    assert (found.config.fraud_values, found.frauds) == (["-1"], ROWS // 10)
+
+
+@pytest.mark.parametrize("name", ["not_fraud", "is_genuine"])
+def test_a_label_that_says_what_is_no_fraud(name: str, tmp_path: Path) -> None:
+    found = labelled(tmp_path / "t.csv", name, [0 if n % 10 == 0 else 1 for n in range(ROWS)])
+    assert (found.config.fraud_values, found.frauds) == (["0"], ROWS // 10)
+
+
+def test_more_frauds_than_not_are_doubted(tmp_path: Path) -> None:
+    found = labelled(tmp_path / "t.csv", "outcome", [0 if n % 10 == 0 else 1 for n in range(ROWS)])
+    assert any("360 of 400 rows are frauds, more than half" in doubt for doubt in found.doubts)
+
+
+def test_codes_of_frauds_alone_are_no_label_by_themselves(tmp_path: Path) -> None:
+    codes = ["10.4" if n % 40 == 0 else "13.1" if n % 50 == 0 else None for n in range(ROWS)]
+    with pytest.raises(UserError, match=r"empty in .*data.fraud_values=\[.*\] data.unlabelled=genuine"):
+        labelled(tmp_path / "t.csv", "chargeback_code", codes)
+
+
+def test_points_beside_commas_are_carried(tmp_path: Path) -> None:
+    rows = table(lat=[48 + n % 97 / 1000 for n in range(ROWS)])
+    text = rows.with_columns(pl.col("amount").cast(pl.String).str.replace(".", ",", literal=True))
+    text.write_csv(tmp_path / "t.csv", separator=";")
+    found = described(tmp_path / "t.csv")
+    assert (found.config.decimal, found.config.amount, found.config.carried) == (",", "amount", ["lat"])
+
+
+def test_different_values_are_counted_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = pl.concat([table(customer=[f"c{(7 * n + k) % 390}" for n in range(ROWS)]) for k in range(40)])
+    rows.write_csv(tmp_path / "t.csv")
+    found = described(tmp_path / "t.csv")
+    (facts,) = [facts for facts in found.columns if facts.column.name == "customer"]
+    assert facts.shown == "390"
+    assert found.why["customer"].endswith("390 different ones")
+    monkeypatch.setattr("fraudlab.data.description.sample.MOST_ROWS", 1000)
+    monkeypatch.setattr(describing, "ALL_ROWS", 1000)
+    (tmp_path / "u.csv").write_bytes((tmp_path / "t.csv").read_bytes())
+    sampled = described(tmp_path / "u.csv")
+    assert "about 3" in sampled.why["customer"] or "about 4" in sampled.why["customer"]
+    (facts,) = [facts for facts in sampled.columns if facts.column.name == "customer"]
+    assert facts.shown.startswith("at least ")
