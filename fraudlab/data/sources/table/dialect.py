@@ -17,6 +17,8 @@ SPACES = " "
 _SEPARATORS = (",", ";", "\t", "|")
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _LINES = 200  # looked at
+_COMMENTS = 5  # rows among which a header with the expected names may stand
+_FIELD = re.compile(r'"([^"]*)"(?=\s|$)|(\S+)')
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -75,18 +77,22 @@ def find(file: Path, head: bytes, layout: Layout, expected: Collection[str]) -> 
     if not any(line.strip() for line in lines):
         raise UserError(f"{file} is empty; give a file with a header and rows")
     skip, separator = 0, layout.separator
-    if match := re.fullmatch(r"\ufeff?sep=(.)", lines[0].strip()):  # Excel's own line
+    if match := re.fullmatch(r'[\ufeff ]*"?sep=(.)"? *', lines[0]):  # Excel's own line
         skip, separator = 1, separator or match.group(1)
     quote, separator = _quote_and_separator(lines[skip:], layout.quote, separator)
     rows = list(_rows(lines[skip:], separator, quote))
     width = _width(rows)
-    start, first = next((start, row) for start, row, _ in rows if len(row) >= max(width - 1, min(width, 2)))
+    least = max(width - 1, min(width, 2))
+    start, first = next((start, row) for start, row, _ in rows if len(row) >= least)
+    if layout.header is not False and not layout.columns:  # a comment may be as wide, and rows wider than their header
+        named = ((begin, row) for begin, row, _ in rows[: start + _COMMENTS] if len(row) > 1 and _names(row, expected))
+        start, first = next(named, (start, first))
     end = next(end for begin, _, end in rows if begin == start)
     notes = []
     if titles := [line for line in lines[skip : skip + start] if line.strip()]:
         notes.append(f"{len(titles)} lines before the table are left out, the first: {titles[0].strip()[:60]!r}")
     header = layout.header if layout.header is not None else not layout.columns and _is_header(first, expected)
-    fields = [clean_value(name.strip('"')) or "" for name in first] if header else []
+    fields = [clean_value(_bare(name)) or "" for name in first] if header else []
     if not header and layout.header is None and not layout.columns:
         notes.append(
             f"no header was found (the first row is {', '.join(first)[:60]}): columns are column_1, column_2, …"
@@ -95,9 +101,17 @@ def find(file: Path, head: bytes, layout: Layout, expected: Collection[str]) -> 
         fields = list(layout.columns) or [""] * width
         if layout.columns and len(layout.columns) != width:
             raise UserError(f"data.columns names {len(layout.columns)} columns, but {file} has {width}")
-    extra = max((len(row) for _, row, _ in rows[1:]), default=0) - len(fields)
-    if extra == 1 and all(not row[-1].strip() for _, row, _ in rows if len(row) == len(fields) + 1):
-        fields.append("")  # every line ends with a separator but the header
+    more_fields = [row[len(fields) :] for begin, row, _ in rows if begin > start and len(row) > len(fields)]
+    extra = max(map(len, more_fields), default=0)
+    if not any(cell.strip() for row in more_fields for cell in row):
+        fields += [""] * extra  # every line ends with separators but the header
+    elif extra == 1 and header and _is_of_r([row for begin, row, _ in rows if begin > start], len(fields) + 1):
+        fields.insert(0, "")
+        notes.append(
+            "the header names one column fewer than the rows have: the first, column_1, is the row's name, as in R"
+        )
+    if len(fields) == 1 and layout.separator is None:
+        notes.append("there is one column: if it should be several, say what separates them: data.separator")
     names, more = _named(fields)
     return Dialect(encoding, separator, quote, skip + (end if header else start), names, header, (*notes, *more))
 
@@ -134,12 +148,18 @@ def not_utf8(file: Path, around: bytes, position: int) -> NotUTF8:
 
 def _quote_and_separator(lines: list[str], quote: str | None, separator: str | None) -> tuple[str | None, str]:
     """The pair that gives most rows the same number of columns, at least two."""
-    quotes = [None if quote == "none" else quote] if quote is not None else ['"', "'"]
+    quotes = (
+        [None if quote == "none" else quote]
+        if quote is not None
+        else ['"', *(["'"] if any("'" in line for line in lines) else [])]
+    )
     separators = [separator] if separator is not None else [*_SEPARATORS, SPACES]
     best: tuple[tuple[bool, bool, float, bool, int, int], str | None, str] | None = None
     for preferred, (mark, between) in enumerate((m, s) for m in quotes for s in separators):
         rows = [len(row) for _, row, _ in _rows(lines, between, mark) if any(row)]
         width, count = Counter(rows).most_common(1)[0]
+        if between == SPACES and rows[0] == width - 1 > 1:
+            rows = rows[1:]  # R's header does not name the row's name
         share = round(count / len(rows), 2)
         if separator is None and (width < 2 or (between == SPACES and share < 1)):
             continue
@@ -153,7 +173,7 @@ def _quote_and_separator(lines: list[str], quote: str | None, separator: str | N
 def _rows(lines: list[str], separator: str, quote: str | None) -> list[tuple[int, list[str], int]]:
     """Line number from 0, fields and number of the line after it, of every row."""
     if separator == SPACES:
-        return [(n, line.split(), n + 1) for n, line in enumerate(lines) if line.strip()]
+        return [(n, split_blanks(line), n + 1) for n, line in enumerate(lines) if line.strip()]
     reader = csv.reader(
         (f"{line}\n" for line in lines),
         delimiter=separator,
@@ -172,13 +192,31 @@ def _rows(lines: list[str], separator: str, quote: str | None) -> list[tuple[int
     return found[:-1] if len(lines) >= _LINES and len(found) > 1 else found  # the last may be cut
 
 
+def split_blanks(line: str) -> list[str]:
+    """The fields of a line between runs of blanks; double quotes keep blanks together."""
+    return line.split() if '"' not in line else [quoted or plain for quoted, plain in _FIELD.findall(line)]
+
+
+def _bare(name: str) -> str:
+    return name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name
+
+
+def _names(row: list[str], expected: Collection[str]) -> bool:
+    return any(clean_value(_bare(name)) in expected for name in row)
+
+
+def _is_of_r(rows: list[list[str]], width: int) -> bool:
+    """Whether all rows begin with a name of their own, as R's write.table writes them."""
+    return len(rows) > 1 and all(len(row) == width for row in rows) and len({row[0] for row in rows}) == len(rows)
+
+
 def _width(rows: list[tuple[int, list[str], int]]) -> int:
     return Counter(len(row) for _, row, _ in rows).most_common(1)[0][0]
 
 
 def _is_header(first: list[str], expected: Collection[str]) -> bool:
     names = [clean_value(name) for name in first]
-    return any(name in expected for name in names) or not any(name and _NUMBER.fullmatch(name) for name in names)
+    return _names(first, expected) or not any(name and _NUMBER.fullmatch(name) for name in names)
 
 
 def _named(fields: list[str]) -> tuple[tuple[str, ...], list[str]]:

@@ -4,12 +4,13 @@ import gzip
 import hashlib
 import re
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Literal
+from urllib.parse import unquote
 
 from fraudlab.errors import UserError
 from fraudlab.files import replacing
@@ -28,6 +29,7 @@ _COMPRESSED = (".gz", ".zst", ".zip")
 _REMOTE = ("gs://", "gcs://", "s3://", "http://", "https://", "memory://")
 _CACHED = re.compile(r"fetched|queries|(table|sheet|json|utf8)[-_][0-9a-f]{12,16}([.-].*)?")  # in paths.data_dir
 _HEAD = 1 << 18
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _PACKED = {
     b"BZh": "packed with bzip2",
     b"\xfd7zXZ\0": "packed with xz",
@@ -51,7 +53,7 @@ class Found:
 
     path: Path
     kind: Kind
-    partition: dict[str, str] = field(default_factory=dict)
+    partition: dict[str, str | None] = field(default_factory=dict)
 
 
 def find(key: str, address: str, cache_dir: Path) -> list[Found]:
@@ -106,8 +108,9 @@ def _family(file: Path) -> str | None:
     return next((family for family, endings in _ENDINGS.items() if name.endswith(endings)), None)
 
 
-def _tables(key: str, address: str, files: Iterable[Path]) -> list[Path]:
-    """The files with names of tables; plain text only if there is nothing else."""
+def _tables(key: str, address: str, files: Collection[Path]) -> list[Path]:
+    """The files with names of tables; plain text only if there is nothing else, and empty parts not beside others."""
+    files = [file for file in files if not file.is_file() or file.stat().st_size] or [*files]
     known = [file for file in files if _family(file) is not None]
     found = [file for file in known if _family(file) != "text"] or known
     _one_kind(key, address, found)
@@ -125,8 +128,10 @@ def _one_kind(key: str, address: str, files: Iterable[Path]) -> None:
         )
 
 
-def _partition(path: Path) -> dict[str, str]:
-    return dict(part.split("=", 1) for part in path.parts[:-1] if "=" in part)
+def _partition(path: Path) -> dict[str, str | None]:
+    """The columns in the names of folders, as Hive writes them: %2D is -, and one word is a missing value."""
+    pairs = (part.split("=", 1) for part in path.parts[:-1] if "=" in part)
+    return {unquote(name): None if value == _HIVE_NULL else unquote(value) for name, value in pairs}
 
 
 def _kind(file: Path) -> Kind:

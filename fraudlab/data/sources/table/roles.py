@@ -74,6 +74,8 @@ def no_column(key: str, name: str, have: Iterable[str]) -> str:
         hint = f"a column without a name is called by its number: {', '.join(lower.values())}"
     else:
         hint = f"did you mean {lower[near[0]]}?" if near else f"the table has: {', '.join(lower.values())}"
+    if len([column for column in lower if column != ROW_ID]) == 1:
+        hint += "; if this should be several columns, say what separates them: data.separator"
     return f"{key}={name}: the table has no such column; {hint}"
 
 

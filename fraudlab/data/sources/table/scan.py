@@ -75,7 +75,9 @@ def scan(files: Sequence[Found], layout: Layout, expected: Collection[str], cach
             raise unreadable(found.path, error) from error
         if taken := sorted(set(found.partition) & set(types)):
             raise UserError(f"{found.path}: {taken[0]} is both a column and the name of a folder; rename one of them")
-        frames.append(frame.with_columns(pl.lit(value).alias(name) for name, value in found.partition.items()))
+        frames.append(
+            frame.with_columns(pl.lit(value, pl.String).alias(name) for name, value in found.partition.items())
+        )
         untyped.update(found.partition)
     notes.update(dict.fromkeys(_lacking(files, frames)))
     frame = _one(frames)
@@ -104,6 +106,9 @@ def _lacking(files: Sequence[Found], frames: Sequence[pl.LazyFrame]) -> list[str
     said = []
     for name in every:
         without = [found.path.name for found, names in zip(files, have, strict=True) if name not in names]
+        other = next((each for each in every if each.lower() == name.lower() and each != name), None)
+        if other is not None and not any(name in names and other in names for names in have):
+            raise UserError(f"some files have a column {name} and some {other}: give it one name in all of them")
         if without:
             first = ", ".join(without[:3]) + (", …" if len(without) > 3 else "")
             said.append(f"column {name} is missing in the rows of {len(without)} of {len(files)} files ({first})")

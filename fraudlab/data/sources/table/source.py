@@ -320,15 +320,10 @@ def _kept_as(name: str) -> str:
 def _raw_columns(raw: Raw, fixed: Mapping[str, Role], config: TableConfig) -> tuple[list[Column], list[str]]:
     """The columns of the files, each with its type and its words for a missing value."""
     # The role of a derived column does not apply to the raw column that it replaces.
-    own = {name: role for name, role in fixed.items() if name not in config.derive}
-    replaced: dict[str, Role] = {name: "carried" for name in config.derive if name in raw.frame.collect_schema()}
-    kinds = Kinds(
-        raw.frame.drop(config.ignored, strict=False),
-        raw.untyped,
-        {**replaced, **own},
-        config.missing_values,
-        spelling_of(config),
-    )
+    own: dict[str, Role] = {name: role for name, role in fixed.items() if name not in config.derive}
+    own |= {name: "carried" for name in config.derive if name in raw.frame.collect_schema()}
+    frame = raw.frame.drop(config.ignored, strict=False)
+    kinds = Kinds(frame, raw.untyped, own, config.missing_values, spelling_of(config))
     columns = [
         Column(c.name, c.type, "carried", missing_values=() if own.get(c.name) == "label" else c.missing_values)
         for c in kinds.columns()

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import polars as pl
 
-from fraudlab.data.sources.table.dialect import SPACES, Dialect, not_utf8
+from fraudlab.data.sources.table.dialect import SPACES, Dialect, not_utf8, split_blanks
 from fraudlab.data.sources.table.files import head, opened_text, unreadable
 from fraudlab.errors import UserError
 from fraudlab.files import make_once
@@ -75,7 +75,8 @@ def _of_copy(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame,
     make_once(copy, write)
     as_written = replace(dialect, encoding="utf-8", separator=",", quote='"', skip=0)
     frame = _scan(copy, as_written.names, ",", '"', 0)
-    return _checked(copy, frame, as_written)
+    frame, notes = _checked(copy, frame, as_written)
+    return frame, [*_few_fields(file, dialect), *notes]  # the copy has all fields
 
 
 def _checked(file: Path, frame: pl.LazyFrame, dialect: Dialect, quoted: bool = True) -> tuple[pl.LazyFrame, list[str]]:
@@ -99,13 +100,22 @@ def _checked(file: Path, frame: pl.LazyFrame, dialect: Dialect, quoted: bool = T
     if names[-1] in unnamed and facts[names[-1]].item():
         _diagnose(file, dialect, len(names) - 1)
     notes = []
-    if facts["\0short"].item() and (short := _short_lines(file, dialect)):
-        notes.append(f"{short} lines have fewer fields than the {len(names)} columns; what they lack is missing")
+    if facts["\0short"].item():
+        notes += _few_fields(file, dialect)
     return frame.filter(known) if facts["\0blank"].item() else frame, notes
 
 
+def _few_fields(file: Path, dialect: Dialect) -> list[str]:
+    short = _short_lines(file, dialect)
+    more = f"the {len(dialect.names)} columns; what they lack is missing"
+    return [f"{short} lines have fewer fields than {more}"] if short else []
+
+
 def _short_lines(file: Path, dialect: Dialect) -> int:
-    """Lines with too few separators; those with quotes are not looked at."""
+    """Lines with too few separators; in large files, those with quotes are not looked at."""
+    if file.stat().st_size < _BLOCK * 64 or dialect.encoding not in ("utf-8", "utf-8-sig"):
+        with opened_text(file) as opened, io.TextIOWrapper(opened, dialect.encoding, newline="") as text:
+            return sum(len(row) < len(dialect.names) for _, row in _fields(text, dialect))
     lines = _scan(file, ("line",), "\x1f", None, dialect.skip)
     line = pl.col("line")
     plain = ~line.str.contains(dialect.quote or '"', literal=True) & (line.str.strip_chars() != "")
@@ -175,7 +185,7 @@ def _fields(lines: TextIO, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     if dialect.separator == SPACES:
         for number, line in enumerate(lines, 1):
             if number > dialect.skip and line.strip():
-                yield number, line.split()
+                yield number, split_blanks(line)
         return
     for _ in range(dialect.skip):
         next(lines, None)
