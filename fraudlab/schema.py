@@ -41,7 +41,8 @@ class Reading:
 
     ``raw`` are the files' columns, with role ``carried``; ``as_read`` names, for columns whose values the table has in
     another form, the carried column that keeps them as they were. ``derive`` are SQL expressions. ``spelling``,
-    ``time`` and ``layout`` are the settings of those names.
+    ``time`` and ``layout`` are the settings of those names; ``label_time`` is as ``time``, empty where its values
+    have the year first and the zone of the time.
     """
 
     raw: tuple[Column, ...] = ()
@@ -50,6 +51,7 @@ class Reading:
     spelling: Mapping[str, Any] = field(default_factory=dict)
     time: Mapping[str, Any] = field(default_factory=dict)
     layout: Mapping[str, Any] = field(default_factory=dict)
+    label_time: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,12 @@ class TableSchema:
     def to_dict(self) -> dict[str, Any]:
         """Plain data (for JSON) that ``from_dict`` reads back."""
         plain = {"name": self.name, "simulated": self.simulated, "columns": [asdict(c) for c in self.columns]}
-        return plain if self.reading is None else {**plain, "reading": asdict(self.reading)}
+        if self.reading is None:
+            return plain
+        reading = asdict(self.reading)
+        if not reading["label_time"]:  # earlier versions read it too
+            del reading["label_time"]
+        return {**plain, "reading": reading}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> "TableSchema":

@@ -86,12 +86,12 @@ class InputReading:
         """What :meth:`of_rows` gave, with the times as the table has them."""
         import polars as pl
 
-        from fraudlab.data.sources.table.times import TimeFormat
+        from fraudlab.data.sources.table.time_format import TimeFormat
 
         types = rows.collect_schema()
         read = {
             "time": TimeFormat(**self._reading.time),
-            "label_time": TimeFormat(zone=self._reading.time.get("zone")),
+            "label_time": TimeFormat(**(self._reading.label_time or {"zone": self._reading.time.get("zone")})),
         }
         times = {
             n: read[role] for n, role in self._roles.items() if role in read and n in types and n not in self._made
@@ -102,7 +102,7 @@ class InputReading:
     def _clock(self) -> "Time | None":
         """The time, where it is a raw column; bundles of old do not say how it is read."""
         from fraudlab.data.sources.table.derive import Time
-        from fraudlab.data.sources.table.times import TimeFormat
+        from fraudlab.data.sources.table.time_format import TimeFormat
 
         name = next((name for name, role in self._roles.items() if role == "time"), None)
         if name is None or name in self._reading.derive:
@@ -148,7 +148,7 @@ class InputReading:
 
         from fraudlab.data.sources.table.columns import value_of
         from fraudlab.data.sources.table.derive import derived
-        from fraudlab.data.sources.table.times import TimeFormat
+        from fraudlab.data.sources.table.time_format import TimeFormat
 
         rows = derived(rows, self._expressions, self._clock)
         types = rows.collect_schema()

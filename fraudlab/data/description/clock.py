@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from fraudlab.data.sources.table import derive, times
-from fraudlab.data.sources.table.names import is_after, words
-from fraudlab.data.sources.table.times import ISO, TimeFormat
+from fraudlab.data.sources.table import derive, times, units
+from fraudlab.data.sources.table.names import enclosed, is_after, words
+from fraudlab.data.sources.table.time_format import ISO, TimeFormat
 from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
 
@@ -80,15 +80,14 @@ def of(sample: pl.DataFrame, name: str, given: TimeFormat) -> TimeFormat:
     frame, values = sample.lazy(), sample[name]
     try:
         return times.settle(frame, name, given)[0]
+    except units.Unclear:
+        return TimeFormat(unit=_unit(values, name), zone=given.zone)
     except UserError:
         if is_text(values.dtype):
             formats = [form for form in (f for f, _ in times.fitting(_distinct(values))) if _is_sorted(values, form)]
             if len(formats) == 1:  # of several ways to read it, the one in which the rows are in order
                 return TimeFormat(formats[0], zone=given.zone)
-            raise
-        if not values.dtype.is_numeric() or given.unit is not None:
-            raise
-    return TimeFormat(unit=_unit(values, name), zone=given.zone)
+        raise
 
 
 def _rank(values: pl.Series, name: str, given: TimeFormat) -> float:
@@ -99,7 +98,7 @@ def _rank(values: pl.Series, name: str, given: TimeFormat) -> float:
         return 0.0
     named = bool(_NAMES & parts) + 2 * bool(_EVENT & parts)
     if values.dtype.is_numeric():
-        if not _NUMBERS & parts or values.min() < 0:  # type: ignore[operator]
+        if not _NUMBERS & parts or (values.quantile(0.05) or 0) < 0:
             return 0.0
         return 3.0 + named + 2 * values.is_sorted()
     if not (_reads(given.format, values) if given.format else _is_temporal(values)):
@@ -155,21 +154,21 @@ def _of_parts(sample: pl.DataFrame, taken: Collection[str], zone: str | None) ->
     year, month, day = (own.get((part,)) for part in ("year", "month", "day"))
     made = "when" if "when" not in sample.columns else "moment"
     if month is not None and year is None and sample[month].dtype.is_integer():
-        expression = f"{derive.quoted(month)} * 2592000"
+        expression = f"{enclosed(month)} * 2592000"
         yield Clock(made, TimeFormat(unit="seconds"), f"{month}, months of 30 days", {made: expression})
         return
     if year is None or month is None:
         return
     time = next((n for p, n in own.items() if p == ("time",) and is_text(sample[n].dtype)), None)
     parts, form = (
-        [derive.quoted(year), "'-'", derive.quoted(month), "'-'"],
+        [enclosed(year), "'-'", enclosed(month), "'-'"],
         "%Y-%b" if is_text(sample[month].dtype) else "%Y-%m",
     )
     numbered = day is not None and sample[day].dtype.is_integer()
-    parts.append(derive.quoted(str(day)) if numbered else "'1'")
+    parts.append(enclosed(str(day)) if numbered else "'1'")
     form += "-%d"
     if time is not None and sample[time].str.contains(r"^\d\d?:\d\d$").all():
-        parts += ["' '", derive.quoted(time)]
+        parts += ["' '", enclosed(time)]
         form += " %H:%M"
     expression = f"STRPTIME({' || '.join(parts)}, '{form}')"  # null if any part is null, unlike CONCAT
     try:
@@ -205,7 +204,7 @@ def parts(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:
 
 
 def _hour_and_weekday(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:
-    column, dtype = derive.quoted(clock.column), sample.schema.get(clock.column, pl.Datetime())
+    column, dtype = enclosed(clock.column), sample.schema.get(clock.column, pl.Datetime())
     if dtype.is_numeric():
         day = _A_DAY.get(clock.form.unit or "seconds")
         return {} if day is None else {"hour": f"{column} % {day}" + ("" if day == 24 else f" / {day / 24}")}

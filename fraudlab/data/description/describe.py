@@ -18,8 +18,9 @@ from fraudlab.data.sources.table import derive, dialect, labels, source
 from fraudlab.data.sources.table import roles as roles_of_table
 from fraudlab.data.sources.table.dialect import NotUTF8
 from fraudlab.data.sources.table.files import Found, head
+from fraudlab.data.sources.table.names import enclosed
 from fraudlab.data.sources.table.scan import Raw, scan
-from fraudlab.data.sources.table.times import TimeFormat
+from fraudlab.data.sources.table.time_format import TimeFormat
 from fraudlab.data.splits.known import clock as clock_of
 from fraudlab.errors import UserError
 from fraudlab.features.history.proposal import proposal
@@ -295,7 +296,7 @@ def _roles(
         settings |= {"time": time.column, "derive": {**config.derive, **of_time}, **clock.setting(time.form)}
         taken |= derive.read_by(time.derive, time.derive)
         if counts.get("no time") or time.gaps:
-            known_time = f"{derive.quoted(time.column)} IS NOT NULL"
+            known_time = f"{enclosed(time.column)} IS NOT NULL"
             settings["where"] = f"({config.where}) AND {known_time}" if config.where else known_time
             why["where"] = f"{counts.get('no time') or 'some'} rows have no time"
     known = config.label_time

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from fraudlab.config import TableConfig
+from fraudlab.data.sources.table import times
 from fraudlab.data.sources.table.names import quoted, to_type
 from fraudlab.data.sources.table.roles import ROW_ID
 from fraudlab.errors import UserError
@@ -45,7 +46,7 @@ def check(
     for name, value in facts["unread"].items():
         if name in parsed and value is not None:
             raise UserError(
-                f"data.{kept[name]}={name}: {value!r} is not a time in the format of the others"
+                f"data.{kept[name]}={name}: {times.why_unread(value, config.time_format, config.time_zone)}"
                 if kept[name] in ("time", "label_time")
                 else f"column {name} is {kept[name]} but holds {value!r}, which is not a number; if it means missing, "
                 "add it to data.missing_values, else give the column another role"

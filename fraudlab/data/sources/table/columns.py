@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from fraudlab.data.sources.table.times import TimeFormat
+from fraudlab.data.sources.table.time_format import TimeFormat
 from fraudlab.errors import UserError
 from fraudlab.features.values import Spelling, clean, is_text
 from fraudlab.schema import Role

@@ -12,7 +12,9 @@ from typing import Any
 import polars as pl
 from polars.exceptions import PolarsError
 
-from fraudlab.data.sources.table.times import ISO, USUAL, TimeFormat, fitting
+from fraudlab.data.sources.table.names import enclosed
+from fraudlab.data.sources.table.time_format import ISO, USUAL, TimeFormat
+from fraudlab.data.sources.table.times import fitting
 from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
 
@@ -29,7 +31,7 @@ class Time:
     def read_in(self, expression: str) -> str:
         """The expression with the time where it asks for parts of ``column``."""
         plain = rf"|{re.escape(self.column)}\b" if re.fullmatch(r"\w+", self.column) else ""
-        name = rf'(?:"{re.escape(quoted(self.column)[1:-1])}"{plain})'
+        name = rf'(?:"{re.escape(enclosed(self.column)[1:-1])}"{plain})'
         for before in (r"\bEXTRACT\s*\(\s*\w+\s+FROM\s+", r"\bDATE_PART\s*\(\s*'\w+'\s*,\s*"):
             expression = re.sub(rf"({before}){name}(\s*\))", rf'\1"{_TIME}"\2', expression, flags=re.IGNORECASE)
         return re.sub(rf"\bSTRPTIME\s*\(\s*{name}\s*,\s*'([^']*)'\s*\)", self._own, expression, flags=re.IGNORECASE)
@@ -43,11 +45,6 @@ class Time:
         dtype = frame.collect_schema().get(self.column)
         value = None if dtype is None else self.form.local(pl.col(self.column), dtype)
         return None if value is None else frame.with_columns(value.alias(_TIME))
-
-
-def quoted(name: str) -> str:
-    """A column's name as SQL has it, whatever is in it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def derived(frame: pl.LazyFrame, expressions: Mapping[str, str], time: Time | None = None) -> pl.LazyFrame:

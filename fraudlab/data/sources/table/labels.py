@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from fraudlab.data.sources.table.times import TimeFormat
+from fraudlab.config import TableConfig
+from fraudlab.data.sources.table.time_format import ISO, TimeFormat
 from fraudlab.data.sources.table.times import settle as settle_time
 from fraudlab.errors import UserError
 from fraudlab.features.categories import word
@@ -94,6 +95,14 @@ def settle(
     return Labels(tuple(fraud), tuple(genuine), unlabelled), notes
 
 
+def labelled(frame: pl.LazyFrame, config: TableConfig) -> tuple[pl.LazyFrame, pl.Expr, list[str]]:
+    """The rows with a label, as ``data.unlabelled`` says, the label, and notes on its words."""
+    text = words(config.label, frame.collect_schema()[config.label], config.missing_values)
+    label, said = settle(frame, config.label, text, config.fraud_values, config.genuine_values, config.unlabelled)
+    kept = frame.filter(label.values(text).is_not_null()) if config.unlabelled == "leave_out" else frame
+    return kept, label.values(text), said
+
+
 def _of_itself(
     name: str, found: dict[str, int], shown: str, genuine: Sequence[str]
 ) -> tuple[Sequence[str], Sequence[str]]:
@@ -143,13 +152,15 @@ def _named(others: Sequence[str], missing: int) -> str:
 
 
 def known_when(
-    frame: pl.LazyFrame, name: str | None, zone: str | None, immature: str
+    frame: pl.LazyFrame, name: str | None, time: TimeFormat, immature: str
 ) -> tuple[TimeFormat, pl.LazyFrame, list[str]]:
-    """How ``data.label_time`` is read, the rows that are kept, and notes on labels that are not known yet."""
-    form = TimeFormat(zone=zone)
+    """How ``data.label_time`` is read, the rows that are kept, and notes on labels that are not known yet.
+
+    It is read as ``time``, the form of the transaction's time, where all its values fit; else as they show.
+    """
     if name is None:
-        return form, frame, []
-    form, notes = settle_time(frame, name, form, "data.label_time")
+        return TimeFormat(zone=time.zone), frame, []
+    form, notes = _form(frame, name, time)
     unknown = frame.select(pl.col(name).null_count()).collect(engine="streaming").item()
     if unknown:
         done = "are left out" if immature == "leave_out" else "count as genuine, known after label_delay_days"
@@ -157,3 +168,24 @@ def known_when(
             f"{unknown:,} rows whose label is not known yet ({name} is missing) {done}: data.immature={immature}"
         )
     return form, frame.filter(pl.col(name).is_not_null()) if immature == "leave_out" else frame, notes
+
+
+def _form(frame: pl.LazyFrame, name: str, time: TimeFormat) -> tuple[TimeFormat, list[str]]:
+    dtype, key = frame.collect_schema()[name], "data.label_time"
+    if is_text(dtype) and time.format not in (None, ISO):
+        value = pl.col(name).cast(pl.String)
+        unread = value.is_not_null() & time.values(value, pl.String()).is_null()
+        if not frame.select(unread.any()).collect(engine="streaming").item():
+            return settle_time(frame, name, time, key)
+    if dtype.is_numeric() and time.unit is not None:
+        try:
+            return settle_time(frame, name, time, key)
+        except UserError:  # another unit, which its values may show
+            pass
+    try:
+        return settle_time(frame, name, TimeFormat(zone=time.zone), key)
+    except UserError as error:
+        raise UserError(
+            f"{error}; where data.time needs another one, derive a time, e.g. data.derive={{known_at: "
+            f"\"STRPTIME({name}, '%d/%m/%Y')\"}} {key}=known_at"
+        ) from error

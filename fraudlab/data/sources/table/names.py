@@ -111,3 +111,8 @@ def is_code(name: str) -> bool:
     if len(parts) > 1 and parts[-1] == "num" and parts[-2] in _NUMBERED:
         return True
     return bool(_CODES & set(parts)) or (bool(parts) and parts[-1] in _NUMBERS)
+
+
+def enclosed(name: str) -> str:
+    """A column's name in SQL, with quotes whatever it is."""
+    return '"' + name.replace('"', '""') + '"'

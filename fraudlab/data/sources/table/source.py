@@ -12,7 +12,7 @@ from polars.exceptions import InvalidOperationError, PolarsError
 
 from fraudlab.config import TableConfig
 from fraudlab.data.sources.contract import Source, contents_of, fingerprint_of
-from fraudlab.data.sources.table import derive, labels, roles, times
+from fraudlab.data.sources.table import derive, labels, moments, roles, times
 from fraudlab.data.sources.table.checks import check
 from fraudlab.data.sources.table.columns import BEYOND_INT64, value_of
 from fraudlab.data.sources.table.dialect import Layout
@@ -21,7 +21,7 @@ from fraudlab.data.sources.table.files import Found, find, unreadable
 from fraudlab.data.sources.table.kinds import Kinds, column_type
 from fraudlab.data.sources.table.roles import ROW_ID
 from fraudlab.data.sources.table.scan import Raw, header, require, scan
-from fraudlab.data.sources.table.times import TimeFormat
+from fraudlab.data.sources.table.time_format import TimeFormat
 from fraudlab.errors import UserError
 from fraudlab.features.values import RawColumns, Spelling, is_text
 from fraudlab.files import make_once
@@ -176,42 +176,9 @@ def _made(config: TableConfig, files: Sequence[Found], cache_dir: Path, scratch:
     try:
         return _settled(frame, fixed, columns, raw, config, notes)
     except InvalidOperationError as error:
-        if (own := derive.failed(frame, config.derive, error, _time(config))) is not None:
+        if (own := derive.failed(frame, config.derive, error, moments.of(config))) is not None:
             raise own from error
         raise
-
-
-def _time(config: TableConfig) -> derive.Time | None:
-    """The time by the settings alone, where it is a column of the files."""
-    if config.time is None or config.time in config.derive:
-        return None
-    return derive.Time(config.time, TimeFormat(config.time_format, config.time_unit, config.time_zone))
-
-
-def _time_read(held: pl.LazyFrame, time: derive.Time, config: TableConfig) -> tuple[derive.Time, list[str]] | None:
-    """The time as the rows to be kept have it, and notes, where an expression reads it as such."""
-    reads = derive.of_time(config.derive, time)
-    condition = config.where or "TRUE"
-    if not reads and time.read_in(condition) == condition:
-        return None
-    needed = {*pl.sql_expr(condition).meta.root_names(), config.label}
-    if not reads & needed and time.read_in(condition) == condition:
-        held = derive.where(derive.derived(held, config.derive, time), config.where)
-        if config.unlabelled == "leave_out":
-            held = _labelled(held, config)[0]
-    form, said = times.settle(held, time.column, time.form)
-    own = getattr(held.collect_schema()[time.column], "time_zone", None)
-    return derive.Time(time.column, replace(form, zone=form.zone or own)), said
-
-
-def _labelled(frame: pl.LazyFrame, config: TableConfig) -> tuple[pl.LazyFrame, pl.Expr, list[str]]:
-    """The rows with a label, as ``data.unlabelled`` says, the label, and notes on its words."""
-    text = labels.words(config.label, frame.collect_schema()[config.label], config.missing_values)
-    label, said = labels.settle(
-        frame, config.label, text, config.fraud_values, config.genuine_values, config.unlabelled
-    )
-    kept = frame.filter(label.values(text).is_not_null()) if config.unlabelled == "leave_out" else frame
-    return kept, label.values(text), said
 
 
 def _settled(
@@ -228,20 +195,20 @@ def _settled(
     # A derived column replaces the raw one of its name: the raw values are kept beside it.
     replaced = {c.name: _kept_as(c.name) for c in columns if c.name in config.derive and c.name != config.label}
     held = read.with_columns(pl.col(name).alias(copy) for name, copy in replaced.items())
-    clock = _time(config)
-    settled = None if clock is None else _time_read(held, clock, config)
+    clock = moments.of(config)
+    settled = None if clock is None else moments.read_in(held, clock, config)
     clock = clock if settled is None else settled[0]
     frame = derive.where(derive.derived(held, config.derive, clock), config.where, clock)
     kept, why = roles.settle(frame.drop(replaced.values()), fixed, config, raw.unnamed)
     notes += roles.no_inputs(why)
-    frame, label, said = _labelled(frame, config)
+    frame, label, said = labels.labelled(frame, config)
     notes += said
     time = TimeFormat(config.time_format, config.time_unit, config.time_zone)
     if config.time is not None:
         time, said = times.settle(frame, config.time, time) if settled is None else (settled[0].form, settled[1])
         notes += said
 
-    label_form, frame, said = labels.known_when(frame, config.label_time, config.time_zone, config.immature)
+    label_form, frame, said = labels.known_when(frame, config.label_time, time, config.immature)
     notes += said
     types = frame.collect_schema()
     spelling = spelling_of(config)
@@ -285,6 +252,7 @@ def _settled(
         asdict(spelling_of(config)),
         asdict(time),
         asdict(layout_of(config)),
+        {} if label_form == TimeFormat(zone=time.zone) else asdict(label_form),
     )
     return _Table(made, TableSchema(config.name, table, reading=reading), notes, why)
 

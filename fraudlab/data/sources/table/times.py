@@ -1,38 +1,23 @@
-"""The time column: its format, unit and zone, given or found, and the expression that reads it."""
+"""The time column: its format, unit and zone, given or found, and notes on them."""
 
-import math
-import re
+import zoneinfo
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from difflib import get_close_matches
 
 import polars as pl
 
+from fraudlab.data.sources.table import units
+from fraudlab.data.sources.table.time_format import GMT, ISO, TimeFormat
 from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
 
-ISO = "iso"
-"""Year first, in any form of ISO 8601, also with slashes or dots; time of day and zone are optional."""
-
-_ISO = re.compile(
-    r"^(\d{4})(?:[-/.](\d{1,2})[-/.](\d{1,2})|(\d\d)(\d\d))"
-    r"(?:[ T]+(\d{1,2}):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?)?\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?$"
-)
-USUAL = {
-    "%Y-%m-%d %H:%M:%S": r"^\d{4}-\d\d-\d\d \d\d:\d\d:[0-5]\d$",
-    "%Y-%m-%dT%H:%M:%S": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d$",
-    "%Y-%m-%dT%H:%M:%SZ": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\dZ$",
-    "%Y-%m-%d %H:%M:%S%.f": r"^\d{4}-\d\d-\d\d \d\d:\d\d:[0-5]\d\.\d{1,6}$",
-    "%Y-%m-%dT%H:%M:%S%.f": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d\.\d{1,6}$",
-    "%Y-%m-%d": r"^\d{4}-\d\d-\d\d$",
-}
-"""ISO formats that one call reads, each with the shape of its values."""
-
 _DATES = (
     *("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%m.%d.%Y", "%d-%m-%Y", "%m-%d-%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%y"),
+    *("%y/%m/%d", "%y-%m-%d", "%y.%m.%d", "%d-%m-%y", "%m-%d-%y"),
     *("%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d %B %Y", "%b %d %Y", "%b %d, %Y", "%B %d, %Y", "%d%b%Y", "%b-%d-%Y"),
-    *("%a %b %d %H:%M:%S %Y", "%a, %d %b %Y"),
+    *("%d/%b/%Y", "%a %b %d %H:%M:%S %Y", "%a, %d %b %Y"),
 )
 _CLOCKS = (
     "",
@@ -44,132 +29,22 @@ _CLOCKS = (
     ":%H:%M:%S",
     ", %H:%M",
     ", %I:%M:%S %p",
+    " %H:%M:%S,%3f",
+    " %H:%M:%S,%6f",
+    " %H.%M.%S",
+    " %I.%M.%S %p",
+    " %I.%M.%S%.f %p",
+    " %H:%M:%S %z",
+    ":%H:%M:%S %z",
+    " %H:%M:%S GMT",
 )
-FORMATS = tuple(day + clock for day in _DATES for clock in _CLOCKS)
-
-_SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400, "weeks": 604800}
-_EPOCHS = {"epoch_seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}
-_DIGITS = {"yyyymmdd": "%Y%m%d", "yyyymmddhhmm": "%Y%m%d%H%M", "yyyymmddhhmmss": "%Y%m%d%H%M%S"}
-_EPOCH_FROM, _EPOCH_TO = 631_152_000, 4_102_444_800  # 1990 to 2100
-_EXCEL_FROM, _EXCEL_TO = 30_000, 60_000  # 1982 to 2064
+_ISO_CLOCKS = (" %I:%M:%S %p", " %I:%M %p", "T%I:%M:%S %p")
+FORMATS = (
+    *(day + clock for day in _DATES for clock in _CLOCKS),
+    *(day + clock for day in ("%Y-%m-%d", "%Y/%m/%d") for clock in _ISO_CLOCKS),
+)
 _SAMPLE = 2_000
-
-
-@dataclass(frozen=True)
-class TimeFormat:
-    """How a column's values are read as times.
-
-    ``format`` is :data:`ISO` or one of strptime, for text; ``unit`` one of ``config.data.TIME_UNITS``, for numbers;
-    ``zone`` is the zone of text without one. A time becomes a date and time in UTC or, for a unit that counts from an
-    unknown day, a number of seconds.
-    """
-
-    format: str | None = None
-    unit: str | None = None
-    zone: str | None = None
-
-    def values(self, value: pl.Expr, dtype: Any) -> pl.Expr:
-        """Datetime in microseconds, or a number of seconds; null for what cannot be read."""
-        if is_text(dtype):
-            return self._of_text(value.cast(pl.String))
-        if isinstance(dtype, pl.Datetime):
-            return self._in_utc(value, dtype.time_zone is not None).cast(pl.Datetime("us"))
-        if dtype == pl.Date:
-            return value.cast(pl.Datetime("us"))
-        return self._of_number(value)
-
-    def local(self, value: pl.Expr, dtype: Any) -> pl.Expr | None:
-        """The moment by the clock of the zone, if one is known, else as it is written; None for a number of seconds."""
-        if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None and self.zone is None:
-            return value
-        if dtype.is_numeric() and (self.unit or "seconds") in _SECONDS:
-            return None
-        if not (is_text(dtype) or dtype.is_numeric() or dtype == pl.Date or isinstance(dtype, pl.Datetime)):
-            return None
-        moment = self.values(value, dtype)
-        if self.zone is None or dtype == pl.Date or dtype.is_numeric():
-            return moment
-        return moment.dt.replace_time_zone("UTC").dt.convert_time_zone(self.zone).dt.replace_time_zone(None)
-
-    def _of_text(self, value: pl.Expr) -> pl.Expr:
-        # Year first is always accepted: records and other files may use it.
-        iso = self._iso(value)
-        if self.format in (None, ISO):
-            return iso
-        assert self.format is not None
-        zoned = "%z" in self.format or "%#z" in self.format
-        given = value.str.to_datetime(self.format, time_unit="us", strict=False, ambiguous="earliest",
-                                      time_zone="UTC" if zoned else None)  # fmt: skip
-        given = self._in_utc(given, zoned)
-        return pl.coalesce(given, iso)
-
-    def _iso(self, value: pl.Expr) -> pl.Expr:
-        return value.map_batches(self._iso_values, return_dtype=pl.Datetime("us"), is_elementwise=True)
-
-    def _iso_values(self, text: pl.Series) -> pl.Series:
-        """The format of the first value in one call; other formats by a regular expression, 50 times as slow."""
-        first = text.drop_nulls().head(1).to_list()
-        form = next((form for form, shape in USUAL.items() if first and re.match(shape, first[0])), None)
-        if form is None:
-            return text.to_frame("text").select(self._iso_of_any(pl.col("text"))).to_series()
-        read = text.str.to_datetime(form, time_unit="us", strict=False).to_frame("read")
-        found = read.to_series() if form.endswith("Z") else read.select(self._in_utc(pl.col("read"), False)).to_series()
-        other = ~text.str.contains(USUAL[form]).fill_null(True)
-        if not other.any():
-            return found
-        rest = text.filter(other).to_frame("text").select(self._iso_of_any(pl.col("text"))).to_series()
-        return found.scatter(other.arg_true(), rest)
-
-    def _iso_of_any(self, value: pl.Expr) -> pl.Expr:
-        part = value.str.extract_groups(_ISO.pattern).struct
-        month, day = pl.coalesce(part["2"], part["4"]), pl.coalesce(part["3"], part["5"])
-        micro = pl.coalesce(part["9"], pl.lit("")).str.pad_end(9, "0").str.slice(0, 6)
-        number = [text.cast(pl.Int32, strict=False) for text in (part["1"], month, day)]
-        clock = [part[key].cast(pl.Int32, strict=False).fill_null(0) for key in ("6", "7", "8")]
-        valid = (
-            number[1].is_between(1, 12)
-            & number[2].is_between(1, 31)
-            & (clock[0] < 24)
-            & (clock[1] < 60)
-            & (clock[2] < 60)
-        )
-        read = pl.when(valid).then(
-            pl.concat_str(
-                part["1"], month.str.pad_start(2, "0"), day.str.pad_start(2, "0"),
-                *(unit.cast(pl.String).str.pad_start(2, "0") for unit in clock), micro,
-            )
-        ).str.to_datetime("%Y%m%d%H%M%S%6f", time_unit="us", strict=False)  # fmt: skip
-        zone = part["10"]
-        sign = pl.when(zone.str.starts_with("-")).then(-1).otherwise(1)
-        offset = zone.str.replace_all(r"[+:-]", "")
-        minutes = sign * (
-            offset.str.slice(0, 2).cast(pl.Int32, strict=False).fill_null(0) * 60
-            + offset.str.slice(2, 2).cast(pl.Int32, strict=False).fill_null(0)
-        )
-        return pl.when(zone.is_null()).then(self._in_utc(read, False)).otherwise(read - pl.duration(minutes=minutes))
-
-    def _in_utc(self, value: pl.Expr, zoned: bool) -> pl.Expr:
-        if not zoned:
-            if self.zone is None:
-                return value
-            value = value.dt.replace_time_zone(self.zone, ambiguous="earliest", non_existent="null")
-        return value.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-
-    def _of_number(self, value: pl.Expr) -> pl.Expr:
-        unit = self.unit or "seconds"
-        if unit in _SECONDS:
-            return value if _SECONDS[unit] == 1 else value * _SECONDS[unit]
-        if unit in _EPOCHS:
-            micro = value.cast(pl.Float64) * (1_000_000 / _EPOCHS[unit])
-            exact = value * (1_000_000 // _EPOCHS[unit]) if _EPOCHS[unit] <= 1_000_000 else value // 1_000
-            whole = exact.cast(pl.Int64, strict=False)
-            return pl.coalesce(whole, micro.cast(pl.Int64, strict=False)).cast(pl.Datetime("us"))
-        if unit == "excel":
-            return ((value - 25_569) * 86_400_000_000).round().cast(pl.Int64, strict=False).cast(pl.Datetime("us"))
-        text = value.cast(pl.Int64, strict=False).cast(pl.String)
-        if unit == "yyyymmdd":
-            return text.str.to_date("%Y%m%d", strict=False).cast(pl.Datetime("us"))
-        return text.str.to_datetime(_DIGITS[unit], time_unit="us", strict=False)
+_LONG_SPAN = 5 * 365  # days
 
 
 def settle(frame: pl.LazyFrame, name: str, given: TimeFormat, key: str = "data.time") -> tuple[TimeFormat, list[str]]:
@@ -185,7 +60,10 @@ def settle(frame: pl.LazyFrame, name: str, given: TimeFormat, key: str = "data.t
         UserError: no format or unit reads the column, or several do and give different times.
     """
     dtype = frame.collect_schema()[name]
+    _check(given)
     if is_text(dtype):
+        if given.format is None and _is_epoch(frame, name):
+            return units.settle(frame.with_columns(pl.col(name).cast(pl.Float64)), name, given, key)
         found = given if given.format is not None else replace(given, format=_format(frame, name, key))
         said = "year first" if found.format == ISO else f"data.time_format='{found.format}'"
         return found, [f"{key}={name} is read as {said}{_zone_said(frame, name, found, key)}"]
@@ -196,7 +74,27 @@ def settle(frame: pl.LazyFrame, name: str, given: TimeFormat, key: str = "data.t
         return given, []
     if not dtype.is_numeric():
         raise UserError(f"{key}={name}: type {dtype} is not a time; give a date, text or a number")
-    return _unit(frame, name, given, key)
+    return units.settle(frame, name, given, key)
+
+
+def _check(given: TimeFormat) -> None:
+    """Refuse a format that is none, and a zone that is none."""
+    if given.format is not None and given.format != ISO and "%" not in given.format:
+        raise UserError(
+            f"data.time_format={given.format} is no format: it is written as in strptime, e.g. '%d/%m/%Y %H:%M:%S'; "
+            "null finds it"
+        )
+    if given.zone is not None and given.zone not in (zones := zoneinfo.available_timezones() | {"UTC"}):
+        near = get_close_matches(given.zone, sorted(zones), 1)
+        hint = f"did you mean {near[0]}?" if near else "such as UTC or Europe/Paris"
+        raise UserError(f"data.time_zone={given.zone}: no such time zone; {hint}")
+
+
+def _is_epoch(frame: pl.LazyFrame, name: str) -> bool:
+    """Whether text holds numbers alone, and no days as 20240131."""
+    values = _distinct(frame, name)
+    number = values.cast(pl.Float64, strict=False)
+    return len(values) > 0 and number.null_count() == 0 and _unread(values, TimeFormat(ISO)) is not None
 
 
 def _zone(given: TimeFormat) -> str:
@@ -205,9 +103,11 @@ def _zone(given: TimeFormat) -> str:
 
 def _zone_said(frame: pl.LazyFrame, name: str, found: TimeFormat, key: str) -> str:
     if found.format != ISO:
-        return f", {'converted to UTC' if '%z' in str(found.format) else _zone(found)}"
-    zone = pl.col(name).cast(pl.String).str.contains(r":?\d\d(?:[.,]\d+)?\s*(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$")
-    clock = pl.col(name).cast(pl.String).str.contains(r"\d[ T]+\d")
+        zoned = str(found.format).endswith(("%z", GMT))
+        return f", {'converted to UTC' if zoned else _zone(found)}"
+    text = pl.col(name).cast(pl.String)
+    zone = text.str.contains(r":?\d\d(?:[.,]\d+)?\s*(?:[Zz]|UTC|GMT|[+-]\d\d(?::?\d\d)?)(?:\[.*\])?$")
+    clock = text.str.contains(r"\d[ Tt]+\d")
     zoned, naive = (
         frame.select((zone & clock).sum().alias("zoned"), (~(zone & clock)).sum().alias("naive")).collect().row(0)
     )
@@ -219,6 +119,18 @@ def _zone_said(frame: pl.LazyFrame, name: str, found: TimeFormat, key: str) -> s
     return ", converted to UTC" if zoned else f", {_zone(found)}"
 
 
+def why_unread(value: str, form: str | None, zone: str | None) -> str:
+    """Why a text is no time, which others of its column are."""
+    one = pl.Series([value])
+    if zone is not None and (_unread(one, TimeFormat(form or ISO)) is None or next(fitting(one), None) is not None):
+        return (
+            f"{value!r} does not exist in {zone}, whose clocks were put forward then; correct it, or say in which zone "
+            "the times were written, e.g. data.time_zone=UTC"
+        )
+    others = "the format of the others" if form in (None, ISO) else f"the form data.time_format='{form}'"
+    return f"{value!r} is not a time in {others}"
+
+
 def _format(frame: pl.LazyFrame, name: str, key: str) -> str:
     """The one format that reads all values."""
     values = _distinct(frame, name)
@@ -228,6 +140,7 @@ def _format(frame: pl.LazyFrame, name: str, key: str) -> str:
     for fmt in list(fits):
         if _unread_in(frame, name, TimeFormat(fmt)) is not None:
             del fits[fmt]
+    fits = _plausible(fits)
     if len({tuple(read) for read in fits.values()}) == 1:
         return next(iter(fits))
     if fits:
@@ -236,12 +149,29 @@ def _format(frame: pl.LazyFrame, name: str, key: str) -> str:
     raise UserError(_no_format(frame, name, values, key))
 
 
+def _plausible(fits: dict[str, list[datetime]]) -> dict[str, list[datetime]]:
+    """The formats without those that take days for years: by them the times span years, by others far less."""
+    spans = {form: (max(read) - min(read)).days for form, read in fits.items()}
+    least = min(spans.values(), default=0)
+    return {form: read for form, read in fits.items() if spans[form] <= max(_LONG_SPAN, 3 * least)}
+
+
 def _no_format(frame: pl.LazyFrame, name: str, values: pl.Series, key: str) -> str:
     best: tuple[int, str] = (0, "")
     for fmt in (ISO, *FORMATS):
         read = len(values) - _read(values, TimeFormat(fmt)).null_count()
         best = max(best, (read, fmt))
     wrong = _unread_in(frame, name, TimeFormat(best[1] or ISO)) or values[0]
+    others = values.filter(_read(values, TimeFormat(ISO)).is_null())
+    if 0 < len(others) < len(values):
+        fits = [f for f in _plausible(dict(fitting(others))) if _unread_in(frame, name, TimeFormat(f)) is None]
+        if fits:
+            said = " or ".join(f"data.time_format='{form}'" for form in fits)
+            return (
+                f"{key}={name}: {len(values) - len(others)} of {len(values)} values have the year first, others not "
+                f"({others[0]!r}); {said} reads both, if the days of those with the year first are right: Excel "
+                "takes some days for months"
+            )
     if not best[0]:
         return (
             f"{key}={name}: {wrong!r} is not a time in any known format; give it, e.g. data.time_format='%d.%m.%Y "
@@ -260,7 +190,7 @@ def fitting(values: pl.Series) -> Iterator[tuple[str, list[datetime]]]:
         read = values.str.to_datetime(fmt, time_unit="us", strict=False)
         # %Y also reads a year of two digits, as in the first century.
         if read.null_count() == 0 and len(read) and read.min().year >= 1900:  # type: ignore[union-attr]
-            yield fmt, read.to_list()
+            yield fmt, read.dt.replace_time_zone(None).to_list()
 
 
 def is_time(values: pl.Series) -> bool:
@@ -289,60 +219,3 @@ def _unread_in(frame: pl.LazyFrame, name: str, form: TimeFormat) -> str | None:
     wrong = frame.select(value.filter(value.is_not_null() & form.values(value, pl.String).is_null()).first())
     read: str | None = wrong.collect().item()
     return read
-
-
-def _unit(frame: pl.LazyFrame, name: str, given: TimeFormat, key: str) -> tuple[TimeFormat, list[str]]:
-    value = pl.col(name)
-    least, most, whole = (
-        frame.select(
-            value.min().alias("least"),
-            value.max().alias("most"),
-            (value == value.cast(pl.Float64).floor()).all().alias("whole"),
-        )
-        .collect()
-        .row(0)
-    )
-    if least is None:
-        return given, []  # the check of missing values refuses it
-    if not (math.isfinite(least) and math.isfinite(most)):
-        raise UserError(f"{key}={name} holds infinite values; correct these rows, or leave them out with data.where")
-    meant = dict(_meanings(least, most, bool(whole)))
-    if given.unit is not None:
-        if given.unit in meant or given.unit in _SECONDS:
-            return given, [f"{key}={name} in {given.unit}: {meant.get(given.unit, '')}".rstrip(": ")]
-        raise UserError(f"data.time_unit={given.unit} does not fit {key}={name}, {least} to {most}; {_would(meant)}")
-    absolute = [unit for unit in meant if unit not in _SECONDS and unit != "excel"]
-    if absolute:
-        unit = absolute[0]
-        return replace(given, unit=unit), [f"{key}={name} is read as {unit}: {meant[unit]}; data.time_unit changes it"]
-    if most >= 86_400:  # hours and days that long would be decades
-        return replace(given, unit="seconds"), [
-            f"{key}={name} is read as seconds: {meant['seconds']}; data.time_unit changes it"
-        ]
-    raise UserError(f"{key}={name}: the unit of numbers from {least} to {most} is not clear; {_would(meant)}")
-
-
-def _would(meant: dict[str, str]) -> str:
-    return "say " + ", ".join(f"data.time_unit={unit} ({what})" for unit, what in meant.items())
-
-
-def _meanings(least: float, most: float, whole: bool) -> Iterator[tuple[str, str]]:
-    """The plausible units, each with its meaning; units with a known first day come first."""
-    for unit in (*_DIGITS, *_EPOCHS, "excel"):
-        low = {"excel": _EXCEL_FROM, "yyyymmdd": 19_000_101, "yyyymmddhhmm": 190_001_010_000}.get(
-            unit, 19_000_101_000_000
-        )
-        high = {"excel": _EXCEL_TO, "yyyymmdd": 99_991_231, "yyyymmddhhmm": 999_912_312_359}.get(
-            unit, 99_991_231_235_959
-        )
-        if unit in _EPOCHS:
-            low, high = _EPOCH_FROM * _EPOCHS[unit], _EPOCH_TO * _EPOCHS[unit]
-        if low <= least <= most <= high and (whole or unit not in _DIGITS):
-            ends = pl.Series([least, most])
-            read = ends.to_frame("t").select(TimeFormat(unit=unit).values(pl.col("t"), ends.dtype))["t"]
-            if read.null_count() == 0:
-                yield unit, " to ".join(f"{day:%Y-%m-%d}" for day in read)
-    for unit, seconds in _SECONDS.items():
-        span = (most - least) * seconds
-        days = span / 86400
-        yield unit, f"{days:,.1f} days in all" if days >= 1 else f"{span / 3600:,.1f} hours in all"

@@ -85,6 +85,40 @@ RIGHT: dict[str, tuple[str | bytes, dict[str, Any], dict[str, list[Any]]]] = {
         "t": [DAY(2024, 1, 1), DAY(2024, 1, 1, 12)]}),
     "steps of an hour": ("step,y\n1,0\n743,1\n", {"time": "step", "time_unit": "hours"}, {"step": [3600, 743 * 3600]}),
     "seconds from a start": ("t,y\n\"0 \",0\n172792,1\n", {"time": "t"}, {"t": [0, 172792]}),
+    "the year of two digits first": ("t,y\n24/01/30,0\n24/01/31,1\n24/02/13,0\n" + "".join(f"24/03/{n:02},1\n" for n in range(1, 32)), {"time": "t"}, {
+        "t": [DAY(2024, 1, 30), DAY(2024, 1, 31), DAY(2024, 2, 13), *(DAY(2024, 3, n) for n in range(1, 32))]}),
+    "two digits of a year behind": ("t,y\n" + "".join(f"{n:02}-03-24,{n % 2}\n" for n in range(1, 32)), {"time": "t"}, {
+        "t": [DAY(2024, 3, n) for n in range(1, 32)]}),
+    "the year first and an afternoon": ("t,y\n2024-01-13 01:05:00 PM,0\n2024-01-13 12:00:00 AM,1\n", {"time": "t"}, {
+        "t": [DAY(2024, 1, 13), DAY(2024, 1, 13, 13, 5)]}),
+    "Oracle's": ("t,y\n13-JAN-24 10.11.12.000000 AM,0\n13-JAN-24 01.00.00.500000 PM,1\n", {"time": "t"}, {
+        "t": [DAY(2024, 1, 13, 10, 11, 12), DAY(2024, 1, 13, 13, 0, 0, 500000)]}),
+    "a mail's": ('t,y\n"Sat, 13 Jan 2024 10:00:00 +0100",0\n"Sat, 13 Jan 2024 10:00:00 +0000",1\n', {"time": "t"}, {
+        "t": [DAY(2024, 1, 13, 9), DAY(2024, 1, 13, 10)]}),
+    "the web's": ('t,y\n"Sat, 13 Jan 2024 10:00:00 GMT",0\n"Sat, 13 Jan 2024 11:00:00 GMT",1\n', {
+        "time": "t", "time_zone": "Europe/Paris"}, {"t": [DAY(2024, 1, 13, 10), DAY(2024, 1, 13, 11)]}),
+    "a log's": ("t,y\n13/Jan/2024:10:00:00 -0500,0\n13/Jan/2024:10:00:00 +0000,1\n", {"time": "t"}, {
+        "t": [DAY(2024, 1, 13, 10), DAY(2024, 1, 13, 15)]}),
+    "a comma before fractions": ('t,y\n"13.01.2024 10:11:12,500",0\n"14.01.2024 10:11:12,000",1\n', {"time": "t"}, {
+        "t": [DAY(2024, 1, 13, 10, 11, 12, 500000), DAY(2024, 1, 14, 10, 11, 12)]}),
+    "Java's": ("t,y\n2024-01-13T10:00:00+01:00[Europe/Paris],0\n2024-01-13t10:00:00z,1\n", {"time": "t"}, {
+        "t": [DAY(2024, 1, 13, 9), DAY(2024, 1, 13, 10)]}),
+    "year first and day first": ("t,y\n2024-01-03,0\n13/01/2024,1\n", {"time": "t", "time_format": "%d/%m/%Y"}, {
+        "t": [DAY(2024, 1, 3), DAY(2024, 1, 13)]}),
+    "seconds since 1970 without those that are none": ("t,y\n1704067200,0\n0,1\n1704070800,1\n", {
+        "time": "t", "where": "t NOT IN (0)"}, {"t": [DAY(2024, 1, 1), DAY(2024, 1, 1, 1)]}),
+    "hours as a number": ("t,y\n2024011310,0\n2024011311,1\n2024021223,0\n", {
+        "derive": {"moment": "STRPTIME(CAST(t AS VARCHAR) || '00', '%Y%m%d%H%M')"}, "time": "moment"}, {
+            "moment": [DAY(2024, 1, 13, 10), DAY(2024, 1, 13, 11), DAY(2024, 2, 12, 23)]}),
+    "days first as a number": ("t,y\n5012024,0\n13012024,1\n14012024,0\n", {
+        "derive": {"moment": "STRPTIME(RIGHT('0' || CAST(t AS VARCHAR), 8), '%d%m%Y')"}, "time": "moment"}, {
+            "moment": [DAY(2024, 1, 5), DAY(2024, 1, 13), DAY(2024, 1, 14)]}),
+    "when labels became known": ("t,k,y\n03/01/2024,05/02/2024,0\n13/01/2024,06/02/2024,1\n", {
+        "time": "t", "label_time": "k"}, {"k": [DAY(2024, 2, 5), DAY(2024, 2, 6)]}),
+    "a given form of when labels became known": ("t,k,y\n2024-01-03,05/02/2024,0\n2024-01-13,06/02/2024,1\n", {
+        "time": "t", "label_time": "k", "time_format": "%d/%m/%Y"}, {"k": [DAY(2024, 2, 5), DAY(2024, 2, 6)]}),
+    "hours until labels became known": ("t,k,y\n1,30,0\n700,743,1\n", {
+        "time": "t", "label_time": "k", "time_unit": "hours"}, {"k": [30 * 3600, 743 * 3600]}),
     "rows left out": ("t,y\n2024-01-02,0\n9999-12-31,1\n", {"time": "t", "where": "t < '2100'"}, {"t": [DAY(2024, 1, 2)]}),
 }  # fmt: skip
 
@@ -139,6 +173,28 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "numbers of no known unit": ("step,y\n1,0\n743,1\n", {"time": "step"}, r"data.time_unit=hours \(30.9 days in all\)"),
     "Excel's days without a word": ("t,y\n45292,0\n45657,1\n", {"time": "t"}, r"data.time_unit=excel \(2024-01-01 to 2024-12-31\)"),
     "the wrong unit": ("t,y\n5,0\n7,1\n", {"time": "t", "time_unit": "milliseconds"}, "data.time_unit=milliseconds does not fit"),
+    "one odd number among seconds": ("t,y\n" + "".join(f"{1704067200 + n},{n % 2}\n" for n in range(999)) + "0,0\n", {"time": "t"}, (
+        r"999 of 1,000 numbers are times in epoch_seconds, but others are not: 0; .*data.where='t NOT IN \(0\)'")),
+    "seconds and milliseconds": ("t,y\n1704067200,0\n1704067200000,1\n1704067201,0\n", {"time": "t"}, "but others are not: 1704067200000;"),
+    "a day that is none": ("t,y\n20240228,0\n20240229,1\n20240230,0\n", {"time": "t"}, "2 of 3 numbers .*yyyymmdd.*: 20240230;"),
+    "a given unit and a day that is none": ("t,y\n20240228,0\n20240229,1\n20240230,0\n", {
+        "time": "t", "time_unit": "yyyymmdd"}, "2 of 3 numbers .*yyyymmdd.*: 20240230;"),
+    "hours as a number": ("t,y\n2024011310,0\n2024011311,1\n2024021223,0\n", {"time": "t"}, (
+        r"all numbers are dates in the form %Y%m%d%H, .*STRPTIME\(CAST\(t AS VARCHAR\) \|\| \\'00\\', \\'%Y%m%d%H%M\\'\).*epoch_seconds")),
+    "months as numbers": ("t,y\n202401,0\n202402,1\n202312,0\n", {"time": "t"}, r"in the form %Y%m, .*'%Y%m\\'\)"),
+    "days of two forms as numbers": ("t,y\n240113,0\n240114,1\n240131,0\n", {"time": "t"}, "in the form %y%m%d or %d%m%y"),
+    "days of the year as numbers": ("t,y\n2024013,0\n2024014,1\n2024200,0\n", {"time": "t"}, "in the form %Y%j"),
+    "seconds of decades": ("t,y\n1,0\n3000000,1\n100000000000,0\n", {"time": "t"}, "span more than 30 years in seconds; say data.time_unit"),
+    "year first and day first": ("t,y\n2024-01-03,0\n13/01/2024,1\n", {"time": "t"}, (
+        r"1 of 2 values have the year first, others not \('13/01/2024'\); data.time_format='%d/%m/%Y' reads both")),
+    "two digits of a year at either end": ("t,y\n24/01/13,0\n24/01/13,1\n", {"time": "t"}, "'%d/%m/%y' .*2013-01-24.*or .*'%y/%m/%d' .*2024-01-13"),
+    "a time that a zone lacks": ("t,y\n2024-03-31 02:30:00,0\n2024-03-31 04:00:00,1\n", {"time": "t", "time_zone": "Europe/Paris"}, (
+        "'2024-03-31 02:30:00' does not exist in Europe/Paris, whose clocks were put forward then; .*data.time_zone=UTC")),
+    "a form as in Java": ("t,y\n13/01/2024,0\n14/01/2024,1\n", {"time": "t", "time_format": "dd/mm/yyyy"}, "no format: .*'%d/%m/%Y"),
+    "a form that reads nothing": ("t,y\n13/01/2024,0\n14/01/2024,1\n", {"time": "t", "time_format": "%Y.%m"}, "not a time in the form data.time_format='%Y.%m'"),
+    "no such zone": ("t,y\n2024-01-13,0\n2024-01-14,1\n", {"time": "t", "time_zone": "Europe/Pariss"}, "no such time zone; did you mean Europe/Paris"),
+    "when labels became known in two ways": ("t,k,y\n2024-01-03,05/02/2024,0\n2024-01-04,06/02/2024,1\n", {
+        "time": "t", "label_time": "k"}, r"data.label_time=k: '05/02/2024' can be read in several ways; .*data.derive=.*data.label_time=known_at"),
     "a missing time": ("t,y\n2024-01-01,0\n,1\n", {"time": "t"}, 'missing in 1 rows; .*data.where="t IS NOT NULL"'),
     "a doubled id": ("id,y\nA,0\nA,1\n", {"id": "id"}, "A occurs in several rows"),
     "a cast to a time": ("t,y\n1/13/2024 2:47,0\n", {"derive": {"when": "CAST(t AS TIMESTAMP)"}}, (

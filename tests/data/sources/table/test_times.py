@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fraudlab.data.sources.table.times import TimeFormat
+from fraudlab.data.sources.table.time_format import TimeFormat
 
 MOMENTS = st.datetimes(datetime.datetime(1971, 1, 1), datetime.datetime(2099, 12, 31))
 FORMS = {  # how a moment is written, and what of it stays
