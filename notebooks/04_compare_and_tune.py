@@ -14,7 +14,9 @@
 # # Compare models and tune one
 #
 # Four models on the same rows, with an interval for each difference; then a small search with Optuna. The data are
-# **simulated** card transactions. Choices are made on validation. The test week is looked at once, at the end.
+# **simulated** card transactions. Choices are made on validation. The test week is looked at once, at the end. Both
+# leave out cards with a fraud known by then, since they would be blocked (`split.drop_known_cards`): with so few
+# customers that is a large part of a week.
 
 # %%
 import matplotlib.pyplot as plt
@@ -108,35 +110,43 @@ for axes, name in zip(panels[1:], study.best_params, strict=True):
     axes.set(xscale="log" if name == "model.l2" else "linear", xlabel=name.removeprefix("model."))
 
 # %% [markdown]
-# The differences between trials are smaller than the interval of a difference above. A search on one week follows
-# that week: the best of many is partly the luckiest, so its gain on validation is too favourable.
-#
-# ## The test week, once
-#
-# The recipe and the best trial, both fitted again on the latest known labels and tested.
+# A search on one week follows that week: the best of many is partly the luckiest, so its gain on validation is too
+# favourable. Here is that gain with an interval of its own. The rule, told before: the recipe stays unless the whole
+# interval is above 0.
 
 # %%
 best = [f"{name}={value}" for name, value in study.best_params.items()]
 tuned = train(*SMALL, *QUIET, "model=lightgbm", *best)
-tested = compare([runs["lightgbm"], tuned], "resamples=300")
-apart = tested["differences"][0]["average_precision"]
+pair = [runs["lightgbm"], tuned]
+gain = compare(pair, "part=val", "resamples=300")["differences"][0]["average_precision"]
+chosen = "the best trial" if gain["low"] > 0 else "the recipe"
+print(f"tuned less recipe, validation: {gain['difference']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}]: {chosen}")
+
+# %% [markdown]
+# ## The test week, once
+#
+# The choice is made. The test week tells what it was worth: both were fitted again on the latest known labels.
+
+# %%
+apart = compare(pair, "resamples=300")["differences"][0]["average_precision"]
 for name, run in (("recipe", runs["lightgbm"]), ("tuned", tuned)):
     validation, test = (run.metrics[part]["average_precision"] for part in ("val", "test"))
     print(f"{name:7} validation {validation:.3f}, test {test:.3f}")
 print(f"tuned less recipe, test: {apart['difference']:+.3f} [{apart['low']:+.3f}, {apart['high']:+.3f}]")
 
 # %% [markdown]
-# Here nothing of the gain is left on the test week. That is what a handful of trials on one week is worth, and why
-# the recipe stays.
+# The test week shows less of a gain than validation did. It was not asked which of the two to take: a choice by the
+# test week would make its number too favourable as well.
 #
 # For a real search use `python -m fraudlab.sweep`: it runs trials in parallel, prunes, goes on after a kill, fits the
 # best again over seeds, and reports with intervals.
 #
 # ## What this showed
 #
-# The study never saw the test week, and the gain of its best trial on validation did not carry over.
+# The study never saw the test week, and the gain of its best trial on validation did not carry over in full.
 
 # %%
 assert all("test" not in trial.user_attrs["parts"] for trial in study.trials)
-assert apart["difference"] < study.best_value - trials["value"][0]
+assert np.isclose(gain["difference"], study.best_value - trials["value"][0])
+assert apart["difference"] < gain["difference"]
 assert np.isclose(tuned.metrics["val"]["average_precision"], study.best_value)
