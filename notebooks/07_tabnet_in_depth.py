@@ -166,9 +166,9 @@ plt.show()
 print({name: f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" for name, values in found.items()})
 
 # %% [markdown]
-# Here it helps on average, and less steadily than one would like. Whether it does depends on the table and on how few
-# labels there are: measure it on yours. The command is `python -m fraudlab.pretrain`, and `model.pretrained=<its
-# run>` of `train` starts from it.
+# Five seeds of one pretraining do not settle whether it helps: hold the difference of the means against the spread of
+# the points. It depends on the table and on how few labels there are: measure it on yours. The command
+# is `python -m fraudlab.pretrain`, and `model.pretrained=<its run>` of `train` starts from it.
 #
 # ## What this showed
 #
