@@ -35,7 +35,7 @@ def _cpu() -> float:
     "path",
     [pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem == DEAREST else []) for path in NOTEBOOKS],
 )
-def test_it_runs_in_a_minute_and_ends_with_what_it_showed(path: Path, folder: Path) -> None:
+def test_every_cell_runs_in_a_minute_of_cpu_and_the_last_one_asserts(path: Path, folder: Path) -> None:
     before = _cpu()
     done = build.executed(path, folder)
     assert _cpu() - before < 60
