@@ -122,7 +122,8 @@ plt.show()
 # ## Masks: where TabNet looked
 #
 # TabNet has no signed contributions. It chooses columns by masks, and its **share** says how much of the score rests
-# on each. A share says where the network looked, not in which direction.
+# on each. A share says where the network looked, not in which direction. The frauds are those above, which LightGBM
+# alerts: so both models explain the same ones.
 
 # %%
 kinds = [np.flatnonzero(alerts & (scenario == kind)) for kind in (1, 2, 3)]
@@ -139,7 +140,7 @@ axes.set_xticks(range(len(GROUPS)), list(GROUPS), fontsize=8)
 axes.set_yticks(range(3), ["1: large amount", "2: terminal", "3: card"])
 for (i, j), value in np.ndenumerate(by_scenario):
     axes.text(j, i, f"{value:.0%}", ha="center", va="center", color="white" if value > 0.4 else "black")
-axes.set_title("TabNet: mean share of the masks")
+axes.set_title("TabNet: mean share of the masks, frauds that LightGBM alerts")
 figure.colorbar(image)
 plt.show()
 
@@ -150,7 +151,7 @@ plt.show()
 # ## Occlusion, and why it is not enough
 #
 # A simple explanation sets one column to a typical value and looks at the change. It is easy, and here it names the
-# same columns first. But each change is measured while all other columns stay as they are, so the changes of a row do
+# same column first. But each change is measured while all other columns stay as they are, so the changes of a row do
 # not add up to that of its score.
 
 # %%
@@ -211,5 +212,6 @@ assert gap.max() < 1e-3
 assert shares[0, names.index("amount")] > 0.9
 assert shares[1, names.index("terminal")] > 0.9
 assert by_scenario[1].argmax() == names.index("terminal")
+assert contributions[risky].mean(axis=0).argmax() == hidden.mean(axis=0).argmax()
 assert missed.mean() > 100 * gap.max()
 assert curve[amounts > 230].min() > curve[amounts < 200].max()
