@@ -66,7 +66,7 @@ def compare(folder: Path, question: Question) -> tuple[dict[str, Any], pl.DataFr
             f"metric=value_recall weighs amounts, which bundle {question.bundle.version} has not; take metric=recall"
         )
     wanted = [pl.col(f"challenger_{name}") for name in ("version", "score", "risk_level", "reasons")]
-    wanted += [pl.col("risk_level"), pl.col("reasons"), pl.col("scored_at"), _card(folder, card)]
+    wanted += [pl.col(name) for name in ("risk_level", "rule", "reasons", "scored_at")] + [_card(folder, card)]
     asked = performance.Question(question.moment, question.mature_days or 1, "received", amount, 0.0)
     frame, counts = performance.known(folder, asked, *wanted)
     own = frame.filter(pl.col("bundle_version") == question.bundle.version)
@@ -109,6 +109,7 @@ def compare(folder: Path, question: Question) -> tuple[dict[str, Any], pl.DataFr
         "of_other_challengers": len(scored) - len(both),
         "transactions_without_amount": counts["transactions_without_amount"],
         "budget_per_1000": question.budget,
+        "by_money": both["rule"].is_not_null().any(),
         "mature_days": horizon,
         "alerts": {
             side: {
@@ -308,7 +309,12 @@ def summary(report: Mapping[str, Any]) -> str:
 
 
 def notes(report: Mapping[str, Any]) -> Iterator[str]:
-    """What was left out, a sentence each."""
+    """What was left out, or counts otherwise than one may think, a sentence each."""
+    if report["by_money"]:
+        yield (
+            "the champion decides by money, and alerts are compared by score alone, the highest within the budget: "
+            "which alerts its levels make, the record's risk_level tells"
+        )
     if report["unscored"]:
         yield f"{report['unscored']:,} transactions since then have no score of a challenger, and do not count"
     if report["of_other_bundles"]:

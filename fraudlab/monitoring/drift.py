@@ -18,6 +18,10 @@ from fraudlab.monitoring.counts import Counts
 Array = NDArray[Any]
 _Z = 1.959964  # of an interval of 95 %
 _LEVELS = ("high", "medium")
+_BY_MONEY = (
+    "levels are decided by money, and counts of scores do not tell which amounts came with them; GET /statistics of a "
+    "server and its record's risk_level have the alerts"
+)
 
 
 class Reference:
@@ -88,7 +92,8 @@ class Reference:
         kept = np.array([name not in left_out for name in self.cells.names], bool)
         index = np.concatenate([stability_index(self.counts, now), stability_index(self._score_parts, parts)])
         distance = np.concatenate([jensen_shannon(self.counts, now), jensen_shannon(self._score_parts, parts)])
-        nulls, where = (self._null, self._score_null), np.r_[kept, True, True, True]
+        by_scores = self._decision.money is None
+        nulls, where = (self._null, self._score_null), np.r_[kept, True, by_scores, by_scores]
         enough = rows >= self.fewest_rows
         split = len(self.counts)
         p = np.concatenate([nulls[0].p_values(index[:split], rows), nulls[1].p_values(index[split:], rows)])
@@ -111,7 +116,10 @@ class Reference:
             "alarm": bool(alarms.any()),
             "alerts_per_1000": {
                 level: self._alerts(level, i, scores, rows, told[split + 1 + i]) for i, level in enumerate(_LEVELS)
-            },
+            }
+            if by_scores
+            else None,
+            "alerts_not_judged": None if by_scores else _BY_MONEY,
             "scores": told[split],
             "columns": {names[i]: self._column(i, now, unseen, told[i]) for i in order},
             "not_judged": left_out,
@@ -182,10 +190,13 @@ def summary(report: Mapping[str, Any], most: int = 20) -> str:
         rows,
         f"alarm    {'yes' if report['alarm'] else 'no'} ({report['level']:.0%} of windows without change have one)",
         "",
-        "alerts per 1,000   seen   95 % interval  budget  threshold  for the budget",
-        "-" * 74,
     ]
-    for level, it in report["alerts_per_1000"].items():
+    alerts = report["alerts_per_1000"]
+    if alerts is None:
+        lines.append(f"alerts per 1,000: not judged: {report['alerts_not_judged']}")
+    else:
+        lines += ["alerts per 1,000   seen   95 % interval  budget  threshold  for the budget", "-" * 74]
+    for level, it in (alerts or {}).items():
         interval = f"{it['low']:.1f} to {it['high']:.1f}"
         cells = f"{it['estimate']:8.1f}  {interval:>14}  {it['budget']:6.1f}  {it['threshold']:9.6f}"
         lines.append(f"{level:15}{cells}  {it['threshold_for_budget']:14.6f}{'  alarm' if it['alarm'] else ''}")

@@ -67,7 +67,10 @@ def _body(report: Mapping[str, Any], reference: Reference, counts: Counts) -> It
         f"for this number of rows; without any change {report['level']:.0%} of windows have an alarm.</p>"
     )
     yield "<h2>Alerts</h2>"
-    yield from _alerts(report["alerts_per_1000"])
+    if report["alerts_per_1000"] is None:
+        yield f"<p>Not judged: {escape(report['alerts_not_judged'])}.</p>"
+    else:
+        yield from _alerts(report["alerts_per_1000"])
     told = np.array(reference.scores["told"])
     both = [np.add.reduceat(each, np.r_[0, told + 1]) for each in (reference.score_counts, counts.scores)]
     labels = ["lowest", *(f"≥ {reference.scores['edges'][i]:.3g}" for i in told)]

@@ -98,7 +98,10 @@ def known(folder: Path, question: Question, *further: pl.Expr) -> tuple[pl.DataF
         further: columns to have beside those that :func:`rows_of` takes.
     """
     time, clock = _CLOCKS[question.clock]
-    names = ["request_id", "position", "transaction_id", "bundle_version", "score", "high_threshold", "sample_weight"]
+    names = ["request_id", "position", "transaction_id", "bundle_version", "score", "sample_weight"]
+    # Where money decides the thresholds do not tell; earlier records have no rule.
+    by_money, high = pl.col("risk_level") == "high", pl.col("score") >= pl.col("high_threshold")
+    alerted = pl.when(pl.col("rule").is_null()).then(high).otherwise(by_money)
     amount = pl.lit(None, pl.Float64) if question.amount is None else pl.col("input").struct.field(question.amount)
     at = pl.col(time).dt.replace_time_zone(None)
     moment = question.moment.astimezone(UTC).replace(tzinfo=None)
@@ -112,7 +115,8 @@ def known(folder: Path, question: Question, *further: pl.Expr) -> tuple[pl.DataF
             raise UserError(
                 f"the record's transactions have no field {question.amount}; give the bundle that scored them"
             )
-        return scanned.select(*names, *further, *inputs, at=at, amount=amount.cast(pl.Float64, strict=False)).collect()
+        numbers = amount.cast(pl.Float64, strict=False)
+        return scanned.select(*names, *further, *inputs, at=at, alerted=alerted, amount=numbers).collect()
 
     found = records.settled(folder, read)
     if found["at"].null_count():
@@ -173,7 +177,7 @@ def rows_of(frame: pl.DataFrame, amount: str | None) -> KnownRows:
         numbers("age"),
         np.maximum(numbers("told"), 0.0),
         numbers("revoked"),
-        score >= numbers("high_threshold"),
+        frame["alerted"].fill_null(value=False).to_numpy(),
         numbers("sample_weight"),
         None if amount is None else money,
     )

@@ -81,7 +81,7 @@ def _of_records(
     own = rows.filter(pl.col("bundle_version") == bundle.version)
     reader = Recorded(bundle)
     total = cells.empty()
-    names = ["score", "high_threshold", "medium_threshold", "sample_weight", "reasons", "input"]
+    names = ["score", "risk_level", "sample_weight", "reasons", "input"]
     scored = pl.col("scored_at")
     for first, last in _stretches(own.select(scored).collect().to_series().sort()):
         for block in own.filter(scored.is_between(first, last)).select(names).collect().iter_slices(_BLOCK):
@@ -105,7 +105,7 @@ def _weights(block: pl.DataFrame) -> np.ndarray:
 
 
 def _reasons(block: pl.DataFrame) -> Counter[str]:
-    alerts = block.filter((pl.col("score") >= pl.col("medium_threshold")) & (pl.col("reasons").list.len() > 0))
+    alerts = block.filter((pl.col("risk_level") != "low") & (pl.col("reasons").list.len() > 0))
     first = alerts.select(pl.col("reasons").list.first().struct.field("feature")).to_series()
     return Counter(first.drop_nulls().to_list())
 

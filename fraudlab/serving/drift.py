@@ -139,7 +139,7 @@ class LiveDrift:
             "Alerts of a level in the last day, with a 95 % interval",
             labels=["level", "of"],
         )
-        for level, it in said["alerts_per_1000"].items():
+        for level, it in (said["alerts_per_1000"] or {}).items():  # none where money decides
             for of in ("estimate", "low", "high", "budget"):
                 alerts.add_metric([level, of], it[of])
         return [*found, index, limit, alerts]

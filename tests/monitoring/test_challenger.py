@@ -137,6 +137,9 @@ def test_what_cannot_be_said_is_named(tmp_path: Path) -> None:
     assert report["decision"]["why"] == "one side has no alert with a final label yet"
     of_money = asked(folder, version="two", metric="value_recall")["decision"]
     assert of_money["why"] == "no fraud with a final label has an amount above 0"
+    assert "by money" not in said
+    by_money = record(tmp_path / "by_money", *scores, fraud, rule="money")
+    assert "alerts are compared by score alone" in summary(asked(by_money))
     unlabelled = asked(folder, version="two", mature_days=None)
     assert (unlabelled["labels"], unlabelled["decision"]["why"]) == (None, "labels were not looked at")
     early = asked(folder, version="two", moment=START + timedelta(days=21))["decision"]

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import pytest
 
 from fraudlab import bundle as bundles
 from fraudlab.bundle.decision import Decision
+from fraudlab.bundle.money import Money
 from fraudlab.config import DriftConfig
 from fraudlab.errors import UserError
 from fraudlab.exporter.reference import reference, sample_positions
 from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.monitoring.cells import Cells
 from fraudlab.monitoring.counts import Counts
-from fraudlab.monitoring.drift import Reference
+from fraudlab.monitoring.drift import Reference, summary
+from fraudlab.monitoring.page import publish
 from tests.conftest import Command
 
 OLD = Path(__file__).parents[1] / "compat" / "fixtures" / "format_1" / "bundle_with_masks"
@@ -137,6 +140,23 @@ def test_alerts_per_1000_and_the_threshold_that_restores_the_budget(made: tuple[
         it = _report(judge, bundle, *same)["alerts_per_1000"]["medium"]
         covered += it["low"] <= 50 <= it["high"]
     assert covered >= 52  # of 60, at 95 %; less has a probability below 0.003
+
+
+def test_alerts_are_not_judged_by_scores_where_money_decides(made: tuple[Bundle, pl.DataFrame], tmp_path: Path) -> None:
+    """Amounts ten times as large make other alerts of the same scores."""
+    bundle = Bundle(made[0].encoder, made[0].reference)
+    frame, scores = table(3000, 4, shift=0.5)
+    bundle.decision = replace(made[0].decision, money=Money("amount", 2.5, 1.0))
+    judge, before = Reference(bundle), Reference(made[0])  # type: ignore[arg-type]
+    counts = judge.cells.count(bundle.encoder.transform(frame), scores)
+    report, by_scores = judge.judge(counts), before.judge(counts)
+    assert report["alerts_per_1000"] is None
+    assert report["scores"]["psi"] == by_scores["scores"]["psi"]
+    assert by_scores["alerts_not_judged"] is None
+    publish(str(tmp_path), report, judge, counts)
+    for told in (summary(report), (tmp_path / "drift.html").read_text()):
+        assert "ot judged: levels are decided by money" in told
+        assert "for the budget" not in told
 
 
 def _report(judge: Reference, bundle: Bundle, frame: pl.DataFrame, scores: np.ndarray) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Service:
         self.version = "v1"
         self.inputs: list[dict[str, Any]] = [{"amount": float(amount)} for amount in self.amount]
         self.types = {"amount": "number"}
+        self.rule: str | None = None
         self.requests = [f"r{number}" for number in range(n)]
 
     def write(self, until: float) -> None:
@@ -61,7 +62,8 @@ class Service:
             "instance": "a",
             "raw_score": self.score[seen],
             "score": self.score[seen],
-            "risk_level": "low",
+            "risk_level": np.where(self.amount[seen] > 80, "high", "low"),
+            "rule": self.rule,
             "high_threshold": THRESHOLD,
             "medium_threshold": 0.2,
             "reasons": None,
@@ -280,6 +282,16 @@ def test_labels_mean_what_the_record_says_they_mean(tmp_path: Path) -> None:
     assert sum(week["frauds_told"] for week in report["weeks"]) == known["fraud"].sum() == 2
     assert report["transactions_without_amount"] == 2
     assert "count as 0 in money" in performance.summary(report)
+
+
+@pytest.mark.parametrize("rule", [None, "money"])
+def test_where_money_decides_alerts_are_those_of_the_recorded_level(tmp_path: Path, rule: str | None) -> None:
+    service = Service(tmp_path, seed=7)
+    service.rule = rule
+    service.write(7)
+    alerted = service.score >= THRESHOLD if rule is None else service.amount > 80
+    report = performance.performance(tmp_path, question(WEEKS))
+    assert report["weeks"][0]["alerts"] == alerted[service.day < 7].sum()
 
 
 def test_a_place_that_names_several_transactions_labels_none(tmp_path: Path) -> None:

@@ -80,7 +80,12 @@ def test_the_server_the_record_and_files_decide_as_the_rule_says(
     assert spread is not None
     assert [answer["spread"]["low"] for answer in said] == pytest.approx(spread.low.tolist(), abs=1e-6)
     assert [answer["spread"]["high"] for answer in said] == pytest.approx(spread.high.tolist(), abs=1e-6)
-    assert "fraudlab_without_amount_total 2.0" in server.ask("/metrics").text
+    until(lambda: server.ask("/drift").said["rows"] >= len(sent))
+    assert server.ask("/drift").said["alerts_per_1000"] is None  # scores do not tell
+    metrics = server.ask("/metrics").text
+    assert "fraudlab_without_amount_total 2.0" in metrics
+    assert "fraudlab_drift_rows" in metrics
+    assert "fraudlab_alerts_per_1000" not in metrics
 
     pl.DataFrame(sent, infer_schema_length=None).write_parquet(tmp_path / "in.parquet")
     written = score_file(bundle, tmp_path / "in.parquet", tmp_path / "out.parquet")

@@ -141,7 +141,8 @@ class Health {
       return fill(this.parts.drift.body, h("p", { class: "hint" }, "Nothing was scored in the last 24 hours."));
     }
     const judged = said.effective_rows >= said.fewest_rows;
-    fill(this.parts.alerts.body, Object.entries(said.alerts_per_1000).map(([level, it]) => band(level, it, judged)));
+    fill(this.parts.alerts.body, said.alerts_per_1000 === null ? h("p", { class: "hint" }, `Not judged: ${said.alerts_not_judged}.`)
+      : Object.entries(said.alerts_per_1000).map(([level, it]) => band(level, it, judged)));
     const columns = Object.entries(said.columns);
     const beyond = columns.filter(([, it]) => it.alarm).length;
     const says = judged ? `${short(beyond)} of ${short(columns.length)} columns are beyond their limit${said.scores.alarm ? ", and so are the scores" : ""}.`
