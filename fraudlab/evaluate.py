@@ -14,6 +14,7 @@ def main(config: EvaluateConfig) -> None:
     from fraudlab.reporting.published import benchmark_for
     from fraudlab.reporting.ranking_curve import write_curve
     from fraudlab.reporting.table import metrics_table
+    from fraudlab.runs.costs import costs_of
     from fraudlab.runs.data import table_of
     from fraudlab.runs.folder import RunFolder
     from fraudlab.runs.predictions import split_metrics
@@ -32,7 +33,8 @@ def main(config: EvaluateConfig) -> None:
     # A run with test=false has no metrics of the test window, and gets none; runs of old have no recent rows.
     parts = [part for part in ("val", "test", "recent") if run.predictions_path(part).is_file()]
     predictions = predict_parts(trained, table, split, run, parts)
-    metrics = split_metrics(predictions, trained.admin_cost, trained.recovery_share)
+    costs = costs_of(run)
+    metrics = split_metrics(predictions, *costs)
     print(metrics_table(metrics, benchmark_for(trained), simulated=schema.simulated))
     out = Path(config.paths.output_dir)
     write_json(out / "metrics.json", metrics)
@@ -50,7 +52,7 @@ def main(config: EvaluateConfig) -> None:
         raise UserError("metrics differ from those of the run:\n  " + "\n  ".join(differing))
     print(f"\nthe same metrics as in {run.metrics_path}; with curves: {out}")
     if config.bundle is not None:
-        saved = savings_of(load(config.bundle), run, predictions, trained.admin_cost, trained.recovery_share)
+        saved = savings_of(load(config.bundle), run, predictions, *costs)
         write_json(out / "savings.json", saved)
         print(f"\n{savings_table(saved)}")
 

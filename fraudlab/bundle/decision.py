@@ -131,12 +131,14 @@ class Decision:
             recent_day: number of the day of each row of ``recent``, or of the validation where there are none, by which
                 the alerts of the next week are told; None where not known.
             unit: number of each row's card, terminal or day, [N], by which maps are cross-fitted; None for ``group``.
-            money: what decides by amounts, in place of the budget ``medium``, which becomes the alerts that it makes.
+            money: what decides by amounts, in place of the budget ``medium``, which becomes the alerts that it makes;
+                where those are fewer than ``high``, so does that.
             amount: of the rows that thresholds rest on, NaN where not known; for ``money``.
 
         Raises:
-            UserError: the labelled rows are too few for a promise; or to calibrate there are not both frauds and
-                genuine rows, scores that rise with fraud, and a curve that fits them.
+            UserError: the labelled rows are too few for a promise; ``money`` makes no alert, or knows no amount; or
+                to calibrate there are not both frauds and genuine rows, scores that rise with fraud, and a curve that
+                fits them.
         """
         served = probability if recent is None else recent
         fitted, losses, said = _calibration(calibration, label, probability, recent, group, unit)
@@ -144,7 +146,8 @@ class Decision:
         of_served = Ranking(np.zeros(len(served)), shown)
         if money is not None:
             assert amount is not None
-            medium = max(money.alerts_per_1000(shown, amount), high)
+            medium = money.alerts_per_1000(shown, amount)
+            high = min(high, medium)
         budget = {"medium": medium, "high": high}
         thresholds = {level: threshold_for_budget(of_served, alerts) for level, alerts in budget.items()}
         guarantees: dict[str, dict[str, Any]] = {}

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudlab.errors import UserError
 from fraudlab.metrics.cost import worth_alert
 
 Array = NDArray[Any]
@@ -42,9 +43,21 @@ class Money:
         return self.decides(amount) & worth_alert(score, amount, self.admin_cost, self.recovery_share)
 
     def alerts_per_1000(self, score: Array, amount: Array) -> float:
-        """Of the rows with an amount; 0 where none has one."""
-        known = self.decides(amount)
-        return 1000 * float(self.worth(score, amount)[known].mean()) if known.any() else 0.0
+        """Of the rows with an amount.
+
+        Raises:
+            UserError: none has one, or none is worth an alert.
+        """
+        known, worth = self.decides(amount), self.worth(score, amount)
+        if not worth.any():
+            why = f"none of {known.sum():,} recent rows is worth {self.admin_cost:g}, the cost of an alert"
+            if not known.any():
+                why = f"none of {len(known):,} recent rows has a {self.amount} of 0 or more"
+            raise UserError(
+                f"medium_money=true would alert on nothing: {why}; train with the admin_cost and data.amount that are "
+                "meant, or leave it out for medium_per_1000"
+            )
+        return 1000 * float(worth[known].mean())
 
     def words(self) -> str:
         """The rule in words."""

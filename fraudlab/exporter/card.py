@@ -12,8 +12,8 @@ from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits.contract import RowSplit
 from fraudlab.features.encoder import Arrays
 from fraudlab.metrics.calibration import reliability_curve
-from fraudlab.metrics.metrics import ADMIN_COST
 from fraudlab.runs.bands import bands_of
+from fraudlab.runs.costs import costs_of
 from fraudlab.runs.folder import RunFolder
 
 _EXPLAINED = 128  # rows whose scores are explained
@@ -32,8 +32,7 @@ def of_run(run: RunFolder, config: Any, table: PreparedTable, split: RowSplit, l
         learnt: rows that the tested model has learnt from.
     """
     part = "test" if run.predictions_path("test").is_file() else "val"
-    costs = getattr(config, "admin_cost", ADMIN_COST), getattr(config, "recovery_share", 1.0)
-    bands = bands_of(run.predictions(part), run.metrics().get(part) or {}, *costs)
+    bands = bands_of(run.predictions(part), run.metrics().get(part) or {}, *costs_of(run))
     parts = {"training": learnt, "validation": split.validation, "test": split.test}
     twice = "fitted twice: once before the validation, and again on the training rows below, to be tested"
     once = "fitted once, on the training rows below"

@@ -30,7 +30,7 @@ from fraudlab.exporter.blend import blended_model
 from fraudlab.exporter.evidence import known_before
 from fraudlab.exporter.golden import golden_rows, records_of, write_golden
 from fraudlab.exporter.models import SAMPLE, Model, tested_model
-from fraudlab.exporter.money import amounts_of, money_of
+from fraudlab.exporter.money import amounts_of, money_of, stand_in
 from fraudlab.exporter.reference import reference, sample_of
 from fraudlab.exporter.smaller import Served, arrays_of, measured, score_all, scorer, served
 from fraudlab.features.encoder import Arrays, TableEncoder
@@ -199,6 +199,8 @@ def _facts(config: ExportConfig, trained: _Trained) -> dict[str, Any]:
         warned.append(_NO_RECENT)
     if config.medium_money and config.calibration == "none":
         warned.append(_UNCALIBRATED)
+    if config.medium_money and (said := stand_in(trained.run)):
+        warned.append(said)
     for warning in warned:
         log.warning(warning)
     return {

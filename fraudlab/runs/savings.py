@@ -11,7 +11,7 @@ from fraudlab.errors import UserError
 from fraudlab.metrics.bootstrap import FEWEST_GROUPS, drawn, enough
 from fraudlab.metrics.cost import cost_savings
 from fraudlab.runs.folder import RunFolder
-from fraudlab.runs.predictions import column, groups_of
+from fraudlab.runs.predictions import groups_of
 
 _RESAMPLES, _SEED = 200, 0
 
@@ -29,25 +29,29 @@ def savings_of(
         recovery_share: of a fraud's amount, likewise.
 
     Returns:
-        ``part``; ``by``, what is drawn for intervals, and how many ``groups`` there are; ``rules``: of ``thresholds``
+        ``part``; how many of its rows were ``left_out``, which have no amount of 0 or more; ``by``, what is drawn for
+        intervals, and how many ``groups`` there are; ``rules``: of ``thresholds``
         and, where the bundle decides by it, ``money``: ``alerts_per_1000``, ``savings`` as
         :func:`fraudlab.metrics.cost.cost_savings` has them and their 95 % ``interval``, or None; ``difference``: of
         both rules' savings on the same draws.
 
     Raises:
-        UserError: the bundle is of another run, a row has no amount of 0 or more, or of the bundle's model there are no
-            labelled scores.
+        UserError: the bundle is of another run, no row has an amount of 0 or more, or of the bundle's model there are
+            no labelled scores.
     """
     decision, facts = bundle.decision, run.provenance()
-    if any(bundle.manifest["run"].get(key) != facts[key] for key in ("git_commit", "data", "seed")):
+    same = all(bundle.manifest["run"].get(key) == facts[key] for key in ("git_commit", "data", "seed"))
+    if not same or bundle.metrics != run.metrics():  # of which the bundle has a copy; no other model has the same
         raise UserError(f"bundle={bundle.path} is not of {run.path}; export that run, or name the bundle's")
     if "test" not in predictions and run.fitted_twice:
         raise UserError(f"{run.path} has no test by the model of the bundle; train without test=false")
     part = "test" if "test" in predictions else "val"
     rows = predictions[part]
-    amount = column(rows, "amount")
-    if amount is None:
-        raise UserError("savings need the amount of every row, 0 or more; name the column of amounts: data.amount")
+    amount = rows["amount"].cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+    known = np.isfinite(amount) & (amount >= 0)
+    if not known.any():
+        raise UserError("savings need amounts of 0 or more, and no row has one; train with data.amount=<column>")
+    rows, amount = rows.filter(known), amount[known]
     if decision.money is not None:
         admin_cost, recovery_share = decision.money.admin_cost, decision.money.recovery_share
     label, score = rows["label"].to_numpy(), decision.calibrate(rows["score"].to_numpy())
@@ -70,7 +74,8 @@ def savings_of(
         for (rule, made), value, of in zip(alerted.items(), values, draws, strict=True)
     }
     costs = {"admin_cost": admin_cost, "recovery_share": recovery_share}
-    found = {"part": part, "by": by, "groups": groups, **costs, "rules": rules}
+    left_out = int((~known).sum())
+    found = {"part": part, "left_out": left_out, "by": by, "groups": groups, **costs, "rules": rules}
     if decision.money is not None:
         found["difference"] = {"savings": values[1] - values[0], "interval": _interval(draws[1] - draws[0])}
     return found
@@ -94,6 +99,8 @@ def savings_table(found: Mapping[str, Any]) -> str:
         lines.append(f"{rule:11}  {it['alerts_per_1000']:16.2f}  {it['savings']:7.4f}  {_span(it['interval'])}")
     if (more := found.get("difference")) is not None:
         lines.append(f"{'difference':11}  {'':16}  {more['savings']:+7.4f}  {_span(more['interval'])}")
+    if count := found["left_out"]:
+        lines.append(f"{count:,} rows have no amount of 0 or more and are left out")
     return "\n".join(lines)
 
 

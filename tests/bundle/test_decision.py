@@ -254,6 +254,17 @@ def test_money_decides_by_amounts_and_thresholds_where_there_is_none() -> None:
     worth = probability[40:] * 0.5 * amount[40:] - 3.0 > 0
     assert decision.budget["medium"] == pytest.approx(1000 * worth.mean())
     assert (probability >= decision.thresholds["medium"]).mean() == pytest.approx(worth.mean(), abs=1 / len(label))
+    # Where the rule alerts on fewer than high may, thresholds make as many alerts as it, and no more.
+    rare = Decision.from_scores(label, probability, medium=50, high=10, money=Money("amount", 60.0, 0.5), amount=amount)
+    rate = (probability[40:] * 0.5 * amount[40:] > 60.0).mean()
+    assert 0 < rate < 0.01
+    assert rare.budget == pytest.approx({"medium": 1000 * rate, "high": 1000 * rate})
+    assert (probability >= rare.thresholds["medium"]).mean() == pytest.approx(rate, abs=1 / len(label))
+    for cost, amounts, says in ((1e9, amount, "worth 1e.09"), (3.0, np.full(len(label), np.nan), "has a amount")):
+        with pytest.raises(UserError, match=f"would alert on nothing: none of .*{says}"):
+            Decision.from_scores(
+                label, probability, medium=50, high=10, money=Money("amount", cost, 0.5), amount=amounts
+            )
     levels = decision.levels(probability, amount)
     assert ((levels != "low")[40:] == worth).all()
     assert (levels == "high").sum() <= 40

@@ -37,7 +37,7 @@ def folder(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = command("train", *overrides, *QUICK, f"hydra.run.dir={folder}/{name}")
         assert done.returncode == 0, done.stderr
     runs = f"runs=[{folder}/trees,{folder}/network,{folder}/linear]"
-    done = command("blend", runs, f"hydra.run.dir={folder}/blend")
+    done = command("blend", runs, "admin_cost=7", f"hydra.run.dir={folder}/blend")  # its members were told none
     assert done.returncode == 0, done.stderr
     assert "parity" in done.stdout
     # Weights of ours, so that a test does not rest on which members are picked: everything else follows from them.

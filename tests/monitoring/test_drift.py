@@ -155,7 +155,7 @@ def test_alerts_are_not_judged_by_scores_where_money_decides(made: tuple[Bundle,
     assert by_scores["alerts_not_judged"] is None
     publish(str(tmp_path), report, judge, counts)
     for told in (summary(report), (tmp_path / "drift.html").read_text()):
-        assert "ot judged: levels are decided by money" in told
+        assert "judged: levels are decided by money" in told
         assert "for the budget" not in told
 
 

@@ -13,12 +13,15 @@ import pytest
 from fraudlab import bundle as bundles
 from fraudlab.bundle import formats
 from fraudlab.bundle.contract import Refused
+from fraudlab.bundle.money import Money
 from fraudlab.bundle.scoring import score_file, score_table
 from fraudlab.config import ExportConfig
 from fraudlab.errors import UserError
+from fraudlab.exporter.money import money_of, stand_in
 from fraudlab.exporter.writer import export
 from fraudlab.monitoring import records
 from fraudlab.runs.folder import RunFolder
+from fraudlab.runs.savings import savings_of, savings_table
 from fraudlab.serving.challenger import _scores
 from tests.conftest import Command
 from tests.support.bundles import signed
@@ -140,7 +143,8 @@ def test_the_budget_is_what_the_rule_alerts(by_money: tuple[Path, Path], bundle:
     """By it drift is judged, and where it is over one more alert than the money asks for would be."""
     rows = pl.read_parquet(by_money[0] / "predictions" / "val.parquet")
     worth = rows["score"].to_numpy().astype(float) * SHARE * rows["amount"].to_numpy() > COST
-    assert bundle.decision.budget["medium"] == pytest.approx(max(1000 * worth.mean(), 30))
+    assert bundle.decision.budget["medium"] == pytest.approx(1000 * worth.mean())
+    assert bundle.decision.budget["high"] == pytest.approx(min(1000 * worth.mean(), 30))
     facts = json.loads((by_money[1] / "manifest.json").read_text())
     assert (facts["format"], formats.FORMAT) == (9, 9)
 
@@ -158,6 +162,51 @@ def test_where_every_training_row_had_an_amount_none_is_refused(by_money: tuple[
     bundle = bundles.load(by_money[1])
     with pytest.raises(Refused, match="TransactionAmt"):
         bundle.predict([{**bundle.golden()[0]["record"], "TransactionAmt": None}])
+
+
+def test_savings_are_of_the_bundles_own_run_and_of_rows_with_an_amount(
+    by_money: tuple[Path, Path], tmp_path: Path
+) -> None:
+    run, made = RunFolder(by_money[0]), bundles.load(by_money[1])
+    rows = run.predictions("test")
+    whole = savings_of(made, run, {"test": rows}, COST, SHARE)
+    lacking = rows.with_columns(amount=pl.when(pl.int_range(pl.len()) % 9 > 0).then("amount"))
+    found = savings_of(made, run, {"test": lacking}, COST, SHARE)
+    kept = savings_of(made, run, {"test": lacking.drop_nulls("amount")}, COST, SHARE)
+    assert (whole["left_out"], found["left_out"]) == (0, lacking["amount"].null_count())
+    assert {**found, "left_out": 0} == kept
+    assert f"{found['left_out']:,} rows have no amount" in savings_table(found)
+    with pytest.raises(UserError, match=r"data\.amount=<column>"):
+        savings_of(made, run, {"test": rows.with_columns(amount=pl.lit(None, pl.Float64))}, COST, SHARE)
+    other = RunFolder(shutil.copytree(run.path, tmp_path / "run"))  # same code, data and seed, another model
+    metrics = run.metrics()
+    metrics["val"]["average_precision"] += 0.01
+    other.metrics_path.write_text(json.dumps(metrics))
+    with pytest.raises(UserError, match="is not of"):
+        savings_of(made, other, {"test": rows}, COST, SHARE)
+
+
+def test_costs_that_decide_are_those_that_were_told(by_money: tuple[Path, Path], tmp_path: Path) -> None:
+    run = RunFolder(by_money[0])
+    text = run.config_path.read_text()
+
+    def told(name: str, cost: float, share: float = SHARE) -> RunFolder:
+        made = RunFolder(tmp_path / name)
+        made.path.mkdir()
+        made.config_path.write_text(
+            text.replace("admin_cost: 40.0", f"admin_cost: {cost}").replace("share: 0.5", f"share: {share}")
+        )
+        return made
+
+    untold, blend = told("untold", 2.5, 1.0), told("blend", 7.0)
+    assert stand_in(run) is None
+    assert "admin_cost=2.5" in (stand_in(untold) or "")
+    members = [{"run": str(untold.path), "weight": 0.5}]
+    blend.write_blend({"members": members})
+    assert money_of(blend, "amount") == Money("amount", 7.0, SHARE)
+    blend.write_blend({"members": [*members, {"run": str(run.path), "weight": 0.5}]})
+    with pytest.raises(UserError, match=r"told admin_cost=7 recovery_share=0\.5, its member .* admin_cost=40"):
+        money_of(blend, "amount")
 
 
 def test_a_run_whose_alerts_cost_nothing_is_refused(by_money: tuple[Path, Path], tmp_path: Path) -> None:
