@@ -88,7 +88,7 @@ def test_the_server_the_record_and_files_decide_as_the_rule_says(
     metrics = server.ask("/metrics").text
     assert "fraudlab_without_amount_total 2.0" in metrics
     assert "fraudlab_drift_rows" in metrics
-    assert "fraudlab_alerts_per_1000" not in metrics
+    assert "fraudlab_alerts_per_1000{" not in metrics
 
     pl.DataFrame(sent, infer_schema_length=None).write_parquet(tmp_path / "in.parquet")
     written = score_file(bundle, tmp_path / "in.parquet", tmp_path / "out.parquet")
