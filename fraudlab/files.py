@@ -1,5 +1,6 @@
 """Write aside, then rename: a path holds either nothing, the old content or the whole new one. And locks on files."""
 
+import errno
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ except ImportError:  # Windows
     import msvcrt
 
 _LOCKED = 2**31 - 2  # the byte that Windows locks, which is one that nobody reads or writes
+_HELD = (errno.EACCES, errno.EDEADLK)  # what Windows says where another process holds it
 _PAUSE = 0.05  # seconds between two tries for it
 
 
@@ -77,6 +79,9 @@ def lock(descriptor: int, *, wait: bool = True) -> bool:
 
     Returns:
         False where another one holds it.
+
+    Raises:
+        OSError: it cannot be held, as on a file system without locks.
     """
     if fcntl is not None:
         try:
@@ -90,7 +95,9 @@ def lock(descriptor: int, *, wait: bool = True) -> bool:
             os.lseek(descriptor, _LOCKED, os.SEEK_SET)
             try:
                 msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-            except OSError:
+            except OSError as error:
+                if error.errno not in _HELD:
+                    raise  # as on a file system that has no locks, which would be tried for ever
                 if not wait:
                     return False
                 time.sleep(_PAUSE)

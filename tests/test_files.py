@@ -1,12 +1,16 @@
 """A path holds the old content or the whole new one, never half of it."""
 
+import errno
+import os
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from fraudlab.files import make_once, replacing, write_json
+from fraudlab import files
+from fraudlab.files import lock, make_once, replacing, write_json
 
 
 def test_a_file_appears_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
@@ -95,3 +99,24 @@ def test_a_full_disk_is_told_with_the_path(tmp_path: Path) -> None:
     ):
         full.write(b"x")
     assert failed.value.filename == str(path)
+
+
+def test_windows_waits_for_a_lock_that_is_held_and_for_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answers = [OSError(errno.EACCES, "held"), OSError(errno.EDEADLK, "held"), None]
+
+    def locking(*_: int) -> None:
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+
+    monkeypatch.setattr(files, "fcntl", None)
+    monkeypatch.setattr(files, "msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2), raising=False)
+    with (tmp_path / "file").open("w") as file:
+        assert lock(file.fileno())
+        answers[:] = [OSError(errno.EACCES, "held")]
+        assert not lock(file.fileno(), wait=False)
+        answers[:] = [OSError(errno.EINVAL, "a file system without locks")]
+        with pytest.raises(OSError, match="without locks"):
+            lock(file.fileno())
+        assert os.lseek(file.fileno(), 0, os.SEEK_CUR) == 0

@@ -31,3 +31,15 @@ def test_the_first_output_of_wandb_sweep_is_the_sweep_alone(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert done.stdout == "noise of -m fraudlab.sweep sweep=mine wandb=true\n"
     assert "noise of -m venv .venv" in done.stderr
+
+
+def test_what_smoke_makes_is_no_bundle_that_serve_finds() -> None:
+    done = subprocess.run(
+        ["make", "-n", "smoke-here", "VENV=.venv-smoke"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    words = done.stdout.split()
+    places = [
+        word.partition("=")[2] for word in words if word.startswith(("out=", "output=", "hydra.run.dir=", "run="))
+    ]
+    assert len(places) == 4
+    assert all(place.startswith(".venv-smoke/") for place in places)

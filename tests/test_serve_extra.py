@@ -12,6 +12,7 @@ import pytest
 
 from fraudlab import bundle as bundles
 from tests.conftest import REPOSITORY
+from tests.support.must import installer_failed
 from tests.support.server import KEY, Server
 
 TRAINING = (
@@ -85,7 +86,7 @@ def test_an_environment_of_the_wheel_with_the_extra_serve_runs_them(handbook_bun
     install = [python, "-m", "pip", "install", "--quiet", "-c", str(REPOSITORY / "constraints.txt"), f"{wheel}[serve]"]
     done = subprocess.run(install, capture_output=True, text=True, timeout=600)
     if done.returncode:
-        pytest.skip(f"the packages cannot be installed here: {done.stderr[-200:]}")
+        installer_failed(done.stdout + done.stderr)
     there = subprocess.run([python, "-m", "pip", "list"], capture_output=True, text=True, check=True).stdout.lower()
     assert not {line.split()[0] for line in there.splitlines()} & set(TRAINING.split())
     env = {**os.environ, "PYTHONPATH": ""}

@@ -23,6 +23,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from fraudlab import bundle as bundles
 from tests.conftest import REPOSITORY, SMALL
 from tests.support import images
+from tests.support.must import installer_failed, missing
 from tests.support.server import HASH_KEY, KEY
 from tests.support.storage import emulated_bucket
 from tests.support.tables import write_table
@@ -72,7 +73,7 @@ def test_what_is_copied_is_not_ignored(path: Path) -> None:
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A root of Debian 12, as its slim image is one; FRAUDLAB_TEST_BASE names one that is kept."""
     if not images.can_run():
-        pytest.skip("images are built as root with debootstrap: apt-get install debootstrap")
+        missing("images are built as root with debootstrap: apt-get install debootstrap")
     given = os.environ.get("FRAUDLAB_TEST_BASE")
     folder = Path(given) if given else tmp_path_factory.mktemp("images") / "base"
     if not (folder / "etc").is_dir():
@@ -83,7 +84,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             text=True,
         )
         if done.returncode:
-            pytest.skip(f"no base can be made here: {done.stdout[-200:]}")
+            missing(f"no base can be made here: {done.stdout[-200:]}")
     yield folder
     if not given:
         shutil.rmtree(folder.parent, ignore_errors=True)
@@ -245,7 +246,7 @@ def parts(image: str, folder: Path) -> dict[str, str]:
         cwd=REPOSITORY, capture_output=True, text=True,
     )  # fmt: skip
     if made.returncode:
-        pytest.skip(f"no package index answers here: {made.stderr[-300:]}")
+        installer_failed(made.stderr)
     text = (folder / f"{image}.json").read_text()
     found = json.loads(text)
     version = SchemaVersion[f"V{found['specVersion'].replace('.', '_')}"]

@@ -6,7 +6,10 @@ from pathlib import Path
 
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("encoder.c", "inputs.c"))
 FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd", "-fPIC", "-shared")
+THREADS = ("-fopenmp",)
 REALS = ("float", "double")
+TIMEOUT = 1800
+"""Seconds that a compiler may take: it takes some 20, and one that hangs would hold a training for ever."""
 _V3 = "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3 avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"
 _V4 = f"{_V3} avx512f avx512bw avx512cd avx512dq avx512vl"
 LEVELS = {"x86-64-v4": frozenset(_V4.split()), "x86-64-v3": frozenset(_V3.split())}
@@ -24,6 +27,11 @@ def shipped(real: str, level: str) -> str:
     return f"tabnet_{real}_{level}.so"
 
 
+def flags(real: str, processor: str) -> list[str]:
+    """What :func:`build` gives the compiler, without :data:`THREADS`."""
+    return [*FLAGS, f"-march={processor}", f"-DREAL={real}", *(["-DSINGLE"] if real == "float" else [])]
+
+
 def build(compiler: str, real: str, processor: str, out: Path) -> None:
     """Make the library ``out``.
 
@@ -36,10 +44,9 @@ def build(compiler: str, real: str, processor: str, out: Path) -> None:
     Raises:
         OSError, subprocess.SubprocessError: the compiler failed.
     """
-    kind = [f"-march={processor}", f"-DREAL={real}", *(["-DSINGLE"] if real == "float" else [])]
-    command = [compiler, *FLAGS, *kind, *map(str, SOURCES), "-o", str(out), "-lm"]
+    command = [compiler, *flags(real, processor), *map(str, SOURCES), "-o", str(out), "-lm"]
     try:
-        run([*command, "-fopenmp"])
+        run([*command, *THREADS])
     except subprocess.CalledProcessError:  # Apple's compiler has no OpenMP: one thread then
         run(command)
 
@@ -47,4 +54,4 @@ def build(compiler: str, real: str, processor: str, out: Path) -> None:
 def run(command: list[str]) -> str:
     """Give what a command prints."""
     # The compiler is the user's own, $CC or cc.
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT).stdout  # noqa: S603

@@ -52,7 +52,7 @@ def operations(real: str) -> ctypes.CDLL | None:
 def _compiled(compiler: str, real: str) -> Path:
     version = build.run([compiler, "--version"])
     sources = (source.read_text(encoding="utf-8") for source in build.SOURCES)
-    key = "\0".join([*sources, version, real, *build.FLAGS, *_processor()])
+    key = "\0".join([*sources, version, *build.flags(real, "native"), *build.THREADS, *_processor()])
     folder = Path(os.environ.get("FRAUDLAB_CACHE") or Path.home() / ".cache" / "fraudlab")
     made = folder / f"tabnet_{real}_{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     if not made.exists():
