@@ -104,6 +104,11 @@ def settle(
         if name in config.ignored:
             continue
         if name in fixed:
+            if fixed[name] == "label" and (dtype.is_nested() or dtype in (pl.Duration, pl.Binary, pl.Time)):
+                raise UserError(
+                    f"{literal('data.label', name)} has type {dtype}, which is no label; make it text or a number in "
+                    "the file, or derive one: data.derive"
+                )
             roles[name] = fixed[name]
             continue
         role, why = _by_values(head, name, dtype, facts[name], name in unnamed)

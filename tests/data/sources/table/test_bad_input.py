@@ -1,5 +1,7 @@
 """What is wrong with a table or its settings is said in words."""
 
+import datetime
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +118,19 @@ def test_a_column_of_lists_is_left_out_and_said(tmp_path: Path, caplog: pytest.L
     assert 'derive: {basket_of: "ARRAY_LENGTH(basket)"}' in caplog.text
     counted = load(path, derive={"items": "ARRAY_LENGTH(basket)"}).frame.collect()
     assert counted["items"].to_list() == [2, 1]
+
+
+@pytest.mark.parametrize("label", [[[0], [1]], [{"a": 0}, {"a": 1}], [datetime.timedelta(1), datetime.timedelta(2)]])
+def test_a_label_of_no_plain_type(label: list[Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data.label=fraud has type .*, which is no label"):
+        load(write(tmp_path / "t.parquet", {"size": [1, 2], "fraud": label}))
+
+
+@pytest.mark.parametrize("role", ["id", "card"])
+def test_bytes_are_text_or_refused(role: str, tmp_path: Path) -> None:
+    ids = [uuid.UUID(int=2**127 + n).bytes for n in range(2)]
+    rows = {"who": ids, "fraud": [0, 1]}
+    with pytest.raises(UserError, match=rf"column who is {role} but holds bytes that are not text"):
+        load(write(tmp_path / "t.parquet", rows), **{role: "who"})
+    found = load(write(tmp_path / "u.parquet", {**rows, "who": [b"ann", b"bob"]}), **{role: "who"})
+    assert found.frame.collect()["who"].to_list() == ["ann", "bob"]
