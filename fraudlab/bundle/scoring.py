@@ -23,6 +23,7 @@ from fraudlab.data.sources.table.files import Found, find
 from fraudlab.data.sources.table.scan import header, scan
 from fraudlab.engines import Engine, InThreads
 from fraudlab.errors import UserError
+from fraudlab.features.categories import MISSING, UNKNOWN
 from fraudlab.features.encoder import Arrays
 from fraudlab.files import replacing
 
@@ -32,6 +33,8 @@ _BLOCK = 16_384
 _STRETCH = 4 * _BLOCK
 _TYPES = {"integer": pl.Int64, "number": pl.Float64, "string": pl.String, "boolean": pl.Boolean, "datetime": pl.String}
 _NO_NUMBER = "is not a number; correct it, or leave it empty if it is missing"
+_NO_FLAG = "is neither true nor false; correct it, or leave it empty if it is missing"
+_MOST_UNSEEN, _LEAST_SEEN = 0.95, 20  # share of a column's words that training lacked, and of how many
 _ENDINGS = (".csv", ".parquet")
 Made = TypeVar("Made")
 Past = Callable[[pl.LazyFrame], pl.DataFrame]
@@ -93,11 +96,30 @@ def score_file(
                 written.sink_csv(aside)
             else:
                 written.sink_parquet(aside)
+        if past is None:
+            _warn_of_unseen(bundle, str(source), frame)
     except pl.exceptions.PolarsError as error:
         raise _unreadable(bundle, str(source), error) from error
     finally:
         scratch.cleanup()
     return pl.scan_csv(target, glob=False) if target.suffix == ".csv" else pl.scan_parquet(target, glob=False)
+
+
+def _warn_of_unseen(bundle: Bundle, source: str, frame: pl.LazyFrame) -> None:
+    """Say which columns have hardly a word that occurred in training, by the first rows."""
+    rows = frame.head(_BLOCK).collect()
+    if not bundle.encoder.categorical or len(rows) < _LEAST_SEEN:
+        return
+    arrays = bundle.encoder.transform(bundle.features.of_records(RowCheck(bundle)(rows, 0), bundle.lookups))
+    for place, name in enumerate(bundle.encoder.categorical):
+        ids = arrays.categorical[:, place]
+        known, unseen = int((ids != MISSING).sum()), int((ids == UNKNOWN).sum())
+        if known >= _LEAST_SEEN and unseen >= _MOST_UNSEEN * known:
+            example = f", such as {rows[name].drop_nulls()[0]!r}" if name in rows.columns else ""
+            log.warning(
+                "%s: %s of the first %s values of column %s did not occur in training%s: are they written otherwise?",
+                source, f"{unseen:,}", f"{known:,}", name, example,
+            )  # fmt: skip
 
 
 def _unreadable(bundle: Bundle, source: str, error: pl.exceptions.PolarsError) -> UserError:
@@ -157,7 +179,22 @@ def _layout(bundle: Bundle, files: Sequence[Found], fields: Collection[str], scr
 def _check(bundle: Bundle, source: str, frame: pl.LazyFrame) -> None:
     """Refuse what is no number or no time where one belongs, with the row."""
     types = frame.collect_schema()
-    unread = {name: (wrong, _NO_NUMBER) for name, wrong in bundle.reading.raw.unread(types).items()}
+    for field in bundle.schema["fields"]:
+        kind, dtype = field["type"], types.get(field["name"], pl.Null())
+        if kind in ("integer", "number", "boolean") and (
+            dtype.is_temporal() or dtype.is_nested() or dtype == pl.Binary
+        ):
+            raise UserError(
+                f"input={source}: column {field['name']} has type {dtype} where a {kind} belongs; make it one"
+            )
+    flags = [f["name"] for f in bundle.schema["fields"] if f["type"] == "boolean"]
+    unread = {
+        name: (wrong, _NO_FLAG if name in flags else _NO_NUMBER)
+        for name, wrong in bundle.reading.raw.unread(types).items()
+    }
+    for name in flags:
+        if name in types and types[name].is_numeric():
+            unread[name] = (~pl.col(name).fill_null(0).is_in([0, 1]), _NO_FLAG)
     if (time := bundle.reading.unread_time(types)) is not None:
         unread[time[0]] = (time[1], f"{NO_TIME}; correct it")
     if not unread:
@@ -173,15 +210,18 @@ def _check(bundle: Bundle, source: str, frame: pl.LazyFrame) -> None:
 
 def _blocks(frame: pl.LazyFrame, stretch: int | None) -> Iterator[tuple[int, pl.DataFrame]]:
     """Blocks of rows in order, each with the number of its first; one block of no rows where there are none."""
-    start = 0
+    start, some = 0, False
     while True:
         first = start
         for block in (frame if stretch is None else frame.slice(first, stretch)).collect_batches(chunk_size=_BLOCK):
-            if len(block) or not start:
+            if len(block) or not some:
+                some = True
                 yield start, block
             start += len(block)
         if stretch is None or start < first + stretch:
-            return
+            break
+    if not some:
+        yield 0, frame.head(0).collect()
 
 
 def scored_blocks(

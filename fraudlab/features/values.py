@@ -209,6 +209,12 @@ class RawColumns:
             return None if text in self._words[name] else text
         if isinstance(value, float) and math.isnan(value):
             return None
+        if kind in ("integer", "number", "boolean") and isinstance(value, bool) != (kind == "boolean"):
+            if kind == "boolean" and value in (0, 1):
+                return bool(value)
+            if isinstance(value, bool | int | float):
+                belongs = "neither true nor false" if kind == "boolean" else "no number"
+                raise UserError(f"column {name}: {value!r} is {belongs}; correct it, or leave it out if missing")
         if isinstance(value, bool) or not isinstance(value, int | float):
             return value
         return None if value in self._numbers[name] else value

@@ -267,3 +267,52 @@ def test_what_is_no_number_in_a_file_is_refused_with_its_row(tmp_path: Path) -> 
         score_file(bundle, tmp_path / "o.csv", tmp_path / "scores.csv")
     with pytest.raises(UserError, match="column a: '3,5' is no number"):
         bundle.predict([{"a": "3,5"}])
+
+
+def test_what_is_of_another_type_in_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,flag,fraud\n1,true,0\n2,false,1\n")
+    bundle, learnt, _ = waving(tmp_path, TableConfig(path=str(tmp_path / "t.csv"), label="fraud"))
+
+    def scored(**columns: list[Any]) -> list[float]:
+        pl.DataFrame(columns).write_parquet(tmp_path / "o.parquet")
+        return score_file(bundle, tmp_path / "o.parquet", tmp_path / "scores.parquet").collect()["score"].to_list()
+
+    expected = bundle.score(learnt).tolist()
+    assert scored(a=[1, 2], flag=[True, False]) == scored(a=[1.0, 2.0], flag=[1, 0]) == expected
+    assert same(learnt, bundle.encode([{"a": 1, "flag": 1}, {"a": 2, "flag": 0}]))
+    for odd in (datetime.timedelta(seconds=1), datetime.datetime(2024, 1, 1), datetime.date(2024, 1, 1)):
+        with pytest.raises(UserError, match="column a has type D.* where a .* belongs"):
+            scored(a=[odd, odd], flag=[True, False])
+    with pytest.raises(UserError, match="row 2 has 7 in column flag, which is neither true nor false"):
+        scored(a=[1, 2], flag=[1, 7])
+    (tmp_path / "o.csv").write_text("a,flag\n1,true\n2,7\n")
+    with pytest.raises(UserError, match="row 2 has '7' in column flag, which is neither true nor false"):
+        score_file(bundle, tmp_path / "o.csv", tmp_path / "scores.csv")
+    for wrong, message in (({"a": True}, "column a: True is no number"), ({"flag": 7}, "flag: 7 is neither true nor")):
+        with pytest.raises(UserError, match=message):
+            bundle.predict([{"a": 1, "flag": True, **wrong}])
+
+
+@pytest.mark.parametrize("name", ["o.csv", "o.parquet"])
+def test_no_rows_give_no_scores(name: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,kind,fraud\n1,x,0\n2,y,1\n")
+    bundle, _, _ = waving(tmp_path, TableConfig(path=str(tmp_path / "t.csv"), label="fraud"))
+    none = pl.DataFrame({"a": [1], "kind": ["x"]}).clear()
+    none.write_csv(tmp_path / name) if name == "o.csv" else none.write_parquet(tmp_path / name)
+    for target in ("scores.csv", "scores.parquet"):
+        scored = score_file(bundle, tmp_path / name, tmp_path / target).collect()
+        assert scored.is_empty()
+        assert {"score", "risk_level"} <= set(scored.columns)
+
+
+def test_words_that_training_lacked_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = pl.DataFrame({"kind": ["online", "shop"] * 20, "zip": ["00501", "90210"] * 20, "fraud": [0, 1] * 20})
+    rows.write_csv(tmp_path / "t.csv")
+    bundle, _, _ = waving(tmp_path, TableConfig(path=str(tmp_path / "t.csv"), label="fraud"))
+    rows.write_csv(tmp_path / "o.csv")
+    score_file(bundle, tmp_path / "o.csv", tmp_path / "scores.csv")
+    assert "did not occur" not in caplog.text
+    rows.with_columns(pl.col("kind").str.to_uppercase()).write_csv(tmp_path / "o.csv")
+    score_file(bundle, tmp_path / "o.csv", tmp_path / "scores.csv")
+    assert "40 of the first 40 values of column kind did not occur in training, such as 'ONLINE'" in caplog.text
+    assert "values of column zip" not in caplog.text
