@@ -228,7 +228,8 @@ class Kinds:
     def _of_typed_text(self) -> None:
         """Notes on numbers that a file of types holds as text."""
         for name in (name for name in self._typed_text if not is_code(name)):
-            sample = self._sample(name)
+            words = self._head.select(clean(pl.col(name), {*self._words, *NA_WORDS}).drop_nulls())
+            sample = words[name].unique(maintain_order=True).to_list()
             plain = self._plain(sample)
             odd = odd_numbers([word for word in sample if word not in plain])
             zeros = any(len(word) > 1 and word[0] == "0" and word.isdigit() for word in sample)

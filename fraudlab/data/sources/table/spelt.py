@@ -54,12 +54,13 @@ def settings(spelling: Spelling) -> str:
 
 def odd_numbers(words: Collection[str]) -> list[str]:
     """Those of ``words`` that are numbers, however they are written."""
-    values = pl.DataFrame({"value": list(words)}, schema={"value": pl.String})
     text = pl.col("value")
+    values = pl.DataFrame({"value": list(words)}, schema={"value": pl.String}).filter(text.str.contains(r"\d"))
+    if values.is_empty():  # most columns of words
+        return []
     ways = [Spelling(decimal, thousands, True, True, True) for decimal, thousands in _FORMATS if decimal != thousands]
     reads = [way.number(text).is_not_null() for way in ways]
-    number = text.str.contains(r"\d") & (pl.any_horizontal(reads) | text.str.contains(_UNKNOWN))
-    return values.filter(number)["value"].to_list()
+    return values.filter(pl.any_horizontal(reads) | text.str.contains(_UNKNOWN))["value"].to_list()
 
 
 def advice(numbers: Collection[str], odd: Collection[str]) -> list[str]:

@@ -129,7 +129,7 @@ def test_a_label_of_no_plain_type(label: list[Any], tmp_path: Path) -> None:
 @pytest.mark.parametrize("role", ["id", "card"])
 def test_bytes_are_text_or_refused(role: str, tmp_path: Path) -> None:
     ids = [uuid.UUID(int=2**127 + n).bytes for n in range(2)]
-    rows = {"who": ids, "fraud": [0, 1]}
+    rows: dict[str, list[Any]] = {"who": ids, "fraud": [0, 1]}
     with pytest.raises(UserError, match=rf"column who is {role} but holds bytes that are not text"):
         load(write(tmp_path / "t.parquet", rows), **{role: "who"})
     found = load(write(tmp_path / "u.parquet", {**rows, "who": [b"ann", b"bob"]}), **{role: "who"})
