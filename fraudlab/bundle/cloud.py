@@ -175,5 +175,5 @@ def _inside(folder: Path, name: str) -> Path:
     """Where an object's file belongs; a name could lead out of the folder."""
     parts = PurePosixPath(name).parts
     if not parts or ".." in parts or name.startswith("/") or name.endswith("/"):
-        raise UserError(f"the bundle holds an object of the name {name!r}, which is no file of a bundle; remove it")
+        raise UserError(f"the folder in the bucket has an object of the name {name!r}, which is no file; remove it")
     return folder.joinpath(*parts)

@@ -148,7 +148,7 @@ class DriftOfAll:
 
     def answer(self) -> bytes | None:
         """The report as JSON; None where none was written yet, or none can be read; the log says why."""
-        if self._looked is None or time.monotonic() - self._looked > _FRESH or self._newest is None:
+        if self._looked is None or time.monotonic() - self._looked > _FRESH:
             self._looked = time.monotonic()
             try:
                 self._newest = read("serving.drift_from", self._address)
