@@ -17,7 +17,7 @@ def main(config: DriftConfig) -> None:
 
     bundle = load(config.bundle)
     reference = Reference(bundle)
-    left_out: dict[str, str] = {}
+    left_out, others = dict[str, str](), 0
     start, stop = config.span()
     if config.records is not None:
         with fetched(config.records, start, stop) as folder:
@@ -29,7 +29,7 @@ def main(config: DriftConfig) -> None:
     else:
         counts = rows.of_answers(reference.cells, bundle.version, [Path(file) for file in config.answers])
     if config.hours and start is not None:
-        report = reference.of_hours(counts, left_out, config.hours, start)
+        report = {**reference.of_hours(counts, left_out, config.hours, start), "others": others}
     else:
         report = reference.judge(counts, left_out)
     print(summary(report))

@@ -181,7 +181,8 @@ def _wilson(share: float, rows: float) -> tuple[float, float]:
 def summary(report: Mapping[str, Any], most: int = 20) -> str:
     """The report as plain text: alerts, then the columns that moved most."""
     if not report["rows"]:
-        return f"rows     0: this bundle has scored nothing since {report['since']}\nalarm    no"
+        none = f" of this bundle, {report['others']:,} of others" if report.get("others") else ""
+        return f"rows     0{none}: this bundle has scored nothing since {report['since']}\nalarm    no"
     alarmed = sum(each["alarm"] for each in report["columns"].values())
     rows = f"rows     {report['rows']:,} (equivalent to {report['effective_rows']:,.0f} of weight 1)"
     if report["effective_rows"] < report["fewest_rows"]:

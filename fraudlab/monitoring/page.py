@@ -1,6 +1,7 @@
 """``drift.json`` and ``drift.html``: a page without scripts; its plots are SVG and follow the colour scheme."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,7 +37,7 @@ def publish(out: str, report: Mapping[str, Any], reference: Reference, counts: C
 def write(folder: Path, report: Mapping[str, Any], reference: Reference, counts: Counts) -> None:
     """Write both into ``folder``, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "drift.json", report)
+    write_json(folder / "drift.json", {"made_at": datetime.now(UTC).isoformat(timespec="seconds"), **report})
     write_text(folder / "drift.html", page(report, reference, counts))
 
 
