@@ -106,9 +106,12 @@ comment: ## put FILE=metrics.md under the pull request PULL_REQUEST of GitHub
 	gh pr comment "$$PULL_REQUEST" --body-file "$$FILE"
 
 # Values of a tag or of a workflow reach the shell as variables, never as its text.
-deploy: $(READY) ## deploy the version that a tag as TAG=fraud#prod#3 names; IMAGE, REGION, KEY_SECRET
+deploy: $(READY) ## deploy the version that a tag as TAG=fraud#prod#3 names; IMAGE, REGION, KEY_SECRET, and as the service has them RECORDS, HASH_SECRET, METRICS_SECRET, SERVICE_ACCOUNT
 	@stage="$${TAG#*\#}"; $(BIN)/python -m fraudlab.cloud action=deploy name="$${TAG%%\#*}" alias="$${stage%%\#*}" \
-		image="$$IMAGE" region="$$REGION" service.key_secret="$$KEY_SECRET" $(ARGS)
+		image="$$IMAGE" region="$$REGION" service.key_secret="$$KEY_SECRET" \
+		$${RECORDS:+"records=$$RECORDS"} $${HASH_SECRET:+"service.hash_secret=$$HASH_SECRET"} \
+		$${METRICS_SECRET:+"service.metrics_secret=$$METRICS_SECRET"} \
+		$${SERVICE_ACCOUNT:+"service.service_account=$$SERVICE_ACCOUNT"} $(ARGS)
 
 dist: $(READY) ## source and wheel in dist/
 	$(BIN)/python -m hatchling build

@@ -70,15 +70,20 @@ def test_a_tag_is_taken_apart_and_never_run(tmp_path: Path) -> None:
     python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     python.chmod(0o755)
     given = {"IMAGE": "i", "REGION": "r", "KEY_SECRET": "k"}
-    for name in ("fraud", "$(touch made)'\"`touch made`"):
+    own = {"RECORDS": "gs://b r", "HASH_SECRET": "$(touch made)", "METRICS_SECRET": "m", "SERVICE_ACCOUNT": "a"}
+    workflow = (REPOSITORY / ".github" / "workflows" / "model.yaml").read_text()
+    assert all(f"{key}: ${{{{ vars.{key} }}}}" in workflow for key in own)
+    keys = ("records", "service.hash_secret", "service.metrics_secret", "service.service_account")
+    for name, more in (("fraud", dict.fromkeys(own, "")), ("$(touch made)'\"`touch made`", own)):
         kept = {
             key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARGS")
         }
-        variables = {**kept, **given, "TAG": f"{name}#prod#3"}
+        variables = {**kept, **given, **more, "TAG": f"{name}#prod#3"}
         done = subprocess.run(
             ["make", "-s", "deploy"], cwd=tmp_path, env=variables, capture_output=True, text=True, check=True
         )
         expected = [f"name={name}", "alias=prod", "image=i", "region=r", "service.key_secret=k"]
+        expected += [f"{key}={value}" for key, value in zip(keys, more.values(), strict=True) if value]
         assert done.stdout.splitlines()[3:] == expected
     assert not (tmp_path / "made").exists()
 
