@@ -67,25 +67,28 @@ class CloudServiceConfig:
 class CloudWatchConfig:
     """What watches the deployed service; ``conf/cloud.yaml`` says what each does."""
 
-    schedule: str = "15 * * * *"
-    hours: int = 24
+    schedule: str | None = None
+    hours: int | None = None
     notify: str | None = None
     service_account: str | None = None
-    cpu: int = 2
-    memory: str = "4Gi"
+    cpu: int | None = None
+    memory: str | None = None
 
     def __post_init__(self) -> None:
-        within("watch.hours", self.hours, 1, 24 * 366)
-        at_least("watch.cpu", self.cpu, 1)
-        _memory("watch.memory", self.memory)
-        if len(self.schedule.split()) != 5:
-            raise UserError(f"watch.schedule={self.schedule} must be five fields of cron, as '15 * * * *', in UTC")
+        if self.hours is not None:
+            within("watch.hours", self.hours, 1, 24 * 366)
+        if self.cpu is not None:
+            at_least("watch.cpu", self.cpu, 1)
+        if self.memory is not None:
+            _memory("watch.memory", self.memory)
+        if self.schedule is not None and len(self.schedule.split()) != 5:
+            raise UserError(f"watch.schedule={self.schedule} must be five fields of cron, as '15 3 * * *', in UTC")
         if self.notify is not None and not re.fullmatch(
-            r"[^@\s/]+@[^@\s/]+|(projects/[^/]+/notificationChannels/)?\d+", self.notify
+            r"none|[^@\s/]+@[^@\s/]+|(projects/[^/]+/notificationChannels/)?\d+", self.notify
         ):
             raise UserError(
                 f"watch.notify={self.notify} must be an email address, or the number of a notification channel, which "
-                "gcloud beta monitoring channels list shows"
+                "gcloud beta monitoring channels list shows; or none, to tell nobody any more"
             )
 
 
@@ -108,7 +111,7 @@ class CloudConfig:
     bundle: str | None = None  # folder or gs:// address: register, deploy
     alias: str | None = None  # of a version, as prod; register moves it, deploy without a bundle takes the version's
     version: str | None = None  # register: that a git tag gets, as v1.2.0; null: no tag
-    records: str | None = None  # deploy: gs://bucket/folder that every instance copies its record to; null: no record
+    records: str | None = None  # deploy: gs://bucket/folder that every instance copies its record to; none: no record
     revision: str | None = None  # rollback: the one to go back to; null: the one before
     poll_seconds: float = 5.0  # between two looks at what is under way
     job: CloudJobConfig = field(default_factory=CloudJobConfig)
@@ -124,7 +127,7 @@ class CloudConfig:
             )
         if self.bucket is not None and not re.fullmatch(r"gs://[^/]+(/.+)?", self.bucket):
             raise UserError(f"bucket={self.bucket} must look like gs://bucket or gs://bucket/folder")
-        if self.records is not None and not re.fullmatch(r"gs://[^/]+/.*[^/]", self.records):
+        if self.records is not None and not re.fullmatch(r"none|gs://[^/]+/.*[^/]", self.records):
             raise UserError(f"records={self.records} must look like gs://bucket/folder")
         if self.version is not None and not re.fullmatch(r"v\d+\.\d+\.\d+", self.version):
             raise UserError(f"version={self.version} must look like v1.2.0")
@@ -134,9 +137,5 @@ class CloudConfig:
         for key in _NEEDED.get(self.action, ()):
             if getattr(self, key) is None:
                 raise UserError(f"action={self.action} needs {key}=<{key}>; python -m fraudlab.cloud --help says more")
-        if self.action == "watch" and self.watch.service_account is None:
-            raise UserError(
-                "action=watch needs watch.service_account=<email> that the drift job and its schedule act as"
-            )
         if self.action == "deploy" and self.bundle is None and self.alias is None:
             raise UserError("action=deploy needs bundle=gs://... or the alias of a registered version, as alias=prod")

@@ -16,8 +16,9 @@ _SHOWN = 5  # newest jobs and versions that status lists
 
 
 def _submit(config: CloudConfig) -> Iterator[str]:
-    yield vertex.submit(_google(config), config)
-    yield f"look     python -m fraudlab.cloud action=status name={config.name}"
+    google = _google(config)
+    yield vertex.submit(google, config)
+    yield f"look     {google.command('status', config.name)}"
 
 
 def _train(config: CloudConfig) -> Iterator[str]:
@@ -38,6 +39,7 @@ def _deploy(config: CloudConfig) -> Iterator[str]:
     google = _google(config)
     if config.bundle is None:
         config.bundle = vertex.address(google, config.name, str(config.alias))
+    watch.goes_on(google, config, cloud_run.shares(google, config.name))
     yield from cloud_run.deploy(google, config, load(config.bundle))
     yield from _watched(google, config.name)
 
@@ -82,8 +84,12 @@ ACTIONS: dict[str, Callable[[CloudConfig], Iterator[str]]] = {
 
 
 def _watched(google: Google, name: str) -> Iterator[str]:
-    """What to type where the drift job is not of what is served now."""
-    if (says := watch.stale(google, name, cloud_run.shares(google, name))) is not None:
+    """What to type where the drift job is not of what is served now; what was done before is done in any case."""
+    try:
+        says = watch.stale(google, name, cloud_run.shares(google, name))
+    except UserError as error:
+        says = f"whether the drift job is of what is served now is not known: {error}"
+    if says is not None:
         yield says
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fraudlab.config.cloud import CloudConfig
+from fraudlab.deployment.cron import longest_gap
 from fraudlab.deployment.google import Google, Json, digest
 from fraudlab.errors import UserError
 from fraudlab.monitoring.stack.rules import JOB, rules
@@ -13,34 +14,50 @@ _OF, _RULE, _MARK = "fraudlab-name", "fraudlab-rule", "fraudlab-digest"
 _SEVERITIES = {"page": "CRITICAL", "ticket": "WARNING"}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NEEDS_AN_INSTANCE = "FraudlabGone"
+_OF_AN_INSTANCE = ("FraudlabLabelsStale",)
+"""Rules of a server that runs for long: here instances come and go, and each has its own last label."""
 _CLOSED = "1800s"  # after which an alert whose series has ended is over: instances come and go
 
 
 def update(google: Google, config: CloudConfig, *, measured: bool, stays: bool) -> Iterator[str]:
     """Make the policies of the service, change those whose rule has changed, delete those without one.
 
-    What somebody has changed by hand stays until the rule changes.
+    What somebody has changed by hand stays until the rule changes; but ``watch.notify`` says for all who is told.
 
     Args:
         google: where.
-        config: of which service, and who is told.
+        config: of which service, by which schedule, and who is told; None tells who is told now.
         measured: whether its metrics come to Cloud Monitoring; without them only the drift job has policies.
         stays: whether there is an instance at any time, so that none at all is an alert.
     """
-    channel = _channel(google, config.watch.notify)
+    asked = _channels(google, config.watch.notify)
     wanted = {body["userLabels"][_RULE]: body for body in _wanted(google, config, measured=measured, stays=stays)}
-    there = {each["userLabels"][_RULE]: each for each in _own(google, config.name)}
+    own = sorted(_own(google, config.name), key=lambda each: each["name"])
+    there = {each["userLabels"][_RULE]: each for each in reversed(own)}
+    told = sorted({channel for each in own for channel in each.get("notificationChannels", ())})
+    silent = 0
     for rule, body in wanted.items():
-        body["notificationChannels"] = [] if channel is None else [channel]
         body["userLabels"][_MARK] = digest(body)
         if rule not in there:
+            body["notificationChannels"] = told if asked is None else asked
             google.call("alerting", "POST", f"projects/{google.project}/alertPolicies", body)
-        elif there[rule]["userLabels"].get(_MARK) != body["userLabels"][_MARK]:
-            google.call("alerting", "PATCH", there[rule]["name"], body, updateMask=",".join(body))
-    for rule in sorted(there.keys() - wanted.keys()):
-        google.call("alerting", "DELETE", there[rule]["name"])
-        yield f"removed  {there[rule]['displayName']}, which has no rule any more"
-    yield f"alerts   {len(wanted)} policies, {_told(config.watch.notify)}"
+        else:
+            has = there[rule].get("notificationChannels", [])
+            if there[rule]["userLabels"].get(_MARK) == body["userLabels"][_MARK]:
+                body = {}
+            if asked not in (None, has):
+                body["notificationChannels"] = asked
+            if body:
+                google.call("alerting", "PATCH", there[rule]["name"], body, updateMask=",".join(body))
+            body.setdefault("notificationChannels", has)
+        silent += not body["notificationChannels"]
+    for each in own:
+        rule = each["userLabels"][_RULE]
+        if rule not in wanted or each is not there[rule]:
+            google.call("alerting", "DELETE", each["name"])
+            why = "which has no rule any more" if rule not in wanted else "of which there were two"
+            yield f"removed  {each['displayName']}, {why}"
+    yield f"alerts   {len(wanted)} policies, {_told(config.watch.notify, silent)}"
     if not measured:
         yield "         of the drift job alone: deploy with service.metrics_secret=<secret> for those of the service"
     elif not stays:
@@ -55,8 +72,10 @@ def policies(google: Google, name: str) -> Iterator[str]:
     yield f"alerts   {len(found)} policies, {silent} tell nobody, {off} are off"
 
 
-def _told(notify: str | None) -> str:
-    return f"told to {notify}" if notify else "which tell nobody: add watch.notify=<email address or channel>"
+def _told(notify: str | None, silent: int) -> str:
+    if silent:
+        return f"{silent} tell nobody: add watch.notify=<email address or channel>"
+    return f"told to {notify or 'whom they told before'}"
 
 
 def _own(google: Google, name: str) -> list[Json]:
@@ -65,11 +84,16 @@ def _own(google: Google, name: str) -> list[Json]:
     return [each for each in every if each.get("userLabels", {}).get(_OF) == of and _RULE in each["userLabels"]]
 
 
-def _channel(google: Google, notify: str | None) -> str | None:
-    """The notification channel of an address, made where there is none; or the one that is named."""
-    parent = f"projects/{google.project}/notificationChannels"
+def _channels(google: Google, notify: str | None) -> list[str] | None:
+    """Who is to be told; None where nothing is said about that."""
     if notify is None:
         return None
+    return [] if notify == "none" else [_channel(google, notify)]
+
+
+def _channel(google: Google, notify: str) -> str:
+    """The notification channel of an address, made where there is none; or the one that is named."""
+    parent = f"projects/{google.project}/notificationChannels"
     if "@" not in notify:
         path = notify if "/" in notify else f"{parent}/{notify}"
         if google.find("alerting", path) is None:
@@ -89,30 +113,64 @@ def _wanted(google: Google, config: CloudConfig, *, measured: bool, stays: bool)
     of = {_OF: f"{config.name}--{google.region}"}
     if measured:
         for rule in _rules(f'{JOB},namespace="{config.name}",location="{google.region}"'):
-            if stays or rule["alert"] != _NEEDS_AN_INSTANCE:
+            if rule["alert"] not in _OF_AN_INSTANCE and (stays or rule["alert"] != _NEEDS_AN_INSTANCE):
                 condition = _promql(rule, rule["expr"], _seconds(rule.get("for", "0s")))
                 yield _policy(config.name, rule, condition, of)
-    job = f'job_name="{config.name}-drift"'
-    failed = {
-        "alert": "FraudlabDriftJobFailed",
-        "labels": {"severity": "ticket"},
-        "annotations": {"summary": "The drift job fails", "description": "Its log says why."},
-    }
-    count = "run_googleapis_com:job_completed_execution_count"
-    query = f'increase({count}{{monitored_resource="cloud_run_job",{job},result="failed"}}[1h]) > 0'
-    yield _policy(config.name, failed, _promql(failed, query, 0), of)
-    found = {
-        "alert": "FraudlabDriftOfAll",
-        "labels": {"severity": "ticket"},
-        "annotations": {
-            "summary": "Transactions of all instances differ from those of the training",
-            "description": f"Ask the service {config.name}-drift for /drift.",
-        },
-    }
-    line = f'resource.type="cloud_run_job" AND resource.labels.{job} AND textPayload=~"^alarm +yes"'
-    policy = _policy(config.name, found, {"conditionMatchedLog": {"filter": line}}, of)
+    yield from _of_the_job(google, config, of)
+
+
+def _of_the_job(google: Google, config: CloudConfig, of: Mapping[str, str]) -> Iterator[Json]:
+    """The policies of the drift job: that it runs, and what its log says."""
+    which = {"job_name": f"{config.name}-drift", "location": google.region}
+    labels = ",".join(f'{key}="{value}"' for key, value in which.items())
+    runs = f'run_googleapis_com:job_completed_execution_count{{monitored_resource="cloud_run_job",{labels},result='
+    failed = _ticket("FraudlabDriftJobFailed", "The drift job fails", "Its log says why.")
+    yield _policy(config.name, failed, _promql(failed, f'increase({runs}"failed"}}[1h]) > 0', 0), of)
+    gap = longest_gap(str(config.watch.schedule))
+    overdue = _ticket(
+        "FraudlabDriftOverdue",
+        "The drift job has not ended well for two periods of its schedule",
+        f"{google.command('status', config.name)} says whether its schedule is paused or may not start it.",
+    )
+    # Where it never ran there is no series. The run itself may take an hour.
+    query = f'(sum(increase({runs}"succeeded"}}[{gap}m])) or vector(0)) < 0.5'
+    yield _policy(config.name, overdue, _promql(overdue, query, 60 * gap + 3600), of)
+    yield _of_log(
+        config.name,
+        _ticket(
+            "FraudlabDriftOfAll",
+            "Transactions of all instances differ from those of the training",
+            f"Ask the service {config.name}-drift for /drift.",
+        ),
+        which,
+        "^alarm +yes",
+        of,
+    )
+    yield _of_log(
+        config.name,
+        _ticket(
+            "FraudlabDriftOfNothing",
+            "The drift job finds no record of the bundle that it judges, and some of others",
+            f"Another one is served. Type: {google.command('watch', config.name)}",
+        ),
+        which,
+        "^rows +0 of this bundle",
+        of,
+    )
+
+
+def _ticket(alert: str, summary: str, description: str) -> dict[str, Any]:
+    annotations = {"summary": summary, "description": description}
+    return {"alert": alert, "labels": {"severity": "ticket"}, "annotations": annotations}
+
+
+def _of_log(name: str, rule: Mapping[str, Any], which: Mapping[str, str], line: str, labels: Mapping[str, str]) -> Json:
+    """The policy of a line in the job's log."""
+    resource = " AND ".join(f'resource.labels.{key}="{value}"' for key, value in which.items())
+    wanted = f'resource.type="cloud_run_job" AND {resource} AND textPayload=~"{line}"'
+    policy = _policy(name, rule, {"conditionMatchedLog": {"filter": wanted}}, labels)
     policy["alertStrategy"]["notificationRateLimit"] = {"period": "86400s"}
-    yield policy
+    return policy
 
 
 def _rules(which: str) -> list[dict[str, Any]]:

@@ -1,13 +1,11 @@
 """Revisions of the service on Cloud Run: deployed without traffic, tried, given traffic by steps, taken back."""
 
-import hashlib
-import json
 import os
 from collections.abc import Iterator
 
 from fraudlab.bundle import Bundle
 from fraudlab.config.cloud import CloudConfig
-from fraudlab.deployment.google import Google, Json, until
+from fraudlab.deployment.google import Google, Json, digest, until
 from fraudlab.deployment.template import template
 from fraudlab.errors import UserError
 
@@ -42,11 +40,17 @@ def deploy(google: Google, config: CloudConfig, bundle: Bundle) -> Iterator[str]
     if not str(config.bundle).startswith("gs://"):
         raise UserError("a service reads its bundle from a bucket: run action=register, then give bundle=gs://...")
     bundle.check()
-    name, revision = google.own(f"services/{config.name}"), revision_of(config, bundle)
+    name = google.own(f"services/{config.name}")
+    revision = attempt(google, name, revision_of(config, bundle))
     there = google.find("run", name)
     previous = None if there is None else _other(there, revision)
+    if previous is not None and _failure(google.find("run", f"{name}/revisions/{previous}")) is not None:
+        previous = None  # a first one that has not started is no way back
     try:
-        service = _created(google, config, revision) if there is None else _added(google, config, there, revision)
+        if there is None:
+            service = _created(google, config, revision)
+        else:
+            service = _added(google, config, there, revision, previous)
         yield f"revision {revision} has started"
         _smoke(google, config, service, bundle)
         yield f"it gives the {len(bundle.golden())} golden scores"
@@ -58,18 +62,18 @@ def deploy(google: Google, config: CloudConfig, bundle: Bundle) -> Iterator[str]
                 yield f"{share} % of the traffic for {config.service.hold_minutes:g} minutes"
                 _hold(google, config, revision)
     except UserError as error:
-        raise UserError(f"{error}; {_taken_back(google, name, previous)}") from error
-    yield f"all traffic is at {revision}; the way back: python -m fraudlab.cloud action=rollback name={config.name}"
+        raise UserError(f"{error}; {_taken_back(google, config.name, previous)}") from error
+    yield f"all traffic is at {revision}; the way back: {google.command('rollback', config.name)}"
 
 
-def _taken_back(google: Google, name: str, previous: str | None) -> str:
+def _taken_back(google: Google, service: str, previous: str | None) -> str:
     """Give the traffic back to the revision before, and say where it is."""
     if previous is None:
         return "there is no revision before it to go back to"
     try:
-        _shifted(google, google.call("run", "GET", name), {previous: 100})
+        _shifted(google, google.call("run", "GET", google.own(f"services/{service}")), {previous: 100})
     except UserError as error:
-        return f"and the traffic could not be given back ({error}); type: python -m fraudlab.cloud action=rollback"
+        return f"and the traffic could not be given back ({error}); type: {google.command('rollback', service)}"
     return f"all traffic is at {previous}"
 
 
@@ -102,8 +106,26 @@ def shares(google: Google, name: str) -> dict[str, int]:
 
 def revision_of(config: CloudConfig, bundle: Bundle) -> str:
     """The name of the revision of these settings and this bundle: the same whenever it is asked for."""
-    content = json.dumps([template(config), bundle.version], sort_keys=True)
-    return f"{config.name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    return f"{config.name}-{digest(template(config), bundle.version)[:12]}"
+
+
+def attempt(google: Google, name: str, revision: str) -> str:
+    """The name of a revision, with a number where earlier ones of that name have not started.
+
+    A revision is tried once by Cloud Run, and one that has traffic cannot be deleted.
+    """
+    number, found = 1, revision
+    while _failure(google.find("run", f"{name}/revisions/{found}")) is not None:
+        number += 1
+        found = f"{revision}-{number}"
+    return found
+
+
+def _failure(revision: Json | None) -> str | None:
+    """Why a revision does not start, in Cloud Run's words; None where it starts, or is not there."""
+    conditions = () if revision is None else revision.get("conditions", ())
+    failed = next((each for each in conditions if each.get("state") == "CONDITION_FAILED"), None)
+    return None if failed is None else str(failed.get("message", "look at its log")).rstrip(".")
 
 
 def _created(google: Google, config: CloudConfig, revision: str) -> Json:
@@ -113,17 +135,19 @@ def _created(google: Google, config: CloudConfig, revision: str) -> Json:
     return started(google, google.own(f"services/{config.name}"), revision)
 
 
-def _added(google: Google, config: CloudConfig, service: Json, revision: str) -> Json:
-    """The service with the revision beside the others, without traffic where it has none yet."""
+def _added(google: Google, config: CloudConfig, service: Json, revision: str, previous: str | None) -> Json:
+    """The service with the revision beside the others, without traffic where it has none yet and others start."""
     name, before = google.own(f"services/{config.name}"), _shares(service)
     body: Json = {}
+    first = previous is None and revision not in before
     if revision not in before:
-        body["annotations"] = {**service.get("annotations", {}), PREVIOUS: _other(service, revision)}
+        kept = {key: value for key, value in service.get("annotations", {}).items() if key != PREVIOUS}
+        body["annotations"] = kept if previous is None else {**kept, PREVIOUS: previous}
         if google.find("run", f"{name}/revisions/{revision}") is None:
             body |= _service(config, revision)
     if _candidate(service) != revision:
         shares = {each: percent for each, percent in before.items() if percent and each != revision}
-        body["traffic"] = targets({**shares, revision: before.get(revision, 0)}, revision)
+        body["traffic"] = targets({revision: 100} if first else {**shares, revision: before.get(revision, 0)}, revision)
     if service.get("invokerIamDisabled", False) != config.service.public:
         body["invokerIamDisabled"] = config.service.public
     if body:
@@ -175,12 +199,8 @@ def started(google: Google, name: str, revision: str) -> Json:
         UserError: it does not start; Cloud Run's words say why.
     """
     service = _settled(google, name)
-    there = google.call("run", "GET", f"{name}/revisions/{revision}")
-    failed = next((each for each in there.get("conditions", ()) if each.get("state") == "CONDITION_FAILED"), None)
-    if failed is not None:
-        says = failed.get("message", "look at its log").rstrip(".")
-        again = f"gcloud run revisions delete {revision} --region={name.split('/')[3]}"
-        raise UserError(f"revision {revision} does not start: {says}; to try the same one again, type first: {again}")
+    if (says := _failure(google.call("run", "GET", f"{name}/revisions/{revision}"))) is not None:
+        raise UserError(f"revision {revision} does not start: {says}; correct that, then type this command again")
     return service
 
 

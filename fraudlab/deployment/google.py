@@ -14,18 +14,20 @@ from typing import Any
 
 from fraudlab.errors import UserError
 
-_HOSTS = {"aiplatform": "https://{region}-aiplatform.googleapis.com/v1/", "run": "https://run.googleapis.com/v2/",
+HOSTS = {"aiplatform": "https://{region}-aiplatform.googleapis.com/v1/", "run": "https://run.googleapis.com/v2/",
           "cloudscheduler": "https://cloudscheduler.googleapis.com/v1/",
           "monitoring": "https://monitoring.googleapis.com/v1/",
           "alerting": "https://monitoring.googleapis.com/v3/",
           "secretmanager": "https://secretmanager.googleapis.com/v1/",
           "iamcredentials": "https://iamcredentials.googleapis.com/v1/"}  # fmt: skip
+"""Where each interface answers."""
 _ROLES = {
     "aiplatform": "roles/aiplatform.user, and roles/iam.serviceAccountUser on job.service_account",
     "run": "roles/run.developer, and roles/iam.serviceAccountUser on service.service_account and watch.service_account",
     "cloudscheduler": "roles/cloudscheduler.admin, and roles/iam.serviceAccountUser on watch.service_account",
     "monitoring": "roles/monitoring.viewer",
-    "alerting": "roles/monitoring.alertPolicyEditor and roles/monitoring.notificationChannelEditor",
+    "alerting": "roles/monitoring.alertPolicyEditor, roles/monitoring.notificationChannelEditor and "
+    "roles/logging.configWriter",  # which policies of log lines need
     "secretmanager": "roles/secretmanager.secretAccessor on service.key_secret",
     "iamcredentials": "roles/iam.serviceAccountTokenCreator on itself",
 }
@@ -70,8 +72,8 @@ class Google:
         self._parent = f"projects/{self.project}/locations/{region}"
         self._hosts = {
             api: os.environ.get(f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}", host.format(region=region))
-            for api, host in _HOSTS.items()
-        }  # the variables are those of gcloud
+            for api, host in HOSTS.items()
+        }  # variables as gcloud's; gcloud has none for alerting, and with monitoring one for both
         self._failures = (GoogleAuthError, RequestException)
         self._session = AuthorizedSession(credentials)
         # Tried again is what was surely not done: a connection that was not made, and 429. What failed otherwise may
@@ -86,6 +88,10 @@ class Google:
     def own(self, path: str) -> str:
         """The name of a resource of the project and region: ``own("services/fraud")``."""
         return f"{self._parent}/{path}"
+
+    def command(self, action: str, name: str) -> str:
+        """What to type for an action on what has this name, here."""
+        return f"python -m fraudlab.cloud action={action} project={self.project} region={self.region} name={name}"
 
     def call(self, api: str, method: str, path: str, body: Mapping[str, Any] | None = None, **query: str) -> Json:
         """The answer to a request.

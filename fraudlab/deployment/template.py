@@ -14,6 +14,8 @@ _SERVER = "server"
 _RECORD = "/tmp/record"  # noqa: S108  # of an instance, whose disk is memory
 _OWN = ("serving.record_to", "serving.record_upload")
 _UNITS = {"Mi": 2**20, "Gi": 2**30}
+ENDS = "none"
+"""What is typed to end the record or the metrics of a service."""
 
 
 def template(config: CloudConfig) -> Json:
@@ -27,7 +29,7 @@ def template(config: CloudConfig) -> Json:
         raise UserError("a service needs its API key: add service.key_secret=<name of a secret in Secret Manager>")
     secrets = {KEY: asked.key_secret, HASH_KEY: asked.hash_secret}
     settings = [*_of_records(config), *shlex.split(asked.settings)]
-    if asked.metrics_secret is not None:
+    if asked.metrics_secret not in (None, ENDS):
         settings.append(f"serving.metrics_port={COLLECTED_PORT}")
     container = server(
         config.image,
@@ -41,9 +43,9 @@ def template(config: CloudConfig) -> Json:
         "maxInstanceRequestConcurrency": asked.concurrency,
         "scaling": {"minInstanceCount": asked.min_instances, "maxInstanceCount": asked.max_instances},
     }
-    if asked.metrics_secret is not None:
+    if asked.metrics_secret not in (None, ENDS):
         found["containers"].append(_collector(asked.metrics_image))
-        found["volumes"] = [_volume(asked.metrics_secret)]
+        found["volumes"] = [_volume(str(asked.metrics_secret))]
     if asked.service_account is not None:
         found["serviceAccount"] = asked.service_account
     return found
@@ -73,7 +75,7 @@ def of_secret(variable: str, secret: str) -> Json:
 
 def _of_records(config: CloudConfig) -> list[str]:
     """Settings by which an instance copies its record to the bucket, and keeps little of it."""
-    if config.records is None:
+    if config.records in (None, ENDS):
         return []
     if config.service.hash_secret is None:
         raise UserError("records= keeps cards as keyed hashes: add service.hash_secret=<name of a secret>")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ IMAGE = "image=europe-west1-docker.pkg.dev/shop/fraud/serve@sha256:" + "a" * 64
 BUCKET = "bucket=gs://shop/fraud"
 PARENT = "projects/shop/locations/europe-west1"
 SERVICE = f"{PARENT}/services/fraud"
+ACCOUNT = "fraud-watch@shop.iam.gserviceaccount.com"
+WATCH = ("action=watch", f"watch.service_account={ACCOUNT}")
+RECORDS = "gs://shop/fraud/records"
+DRIFT = f"{PARENT}/jobs/fraud-drift"
+PRIVATE = f"{PARENT}/services/fraud-drift"
 BUNDLES = Path(__file__).parents[1] / "compat" / "fixtures" / "format_1"
 
 
@@ -29,6 +35,42 @@ def google() -> Iterator[GoogleCloud]:
         cloud.keys = f"page:read:{'p' * 32}\nops:score,read:{KEY}\n"
         yield cloud
     assert cloud.faults == []
+
+
+@pytest.fixture
+def deployed(google: GoogleCloud) -> GoogleCloud:
+    """A service that has a record in the bucket, a collector beside it and an instance at any time."""
+    plant(google, "fraud-1", "gs://shop/fraud/bundles/fraud/1")
+    return google
+
+
+def plant(google: GoogleCloud, revision: str, bundle: str, **changed: Any) -> None:
+    """Let the service have this revision, with all of the traffic."""
+
+    def variable(name: str) -> dict[str, Any]:
+        return {"name": name, "valueSource": {"secretKeyRef": {"secret": name[9:].lower(), "version": "latest"}}}
+
+    server = {
+        "name": "server",
+        "image": IMAGE.removeprefix("image="),
+        "args": [f"bundle={bundle}", f"serving.record_upload={RECORDS}"],
+        "ports": [{"containerPort": 8080}],
+        "env": [variable("FRAUDLAB_API_KEY"), variable("FRAUDLAB_HASH_KEY")],
+    }
+    template = {"containers": [server, {"name": "collector", "image": "x"}], "scaling": {"minInstanceCount": 1}}
+    template |= {"revision": revision, **changed}
+    traffic = [{"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION", "revision": revision, "percent": 100}]
+    google.services.setdefault(SERVICE, {"name": SERVICE, "uri": "http://127.0.0.1:9", "generation": "0"})
+    google._changed(SERVICE, {"template": template, "traffic": traffic})
+
+
+def content(google: GoogleCloud) -> dict[str, Any]:
+    """All that there is, but for names that are given by chance."""
+    policies = {each["displayName"]: {**each, "name": ""} for each in google.policies.values()}
+    assert len(policies) == len(google.policies)
+    jobs = {name: {**job, "generation": "", "etag": ""} for name, job in google.run_jobs.items()}
+    service = {key: google.services[PRIVATE][key] for key in ("template", "traffic", "ingress", "invokerIamDisabled")}
+    return deepcopy({"policies": policies, "jobs": jobs, "schedules": google.schedules, "service": service})
 
 
 @pytest.fixture

@@ -155,12 +155,22 @@ def test_a_deployment_that_is_killed_ends_the_same(
     assert steps == sorted(steps)
 
 
-def test_an_image_that_is_not_there_is_said(cloud: Cloud, google: GoogleCloud, registered: Registered) -> None:
+def test_an_image_that_is_not_there_is_said(
+    cloud: Cloud, google: GoogleCloud, registered: Registered, tmp_path: Path
+) -> None:
     google.broken_images.add(IMAGE.removeprefix("image="))
     for _ in range(2):  # a first deployment that failed has all traffic, and is no success when it is typed again
         says = refused(cloud(*registered["bundle_with_masks"]))
         assert "not found" in says
-        assert "gcloud run revisions delete" in says
+        assert "type this command again" in says
+    google.broken_images.clear()
+    with Server(BUNDLES / "bundle_with_masks", tmp_path) as server:
+        google.service_uri = f"http://127.0.0.1:{server.port}"
+        told(cloud(*registered["bundle_with_masks"]))
+    [(revision, share)] = google.traffic[-1].items()
+    assert share == 100
+    assert google.revisions[f"{SERVICE}/revisions/{revision}"]["conditions"][0]["state"] == "CONDITION_SUCCEEDED"
+    assert "has no revision before" in refused(cloud("action=rollback"))  # one that never started is no way back
 
 
 def test_the_revision_that_others_are_tried_against_is_no_candidate(

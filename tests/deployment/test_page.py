@@ -21,6 +21,7 @@ def test_commands_of_the_page_are_run_or_marked(cloud: Cloud, google: GoogleClou
     bundle = BUNDLES / "bundle_with_masks"
     image = IMAGE.removeprefix("image=")
     values = {"<train image>": image, "<serve image>": image, "<run>/bundle": str(bundle), "gs://b/": "gs://shop/",
+              "gs://b-records/": "gs://shop/",
               "<version>": load(bundle).version, "<project>": "shop"}  # fmt: skip
     with Server(bundle, tmp_path) as server:
         google.service_uri = f"http://127.0.0.1:{server.port}"

@@ -7,13 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable
-from copy import deepcopy
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
+import polars as pl
 import pytest
 import yaml
 
@@ -22,53 +24,35 @@ from fraudlab.config.serve import ServingConfig
 from fraudlab.errors import UserError
 from fraudlab.serving.addresses import bind
 from tests.conftest import REPOSITORY, Command
-from tests.deployment.conftest import IMAGE, PARENT, SERVICE, Cloud, refused, told
+from tests.deployment.conftest import (
+    ACCOUNT,
+    DRIFT,
+    IMAGE,
+    PRIVATE,
+    RECORDS,
+    SERVICE,
+    WATCH,
+    Cloud,
+    content,
+    plant,
+    refused,
+    told,
+)
 from tests.support.google_cloud import GoogleCloud
 from tests.support.server import HASH_KEY, Server, until
 
-ACCOUNT = "fraud-watch@shop.iam.gserviceaccount.com"
-WATCH = ("action=watch", f"watch.service_account={ACCOUNT}")
-RECORDS = "gs://shop/fraud/records"
-DRIFT = f"{PARENT}/jobs/fraud-drift"
-PRIVATE = f"{PARENT}/services/fraud-drift"
+JUDGED = ("FraudlabDriftJobFailed", "FraudlabDriftOverdue", "FraudlabDriftOfAll", "FraudlabDriftOfNothing")
 RULES = yaml.safe_load((REPOSITORY / "deploy" / "monitoring" / "rules.yml").read_text())["groups"]
 ALERTS = {rule["alert"]: rule for group in RULES for rule in group["rules"] if "alert" in rule}
+ALERTS.pop("FraudlabLabelsStale")  # of a server that runs for days
 
 
-@pytest.fixture
-def deployed(google: GoogleCloud) -> GoogleCloud:
-    """A service that has a record in the bucket, a collector beside it and an instance at any time."""
-    plant(google, "fraud-1", "gs://shop/fraud/bundles/fraud/1")
-    return google
-
-
-def plant(google: GoogleCloud, revision: str, bundle: str, **changed: Any) -> None:
-    """Let the service have this revision, with all of the traffic."""
-
-    def variable(name: str) -> dict[str, Any]:
-        return {"name": name, "valueSource": {"secretKeyRef": {"secret": name[9:].lower(), "version": "latest"}}}
-
-    server = {
-        "name": "server",
-        "image": IMAGE.removeprefix("image="),
-        "args": [f"bundle={bundle}", f"serving.record_upload={RECORDS}"],
-        "ports": [{"containerPort": 8080}],
-        "env": [variable("FRAUDLAB_API_KEY"), variable("FRAUDLAB_HASH_KEY")],
-    }
-    template = {"containers": [server, {"name": "collector", "image": "x"}], "scaling": {"minInstanceCount": 1}}
-    template |= {"revision": revision, **changed}
-    traffic = [{"type": "TRAFFIC_TARGET_ALLOCATION_TYPE_REVISION", "revision": revision, "percent": 100}]
-    google.services.setdefault(SERVICE, {"name": SERVICE, "uri": "http://127.0.0.1:9", "generation": "0"})
-    google._changed(SERVICE, {"template": template, "traffic": traffic})
-
-
-def content(google: GoogleCloud) -> dict[str, Any]:
-    """All that there is, but for names that are given by chance."""
-    policies = {each["displayName"]: {**each, "name": ""} for each in google.policies.values()}
-    assert len(policies) == len(google.policies)
-    jobs = {name: {**job, "generation": "", "etag": ""} for name, job in google.run_jobs.items()}
-    service = {key: google.services[PRIVATE][key] for key in ("template", "traffic", "ingress", "invokerIamDisabled")}
-    return deepcopy({"policies": policies, "jobs": jobs, "schedules": google.schedules, "service": service})
+def line_of(google: GoogleCloud, rule: str) -> str:
+    """What a policy waits for in the job's log, as a regular expression."""
+    [policy] = [each for each in google.policies.values() if each["displayName"].endswith(f": {rule}")]
+    wanted = re.search(r'textPayload=~"(.*)"', policy["conditions"][0]["conditionMatchedLog"]["filter"])
+    assert wanted is not None
+    return wanted[1]
 
 
 def collected(port: int, path: str = "metrics") -> str:
@@ -126,14 +110,13 @@ def test_what_all_instances_scored_is_judged_and_answered(
     said = told(command("drift", *container["args"], cwd=tmp_path, env=cache))
     written = json.loads(bucket.blob("fraud/records/_drift/drift.json").download_as_bytes())
     assert written["rows"] == len(rows)
-    assert written["hours"] == 24
+    assert written["hours"] == 168
+    assert abs(datetime.fromisoformat(written["made_at"]).timestamp() - time.time()) < 300
     assert "card1" not in written["not_judged"]  # hashed in the record; the job has the key
     assert b"<h1>Drift" in bucket.blob("fraud/records/_drift/drift.html").download_as_bytes()
     # The line that an alert policy waits for.
-    [policy] = [each for each in google.policies.values() if "conditionMatchedLog" in each["conditions"][0]]
-    wanted = re.search(r'textPayload=~"(.*)"', policy["conditions"][0]["conditionMatchedLog"]["filter"])
-    assert wanted is not None
-    assert any(re.search(wanted[1].replace("yes", "(yes|no)"), line) for line in said.splitlines())
+    wanted = line_of(google, "FraudlabDriftOfAll")
+    assert any(re.search(wanted.replace("yes", "(yes|no)"), line) for line in said.splitlines())
 
     private = google.services[PRIVATE]
     assert (private["ingress"], private["invokerIamDisabled"]) == ("INGRESS_TRAFFIC_INTERNAL_ONLY", False)
@@ -142,10 +125,18 @@ def test_what_all_instances_scored_is_judged_and_answered(
         assert server.ask("/drift").said == written
         assert server.ask("/drift", key=None).status == 401
         assert server.ask("/drift?hours=3").status == 422
+    # Rows of another bundle alone are another policy's line.
+    nothing = re.compile(line_of(google, "FraudlabDriftOfNothing"), re.MULTILINE)
+    assert not nothing.search(said)
+    for blob in bucket.list_blobs(prefix="fraud/records/day="):
+        with_other = pl.read_parquet(blob.download_as_bytes()).with_columns(bundle_version=pl.lit("other"))
+        with_other.write_parquet(tmp_path / "other.parquet")
+        blob.upload_from_filename(tmp_path / "other.parquet")
+    assert nothing.search(told(command("drift", *container["args"], cwd=tmp_path, env=cache)))
     # Without a row in the last hours there is a result too, and no failure that would be an alert.
     for blob in bucket.list_blobs(prefix="fraud/records/day="):
         blob.delete()
-    told(command("drift", *container["args"], cwd=tmp_path, env=cache))
+    assert not nothing.search(told(command("drift", *container["args"], cwd=tmp_path, env=cache)))
     assert json.loads(bucket.blob("fraud/records/_drift/drift.json").download_as_bytes())["rows"] == 0
 
 
@@ -155,7 +146,7 @@ def test_rules_become_policies_of_this_service(cloud: Cloud, deployed: GoogleClo
     [channel] = deployed.channels.values()
     assert channel["labels"] == {"email_address": "ops@shop.example"}
     found = {each["displayName"].removeprefix("fraud: "): each for each in deployed.policies.values()}
-    assert found.keys() == {*ALERTS, "FraudlabDriftJobFailed", "FraudlabDriftOfAll"}
+    assert found.keys() == {*ALERTS, *JUDGED}
     for name, rule in ALERTS.items():
         policy = found[name]
         condition = policy["conditions"][0]["conditionPrometheusQueryLanguage"]
@@ -169,8 +160,14 @@ def test_rules_become_policies_of_this_service(cloud: Cloud, deployed: GoogleClo
         assert query.count('job="fraudlab"') == query.count('namespace="fraud",location="europe-west1"') > 0
         if "fraudlab:late" not in rule["expr"]:
             assert query.replace(',namespace="fraud",location="europe-west1"', "") == rule["expr"]
-    assert 'job_name="fraud-drift"' in found["FraudlabDriftJobFailed"]["conditions"][0][
-        "conditionPrometheusQueryLanguage"]["query"]  # fmt: skip
+    for name in JUDGED:  # of this region's job alone
+        [condition] = found[name]["conditions"]
+        query = str(condition.get("conditionPrometheusQueryLanguage") or condition["conditionMatchedLog"])
+        assert 'job_name="fraud-drift"' in query
+        assert 'location="europe-west1"' in query
+    overdue = found["FraudlabDriftOverdue"]["conditions"][0]["conditionPrometheusQueryLanguage"]
+    assert overdue["duration"] == "90000s"  # a day, and the hour that a run may take
+    assert "[1440m]" in overdue["query"]
     # A service that may have no instance has none at times; one without a collector has no metrics.
     plant(deployed, "fraud-2", "gs://shop/fraud/bundles/fraud/1", scaling={})
     said = told(cloud(*WATCH, "watch.notify=ops@shop.example"))
@@ -179,7 +176,7 @@ def test_rules_become_policies_of_this_service(cloud: Cloud, deployed: GoogleClo
     [server, _] = deployed.revisions[f"{SERVICE}/revisions/fraud-2"]["containers"]
     plant(deployed, "fraud-3", "gs://shop/fraud/bundles/fraud/1", containers=[server])
     assert "service.metrics_secret" in told(cloud(*WATCH, "watch.notify=ops@shop.example"))
-    assert len(deployed.policies) == 2
+    assert len(deployed.policies) == len(JUDGED)
 
 
 def test_what_is_of_others_stays_and_what_has_no_rule_goes(cloud: Cloud, deployed: GoogleCloud) -> None:
@@ -188,12 +185,18 @@ def test_what_is_of_others_stays_and_what_has_no_rule_goes(cloud: Cloud, deploye
         labels = {"fraudlab-name": of, "fraudlab-rule": "fraudlabold"}
         deployed.policies[f"{parent}/{name}"] = {"name": f"{parent}/{name}", "displayName": name, "userLabels": labels}
     deployed.policies[f"{parent}/d"] = {"name": f"{parent}/d", "displayName": "somebody's own"}
+    twice = {"fraudlab-name": "fraud--europe-west1", "fraudlab-rule": "fraudlabdown"}
+    for name in "ef":
+        of = {"name": f"{parent}/{name}", "displayName": f"down {name}", "userLabels": twice}
+        deployed.policies[f"{parent}/{name}"] = of
     assert "removed  a, which has no rule any more" in told(cloud(*WATCH))
     assert {f"{parent}/{name}" for name in "bcd"} <= deployed.policies.keys()
     assert f"{parent}/a" not in deployed.policies
+    assert {f"{parent}/e", f"{parent}/f"} & deployed.policies.keys() == {f"{parent}/e"}
     assert "a" not in {each["displayName"] for each in deployed.policies.values()}
     said = told(cloud("action=status"))
-    assert f"{len(ALERTS) + 2} policies, {len(ALERTS) + 2} tell nobody, 0 are off" in said
+    count = len(ALERTS) + len(JUDGED)
+    assert f"{count} policies, {count} tell nobody, 0 are off" in said
 
 
 def test_killed_in_the_middle_it_ends_the_same(
@@ -233,13 +236,13 @@ def test_an_answer_that_is_lost_makes_nothing_twice(cloud: Cloud, deployed: Goog
         assert "run the same command again" in refused(cloud(*WATCH))
     told(cloud(*WATCH))
     content(deployed)  # which refuses two of one name
-    assert len(deployed.policies) == len(ALERTS) + 2
+    assert len(deployed.policies) == len(ALERTS) + len(JUDGED)
 
 
 def test_another_bundle_is_judged_once_that_is_asked_for(cloud: Cloud, deployed: GoogleCloud) -> None:
     told(cloud(*WATCH))
     plant(deployed, "fraud-2", "gs://shop/fraud/bundles/fraud/2")
-    assert "the drift job judges another bundle than gs://shop/fraud/bundles/fraud/2" in told(cloud("action=status"))
+    assert "the drift job has another bundle than fraud-2" in told(cloud("action=status"))
     told(cloud(*WATCH, "watch.schedule='0 */6 * * *'"))
     assert deployed.run_jobs[DRIFT]["template"]["template"]["containers"][0]["args"][0].endswith("/fraud/2")
     assert deployed.schedules[DRIFT]["schedule"] == "0 */6 * * *"
@@ -262,7 +265,9 @@ def test_status_says_what_is_not_well_and_what_to_type(cloud: Cloud, deployed: G
     assert "2026-11-30T10:15:00Z  failed" in said
     assert "gcloud logging read" in said
     assert f"--member=serviceAccount:{ACCOUNT} --role=roles/run.invoker" in said
-    assert "gcloud scheduler jobs resume fraud-drift" in said
+    assert "gcloud scheduler jobs resume fraud-drift --project=shop --location=europe-west1" in said
+    without_record(deployed)
+    assert "copies no record to a bucket" in told(cloud("action=status"))
 
 
 Change = Callable[[GoogleCloud], object]
@@ -273,7 +278,8 @@ def refusing(method: str, status: int = 403, word: str = "PERMISSION_DENIED") ->
 
 
 def without_record(google: GoogleCloud) -> None:
-    server = {"name": "server", "image": "i", "ports": [{"containerPort": 8080}], "args": ["bundle=b"]}
+    [server, *_] = google.revisions[f"{SERVICE}/revisions/fraud-1"]["containers"]
+    server = {**server, "args": ["bundle=b"]}
     plant(google, "fraud-9", "b", containers=[server])
 
 
@@ -290,6 +296,7 @@ def without_record(google: GoogleCloud) -> None:
         (lambda google: None, ("watch.notify=123",), "there is no such channel"),
         (lambda google: None, ("watch.notify=ops",), "must be an email address"),
         (lambda google: None, ("watch.schedule=hourly",), "five fields of cron"),
+        (lambda google: None, ("watch.schedule='61 * * * *'",), "61 is not from 0 to 59"),
         (lambda google: None, ("watch.service_account=null",), "action=watch needs watch.service_account"),
     ],
 )

@@ -106,7 +106,7 @@ class Watching:
         for key, value in given["userLabels"].items():
             if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) or not re.fullmatch(r"[a-z0-9_-]{0,63}", value):
                 return error(400, "INVALID_ARGUMENT", f"user label {key}={value}")
-        for channel in given["notificationChannels"]:
+        for channel in given.get("notificationChannels", ()):
             if channel not in self.channels:
                 return error(404, "NOT_FOUND", f"{channel} is not found.")
         [condition] = given["conditions"]
