@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from fraudlab.config.cloud import CloudConfig, CloudWatchConfig
 from fraudlab.deployment.alerts import policies, update
 from fraudlab.deployment.cloud_run import attempt, started, targets
+from fraudlab.deployment.cron import longest_gap
 from fraudlab.deployment.google import HOSTS, Google, Json, digest
 from fraudlab.deployment.template import ENDS, HASH_KEY, KEY, server, template
 from fraudlab.errors import UserError
@@ -237,6 +238,7 @@ def _settled(google: Google, config: CloudConfig) -> CloudWatchConfig:
     )
     if settled.service_account is None:
         raise UserError("action=watch needs watch.service_account=<email> that the drift job and its schedule act as")
+    longest_gap(str(settled.schedule))  # refuses one that never runs before anything is made
     return settled
 
 
