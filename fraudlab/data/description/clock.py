@@ -66,6 +66,31 @@ def find(sample: pl.DataFrame, taken: Collection[str], given: TimeFormat) -> Clo
     return next(_of_parts(sample, taken, given.zone), None)
 
 
+def passed_over(sample: pl.DataFrame, taken: Collection[str]) -> Iterator[str]:
+    """Notes on columns with the name of a time, most of whose values are times, which are not taken for it."""
+    for name in sample.columns:
+        values, parts = sample[name], set(words(name))
+        if name in taken or not (_NAMES | _EVENT) & parts or _OTHER & parts or is_after(name):
+            continue
+        if values.dtype in (pl.Date, pl.Datetime):
+            read = values.is_not_null()
+        elif is_text(values.dtype):
+            some = values.cast(pl.String)
+            forms = (ISO, *times.FORMATS) if some.str.contains(r"\d").any() else ()
+            tried = some.drop_nulls().head(20)
+            best = max(forms, key=lambda form: times.count(tried, form), default=ISO)
+            read = times.read(some, TimeFormat(best)).is_not_null()
+        else:
+            continue
+        if 2 * (found := int(read.sum())) > len(values) - values.null_count() > 0:
+            odd = next(iter(values.filter(~read & values.is_not_null())), None)
+            other = f"{values.null_count():,} are empty" if odd is None else f"others not, such as {odd!r}"
+            yield (
+                f"no time is taken, and rows are split at random: {found:,} of {len(values):,} values of {name} are "
+                f"times, but {other}; correct them, or leave these rows out with data.where and say data.time={name}"
+            )
+
+
 def moments(sample: pl.DataFrame) -> list[str]:
     """The columns that hold a date, with or without a time of day, whatever they mean."""
     return [name for name in sample.columns if _is_temporal(sample[name])]

@@ -104,10 +104,12 @@ def describe(config: TableConfig, cache_dir: Path) -> Description:
     config, said = _roles(config, rows, typed, time, given, counts)
     why.update(said)
     if counts["rows"] <= ALL_ROWS or any(found.partition for found in files):
-        return _looked_at(config, config, cache_dir, words, why)
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".described_", dir=cache_dir) as scratch:
-        return _looked_at(config, sample.written(rows, config, Path(scratch)), Path(scratch), words, why)
+        found = _looked_at(config, config, cache_dir, words, why)
+    else:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".described_", dir=cache_dir) as scratch:
+            found = _looked_at(config, sample.written(rows, config, Path(scratch)), Path(scratch), words, why)
+    return found if config.time else replace(found, doubts=[*clock.passed_over(typed, given), *found.doubts])
 
 
 def _looked_at(
@@ -176,10 +178,8 @@ def _read(typed: pl.DataFrame, config: TableConfig) -> derive.Time | None:
     """The time that the settings name, if their expressions may read it."""
     if config.time not in typed.columns or config.time in config.derive or not (config.derive or config.where):
         return None
-    form = TimeFormat(config.time_format, config.time_unit, config.time_zone)
-    time = derive.Time(config.time, form)
-    texts = (*config.derive.values(), config.where or "")
-    read = any(time.read_in(text) != text for text in texts)
+    time = derive.Time(config.time, form := TimeFormat(config.time_format, config.time_unit, config.time_zone))
+    read = any(time.read_in(text) != text for text in (*config.derive.values(), config.where or ""))
     return derive.Time(config.time, clock.of(typed, config.time, form)) if read else time
 
 
@@ -218,8 +218,7 @@ def _clock(typed: pl.DataFrame, config: TableConfig, given: set[str]) -> clock.C
     if config.time is None:
         return clock.find(typed, given, form)
     if config.time in typed.columns:
-        found = clock.of(typed, config.time, form)
-        return clock.Clock(config.time, found, "given")
+        return clock.Clock(config.time, clock.of(typed, config.time, form), "given")
     return None
 
 

@@ -279,3 +279,17 @@ def test_different_values_are_counted_alike(tmp_path: Path, monkeypatch: pytest.
     assert "about 3" in sampled.why["customer"] or "about 4" in sampled.why["customer"]
     (facts,) = [facts for facts in sampled.columns if facts.column.name == "customer"]
     assert facts.shown.startswith("at least ")
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M", "%d.%m.%Y %H:%M"])
+def test_a_time_that_is_not_taken_is_told(form: str, tmp_path: Path) -> None:
+    when: list[str | None] = [f"{START + datetime.timedelta(hours=3 * n):{form}}" for n in range(ROWS)]
+    for odd, said in (({7: "soon"}, "others not, such as 'soon'"), (dict.fromkeys(range(9)), "9 are empty")):
+        rows = table(paid_at=[odd.get(n, moment) for n, moment in enumerate(when)])
+        rows.write_csv(tmp_path / f"{len(odd)}.csv")
+        found = described(tmp_path / f"{len(odd)}.csv")
+        assert (found.config.time, found.split) == (None, "random")
+        assert f"{ROWS - len(odd)} of {ROWS} values of paid_at are times, but {said}" in found.doubts[0]
+    rows = table().drop("paid_at")
+    rows.write_csv(tmp_path / "none.csv")
+    assert not any("no time is taken" in doubt for doubt in described(tmp_path / "none.csv").doubts)

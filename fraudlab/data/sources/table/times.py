@@ -205,6 +205,17 @@ def _distinct(frame: pl.LazyFrame, name: str) -> pl.Series:
     return found.unique(maintain_order=True)
 
 
+def count(values: pl.Series, form: str) -> int:
+    """How many words a format reads."""
+    found = _read(values, TimeFormat(form))
+    return len(found) - found.null_count()
+
+
+def read(values: pl.Series, form: TimeFormat) -> pl.Series:
+    """The times that words stand for; null for what is none."""
+    return _read(values, form)
+
+
 def _unread(values: pl.Series, form: TimeFormat) -> str | None:
     return next(iter(values.filter(_read(values, form).is_null())), None)
 
