@@ -136,6 +136,23 @@ def test_hydras_reason_comes_first_and_a_users_own_yaml_is_known(
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_a_file_that_is_no_yaml_is_named_with_its_line(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features" / "mine.yaml").write_text("a: [1\nb: : 2\n")
+    done = command("train", "--config-dir", str(tmp_path), "features=mine")
+    assert done.returncode == 1
+    assert f"error: {tmp_path}/features/mine.yaml, line 2, column 2: no YAML: " in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_folder_that_has_the_missing_yaml_is_named(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "my" / "experiment").mkdir(parents=True)
+    (tmp_path / "my" / "experiment" / "claims.yaml").write_text(OWN)
+    done = command("train", "experiment=claims", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "my/experiment/claims.yaml is there: add --config-dir my\n" in done.stderr
+
+
 def test_processes_that_would_name_a_folder_each_are_refused(command: Command, tmp_path: Path) -> None:
     done = command("train", cwd=tmp_path, env={"WORLD_SIZE": "2"})
     assert done.returncode == 1

@@ -5,6 +5,7 @@ Hydra is initialised, the config that ``python -m fraudlab.train data=ieee_cis``
 """
 
 import difflib
+import glob
 import logging
 import re
 import shlex
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -33,7 +35,7 @@ from fraudlab.errors import UserError
 log = logging.getLogger(__name__)
 
 HYDRA_VERSION_BASE = "1.3"
-REFUSALS = (HydraException, OmegaConfBaseException)
+REFUSALS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
 """What Hydra refuses settings with; :func:`explain` tells it."""
 
 _HANDBOOK = {"data": "handbook", "features": "handbook", "split": "time_windows", "experiment": "handbook_book"}
@@ -192,6 +194,8 @@ def explain(error: Exception, command: str, overrides: Sequence[str], config_dir
     of_resolver = f"{UserError.__name__} raised while resolving interpolation: "
     if of_resolver in str(error):
         return _said(error)[0].partition(of_resolver)[2]
+    if isinstance(error, yaml.YAMLError):
+        return _no_yaml(error)
     causes = [error, *([error.__cause__] if error.__cause__ else [])]
     lines = list(dict.fromkeys(line for cause in causes for line in _said(cause)))
     if isinstance(error, OverrideParseException):
@@ -199,7 +203,9 @@ def explain(error: Exception, command: str, overrides: Sequence[str], config_dir
     elif isinstance(error, MissingConfigException) and error.missing_cfg_file:
         options = [str(option) for option in error.options or () if not str(option).startswith("base_")]
         lines = [lines[0] + (f"; there are: {', '.join(options)}" if options else "")]
-        lines += _nearest(Path(error.missing_cfg_file).name, options)
+        own = [] if config_dir else sorted(Path().glob(f"*/{glob.escape(error.missing_cfg_file)}.yaml"))
+        lines += [f"{file} is there: add --config-dir {shlex.quote(file.parts[0])}" for file in own[:1]]
+        lines += [] if own else _nearest(Path(error.missing_cfg_file).name, options)
     else:
         lines += _keys_meant(causes, command, overrides, config_dir)
     if any("'hydra/launcher/" in line for line in lines):
@@ -208,6 +214,15 @@ def explain(error: Exception, command: str, overrides: Sequence[str], config_dir
             "pip install 'fraudlab[ray]'"
         )
     return "\n".join([*lines, f"See python -m fraudlab.{command} --help; HYDRA_FULL_ERROR=1 shows the traceback."])
+
+
+def _no_yaml(error: yaml.YAMLError) -> str:
+    """Where a file is no YAML, and why."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    if mark is None:
+        return f"no YAML: {' '.join(str(error).split())}"
+    why = " ".join(str(part) for part in (getattr(error, "context", None), getattr(error, "problem", None)) if part)
+    return f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: no YAML: {why}"
 
 
 def _said(error: BaseException) -> list[str]:
