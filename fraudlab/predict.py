@@ -1,9 +1,12 @@
 """``python -m fraudlab.predict bundle=... input=... output=...``: scores of a file's transactions, of any number."""
 
+import logging
 from pathlib import Path
 
 from fraudlab.cli import command
 from fraudlab.config import PredictConfig
+
+log = logging.getLogger(__name__)
 
 
 @command("predict")
@@ -20,6 +23,8 @@ def main(config: PredictConfig) -> None:
 
         past = past_of(bundle, config.history)
     threads = config.threads or cores()
+    if config.threads and config.engine == "ray":
+        log.warning("threads=%s is not used with engine=ray: see ray.cpus_per_task", config.threads)
     with engine_of(config.engine, config.ray, config.plugins) as engine:
         scored = score_file(bundle, config.input, Path(config.output), threads, past, engine)
     print(score_table(bundle, scored))

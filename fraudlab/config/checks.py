@@ -32,6 +32,12 @@ def moment(key: str, text: str | None) -> datetime | None:
         raise UserError(f"{key}={text} is no ISO 8601 date or time, as 2026-11-01 or 2026-11-01T06:00") from None
 
 
+def number(key: str, value: Any, kind: type[int] | type[float]) -> None:
+    """Refuse what is no number, or none of ``kind``: for settings whose types nothing else checks."""
+    if isinstance(value, bool) or not isinstance(value, (int, kind)):
+        raise UserError(f"{key}={value} is no {'whole ' if kind is int else ''}number")
+
+
 def at_least(key: str, value: float, least: float) -> None:
     if not value >= least:
         raise UserError(f"{key}={value} is too small; it must be at least {least}")
