@@ -65,7 +65,7 @@ def served(google: Google, name: str, shares: dict[str, int]) -> Served:
         raise UserError(f"there is no service {name} to watch; deploy it first, or check name, project and region")
     revision = max(shares, key=shares.__getitem__)
     found = google.call("run", "GET", google.own(f"services/{name}/revisions/{revision}"))
-    container = next((each for each in found["containers"] if "ports" in each), {})
+    container: Json = next((each for each in found["containers"] if "ports" in each), {})
     settings, env = _settings(container), {each["name"]: each for each in container.get("env", ())}
     if "bundle" not in settings or KEY not in env:
         raise UserError(

@@ -300,7 +300,7 @@ def test_what_a_server_cannot_have_is_said(command: Command, tmp_path: Path) -> 
 def test_what_is_no_bundle_is_not_replaced(command: Command, exported: tuple[Path, Path]) -> None:
     done = command("export", f"run={exported[0]}", f"out={exported[0]}")
     assert done.returncode == 1
-    assert "is there already" in done.stderr
+    assert "exists and is not a bundle" in done.stderr
 
 
 def test_a_model_that_has_learnt_from_all_rows_before_its_test_promises_nothing(
@@ -309,6 +309,6 @@ def test_a_model_that_has_learnt_from_all_rows_before_its_test_promises_nothing(
     assert not RunFolder(exported[0]).predictions_path("recent").is_file()
     done = command("export", f"run={exported[0]}", f"out={tmp_path}/bundle", "medium_recall=0.4", "confidence=0.8")
     assert done.returncode == 1
-    assert "cannot be promised" in done.stderr
+    assert "cannot be guaranteed" in done.stderr
     assert "refit=false" in done.stderr
     assert not (tmp_path / "bundle").exists()

@@ -219,8 +219,8 @@ def parts(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:
     found = {}
     for name, expression in made.items():
         try:
-            made = derive.derived(sample.lazy(), {**clock.derive, name: expression}, read)
-            values = made.select(name).collect()[name]
+            derived = derive.derived(sample.lazy(), {**clock.derive, name: expression}, read)
+            values = derived.select(name).collect()[name]
         except (UserError, pl.exceptions.PolarsError):
             continue
         if values.n_unique() > 1 and values.null_count() <= _GAPS * len(values):
