@@ -31,7 +31,7 @@ def decided(bundle: Bundle, scores: Array, records: Sequence[Mapping[str, Any]])
 
 def amounts(bundle: Bundle, money: Money, records: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
     """The amounts of raw records, ``[n]``; NaN where one is missing or no number."""
-    values = (bundle.typed(record).get(money.amount) for record in records)
+    values = (bundle.reading.value(record, money.amount) for record in records)
     return np.array([_number(value) for value in values], np.float64)
 
 

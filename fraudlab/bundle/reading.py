@@ -65,6 +65,13 @@ class InputReading:
             own = failed(rows.lazy(), self._reading.derive, error, self._clock)
             raise own or UserError(f"data.derive: {error}") from error
 
+    def value(self, record: Mapping[str, Any], name: str) -> Any:
+        """What :meth:`of_record` has of one column; the others are not made where they need not be."""
+        if self._plain:
+            return record.get(name)
+        own = record if name in self._made else {name: record[name]} if name in record else {}
+        return (self.of_record(own) if name in self._made else self.raw.of_record(own)).get(name)
+
     def of_rows(self, rows: "pl.LazyFrame") -> "pl.LazyFrame":
         """The columns of a file's rows, some of whose raw columns may be missing."""
         return self.derived(self._raw_rows(rows)) if self._made else self.raw.of_rows(rows)

@@ -300,11 +300,13 @@ def score_table(bundle: Bundle, scored: pl.LazyFrame) -> str:
     """How many rows of :func:`score_file`'s table have each risk level, as plain text."""
     counts = dict(scored.group_by("risk_level").len().collect(engine="streaming").iter_rows())
     rows = sum(counts.values())
+    money = bundle.decision.money
     lines = ["risk level  from score        rows  per 1,000", "-" * 44]
     for level, threshold in (("high", None), ("medium", None), ("low", 0.0)):
         count, start = counts.get(level, 0), bundle.decision.thresholds.get(level, threshold)
-        lines.append(f"{level:10}  {start:10.6f}  {count:10,}  {1000 * count / max(rows, 1):9.2f}")
-    if (money := bundle.decision.money) is not None:
+        begins = f"{start:10.6f}" if money is None else f"{'by money':>10}"
+        lines.append(f"{level:10}  {begins}  {count:10,}  {1000 * count / max(rows, 1):9.2f}")
+    if money is not None:
         lines += ["", money.words()]
         without = scored.filter(pl.col("rule") == THRESHOLDS).select(pl.len()).collect(engine="streaming").item()
         if without:

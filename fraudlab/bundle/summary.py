@@ -10,10 +10,12 @@ def summary(bundle: Bundle) -> str:
     """The bundle's metrics as plain text."""
     decision, facts = bundle.decision, bundle.manifest
     level = {decision.thresholds["medium"]: "medium", decision.thresholds["high"]: "high"}
+    if decision.money is not None:
+        level = {}  # which no score alone decides
     lines = [
         f"Operating points{' on simulated data' if bundle.schema['simulated'] else ''}",
         "",
-        "alerts per 1,000  threshold  precision  recall      FPR  level from here on",
+        f"alerts per 1,000  threshold  precision  recall      FPR{'  level from here on' if level else ''}",
         "-" * 74,
     ]
     lines += [_row(point, level) for point in decision.operating_points]
@@ -27,7 +29,10 @@ def summary(bundle: Bundle) -> str:
         f"alerts of {name:6} {low:.1f} to {high:.1f} per 1,000 next week, 99 %"
         for name, (low, high) in decision.alerts.items()
     ]
-    lines += [] if decision.money is None else [f"levels by money  {decision.money.words()}"]
+    if decision.money is not None:
+        high, medium = decision.thresholds["high"], decision.thresholds["medium"]
+        lines.append(f"levels by money  {decision.money.words()}; of these, high from score {high:.6f} on")
+        lines.append(f"without amount   medium from score {medium:.6f} on, high from {high:.6f}")
     lines += [_promised(name, promise) for name, promise in decision.guarantees.items()]
     parity = bundle.parity
     sizes = {name: fact["bytes"] for name, fact in facts["files"].items()}

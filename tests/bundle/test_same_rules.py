@@ -14,6 +14,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from fraudlab.bundle import Bundle
+from fraudlab.bundle.reading import InputReading
 from fraudlab.bundle.scoring import score_file
 from fraudlab.config import TableConfig
 from fraudlab.errors import UserError
@@ -137,7 +138,7 @@ def test_a_random_table_is_read_alike_or_refused(
     ids=["time", "amount", "replaced", "steps", "case", "text", "unit"],
 )  # fmt: skip
 def test_derived_columns_are_made_of_files_and_records(
-    text: str, given_settings: dict[str, Any], tmp_path: Path
+    text: str, given_settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "t.csv").write_text(text)
     config = TableConfig(path=str(tmp_path / "t.csv"), label="fraud", **given_settings)
@@ -147,6 +148,12 @@ def test_derived_columns_are_made_of_files_and_records(
     assert len(set(scored["score"])) == 2
     records = list(csv.DictReader(io.StringIO(text)))
     assert same(learnt, bundle.encode(records))
+    read = [dict(bundle.reading.of_record(record)) for record in records]
+    for record, typed in zip(records, read, strict=True):  # one column alone is what it is among the others
+        assert {name: bundle.reading.value(record, name) for name in typed} == typed
+    monkeypatch.setattr(InputReading, "derived", None)  # which a raw column must not wait for
+    for name in set(read[0]) - set(config.derive):
+        assert [bundle.reading.value(record, name) for record in records] == [typed[name] for typed in read]
     fields = {field["name"] for field in bundle.schema["fields"]}
     assert fields.isdisjoint(set(config.derive) - set(records[0]))
     assert fields - {"row_id"} <= set(records[0])

@@ -106,6 +106,21 @@ def test_each_row_is_scored_once_while_half_of_the_requests_are_refused(
     assert faults(page) == []
 
 
+def test_where_money_decides_its_rule_is_told_and_no_score_of_a_level(
+    by_money: tuple[Path, Path], open_page: Open, tmp_path: Path
+) -> None:
+    names, rows = rows_of(bundles.load(by_money[1]), 20)
+    with Server(by_money[1], tmp_path) as server:
+        page = open_page(server, "batch")
+        choose(page, written(tmp_path / "some.csv", names, rows))
+        start(page)
+        page.get_by_text("Levels are by money: alerts where score × TransactionAmt × 0.5 is above 40").wait_for()
+        told = page.locator("section", has_text="Alerts at each budget").locator("table").first
+        assert told.get_by_role("row").count() > 2
+        assert told.locator(".level").count() == 0
+        assert faults(page) == []
+
+
 def test_bad_rows_are_named_and_the_rest_goes_on(
     served: Server, page_bundle: bundles.Bundle, open_page: Open, tmp_path: Path
 ) -> None:

@@ -94,7 +94,9 @@ def test_the_server_the_record_and_files_decide_as_the_rule_says(
     written = score_file(bundle, tmp_path / "in.parquet", tmp_path / "out.parquet")
     found = written.collect().sort("TransactionID")
     assert list(found.select("risk_level", "rule").iter_rows()) == expected
-    assert "2 rows have no TransactionAmt of 0 or more" in score_table(bundle, written)
+    table = score_table(bundle, written)
+    assert "2 rows have no TransactionAmt of 0 or more" in table
+    assert f"{thresholds['medium']:.6f}" not in table  # from which no level begins
 
     folder = server.log.parent / "record"
     until(lambda: len(records.scan(folder).collect()) == len(sent))

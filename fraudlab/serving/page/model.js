@@ -88,17 +88,19 @@ function measured({ metrics, intervals }) {
 }
 
 /** @param {any} card */
-function points({ operating_points: all, thresholds, budget, rests_on: on }) {
+function points({ operating_points: all, thresholds, budget, money, rests_on: on }) {
   const known = all.filter((/** @type {any} */ point) => point.precision !== null && point.recall !== null);
   const place = (/** @type {any} */ point) => Math.log10(Math.max(point.alerts_per_1000, 0.01));
   const series = [["precision", "accent"], ["recall", "high"]].map(([name, tone]) => ({ name, tone: /** @type {"accent"} */ (tone), dots: true,
     points: known.map((/** @type {any} */ point) => ({ x: place(point), y: point[name] })) }));
+  const names = ["alerts per 1,000", "score", "precision", "recall", "false alerts", ...(money ? [] : ["level"])]; // money has none by score
   const level = (/** @type {any} */ { threshold }) => (threshold === thresholds.high ? "high" : threshold === thresholds.medium ? "medium" : "");
   return block("Operating points",
-    h("p", {}, `Risk is high from ${percent(thresholds.high)} on, for ${short(budget.high)} alerts in 1,000 transactions, and medium from ${percent(thresholds.medium)} on, for ${short(budget.medium)} in all.`),
+    money ? h("p", {}, `Levels are by money: ${money}. Of these, the risk is high from a score of ${percent(thresholds.high)} on. Below is what alerting by the score alone would give.`)
+      : h("p", {}, `Risk is high from ${percent(thresholds.high)} on, for ${short(budget.high)} alerts in 1,000 transactions, and medium from ${percent(thresholds.medium)} on, for ${short(budget.medium)} in all.`),
     known.length > 1 && line({ title: "By alerts per 1,000 transactions", series, x: (value) => short(Number((10 ** value).toPrecision(2))), y: percent, from: 0, to: 1 }),
-    table("What alerting from a score on gives", ["alerts per 1,000", "score", "precision", "recall", "false alerts", "level"], all.map((/** @type {any} */ point) =>
-      [short(point.alerts_per_1000), ...[point.threshold, point.precision, point.recall, point.fpr].map((share) => (share === null ? "–" : percent(share).replaceAll(" ", "\u00a0"))), level(point)])),
+    table("What alerting from a score on gives", names, all.map((/** @type {any} */ point) =>
+      [short(point.alerts_per_1000), ...[point.threshold, point.precision, point.recall, point.fpr].map((share) => (share === null ? "–" : percent(share).replaceAll(" ", "\u00a0"))), ...(money ? [] : [level(point)])])),
     h("details", {}, h("summary", {}, "What these rest on"), h("ul", {}, Object.entries(on).map(([name, says]) => h("li", {}, `${name.replaceAll("_", " ")}: ${says}`)))));
 }
 

@@ -4,7 +4,7 @@ import { histogram } from "./charts.js";
 import { FileError, isFormula, lineOf, rowsOf } from "./csv.js";
 import { fill, h, put, table } from "./dom.js";
 import { percent, short } from "./numbers.js";
-import { LEVELS, above, reasonsText } from "./scored.js";
+import { LEVELS, above, reasonsText, ruleOf } from "./scored.js";
 import { ServerError } from "./server.js";
 
 const PAGE = 25; // rows
@@ -87,9 +87,9 @@ export class Results {
     const { scores, info } = this;
     if (!scores.scored) return;
     const points = info.decision.operating_points;
-    const { thresholds, budget } = info.decision;
+    const { thresholds, budget, money } = info.decision; // where money decides, no score is where a level begins
     const shown = points.map((/** @type {any} */ point, /** @type {number} */ n) => {
-      const level = Object.keys(budget).find((name) => thresholds[name] === point.threshold);
+      const level = money ? undefined : Object.keys(budget).find((name) => thresholds[name] === point.threshold);
       return { ...point, level, alerts: scores.alerts[n], per: (1000 * scores.alerts[n]) / scores.scored };
     });
     const share = (/** @type {number | null} */ value) => (value === null ? "–" : percent(value));
@@ -97,7 +97,7 @@ export class Results {
       h("span", {}, tenth(alerts_per_1000), level && " ", level && h("span", { class: `level ${level}` }, level)),
       percent(threshold), short(Math.round((alerts_per_1000 * scores.scored) / 1000)), short(alerts), tenth(per), share(precision), share(recall)]);
     const head = ["alerts per 1,000 on validation", "score from", "expected here", "alerts here", "per 1,000 here", "precision", "recall"];
-    const marks = Object.entries(thresholds).map(([level, at]) => ({ at: Number(at), label: level, tone: /** @type {any} */ (level) }));
+    const marks = money ? [] : Object.entries(thresholds).map(([level, at]) => ({ at: Number(at), label: level, tone: /** @type {any} */ (level) }));
     fill(this.overview,
       h("section", { class: "card rows" }, h("h3", {}, "Alerts at each budget"), this.#levels(), table("By the bundle's operating points; precision and recall are those of its validation", head, rows)),
       h("section", { class: "card" }, h("h3", {}, "Scores"), histogram({ title: "", bins: this.#bins(), marks, probability: true, names: ["this file", "the bundle's reference"] })));
@@ -108,7 +108,8 @@ export class Results {
     const counted = { high: scores.byLevel[3], medium: scores.byLevel[2] };
     return h("ul", { class: "facts" }, Object.entries(counted).map(([level, count]) =>
       h("li", {}, h("span", { class: `level ${level}` }, level), " ", h("strong", {}, short(count)), ` of ${short(scores.scored)} rows`)),
-    h("li", { class: "hint" }, `Budget: ${short(info.decision.budget.high)} of 1,000 high, ${short(info.decision.budget.medium)} of 1,000 high or medium.`));
+    h("li", { class: "hint" }, `Budget: ${short(info.decision.budget.high)} of 1,000 high, ${short(info.decision.budget.medium)} of 1,000 high or medium.`),
+    info.decision.money && h("li", { class: "hint" }, `Levels are by money: ${ruleOf(info.decision.money)}. The table below alerts by the score alone.`));
   }
 
   /** Bins of equal width in log-odds, without the empty ones at both ends. */

@@ -201,7 +201,7 @@ export async function mount(root, server) {
       high: `Worth an alert: ${expected}, is above what it costs, ${short(money.admin_cost)}. The risk is high: at or above ${percent(thresholds.high)}.`,
     }[level];
     const { spread } = answer;
-    const otherLevel = spread && !byMoney && [thresholds.medium, thresholds.high].some((at) => (spread.low < at) !== (spread.high < at));
+    const otherLevel = spread && [starts.medium, starts.high].some((at) => at < 1 && (spread.low < at) !== (spread.high < at));
     const reasons = answer.reasons ?? [];
     const same = server.address(`predict?dry_run=true${its.explains ? "&explain=5" : ""}`);
     shown.classList.remove("stale");

@@ -1,12 +1,20 @@
 // What is known of the rows of a file: a few numbers a row in memory, reasons aside in blobs, which a browser may keep
 // on its disk. It touches no document.
 
-import { read, write } from "./numbers.js";
+import { read, short, write } from "./numbers.js";
 
 /**
  * @typedef {import("./records.js").Piece} Piece
  * @typedef {import("./sender.js").Scored} Scored
  */
+
+/**
+ * What decides by money which transactions get an alert, in words.
+ * @param {{amount: string, admin_cost: number, recovery_share: number}} money of the bundle's decision
+ */
+export function ruleOf({ amount, admin_cost: cost, recovery_share: share }) {
+  return `alerts where score × ${amount}${share === 1 ? "" : ` × ${short(share)}`} is above ${short(cost)}, the cost of an alert`;
+}
 
 /** Risk levels by their number; 0 where a row is not scored. */
 export const LEVELS = ["", "low", "medium", "high"];
