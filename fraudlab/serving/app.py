@@ -26,6 +26,7 @@ from fraudlab.serving.pages import FixedAnswer
 from fraudlab.serving.parts import Asked, Parts, Route
 from fraudlab.serving.refusals import REQUEST_ID, log_answer
 from fraudlab.serving.request import (
+    ABSENT,
     JSON,
     Receive,
     Scope,
@@ -102,7 +103,8 @@ class Middleware:
                 raise Stop(405, "method", f"use {route.method}")
             status, body, content_type = await route.handler(Asked(scope, receive, request_id, key or EVERYONE, extra))
         except Stop as stop:
-            self._parts.telemetry.rejected(stop.reason)
+            if stop.reason != ABSENT:
+                self._parts.telemetry.rejected(stop.reason)
             status, content_type = stop.status, JSON
             answer: dict[str, Any] = {"error": stop.says, "request_id": request_id}
             if stop.problems is not None:

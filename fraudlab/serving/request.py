@@ -37,6 +37,10 @@ _POSITION = re.compile(r"[0-9]{1,10}")
 _CHALLENGE = b'Bearer realm="fraudlab"'
 
 
+ABSENT = ""
+"""The reason of a :class:`Stop` that refuses nothing: what was asked for is not there, or not yet."""
+
+
 class Stop(Exception):
     """A request ends here with an answer that is no score."""
 

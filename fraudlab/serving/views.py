@@ -11,7 +11,7 @@ import orjson
 from fraudlab.serving.drift import MOST_HOURS, USUAL_HOURS
 from fraudlab.serving.parts import READABLE, Asked, Parts, Route
 from fraudlab.serving.people import MOST_ALERTS, statistics
-from fraudlab.serving.request import JSON, NO_REFERENCE, Stop, alerts_of, hours_of
+from fraudlab.serving.request import ABSENT, JSON, NO_REFERENCE, Stop, alerts_of, hours_of
 
 _NUMBER = {"type": ["number", "null"]}
 _SINCE = {"type": "string", "format": "date-time"}
@@ -251,13 +251,13 @@ def routes(parts: Parts) -> dict[str, Route]:
 
 async def _alerts(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
     if parts.alerts is None:
-        raise Stop(404, "path", "alerts are those of the record; start the server with serving.record_to=<folder>")
+        raise Stop(404, ABSENT, "alerts are those of the record; start the server with serving.record_to=<folder>")
     limit, level, place = alerts_of(asked.scope["query_string"], MOST_ALERTS)
     said = parts.alerts.answer(limit, level)
     if place is not None:
         one = parts.alerts.one(*place)
         if one is None:
-            raise Stop(404, "path", f"it is not among the latest {MOST_ALERTS} alerts; the record has it")
+            raise Stop(404, ABSENT, f"it is not among the latest {MOST_ALERTS} alerts; the record has it")
         said["alerts"] = [one]
     return _said(parts, said)
 
@@ -265,9 +265,10 @@ async def _alerts(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
 async def _performance(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
     report = None if parts.performance is None else await asyncio.to_thread(parts.performance.answer)
     if report is None:
-        says = "no report is kept: start the server with serving.record_to=<folder>, and once labels came run "
-        says += "python -m fraudlab.performance bundle=<bundle> records=<folder> mature_days=45 out=<folder>"
-        raise Stop(404, "path", says)
+        folder = parts.settings.record_to
+        start = "" if folder else "start the server with serving.record_to=<folder>, and "
+        says = f"no report is kept: {start}once labels came run python -m fraudlab.performance bundle=<bundle> "
+        raise Stop(404, ABSENT, f"{says}records={folder or '<folder>'} mature_days=45 out=<folder>")
     return 200, orjson.dumps(report), JSON
 
 
@@ -277,17 +278,17 @@ async def _drift(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
             raise Stop(422, "contract", "hours are those of the report of all instances; ask for /drift alone")
         if (report := await asyncio.to_thread(parts.drift_of_all.answer)) is None:
             says = f"no report can be read at {parts.settings.drift_from}: python -m fraudlab.drift writes it"
-            raise Stop(404, "path", says)
+            raise Stop(404, ABSENT, says)
         return 200, report, JSON
     if parts.drift is None:
-        raise Stop(404, "path", NO_REFERENCE)
+        raise Stop(404, ABSENT, NO_REFERENCE)
     hours = hours_of(asked.scope["query_string"], USUAL_HOURS, MOST_HOURS)
     return 200, orjson.dumps(parts.drift.answer(hours)), JSON
 
 
 async def _scores(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
     if parts.drift is None:
-        raise Stop(404, "path", NO_REFERENCE)
+        raise Stop(404, ABSENT, NO_REFERENCE)
     return 200, orjson.dumps(parts.drift.scores(hours_of(asked.scope["query_string"], USUAL_HOURS, MOST_HOURS))), JSON
 
 

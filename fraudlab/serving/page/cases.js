@@ -87,7 +87,7 @@ class Cases {
     this.list = h("div", { class: "rows cases" });
     this.more = h("p");
     this.detail = h("section", { class: "card", "aria-label": "Open case", tabindex: -1, hidden: true, onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event) });
-    root.append(h("h2", {}, "Cases"), this.detail,
+    root.append(h("h2", {}, "Cases"), h("p", { class: "hint" }, "Shown are labels that were told to this server since its start or reload; those told to other instances or from files are in the record alone."), this.detail,
       h("section", { class: "card", "aria-label": "Alerts" },
         h("div", { class: "options" }, [this.level, this.state, this.order].map(({ label, select }) => h("p", {}, label, select)),
           h("p", {}, h("label", { for: this.search.id }, "Search"), this.search)),

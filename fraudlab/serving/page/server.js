@@ -40,6 +40,8 @@ export class Server extends EventTarget {
     this._info = null;
     /** Answers of /info by version of the bundle. @type {Map<string, any>} */
     this._infos = new Map();
+    /** Whether nothing was answered without a key; then nothing more is asked without one. */
+    this._needsKey = false;
     /** Of the bundle that answered last. @type {string | null} */
     this.version = null;
     /** Of all that have answered. @type {Set<string>} */
@@ -57,6 +59,7 @@ export class Server extends EventTarget {
     else sessionStorage.removeItem(KEPT);
     this._info = null;
     this._infos.clear();
+    this._needsKey = false;
     this.dispatchEvent(new Event("key"));
   }
 
@@ -95,7 +98,9 @@ export class Server extends EventTarget {
    */
   async ask(path, asked = {}) {
     const key = this.key;
-    const found = await this._answer(path, asked, key);
+    const keyless = !key && this._needsKey && path !== "health/ready";
+    const found = keyless ? { status: 401, said: { error: "none was given" }, retryAfter: null } : await this._answer(path, asked, key);
+    if (found.status === 401 && !key) this._needsKey = true;
     if (found.status === 401 && !asked.quiet) {
       const other = await this._otherKey(key);
       if (other !== null) return this.ask(path, asked);
