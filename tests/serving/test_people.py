@@ -132,6 +132,8 @@ def test_the_newest_whole_report_is_shown(server: Server) -> None:
     refused = server.ask("/performance")
     assert refused.status == 404
     assert "python -m fraudlab.performance" in refused.said["error"]
+    assert "serving.record_to" not in refused.said["error"]  # which it has
+    assert "path" not in server.ask("/statistics").said["refusals"]
     assert "fraudlab_performance{" not in server.ask("/metrics").text
     folder = server.log.parent / "record"
     numbers = {"value": 0.5, "low": 0.25, "high": None}
