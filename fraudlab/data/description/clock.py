@@ -217,13 +217,16 @@ def parts(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:
     made = _hour_and_weekday(sample, clock) if not names & {"hour", "weekday"} else {}
     read = None if clock.derive else derive.Time(clock.column, clock.form)
     found = {}
+    day = f"EXTRACT(day FROM {enclosed(clock.column)})"  # a weekday of first days of months tells nothing
     for name, expression in made.items():
+        wanted = {name: expression, **({"_day": day} if name == "weekday" else {})}
         try:
-            derived = derive.derived(sample.lazy(), {**clock.derive, name: expression}, read)
-            values = derived.select(name).collect()[name]
+            derived = derive.derived(sample.lazy(), {**clock.derive, **wanted}, read)
+            values = derived.select(*wanted).collect()
         except (UserError, pl.exceptions.PolarsError):
             continue
-        if values.n_unique() > 1 and values.null_count() <= _GAPS * len(values):
+        varied = all(each.drop_nulls().n_unique() > 1 for each in values)
+        if varied and values[name].null_count() <= _GAPS * len(values):
             found[name] = expression
     return found
 

@@ -10,11 +10,13 @@ import pytest
 
 from fraudlab import config
 from fraudlab.config import ColumnsFeaturesConfig, HistoryFeaturesConfig, TableConfig, composition
+from fraudlab.data.description import clock
 from fraudlab.data.description import describe as describing
 from fraudlab.data.description.describe import Description, describe
 from fraudlab.data.description.label import meaning
 from fraudlab.data.description.written import experiment, name_of
 from fraudlab.data.prepared import prepared_table
+from fraudlab.data.sources.table.time_format import TimeFormat
 from fraudlab.errors import UserError
 from fraudlab.features.history.proposal import proposal
 from tests.conftest import Command
@@ -232,3 +234,14 @@ def test_the_command_writes_settings_and_a_page(command: Command, tmp_path: Path
     (tmp_path / "claims.csv").rename(tmp_path / "ieee_cis.csv")
     done = command("describe", "data.path=ieee_cis.csv", cwd=tmp_path)
     assert "experiment=ieee_cis_table" in done.stdout
+
+
+def test_a_time_that_is_the_first_of_each_month_has_no_weekday() -> None:
+    firsts = pl.DataFrame({"year": [2020] * 12, "month": list(range(1, 13))})
+    found = clock.find(firsts, [], TimeFormat())
+    assert found is not None
+    assert clock.parts(firsts, found) == {}
+    days = pl.DataFrame({"when": [datetime.datetime(2020, 1, day) for day in range(1, 10)]})
+    found = clock.find(days, [], TimeFormat())
+    assert found is not None
+    assert set(clock.parts(days, found)) == {"weekday"}
