@@ -73,7 +73,7 @@ def _interrupted(name: str) -> Iterator[None]:
         settings = HydraConfig.get() if HydraConfig.initialized() else None
         folder = Path(settings.runtime.output_dir) if settings else Path()
         begun = settings is not None and name in ("train", "pretrain") and (folder / "config.yaml").is_file()
-        go_on = f"; go on with: {to_type(name, literal('resume', folder))}" if begun else ""
+        go_on = f"; continue with: {to_type(name, literal('resume', folder))}" if begun else ""
         print(f"\nstopped by Ctrl-C{go_on}", file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None
     except SystemExit as ended:

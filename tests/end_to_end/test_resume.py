@@ -60,7 +60,7 @@ def test_a_run_killed_again_and_again_ends_the_same(
     assert start(data, *SETTINGS, f"hydra.run.dir={folder}", batches=8).returncode == -9
     interrupted = start(data, f"resume={folder}", batches=20, SIGNAL="SIGINT")
     assert interrupted.returncode == 130
-    assert f"stopped by Ctrl-C; go on with: python -m fraudlab.train resume={folder}" in interrupted.stderr
+    assert f"stopped by Ctrl-C; continue with: python -m fraudlab.train resume={folder}" in interrupted.stderr
     assert "Traceback" not in interrupted.stderr
     assert start(data, f"resume={folder}", batches=30).returncode == -9
     assert not (folder / "metrics.json").exists()
@@ -111,7 +111,7 @@ def test_ctrl_c_ends_a_multirun_and_says_how_to_go_on(start: Start, data: Path, 
     sweep = ("-m", "seed=0,1", f"hydra.sweep.dir={tmp_path}")
     done = start(data, *sweep, *SETTINGS, batches=17, SIGNAL="SIGINT")
     assert done.returncode == 130, done.stderr
-    assert f"go on with: python -m fraudlab.train resume={tmp_path}/0" in done.stderr
+    assert f"continue with: python -m fraudlab.train resume={tmp_path}/0" in done.stderr
     assert done.stderr.count("the runs of this multirun after it were not started") == 1
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "1").exists()
@@ -132,7 +132,7 @@ def test_ctrl_c_in_a_fit_of_trees_is_one_message(data: Path, tmp_path: Path) -> 
     run.send_signal(signal.SIGINT)
     _, said = run.communicate(timeout=60)
     assert run.returncode == 130, said
-    assert f"stopped by Ctrl-C; go on with: python -m fraudlab.train resume={tmp_path}" in said
+    assert f"stopped by Ctrl-C; continue with: python -m fraudlab.train resume={tmp_path}" in said
     assert "Traceback" not in said
 
 
