@@ -3,6 +3,7 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def report(command: Command, folder: Path, *overrides: str, env: dict[str, str] 
     done = command("drift", *overrides, "out=report", cwd=folder, env=env)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads((folder / "report" / "drift.json").read_text())
+    datetime.fromisoformat(found.pop("made_at"))
     return found
 
 
