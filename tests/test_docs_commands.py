@@ -261,12 +261,16 @@ def check_arguments(name: str, words: list[str]) -> None:
 
 def check_target(words: list[str]) -> None:
     """Let make say what it would do, and check that; even then it would start a shell for lines with ``$(MAKE)``."""
-    plain = {name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")}
+    plain = {
+        name: value for name, value in os.environ.items() if name not in ("ARGS", "MAKELEVEL", "MAKEFLAGS", "MFLAGS")
+    }
     done = subprocess.run(
         ["make", "-n", "SHELL=/bin/true", *words], cwd=REPOSITORY, env=plain, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    for found in re.findall(r"\.venv/bin/(python -m (?:fraudlab|benchmarks)\.[^;&|>\n]+)", done.stdout):
+    for found in re.findall(
+        r"\.venv/bin/(python -m (?:fraudlab|benchmarks)\.[^;&|>\n]+)", done.stdout.replace("\\\n", " ")
+    ):
         for each in commands(found):
             check(each)
 

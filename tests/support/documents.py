@@ -92,6 +92,8 @@ def commands(text: str) -> Iterator[list[str]]:
     text = re.sub(r"(?m)^#.*$|(?<=\s)#(\s.*)?$", "", text.replace("\\\n", " "))
     text = re.sub(r"<([a-z][\w .-]*)>", lambda found: re.sub(r"\W", "_", found[1]), text)
     text = re.sub(r"\$\((?:[^()]|\([^()]*\))*\)", "computed", text)
+    text = re.sub(r"\$\{\w+:\+[^{}]*\}", "", text)  # as where the variable is not set
+    text = re.sub(r"\$\{[^{}]*\}", "computed", text)
     text = re.sub(r"\$(\w+|\?)", "computed", text)
     lexer = shlex.shlex(text, posix=True, punctuation_chars="|&;<>\n")
     lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t", True, ""
