@@ -185,7 +185,7 @@ def test_thresholds_are_of_the_tested_models_own_scores_where_it_is_another_one(
     flagged = (pl.read_parquet(run / "predictions/test.parquet")["score"] >= threshold).sum()
     assert row is not None
     assert row.groups() == (f"{threshold:.4f}", f"{1000 * flagged / 3000:.2f}")
-    assert "the tested model's scores of 2,000 rows before the test that it has not learnt from" in page.text
+    assert "the tested model's scores of 2,000 rows before the test that it was not fitted on" in page.text
 
 
 def test_intervals_of_the_savings_are_those_of_the_cards_drawn_again(run):
