@@ -133,7 +133,7 @@ def test_a_class_that_the_last_rows_lack() -> None:
         model = FraudClassifier(overrides=TREES).fit(frame[order], label[order])
     assert model.rounds_ is not None
     single = np.arange(400) == 7
-    with pytest.warns(UserWarning, match="one row only"):
+    with pytest.warns(UserWarning, match="only one row"):
         assert FraudClassifier(overrides=TREES).fit(frame, single).rounds_ is None
 
 
