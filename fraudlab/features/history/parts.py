@@ -94,7 +94,6 @@ def by_part(
         What gives the columns of a stretch by its number; NaN where a row is in no part.
     """
     engine, threads, folder = room.engine, room.threads, room.folder
-
     hashes = _hashes()
 
     def sort(number: int) -> _Stretch:
@@ -132,13 +131,13 @@ def by_part(
 
     ends = np.cumsum(counts, axis=0)
 
-    def put_back(number: int) -> list[Floats]:
+    def columns_of(number: int) -> list[Floats]:
         end = ends[number]
         begin = end - counts[number]
         pieces = [piece(part, begin[part], end[part]) for part in some]
-        return _put_back(sorted_[number], [[of_part[i] for of_part in pieces] for i in range(width)], threads)
+        return _in_table_order(sorted_[number], [[of_part[i] for of_part in pieces] for i in range(width)], threads)
 
-    return put_back
+    return columns_of
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ class _Stretch:
         return self.rows.slice(begin, end - begin).lazy().collect()
 
 
-def _put_back(stretch: _Stretch, columns: list[list[Floats]], threads: int) -> list[Floats]:
+def _in_table_order(stretch: _Stretch, columns: list[list[Floats]], threads: int) -> list[Floats]:
     """Columns in the table's order, of those that are in order of the parts, in pieces."""
     row = stretch.rows.lazy().select(_ROW).collect().to_series().to_numpy()
     place = np.empty(len(row), np.int64)

@@ -201,12 +201,12 @@ class Table:
             return made
 
         read = partial(self._read_one, columns, size)
-        put_back = by_part(read, count, own.keys[key], self._parts, compute, len(position), room)
+        columns_of = by_part(read, count, own.keys[key], self._parts, compute, len(position), room)
 
         def make(number: int) -> "pl.DataFrame":
             import polars as pl
 
-            made = zip(position, put_back(number), strict=True)
+            made = zip(position, columns_of(number), strict=True)
             return pl.DataFrame({a.name: values for a, values in made}, nan_to_null=True)
 
         return Stretches(count, make, room.stretch)
