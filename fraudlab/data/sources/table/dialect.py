@@ -8,6 +8,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from fraudlab.data.sources.table.files import empty
+from fraudlab.data.sources.table.names import distinct
 from fraudlab.errors import UserError
 from fraudlab.features.values import clean_value
 
@@ -75,7 +77,7 @@ def find(file: Path, head: bytes, layout: Layout, expected: Collection[str]) -> 
     if len(lines) > _LINES:
         lines = lines[:_LINES]
     if not any(line.strip() for line in lines):
-        raise UserError(f"{file} is empty; give a file with a header and rows")
+        raise empty(file)
     skip, separator = 0, layout.separator
     if match := re.fullmatch(r'[\ufeff ]*"?sep=(.)"? *', lines[0]):  # Excel's own line
         skip, separator = 1, separator or match.group(1)
@@ -112,8 +114,9 @@ def find(file: Path, head: bytes, layout: Layout, expected: Collection[str]) -> 
         )
     if len(fields) == 1 and layout.separator is None:
         notes.append("there is one column: if it should be several, say what separates them: data.separator")
-    names, more = _named(fields)
-    return Dialect(encoding, separator, quote, skip + (end if header else start), names, header, (*notes, *more))
+    names, more = distinct((field or f"column_{n}" for n, field in enumerate(fields, 1)), fields)
+    rows_from = skip + (end if header else start)
+    return Dialect(encoding, separator, quote, rows_from, tuple(names), header, (*notes, *more))
 
 
 def _encoding(file: Path, head: bytes) -> str:
@@ -217,18 +220,3 @@ def _width(rows: list[tuple[int, list[str], int]]) -> int:
 def _is_header(first: list[str], expected: Collection[str]) -> bool:
     names = [clean_value(name) for name in first]
     return _names(first, expected) or not any(name and _NUMBER.fullmatch(name) for name in names)
-
-
-def _named(fields: list[str]) -> tuple[tuple[str, ...], list[str]]:
-    """A unique name for every column, and notes on columns with no name or a duplicate name."""
-    names: list[str] = []
-    notes = []
-    for number, field in enumerate(fields, 1):
-        name = field or f"column_{number}"
-        if name in names:
-            doubled, copies = name, 2
-            while (name := f"{doubled}_{copies}") in names or name in fields:
-                copies += 1
-            notes.append(f"two columns are called {doubled}: the second is {name}")
-        names.append(name)
-    return tuple(names), notes

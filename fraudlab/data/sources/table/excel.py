@@ -6,7 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from fraudlab.data.sources.table.files import unreadable
+from fraudlab.data.sources.table.files import empty, unreadable
+from fraudlab.data.sources.table.names import distinct
 from fraudlab.errors import UserError
 from fraudlab.features.values import clean_value
 
@@ -28,7 +29,7 @@ def read(file: Path, expected: Collection[str]) -> pl.DataFrame:
         names = fastexcel.read_excel(file).sheet_names
         heads = {name: head for name in names if (head := _head(file, name)).height}
         if not heads:
-            raise UserError(f"{file} is empty; give a file with a header and rows")
+            raise empty(file)
         known = {name: len({*expected} & {*_header(head)[1]}) for name, head in heads.items()}
         sheet = max(heads, key=lambda name: known[name])  # the first of those with equally many
         start, header = _header(heads[sheet])
@@ -73,15 +74,13 @@ def _named(file: Path, frame: pl.DataFrame, header: list[str]) -> pl.DataFrame:
     """The columns by their headers without blanks around these; a second one of a name gets a number."""
     if len(header) != frame.width:  # columns without any cell are not counted alike
         return frame
-    names: list[str] = []
-    for number, (field, own) in enumerate(zip(header, frame.columns, strict=True)):
-        name = field or f"{UNNAMED}{number}" if field or own.startswith(UNNAMED) else own
-        if name in names:
-            doubled, copies = name, 2
-            while (name := f"{doubled}_{copies}") in names or name in header:
-                copies += 1
-            log.warning("%s: two columns are called %s: the second is %s", file, doubled, name)
-        names.append(name)
+    wanted = (
+        field or (f"{UNNAMED}{number}" if own.startswith(UNNAMED) else own)
+        for number, (field, own) in enumerate(zip(header, frame.columns, strict=True))
+    )
+    names, notes = distinct(wanted, header)
+    for note in notes:
+        log.warning("%s: %s", file, note)
     frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
     empty = [name for name in names if name.startswith(UNNAMED) and frame[name].null_count() == len(frame)]
     return frame.drop(empty)

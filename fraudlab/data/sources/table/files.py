@@ -267,6 +267,11 @@ def _copied(system: Any, file: str, folder: Path, name: str) -> Path:
     return copy
 
 
+def empty(file: Path) -> UserError:
+    """The error for a file without any row."""
+    return UserError(f"{file} is empty; give a file with a header and rows")
+
+
 def unreadable(file: Path | str, error: Exception) -> UserError:
     """The error for a file that its reader refuses."""
     first = str(error).strip().partition("\n")[0] or type(error).__name__

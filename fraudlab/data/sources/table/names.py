@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Collection, Iterable
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -61,6 +62,11 @@ def quoted(name: str) -> str:
             pass
         else:
             return name
+    return enclosed(name)
+
+
+def enclosed(name: str) -> str:
+    """A column's name in SQL, with quotes whatever it is."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -113,6 +119,19 @@ def is_code(name: str) -> bool:
     return bool(_CODES & set(parts)) or (bool(parts) and parts[-1] in _NUMBERS)
 
 
-def enclosed(name: str) -> str:
-    """A column's name in SQL, with quotes whatever it is."""
-    return '"' + name.replace('"', '""') + '"'
+def distinct(wanted: Iterable[str], header: Collection[str]) -> tuple[list[str], list[str]]:
+    """Every name once: a repeated one gets a number, with which it is not in ``header``; and notes on those.
+
+    >>> distinct(["a", "a", "a_2"], ["a", "a", "a_2"])
+    (['a', 'a_3', 'a_2'], ['two columns are called a: the second is a_3'])
+    """
+    names: list[str] = []
+    notes = []
+    for name in wanted:
+        if name in names:
+            doubled, copies = name, 2
+            while (name := f"{doubled}_{copies}") in names or name in header:
+                copies += 1
+            notes.append(f"two columns are called {doubled}: the second is {name}")
+        names.append(name)
+    return names, notes

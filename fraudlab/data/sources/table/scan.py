@@ -10,7 +10,7 @@ from polars.exceptions import NoDataError, PolarsError
 from fraudlab.data.sources.contract import fingerprint_of
 from fraudlab.data.sources.table import dialect, excel, json_files, text
 from fraudlab.data.sources.table.dialect import Layout
-from fraudlab.data.sources.table.files import Found, head, unreadable
+from fraudlab.data.sources.table.files import Found, empty, head, unreadable
 from fraudlab.errors import UserError
 from fraudlab.features.values import as_text, is_text
 from fraudlab.files import make_once
@@ -61,18 +61,12 @@ def scan(files: Sequence[Found], layout: Layout, expected: Collection[str], cach
             notes.update(dict.fromkeys(f"{found.path.name}: {note}" for note in (*known.notes, *said)))
             untyped.update(known.names)
             unnamed.update(known.unnamed)
-        elif found.kind == "excel":
-            frame = _frame(found, expected, cache_dir)
-            untyped.update(name for name, dtype in frame.collect_schema().items() if dtype == pl.String)
-            unnamed.update(name for name in frame.collect_schema() if name.startswith(excel.UNNAMED))
         else:
             frame = _frame(found, expected, cache_dir)
-        try:
-            types = frame.collect_schema()
-        except NoDataError as error:
-            raise UserError(f"{found.path} is empty; give a file with a header and rows") from error
-        except (PolarsError, OSError) as error:
-            raise unreadable(found.path, error) from error
+        types = frame.collect_schema()
+        if found.kind == "excel":
+            untyped.update(name for name, dtype in types.items() if dtype == pl.String)
+            unnamed.update(name for name in types if name.startswith(excel.UNNAMED))
         if taken := sorted(set(found.partition) & set(types)):
             raise UserError(f"{found.path}: {taken[0]} is both a column and the name of a folder; rename one of them")
         frames.append(
@@ -151,7 +145,7 @@ def _frame(found: Found, expected: Collection[str], cache_dir: Path) -> pl.LazyF
         whole = [n for n, t in frame.collect_schema().items() if isinstance(t, pl.Decimal) and not t.scale]
         return frame.with_columns(pl.col(whole).cast(pl.Int128)) if whole else frame  # every digit of an id
     except NoDataError as error:
-        raise UserError(f"{file} is empty; give a file with a header and rows") from error
+        raise empty(file) from error
     except (PolarsError, OSError) as error:
         raise unreadable(file, error) from error
 
