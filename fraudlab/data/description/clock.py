@@ -154,7 +154,7 @@ def _distinct(values: pl.Series) -> pl.Series:
 
 
 def _is_sorted(values: pl.Series, form: str) -> bool:
-    read = values.to_frame("text").select(TimeFormat(form).values(pl.col("text"), pl.String)).to_series()
+    read = times.read(values, TimeFormat(form))
     return read.null_count() == 0 and read.is_sorted()
 
 

@@ -15,12 +15,12 @@ from fraudlab.data.description.facts import ColumnFacts, Maturity
 from fraudlab.data.prepared import prepared_source
 from fraudlab.data.sources.contract import Source
 from fraudlab.data.sources.table import derive, dialect, labels, source
+from fraudlab.data.sources.table import moments as moments_of_table
 from fraudlab.data.sources.table import roles as roles_of_table
 from fraudlab.data.sources.table.dialect import NotUTF8
 from fraudlab.data.sources.table.files import Found, head
 from fraudlab.data.sources.table.names import enclosed
 from fraudlab.data.sources.table.scan import Raw, scan
-from fraudlab.data.sources.table.time_format import TimeFormat
 from fraudlab.data.splits.known import clock as clock_of
 from fraudlab.errors import UserError
 from fraudlab.features.history.proposal import proposal
@@ -176,11 +176,11 @@ def _label(rows: sample.Sample) -> str:
 
 def _read(typed: pl.DataFrame, config: TableConfig) -> derive.Time | None:
     """The time that the settings name, if their expressions may read it."""
-    if config.time not in typed.columns or config.time in config.derive or not (config.derive or config.where):
+    time = moments_of_table.of(config)
+    if time is None or time.column not in typed.columns or not (config.derive or config.where):
         return None
-    time = derive.Time(config.time, form := TimeFormat(config.time_format, config.time_unit, config.time_zone))
-    read = any(time.read_in(text) != text for text in (*config.derive.values(), config.where or ""))
-    return derive.Time(config.time, clock.of(typed, config.time, form)) if read else time
+    read = any(map(time.is_read_by, (*config.derive.values(), config.where)))
+    return derive.Time(time.column, clock.of(typed, time.column, time.form)) if read else time
 
 
 def _kept(frame: pl.LazyFrame, config: TableConfig, time: derive.Time | None) -> pl.LazyFrame:
@@ -214,7 +214,7 @@ def _marked(config: TableConfig, typed: pl.DataFrame, why: dict[str, str]) -> tu
 
 
 def _clock(typed: pl.DataFrame, config: TableConfig, given: set[str]) -> clock.Clock | None:
-    form = TimeFormat(config.time_format, config.time_unit, config.time_zone)
+    form = moments_of_table.form_of(config)
     if config.time is None:
         return clock.find(typed, given, form)
     if config.time in typed.columns:
@@ -282,14 +282,8 @@ def _roles(
     if time is not None:
         taken.add(time.column)
         why[time.column] = time.why
-        of_time = {
-            **time.derive,
-            **(
-                {}
-                if counts.get("other times") or 0 < counts.get("days", 0) < counts["rows"] - counts["no time"]
-                else clock.parts(typed, time)
-            ),
-        }
+        mixed = counts.get("other times") or 0 < counts.get("days", 0) < counts["rows"] - counts["no time"]
+        of_time = {**time.derive, **({} if mixed else clock.parts(typed, time))}
         if of_time:
             why["derive"] = f"{', '.join(of_time)}, from the time"
         settings |= {"time": time.column, "derive": {**config.derive, **of_time}, **clock.setting(time.form)}

@@ -5,7 +5,7 @@ date, a number of an epoch. So does ``STRPTIME(when, …)`` in the format in whi
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,10 @@ class Time:
             expression = re.sub(rf"({before}){name}(\s*\))", rf'\1"{_TIME}"\2', expression, flags=re.IGNORECASE)
         return re.sub(rf"\bSTRPTIME\s*\(\s*{name}\s*,\s*'([^']*)'\s*\)", self._own, expression, flags=re.IGNORECASE)
 
+    def is_read_by(self, expression: str | None) -> bool:
+        """Whether an expression asks for parts of ``column``."""
+        return expression is not None and self.read_in(expression) != expression
+
     def _own(self, found: "re.Match[str]") -> str:
         usual = self.form.format == ISO and found[1] in USUAL and self.form.zone is None
         return f'"{_TIME}"' if usual or found[1] == self.form.format else found[0]
@@ -64,13 +68,19 @@ def derived(frame: pl.LazyFrame, expressions: Mapping[str, str], time: Time | No
 
 
 def _with(frame: pl.LazyFrame, name: str, expression: str, time: Time | None) -> pl.LazyFrame:
-    if (
-        time is not None
-        and (text := time.read_in(expression)) != expression
-        and (timed := time.beside(frame)) is not None
-    ):
-        return timed.with_columns(pl.sql_expr(text).alias(name)).drop(_TIME)
-    return frame.with_columns(pl.sql_expr(expression).alias(name))
+    return _over(frame, expression, time, lambda over, value: over.with_columns(value.alias(name)))
+
+
+def _over(
+    frame: pl.LazyFrame,
+    expression: str,
+    time: Time | None,
+    make: Callable[[pl.LazyFrame, pl.Expr], pl.LazyFrame],
+) -> pl.LazyFrame:
+    """What ``make`` gives of the frame and the expression, with the time beside the columns where that is read."""
+    text = expression if time is None else time.read_in(expression)
+    timed = time.beside(frame) if time is not None and text != expression else None
+    return make(frame, pl.sql_expr(expression)) if timed is None else make(timed, pl.sql_expr(text)).drop(_TIME)
 
 
 def where(frame: pl.LazyFrame, condition: str | None, time: Time | None = None) -> pl.LazyFrame:
@@ -78,9 +88,7 @@ def where(frame: pl.LazyFrame, condition: str | None, time: Time | None = None) 
     if condition is None:
         return frame
     try:
-        text = condition if time is None else time.read_in(condition)
-        timed = time.beside(frame) if time is not None and text != condition else None
-        kept = frame.filter(pl.sql_expr(condition)) if timed is None else timed.filter(pl.sql_expr(text)).drop(_TIME)
+        kept = _over(frame, condition, time, pl.LazyFrame.filter)
         kept.collect_schema()
     except PolarsError as error:
         raise _wrong(frame, "data.where", condition, error) from error
@@ -89,7 +97,7 @@ def where(frame: pl.LazyFrame, condition: str | None, time: Time | None = None) 
 
 def of_time(expressions: Mapping[str, str], time: Time) -> set[str]:
     """The expressions that read the time as such, directly or through others."""
-    found = {name for name, text in expressions.items() if time.read_in(text) != text}
+    found = {name for name, text in expressions.items() if time.is_read_by(text)}
     return found | {name for name in expressions if found & read_by(expressions, [name])}
 
 

@@ -13,17 +13,22 @@ def of(config: TableConfig) -> derive.Time | None:
     """The time by the settings alone, where it is a column of the files."""
     if config.time is None or config.time in config.derive:
         return None
-    return derive.Time(config.time, TimeFormat(config.time_format, config.time_unit, config.time_zone))
+    return derive.Time(config.time, form_of(config))
+
+
+def form_of(config: TableConfig) -> TimeFormat:
+    """How the settings say that the time is read."""
+    return TimeFormat(config.time_format, config.time_unit, config.time_zone)
 
 
 def read_in(held: pl.LazyFrame, time: derive.Time, config: TableConfig) -> tuple[derive.Time, list[str]] | None:
     """The time as the rows to be kept have it, and notes, where an expression reads it as such."""
     reads = derive.of_time(config.derive, time)
-    condition = config.where or "TRUE"
-    if not reads and time.read_in(condition) == condition:
+    in_where = time.is_read_by(config.where)
+    if not reads and not in_where:
         return None
-    needed = {*pl.sql_expr(condition).meta.root_names(), config.label}
-    if not reads & needed and time.read_in(condition) == condition:
+    needed = {*pl.sql_expr(config.where or "TRUE").meta.root_names(), config.label}
+    if not reads & needed and not in_where:
         held = derive.where(derive.derived(held, config.derive, time), config.where)
         if config.unlabelled == "leave_out":
             held = labels.labelled(held, config)[0]

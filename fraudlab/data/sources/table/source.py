@@ -203,7 +203,7 @@ def _settled(
     notes += roles.no_inputs(why)
     frame, label, said = labels.labelled(frame, config)
     notes += said
-    time = TimeFormat(config.time_format, config.time_unit, config.time_zone)
+    time = moments.form_of(config)
     if config.time is not None:
         time, said = times.settle(frame, config.time, time) if settled is None else (settled[0].form, settled[1])
         notes += said

@@ -157,12 +157,9 @@ def _plausible(fits: dict[str, list[datetime]]) -> dict[str, list[datetime]]:
 
 
 def _no_format(frame: pl.LazyFrame, name: str, values: pl.Series, key: str) -> str:
-    best: tuple[int, str] = (0, "")
-    for fmt in (ISO, *FORMATS):
-        read = len(values) - _read(values, TimeFormat(fmt)).null_count()
-        best = max(best, (read, fmt))
-    wrong = _unread_in(frame, name, TimeFormat(best[1] or ISO)) or values[0]
-    others = values.filter(_read(values, TimeFormat(ISO)).is_null())
+    best = max((count(values, fmt), fmt) for fmt in (ISO, *FORMATS))
+    wrong = _unread_in(frame, name, TimeFormat(best[1])) or values[0]
+    others = values.filter(read(values, TimeFormat(ISO)).is_null())
     if 0 < len(others) < len(values):
         fits = [f for f in _plausible(dict(fitting(others))) if _unread_in(frame, name, TimeFormat(f)) is None]
         if fits:
@@ -207,21 +204,17 @@ def _distinct(frame: pl.LazyFrame, name: str) -> pl.Series:
 
 def count(values: pl.Series, form: str) -> int:
     """How many words a format reads."""
-    found = _read(values, TimeFormat(form))
+    found = read(values, TimeFormat(form))
     return len(found) - found.null_count()
 
 
 def read(values: pl.Series, form: TimeFormat) -> pl.Series:
     """The times that words stand for; null for what is none."""
-    return _read(values, form)
+    return values.to_frame("text").select(form.values(pl.col("text"), pl.String)).to_series()
 
 
 def _unread(values: pl.Series, form: TimeFormat) -> str | None:
-    return next(iter(values.filter(_read(values, form).is_null())), None)
-
-
-def _read(values: pl.Series, form: TimeFormat) -> pl.Series:
-    return values.to_frame("text").select(form.values(pl.col("text"), pl.String)).to_series()
+    return next(iter(values.filter(read(values, form).is_null())), None)
 
 
 def _unread_in(frame: pl.LazyFrame, name: str, form: TimeFormat) -> str | None:
