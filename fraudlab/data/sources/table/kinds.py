@@ -8,7 +8,15 @@ import polars as pl
 
 from fraudlab.config.overrides import literal_text
 from fraudlab.data.sources.table.names import is_code
-from fraudlab.data.sources.table.spelt import MOST_ODD, advice, are_measured, odd_numbers, settings, spellings
+from fraudlab.data.sources.table.spelt import (
+    MOST_ODD,
+    advice,
+    are_measured,
+    numbers_of,
+    odd_numbers,
+    settings,
+    spellings,
+)
 from fraudlab.errors import UserError
 from fraudlab.features.values import NA_WORDS, RawColumns, Spelling, clean, is_text
 from fraudlab.schema import Column, ColumnType, Role
@@ -182,8 +190,7 @@ class Kinds:
         known = fact["known"] - fact["na"]
         if fact["zeros"] or not known:
             return []
-        plain = self._plain(sample)
-        spelt = odd_numbers([word for word in sample if word not in plain])
+        plain, spelt = self._told_apart(sample)
         likely = len(plain) + len(spelt) >= (1 - MOST_ODD) * len(sample)
         if not fact["numbers"]:
             return [self._spelt(name, plain, spelt)] if likely and are_measured(spelt, self._spelling.decimal) else []
@@ -192,7 +199,7 @@ class Kinds:
         counts = self._unread(name, "number").head(_SAMPLE)
         words, cells = counts[name].to_list(), dict(counts.iter_rows())
         spelt = odd_numbers(words)
-        if sum(cells[word] for word in words if word not in {*spelt}) <= MOST_ODD * known:
+        if sum(cells[word] for word in {*words} - {*spelt}) <= MOST_ODD * known:
             return [self._spelt(name, plain, spelt)]
         if fact["numbers"] <= _MIXED * known:
             return []
@@ -221,17 +228,18 @@ class Kinds:
             f"give a role, data.categorical=[{text}] or data.carried=[{text}]"
         )
 
-    def _plain(self, words: Collection[str]) -> list[str]:
-        values = pl.DataFrame({"value": list(words)}, schema={"value": pl.String})
-        return values.filter(self._spelling.number(pl.col("value")).is_not_null())["value"].to_list()
+    def _told_apart(self, sample: Collection[str]) -> tuple[list[str], list[str]]:
+        """The numbers that the settings read, and those that are written otherwise."""
+        plain = numbers_of(sample, self._spelling)
+        known = set(plain)
+        return plain, odd_numbers([word for word in sample if word not in known])
 
     def _of_typed_text(self) -> None:
         """Notes on numbers that a file of types holds as text."""
         for name in (name for name in self._typed_text if not is_code(name)):
             words = self._head.select(clean(pl.col(name), {*self._words, *NA_WORDS}).drop_nulls())
             sample = words[name].unique(maintain_order=True).to_list()
-            plain = self._plain(sample)
-            odd = odd_numbers([word for word in sample if word not in plain])
+            plain, odd = self._told_apart(sample)
             zeros = any(len(word) > 1 and word[0] == "0" and word.isdigit() for word in sample)
             if sample and not zeros and len(plain) + len(odd) >= (1 - MOST_ODD) * len(sample):
                 ways = [*advice(plain, odd), ""][0] if odd else ""
@@ -284,7 +292,7 @@ class Kinds:
             counts = self._unread(name, kind)
             words = counts[name].to_list()
             if spelt := odd_numbers(words):
-                ways = advice(self._plain(self._sample(name)), spelt)
+                ways = advice(numbers_of(self._sample(name), self._spelling), spelt)
                 how = f"{' or '.join(sorted(ways))} reads them" if ways else "write them as the others in the file"
                 raise UserError(
                     f"column {name} holds numbers, {len(spelt)} of which are written otherwise "

@@ -25,7 +25,7 @@ def spellings(sample: Collection[str]) -> list[Spelling]:
 
     There are several if they give different numbers: 1,234 may be 1234 or 1.234.
     """
-    values = pl.DataFrame({"value": list(sample)}, schema={"value": pl.String})
+    values = _frame(sample)
     joined = values["value"]
     if not len(joined) or joined.str.contains(r"\d").mean() < 1 - MOST_ODD:  # type: ignore[operator]
         return []
@@ -52,10 +52,15 @@ def settings(spelling: Spelling) -> str:
     return " ".join([*decimal, *thousands, *flags])
 
 
+def numbers_of(words: Collection[str], spelling: Spelling) -> list[str]:
+    """Those of ``words`` that are numbers as ``spelling`` says."""
+    return _frame(words).filter(spelling.number(pl.col("value")).is_not_null())["value"].to_list()
+
+
 def odd_numbers(words: Collection[str]) -> list[str]:
     """Those of ``words`` that are numbers, however they are written."""
     text = pl.col("value")
-    values = pl.DataFrame({"value": list(words)}, schema={"value": pl.String}).filter(text.str.contains(r"\d"))
+    values = _frame(words).filter(text.str.contains(r"\d"))
     if values.is_empty():  # most columns of words
         return []
     ways = [Spelling(decimal, thousands, True, True, True) for decimal, thousands in _FORMATS if decimal != thousands]
@@ -65,11 +70,13 @@ def odd_numbers(words: Collection[str]) -> list[str]:
 
 def advice(numbers: Collection[str], odd: Collection[str]) -> list[str]:
     """The settings that read all of ``odd`` and nearly all ``numbers``; none if no setting does."""
-    words = pl.DataFrame({"value": list(odd)}, schema={"value": pl.String})
-    found = spellings([*numbers, *odd]) or []
-    return [settings(way) for way in found if not words.select(way.number(pl.col("value")).null_count()).item()]
+    return [settings(way) for way in spellings([*numbers, *odd]) if len(numbers_of(odd, way)) == len(odd)]
 
 
 def are_measured(numbers: Collection[str], decimal: str) -> bool:
     """Whether numbers are amounts or counts and not a few codes."""
     return len(numbers) > _FEW or any(decimal in number for number in numbers)
+
+
+def _frame(words: Collection[str]) -> pl.DataFrame:
+    return pl.DataFrame({"value": list(words)}, schema={"value": pl.String})
