@@ -11,7 +11,7 @@ import yaml
 
 from fraudlab.config import BacktestConfig, TrainConfig
 from fraudlab.config.commands import PathsConfig
-from fraudlab.data.prepared import PreparedTable, prepared_source
+from fraudlab.data.prepared import PreparedTable, prepared_table
 from fraudlab.data.sources.contract import Source
 from fraudlab.data.splits.contract import RowSplit, SplitPart, Window
 from fraudlab.data.splits.known import days_of
@@ -88,7 +88,7 @@ class Backtest:
     def table(self, source: Source, config: TrainConfig) -> PreparedTable:
         """The table of a run: features that learn limits learn them on its own training rows."""
         data_dir = Path(config.paths.data_dir)
-        return prepared_source(source, config.features, config.label_delay_days, data_dir, config.split)
+        return prepared_table(source, config.features, config.label_delay_days, data_dir, config.split)
 
 
 def begin(config: BacktestConfig, source: Source, facts: Mapping[str, Any], given: Sequence[str]) -> Backtest:

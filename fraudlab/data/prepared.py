@@ -232,7 +232,7 @@ def prepared_table(
     read: bool = False,
     engine: Engine | None = None,
 ) -> PreparedTable:
-    """The prepared table of typed settings: made, or found under ``data_dir``.
+    """The prepared table of ``data``, typed settings or a loaded source: made, or found under ``data_dir``.
 
     Features may learn limits from the training rows of ``split``. Settings that were ``read`` from an earlier run may
     have values that are refused now.
@@ -241,21 +241,7 @@ def prepared_table(
     Raises:
         UserError: no input column is left, or the requested features are not allowed.
     """
-    source = load_source(data, data_dir)
-    return prepared_source(source, features, label_delay_days, data_dir, split, read=read, engine=engine)
-
-
-def prepared_source(
-    source: Source,
-    features: FeaturesConfig,
-    label_delay_days: int,
-    data_dir: Path,
-    split: Any = None,
-    *,
-    read: bool = False,
-    engine: Engine | None = None,
-) -> PreparedTable:
-    """:func:`prepared_table` of a loaded source."""
+    source = data if isinstance(data, Source) else load_source(data, data_dir)
     settings = registry.settings_of(features, label_delay_days)
     made = registry.make(settings, source.schema)
     if engine is not None and engine.apart and not hasattr(made, "stretches"):

@@ -12,7 +12,7 @@ from fraudlab.config import ColumnsFeaturesConfig, RandomConfig, TableConfig, Ti
 from fraudlab.data.checks import too_good
 from fraudlab.data.description import clock, facts, label, roles, sample
 from fraudlab.data.description.facts import ColumnFacts, Maturity
-from fraudlab.data.prepared import prepared_source
+from fraudlab.data.prepared import prepared_table
 from fraudlab.data.sources.contract import Source
 from fraudlab.data.sources.table import derive, dialect, labels, source
 from fraudlab.data.sources.table import moments as moments_of_table
@@ -333,7 +333,7 @@ def _split(source: Source, time: pl.Series | None, place: Path) -> tuple[str, in
     in_time = [] if time is None else [(TimeFractionConfig(), delay) for delay in delays]
     said: list[str] = []
     try:
-        table = prepared_source(source, ColumnsFeaturesConfig(), 0, place)
+        table = prepared_table(source, ColumnsFeaturesConfig(), 0, place)
         for config, delay in in_time:
             try:
                 return config.name, delay, list(too_good(table, table.split(config, delay)))
