@@ -25,7 +25,7 @@ def decided(bundle: Bundle, scores: Array, records: Sequence[Mapping[str, Any]])
     if decision.money is None:
         return [{"risk_level": decision.level(score)} for score in scores.tolist()]
     amount = amounts(bundle, decision.money, records)
-    levels, rules = decision.levels(scores, amount), rules_of(decision.money, amount)
+    levels, rules = decision.levels(scores, amount), rules_of(amount)
     return [{"risk_level": str(level), "rule": rule} for level, rule in zip(levels, rules, strict=True)]
 
 
@@ -35,9 +35,9 @@ def amounts(bundle: Bundle, money: Money, records: Sequence[Mapping[str, Any]]) 
     return np.array([_number(value) for value in values], np.float64)
 
 
-def rules_of(money: Money, amount: Array) -> list[str]:
+def rules_of(amount: Array) -> list[str]:
     """What decided about rows with these amounts."""
-    return [MONEY if by_money else THRESHOLDS for by_money in money.decides(amount).tolist()]
+    return [MONEY if by_money else THRESHOLDS for by_money in Money.decides(amount).tolist()]
 
 
 def _number(value: Any) -> float:

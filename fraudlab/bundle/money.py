@@ -1,13 +1,16 @@
 """A decision by money: an alert where it is expected to recover more than it costs, by each transaction's amount."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.errors import UserError
 from fraudlab.metrics.cost import worth_alert
+
+if TYPE_CHECKING:  # a record is scored without it
+    import polars as pl
 
 Array = NDArray[Any]
 
@@ -33,7 +36,8 @@ class Money:
         if not (0 < self.admin_cost < np.inf and 0 < self.recovery_share <= 1):
             raise ValueError(f"money {asdict(self)} has costs out of range")
 
-    def decides(self, amount: Array) -> NDArray[np.bool_]:
+    @staticmethod
+    def decides(amount: Array) -> NDArray[np.bool_]:
         """Of which rows, ``[N]``, by their amounts: not where one is missing (NaN), infinite or negative."""
         amount = np.asarray(amount, np.float64)
         return np.isfinite(amount) & (amount >= 0)
@@ -63,3 +67,10 @@ class Money:
         """The rule in words."""
         share = "" if self.recovery_share == 1 else f" x {self.recovery_share:g}"
         return f"alerts where score x {self.amount}{share} is above {self.admin_cost:g}, the cost of an alert"
+
+
+def amounts_of(column: "pl.Series") -> NDArray[np.float64]:
+    """The amounts of a table's rows, ``[N]``; NaN where one is missing or no number."""
+    import polars as pl
+
+    return column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()

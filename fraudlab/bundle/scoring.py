@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from fraudlab.bundle.contract import Refused
 from fraudlab.bundle.levels import THRESHOLDS, rules_of
+from fraudlab.bundle.money import amounts_of
 from fraudlab.bundle.reading import NO_TIME
 from fraudlab.bundle.rows import RowCheck, check_names
 from fraudlab.bundle.runtime import Bundle, load
@@ -269,8 +270,8 @@ class _Scoring:
         name = {"row": np.arange(start, start + len(block))} if self._key is None else {self._key: rows[self._key]}
         amount, rule = None, {}
         if (money := bundle.decision.money) is not None:
-            amount = rows[money.amount].cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-            rule = {"rule": rules_of(money, amount)}
+            amount = amounts_of(rows[money.amount])
+            rule = {"rule": rules_of(amount)}
         about = {} if spread is None else {"spread_low": spread.low, "spread_high": spread.high}
         levels = bundle.decision.levels(score, amount)
         return pl.DataFrame({**name, "score": score, "risk_level": levels, **rule, **about})

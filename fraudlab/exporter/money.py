@@ -1,8 +1,5 @@
 """The rule by money that a run's bundle decides by."""
 
-import numpy as np
-import polars as pl
-
 from fraudlab.bundle.money import Money
 from fraudlab.errors import UserError
 from fraudlab.runs.costs import STAND_IN, costs_of
@@ -50,8 +47,3 @@ def stand_in(run: RunFolder) -> str | None:
 
 def _typed(costs: tuple[float, float]) -> str:
     return f"admin_cost={costs[0]:g} recovery_share={costs[1]:g}"
-
-
-def amounts_of(predictions: pl.DataFrame) -> np.ndarray:
-    """Amounts float64 of predictions; NaN where there is none."""
-    return predictions["amount"].cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()

@@ -17,6 +17,7 @@ from fraudlab.bundle.card import FILE, TEXT, markdown
 from fraudlab.bundle.card import card as made
 from fraudlab.bundle.contract import computed, contract, inputs, raw_columns
 from fraudlab.bundle.decision import Decision
+from fraudlab.bundle.money import amounts_of
 from fraudlab.bundle.reasons import Columns
 from fraudlab.bundle.runtime import Bundle
 from fraudlab.config import ExportConfig
@@ -30,7 +31,7 @@ from fraudlab.exporter.blend import blended_model
 from fraudlab.exporter.evidence import known_before
 from fraudlab.exporter.golden import golden_rows, records_of, write_golden
 from fraudlab.exporter.models import SAMPLE, Model, tested_model
-from fraudlab.exporter.money import amounts_of, money_of, stand_in
+from fraudlab.exporter.money import money_of, stand_in
 from fraudlab.exporter.reference import reference, sample_of
 from fraudlab.exporter.smaller import Served, arrays_of, measured, score_all, scorer, served
 from fraudlab.features.encoder import Arrays, TableEncoder
@@ -282,7 +283,7 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
         recent_day=None if day is None else day.to_numpy(),
         unit=group,
         money=money_of(trained.run, trained.table.schema.amount) if config.medium_money else None,
-        amount=amounts_of(served),
+        amount=amounts_of(served["amount"]),
     )
     if trained.run.fitted_twice and recent is None:
         decision = replace(decision, rests_on=dict.fromkeys(decision.rests_on, _OF_THE_FIRST))

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from fraudlab.bundle.money import Money, amounts_of
 from fraudlab.bundle.runtime import Bundle
 from fraudlab.errors import UserError
 from fraudlab.metrics.bootstrap import FEWEST_GROUPS, drawn, enough
@@ -47,8 +48,8 @@ def savings_of(
         raise UserError(f"{run.path} has no test by the model of the bundle; train without test=false")
     part = "test" if "test" in predictions else "val"
     rows = predictions[part]
-    amount = rows["amount"].cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-    known = np.isfinite(amount) & (amount >= 0)
+    amount = amounts_of(rows["amount"])
+    known = Money.decides(amount)
     if not known.any():
         raise UserError("savings need amounts of 0 or more, and no row has one; train with data.amount=<column>")
     rows, amount = rows.filter(known), amount[known]
