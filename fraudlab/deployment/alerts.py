@@ -6,11 +6,11 @@ from typing import Any
 
 from fraudlab.config.cloud import CloudConfig
 from fraudlab.deployment.cron import longest_gap
-from fraudlab.deployment.google import Google, Json, digest
+from fraudlab.deployment.google import MARK, Google, Json, digest
 from fraudlab.errors import UserError
 from fraudlab.monitoring.stack.rules import JOB, rules
 
-_OF, _RULE, _MARK = "fraudlab-name", "fraudlab-rule", "fraudlab-digest"
+_OF, _RULE = "fraudlab-name", "fraudlab-rule"
 _SEVERITIES = {"page": "CRITICAL", "ticket": "WARNING"}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NEEDS_AN_INSTANCE = "FraudlabGone"
@@ -37,13 +37,13 @@ def update(google: Google, config: CloudConfig, *, measured: bool, stays: bool) 
     told = sorted({channel for each in own for channel in each.get("notificationChannels", ())})
     silent = 0
     for rule, body in wanted.items():
-        body["userLabels"][_MARK] = digest(body)
+        body["userLabels"][MARK] = digest(body)
         if rule not in there:
             body["notificationChannels"] = told if asked is None else asked
             google.call("alerting", "POST", f"projects/{google.project}/alertPolicies", body)
         else:
             has = there[rule].get("notificationChannels", [])
-            if there[rule]["userLabels"].get(_MARK) == body["userLabels"][_MARK]:
+            if there[rule]["userLabels"].get(MARK) == body["userLabels"][MARK]:
                 body = {}
             if asked not in (None, has):
                 body["notificationChannels"] = asked

@@ -21,6 +21,8 @@ HOSTS = {"aiplatform": "https://{region}-aiplatform.googleapis.com/v1/", "run": 
           "secretmanager": "https://secretmanager.googleapis.com/v1/",
           "iamcredentials": "https://iamcredentials.googleapis.com/v1/"}  # fmt: skip
 """Where each interface answers."""
+MARK = "fraudlab-digest"
+"""Label or annotation that says what something was made of: its :func:`digest`, or the bundle's version."""
 _ROLES = {
     "aiplatform": "roles/aiplatform.user, and roles/iam.serviceAccountUser on job.service_account",
     "run": "roles/run.developer, and roles/iam.serviceAccountUser on service.service_account and watch.service_account",

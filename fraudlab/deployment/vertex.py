@@ -4,10 +4,9 @@ from fraudlab.bundle import Bundle
 from fraudlab.bundle.cloud import upload
 from fraudlab.config.cloud import CloudConfig
 from fraudlab.config.overrides import literal
-from fraudlab.deployment.google import Google, Json, digest
+from fraudlab.deployment.google import MARK, Google, Json, digest
 from fraudlab.errors import UserError
 
-_LABEL = "fraudlab-digest"
 _ENDED = ("JOB_STATE_FAILED", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED")
 _METRICS = "gs://google-cloud-aiplatform/schema/modelevaluation/classification_metrics_1.0.0.yaml"
 _SERVER = ["python", "-m", "fraudlab.serve"]
@@ -25,10 +24,10 @@ def submit(google: Google, config: CloudConfig) -> str:
     label = digest(config.name, spec)
     prefix = f"{config.bucket}/jobs/{config.name}/{label}"
     spec["baseOutputDirectory"] = {"outputUriPrefix": prefix}
-    jobs = google.all("aiplatform", google.own("customJobs"), "customJobs", filter=f"labels.{_LABEL}={label}")
+    jobs = google.all("aiplatform", google.own("customJobs"), "customJobs", filter=f"labels.{MARK}={label}")
     job = next((each for each in jobs if each["state"] not in _ENDED), None)
     if job is None:
-        body = {"displayName": config.name, "jobSpec": spec, "labels": {_LABEL: label, "fraudlab-name": config.name}}
+        body = {"displayName": config.name, "jobSpec": spec, "labels": {MARK: label, "fraudlab-name": config.name}}
         job = google.call("aiplatform", "POST", google.own("customJobs"), body)
     return f"job      {job['name']}\nstate    {job['state']}\nbundle   {prefix}/model, once it has succeeded"
 
@@ -49,7 +48,7 @@ def register(google: Google, config: CloudConfig, bundle: Bundle) -> str:
     upload(bundle.path, address)
     model = google.own(f"models/{config.name}")
     label = bundle.version[:60].lower()
-    version = next((v for v in versions(google, config.name) if v.get("labels", {}).get(_LABEL) == label), None)
+    version = next((v for v in versions(google, config.name) if v.get("labels", {}).get(MARK) == label), None)
     if version is None:
         there = google.find("aiplatform", model) is not None
         asked: Json = {"model": _model(config, bundle, address, label)}
@@ -112,7 +111,7 @@ def _model(config: CloudConfig, bundle: Bundle, address: str, label: str) -> Jso
         "displayName": config.name,
         "artifactUri": address,
         "versionDescription": f"{bundle.manifest['model']}{', ' if says else ''}{says}",
-        "labels": {_LABEL: label},
+        "labels": {MARK: label},
         "containerSpec": {
             "imageUri": config.image,
             "command": _SERVER,

@@ -11,11 +11,10 @@ from fraudlab.config.cloud import CloudConfig, CloudWatchConfig
 from fraudlab.deployment.alerts import policies, update
 from fraudlab.deployment.cloud_run import attempt, started, targets
 from fraudlab.deployment.cron import longest_gap
-from fraudlab.deployment.google import HOSTS, Google, Json, digest
+from fraudlab.deployment.google import HOSTS, MARK, Google, Json, digest
 from fraudlab.deployment.template import ENDS, HASH_KEY, KEY, server, template
 from fraudlab.errors import UserError
 
-_MARK = "fraudlab-digest"
 _ATTEMPT = "fraudlab-attempt"
 _UPLOAD = "serving.record_upload"
 _PERMISSION_DENIED = 7
@@ -265,11 +264,11 @@ def _job(google: Google, config: CloudConfig, deployed: Served) -> str:
     }
     body: Json = {"template": {"taskCount": 1, "template": task}}
     mark = digest(body)
-    body["annotations"] = {_MARK: mark}
+    body["annotations"] = {MARK: mark}
     there = google.find("run", google.own(f"jobs/{name}"))
     if there is None:
         google.wait("run", google.call("run", "POST", google.own("jobs"), body, jobId=name))
-    elif there.get("annotations", {}).get(_MARK) != mark or _failed(there) is not None:
+    elif there.get("annotations", {}).get(MARK) != mark or _failed(there) is not None:
         if _failed(there) is not None:  # the same again is no change to Cloud Run
             tried = int(there["template"].get("annotations", {}).get(_ATTEMPT, 1))
             body["template"]["annotations"] = {_ATTEMPT: str(tried + 1)}
@@ -299,7 +298,7 @@ def _schedule(google: Google, config: CloudConfig) -> str:
             "oauthToken": {"serviceAccountEmail": asked.service_account},
         },
     }
-    body["description"] = f"starts the drift job of {config.name}; {_MARK} {digest(body)}"
+    body["description"] = f"starts the drift job of {config.name}; {MARK} {digest(body)}"
     there = google.find("cloudscheduler", name)
     if there is None:
         google.call("cloudscheduler", "POST", google.own("jobs"), {"name": name, **body})
