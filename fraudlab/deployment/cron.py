@@ -7,8 +7,8 @@ from fraudlab.errors import UserError
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_FIELDS = (("minute", 0, 59, ()), ("hour", 0, 23, ()), ("day", 1, 31, ()), ("month", 1, 12, _MONTHS),
-           ("weekday", 0, 7, _DAYS))  # fmt: skip
+_FIELDS = {"minute": (0, 59, ()), "hour": (0, 23, ()), "day": (1, 31, ()), "month": (1, 12, _MONTHS),
+           "weekday": (0, 7, _DAYS)}  # fmt: skip
 _YEARS = 4 * 366  # days, a leap day among them
 
 
@@ -27,7 +27,7 @@ def longest_gap(schedule: str) -> int:
     words = schedule.lower().split()
     try:
         minutes, hours, numbers, months, weekdays = (
-            _values(word, *field[1:]) for word, field in zip(words, _FIELDS, strict=True)
+            _values(word, *field) for word, field in zip(words, _FIELDS.values(), strict=True)
         )
     except ValueError as error:
         raise UserError(f"watch.schedule={schedule} is not in cron's format, as '15 3 * * *': {error}") from error
