@@ -44,6 +44,13 @@ def deployed(google: GoogleCloud) -> GoogleCloud:
     return google
 
 
+def changes_nothing(cloud: Cloud, google: GoogleCloud, *asked: str) -> None:
+    """What was done is asked for once more: nothing is to do."""
+    google.asked.clear()
+    told(cloud(*asked))
+    assert [name for name in google.asked if name.endswith(("create", "patch", "delete"))] == []
+
+
 def plant(google: GoogleCloud, revision: str, bundle: str, **changed: Any) -> None:
     """Let the service have this revision, with all of the traffic."""
 
@@ -87,7 +94,7 @@ def environment(google: GoogleCloud, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def cloud(command: Command, environment: dict[str, str], tmp_path: Path) -> Callable[..., Any]:
+def cloud(command: Command, environment: dict[str, str], tmp_path: Path) -> Cloud:
     """Run ``python -m fraudlab.cloud``."""
 
     def run(*settings: str) -> Any:
@@ -109,7 +116,7 @@ def refused(done: Any) -> str:
 
 
 @pytest.fixture
-def registered(bucket: Any) -> dict[str, tuple[str, ...]]:
+def registered(bucket: Any) -> Registered:
     """What deploys each of two bundles, which lie in the bucket."""
     found = {}
     for name in ("bundle_with_masks", "bundle_without_masks"):

@@ -33,6 +33,8 @@ from tests.deployment.conftest import (
     SERVICE,
     WATCH,
     Cloud,
+    Registered,
+    changes_nothing,
     content,
     plant,
     refused,
@@ -217,9 +219,7 @@ def test_killed_in_the_middle_it_ends_the_same(
     deployed.after = lambda method: None
     told(cloud(*asked))
     after = content(deployed)
-    deployed.asked.clear()
-    told(cloud(*asked))  # once more: nothing is to do
-    assert [name for name in deployed.asked if name.endswith(("create", "patch", "delete"))] == []
+    changes_nothing(cloud, deployed, *asked)
     for held in (deployed.run_jobs, deployed.schedules, deployed.policies, deployed.channels):
         held.clear()
     for held in (deployed.services, deployed.revisions):
@@ -316,7 +316,7 @@ def test_what_cannot_be_watched_is_one_message(
     ],
 )
 def test_records_that_cannot_be_kept_are_said(
-    cloud: Cloud, google: GoogleCloud, registered: dict[str, tuple[str, ...]], settings: tuple[str, ...], says: str
+    cloud: Cloud, google: GoogleCloud, registered: Registered, settings: tuple[str, ...], says: str
 ) -> None:
     assert says in refused(cloud(*registered["bundle_with_masks"], *settings))
     assert google.services == {}

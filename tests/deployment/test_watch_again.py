@@ -20,6 +20,8 @@ from tests.deployment.conftest import (
     SERVICE,
     WATCH,
     Cloud,
+    Registered,
+    changes_nothing,
     content,
     plant,
     refused,
@@ -87,9 +89,7 @@ def test_what_failed_once_is_made_when_it_is_typed_again(cloud: Cloud, deployed:
     [target] = deployed.services[PRIVATE]["traffic"]
     [ready] = deployed.revisions[f"{PRIVATE}/revisions/{target['revision']}"]["conditions"]
     assert ready["state"] == "CONDITION_SUCCEEDED"
-    deployed.asked.clear()
-    told(cloud(*WATCH))
-    assert [name for name in deployed.asked if name.endswith(("create", "patch", "delete"))] == []
+    changes_nothing(cloud, deployed, *WATCH)
 
 
 def test_a_revision_of_somebody_else_is_said(cloud: Cloud, deployed: GoogleCloud) -> None:
@@ -103,7 +103,7 @@ def test_a_revision_of_somebody_else_is_said(cloud: Cloud, deployed: GoogleCloud
 
 
 def test_a_deployment_ends_no_record_and_no_metrics_unasked(
-    cloud: Cloud, deployed: GoogleCloud, registered: dict[str, tuple[str, ...]]
+    cloud: Cloud, deployed: GoogleCloud, registered: Registered
 ) -> None:
     asked = registered["bundle_with_masks"]
     assert f"add records={RECORDS}" in refused(cloud(*asked))
