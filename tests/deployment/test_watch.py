@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -41,7 +40,7 @@ from tests.deployment.conftest import (
     told,
 )
 from tests.support.google_cloud import GoogleCloud
-from tests.support.server import HASH_KEY, Server, until
+from tests.support.server import HASH_KEY, Server, free_port, until
 
 JUDGED = ("FraudlabDriftJobFailed", "FraudlabDriftOverdue", "FraudlabDriftOfAll", "FraudlabDriftOfNothing")
 RULES = yaml.safe_load((REPOSITORY / "deploy" / "monitoring" / "rules.yml").read_text())["groups"]
@@ -68,9 +67,7 @@ def test_what_all_instances_scored_is_judged_and_answered(
     bundle = exported[1]
     upload(bundle, "gs://shop/fraud/bundles/fraud/1")
     rows = [json.loads(line)["record"] for line in (bundle / "golden.jsonl").read_text().splitlines()]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     for number, part in enumerate((rows[::2], rows[1::2])):  # two instances
         own = (f"serving.record_to={tmp_path}/record{number}", f"serving.record_upload={RECORDS}")
         with Server(bundle, tmp_path, *own, f"serving.metrics_port={port}") as server:

@@ -4,7 +4,6 @@ import asyncio
 import http.client
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 
 from fraudlab import bundle as bundles
-from tests.support.server import KEY, Server
+from tests.support.server import KEY, Server, free_port
 
 HEADERS = {"Content-Type": "application/json", "X-API-Key": KEY}
 TOO_LARGE = b" " * 3_000_000
@@ -205,9 +204,7 @@ def test_a_proxy_with_kept_connections_over_a_slow_link_never_says_502(
     if shutil.which(name) is None:
         pytest.skip(f"no {name} here")
     link = Link(server.port)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     text, command = PROXIES[name]
     (tmp_path / "conf").write_text(text.format(folder=tmp_path, to=link.port, port=port))
     proxy = subprocess.Popen(command(tmp_path / "conf"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

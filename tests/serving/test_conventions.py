@@ -21,16 +21,11 @@ from fraudlab.config.environment import with_environment
 from fraudlab.config.serve import ServingConfig
 from fraudlab.errors import UserError
 from fraudlab.serving.addresses import bind
+from tests.support.server import free_port
 
 ORIGIN = "https://app.example"
 TRACE = f"00-{11:032x}-{7:016x}-01"
 NOWHERE = "/proc"  # nobody can write there, not even root
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

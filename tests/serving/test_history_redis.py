@@ -21,6 +21,7 @@ from fraudlab.serving.history.store import StoreAway
 from tests.conftest import Command
 from tests.support.histories import EXTENDED, RECORD, batch, empty, label, simulated
 from tests.support.redis_server import PROGRAM, RedisServer
+from tests.support.server import free_port
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Redis here: apt-get install redis-server")
 
@@ -165,9 +166,7 @@ def test_a_server_that_speaks_tls_alone(tmp_path: Path, transactions: pl.DataFra
     made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
     made += ["-subj", "/CN=redis", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]
     subprocess.run(made, cwd=tmp_path, check=True, capture_output=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     files = [f"--tls-{name}-file {tmp_path}/{name}.pem".split() for name in ("cert", "key")]
     options = [*files[0], *files[1], "--tls-port", port, "--tls-auth-clients", "no"]
     with RedisServer(tmp_path, *options):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import Server
+from tests.support.server import Server, free_port
 
 KEY = "m" * 32
 
@@ -23,9 +22,7 @@ def test_prometheus_reads_the_metrics_with_a_key(exported: tuple[Path, Path], tm
     keys = tmp_path / "keys"
     keys.write_text(f"prometheus:metrics:{KEY}\n")
     keys.chmod(0o600)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with Server(exported[1], tmp_path, f"serving.api_key_file={keys}") as server:
         targets = f"static_configs: [{{targets: ['127.0.0.1:{server.port}']}}]"
         (tmp_path / "prometheus.yml").write_text(

@@ -3,13 +3,14 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import Self
 
 import redis
+
+from tests.support.server import free_port
 
 PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
 
@@ -19,9 +20,7 @@ class RedisServer:
 
     def __init__(self, folder: Path, *options: str) -> None:
         assert PROGRAM is not None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.folder, self.options = folder, ("--appendonly", "yes", "--appendfsync", "always", *options)
         self.start()
 

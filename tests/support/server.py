@@ -19,6 +19,13 @@ KEY = "k" * 32
 HASH_KEY = "h" * 32
 
 
+def free_port() -> int:
+    """A port of this machine where nothing listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 def until(happened: Callable[[], Any], seconds: float = 30) -> None:
     """Wait for what other processes do."""
     end = time.monotonic() + seconds
@@ -64,9 +71,7 @@ class Server:
         wait: bool = True,
         python: str = sys.executable,
     ) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.log = folder / "server.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(

@@ -1,11 +1,12 @@
 """An emulated Google Cloud Storage."""
 
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+
+from tests.support.server import free_port
 
 
 @contextmanager
@@ -15,9 +16,7 @@ def emulated_bucket(name: str, monkeypatch: pytest.MonkeyPatch, project: str = "
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import storage
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = create_server("127.0.0.1", port, in_memory=True)
     server.start()
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
