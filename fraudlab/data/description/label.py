@@ -121,9 +121,10 @@ def meaning(name: str, counts: Mapping[str, int], missing: int) -> Label:
                 f"data.label={name} is empty in {missing:,} of {missing + sum(counts.values()):,} rows: if its words "
                 f"mean fraud and none means genuine, say data.fraud_values=[{words_}] data.unlabelled=genuine"
             )
-        if set(known) in ({"1", "2"}, {"-1", "1"}) or (len(known) == 2 and not (fraud and genuine)):
+        coded = set(known) in ({"1", "2"}, {"-1", "1"})
+        if coded or (len(known) == 2 and not (fraud and genuine)):
             rare, common = sorted(known, key=lambda word: (counts[word], word))
-            if not (genuine == [rare] or fraud == [common]) or set(known) in ({"1", "2"}, {"-1", "1"}):
+            if coded or not (genuine == [rare] or fraud == [common]):
                 fraud, genuine = [rare], [common]
                 guessed.append(f"{rare} is taken as fraud: it is the rarer of two words")
             else:

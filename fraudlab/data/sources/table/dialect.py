@@ -84,8 +84,7 @@ def find(file: Path, head: bytes, layout: Layout, expected: Collection[str]) -> 
     quote, separator = _quote_and_separator(lines[skip:], layout.quote, separator)
     rows = list(_rows(lines[skip:], separator, quote))
     width = _width(rows)
-    least = max(width - 1, min(width, 2))
-    start, first = next((start, row) for start, row, _ in rows if len(row) >= least)
+    start, first = next((start, row) for start, row, _ in rows if len(row) >= least_of_header(width))
     if layout.header is not False and not layout.columns:  # a comment may be as wide, and rows wider than their header
         named = ((begin, row) for begin, row, _ in rows[: start + _COMMENTS] if len(row) > 1 and _names(row, expected))
         start, first = next(named, (start, first))
@@ -117,6 +116,11 @@ def find(file: Path, head: bytes, layout: Layout, expected: Collection[str]) -> 
     names, more = distinct((field or f"column_{n}" for n, field in enumerate(fields, 1)), fields)
     rows_from = skip + (end if header else start)
     return Dialect(encoding, separator, quote, rows_from, tuple(names), header, (*notes, *more))
+
+
+def least_of_header(width: int) -> int:
+    """The fewest cells of a row that may be the header of a table of ``width`` columns."""
+    return max(width - 1, min(width, 2))
 
 
 def _encoding(file: Path, head: bytes) -> str:

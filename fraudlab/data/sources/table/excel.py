@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from fraudlab.data.sources.table.dialect import least_of_header
 from fraudlab.data.sources.table.files import empty, unreadable
 from fraudlab.data.sources.table.names import distinct
 from fraudlab.errors import UserError
@@ -65,8 +66,8 @@ def _header(head: pl.DataFrame) -> tuple[int, list[str]]:
     """The number of the first row that is about as wide as the table, and its cells."""
     rows = head.rows()
     widths = [sum(cell is not None and bool(cell.strip()) for cell in row) for row in rows]
-    wide = max(widths)
-    start = next(n for n, width in enumerate(widths) if width >= max(wide - 1, min(wide, 2)))
+    least = least_of_header(max(widths))
+    start = next(n for n, width in enumerate(widths) if width >= least)
     return start, [clean_value(cell or "") or "" for cell in rows[start]]
 
 

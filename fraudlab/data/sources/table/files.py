@@ -29,6 +29,7 @@ _COMPRESSED = (".gz", ".zst", ".zip")
 _REMOTE = ("gs://", "gcs://", "s3://", "http://", "https://", "memory://")
 _CACHED = re.compile(r"fetched|queries|(table|sheet|json|utf8)[-_][0-9a-f]{12,16}([.-].*)?")  # in paths.data_dir
 _HEAD = 1 << 18
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"  # its first bytes
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _PACKED = {
     b"BZh": "packed with bzip2",
@@ -166,9 +167,7 @@ def head(file: Path) -> bytes:
     Raises:
         UserError: it cannot be read.
     """
-    with file.open("rb") as opened:
-        zstandard = opened.read(4) == b"\x28\xb5\x2f\xfd"
-    if zstandard and find_spec("pyarrow") is None:
+    if is_zstandard(file) and find_spec("pyarrow") is None:
         return _head_of_zstandard(file)
     with opened_text(file) as opened:
         try:
@@ -177,6 +176,12 @@ def head(file: Path) -> bytes:
             raise unreadable(file, error) from error
     cut = len(start) == _HEAD and start.rfind(b"\n") + 1
     return start[:cut] if cut else start
+
+
+def is_zstandard(file: Path) -> bool:
+    """Whether a file is packed with Zstandard, whatever its name."""
+    with file.open("rb") as opened:
+        return opened.read(4) == _ZSTANDARD
 
 
 def _head_of_zstandard(file: Path) -> bytes:
@@ -203,14 +208,14 @@ def _zstandard(file: Path) -> Any:
 def opened_text(file: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
     """The bytes of a file of text, without gzip or zip around them."""
     with file.open("rb") as opened:
-        start = opened.read(2)
-    if start == b"\x1f\x8b":
+        start = opened.read(4)
+    if start.startswith(b"\x1f\x8b"):
         with gzip.open(file) as unpacked:
             yield unpacked
-    elif start == b"\x28\xb5":
+    elif start == _ZSTANDARD:
         with _zstandard(file) as unpacked:
             yield unpacked
-    elif start == b"PK" and zipfile.is_zipfile(file):
+    elif start.startswith(b"PK") and zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             names = [n for n in archive.namelist() if not n.endswith("/") and not _hidden(Path(n))]
             if len(names) != 1:

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import polars as pl
 
 from fraudlab.data.sources.table.dialect import SPACES, Dialect, not_utf8, split_blanks
-from fraudlab.data.sources.table.files import head, opened_text, unreadable
+from fraudlab.data.sources.table.files import head, is_zstandard, opened_text, unreadable
 from fraudlab.errors import UserError
 from fraudlab.files import make_once
 
@@ -135,9 +135,8 @@ def _check_encoding(file: Path, dialect: Dialect) -> bool:
     """
     mark, found = (dialect.quote or '"').encode(), False
     decode: Callable[..., Any] = codecs.getincrementaldecoder("utf-8")().decode
-    with file.open("rb") as start:
-        if start.read(4) == b"\x28\xb5\x2f\xfd":
-            return True
+    if is_zstandard(file):
+        return True
     with opened_text(file) as opened:
         for block in _blocks(opened, file):
             found = found or mark in block

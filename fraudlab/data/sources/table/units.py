@@ -52,14 +52,14 @@ def settle(frame: pl.LazyFrame, name: str, given: TimeFormat, key: str) -> tuple
     rows = facts["rows"]
     meant = dict(_meanings(least, most, {unit for unit in _RANGES if facts[unit] == rows}))
     if given.unit is not None:
-        if given.unit in meant or given.unit in SECONDS:
-            return given, [f"{key}={name} in {given.unit}: {meant.get(given.unit, '')}".rstrip(": ")]
+        if given.unit in meant:
+            return given, [f"{key}={name} in {given.unit}: {meant[given.unit]}"]
         if facts[given.unit] >= _BULK * rows:
             raise UserError(_odd(frame, name, {given.unit: facts[given.unit]}, rows, key))
         raise UserError(f"data.time_unit={given.unit} does not fit {key}={name}, {least} to {most}; {_would(meant)}")
     absolute = [unit for unit in meant if unit not in SECONDS and unit != "excel"]
-    if facts["whole"]:
-        _refuse_digits(frame, name, key, meant, absolute[:1])
+    if facts["whole"] and absolute[:1] in ([], ["epoch_seconds"]):
+        _refuse_digits(frame, name, key, meant)
     if absolute:
         unit = absolute[0]
         return replace(given, unit=unit), [f"{key}={name} is read as {unit}: {meant[unit]}; data.time_unit changes it"]
@@ -103,10 +103,8 @@ def _odd(frame: pl.LazyFrame, name: str, known: Mapping[str, int], rows: int, ke
     )
 
 
-def _refuse_digits(frame: pl.LazyFrame, name: str, key: str, meant: Mapping[str, str], read_as: list[str]) -> None:
+def _refuse_digits(frame: pl.LazyFrame, name: str, key: str, meant: Mapping[str, str]) -> None:
     """Refuse whole numbers of which all are dates in a form that no unit reads."""
-    if read_as and read_as[0] != "epoch_seconds":
-        return
     text = pl.col(name).cast(pl.Int64, strict=False).cast(pl.String)
     parts: list[pl.Expr] = [pl.col(name).n_unique().alias("different")]
     for form, digits in _OTHER_DIGITS.items():
