@@ -283,7 +283,9 @@ def _once(rows: pl.LazyFrame) -> pl.LazyFrame:
     likely = keys.filter(by_request | by_id).unique()
     if likely.is_empty():
         return rows
-    seen = rows.join(likely.lazy(), on=own, how="semi", nulls_equal=True).select(*own, content=pl.col("input").hash())
+    seen = rows.join(likely.lazy(), on=own, how="semi", nulls_equal=True, maintain_order="left").select(
+        *own, content=pl.col("input").hash()
+    )
     several = seen.collect().sort("scored_at", maintain_order=True)
     place = pl.struct("request_id", "position", "content")
     number = pl.struct("transaction_id", "content")
