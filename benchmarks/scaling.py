@@ -24,7 +24,8 @@ from fraudlab.bundle import load
 from fraudlab.bundle.scoring import score_file
 from fraudlab.data.prepared import prepare
 from fraudlab.data.sources.contract import Source
-from fraudlab.engines import Engine, InThreads, OnRay, ray_cluster
+from fraudlab.engines import Engine, InThreads
+from fraudlab.engines.on_ray import OnRay, ray_cluster
 from fraudlab.features.history import HistoryFeatures
 from fraudlab.files import write_json
 from fraudlab.schema import Column, TableSchema

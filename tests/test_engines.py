@@ -20,7 +20,8 @@ from fraudlab.config.engine import RayConfig, engine_of
 from fraudlab.config.launcher import RayLauncher
 from fraudlab.data.prepared import prepare
 from fraudlab.data.sources.contract import Source
-from fraudlab.engines import InThreads, OnRay, ray_cluster
+from fraudlab.engines import InThreads
+from fraudlab.engines.on_ray import OnRay, ray_cluster
 from fraudlab.errors import UserError
 from fraudlab.features.history import parts, tables
 from tests.conftest import REPOSITORY
@@ -99,7 +100,7 @@ def test_settings_of_the_launcher_are_refused_by_their_names(settings: dict, sai
 
 
 class Cluster(SimpleNamespace):
-    """What :mod:`fraudlab.engines` asks of Ray, of machines with 8 CPUs, and 2 CPUs and a GPU."""
+    """What :mod:`fraudlab.engines.on_ray` asks of Ray, of machines with 8 CPUs, and 2 CPUs and a GPU."""
 
     def __init__(self, fails: Exception | None = None) -> None:
         super().__init__(variables={})

@@ -5,11 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
+from typing import TYPE_CHECKING
 
 from fraudlab.config.checks import above, at_least, one_of
 from fraudlab.config.plugins import load_plugins
-from fraudlab.engines import Engine, InThreads, OnRay, ray_cluster
 from fraudlab.errors import UserError
+
+if TYPE_CHECKING:
+    from fraudlab.engines import Engine
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +32,9 @@ class RayConfig:
         check_cluster("ray", self.address, self.cpus, self.object_store_mb, ("cpus_per_task", self.cpus_per_task))
 
     def cluster(self) -> AbstractContextManager[None]:
-        """A connection to it; see :func:`fraudlab.engines.ray_cluster`."""
+        """A connection to it; see :func:`fraudlab.engines.on_ray.ray_cluster`."""
+        from fraudlab.engines.on_ray import ray_cluster
+
         return ray_cluster(self.address, self.cpus, self.object_store_mb, self.cpus_per_task)
 
 
@@ -61,12 +66,15 @@ def check_engine(engine: str) -> None:
 
 
 @contextmanager
-def engine_of(engine: str, ray: RayConfig, plugins: Sequence[str]) -> Iterator[Engine]:
+def engine_of(engine: str, ray: RayConfig, plugins: Sequence[str]) -> Iterator["Engine"]:
     """What the settings of a command name; workers import its ``plugins``, too.
 
     Raises:
         UserError: Ray is not installed, or no cluster answers.
     """
+    from fraudlab.engines import InThreads
+    from fraudlab.engines.on_ray import OnRay
+
     if engine == "local":
         if given := [each.name for each in fields(ray) if getattr(ray, each.name) != each.default]:
             log.warning("not used without engine=ray: %s", ", ".join(f"ray.{name}" for name in given))

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, setup_globals
@@ -17,8 +17,10 @@ from omegaconf import DictConfig
 
 from fraudlab.config.checks import at_least, number
 from fraudlab.config.engine import check_cluster
-from fraudlab.engines import OnRay, ray_cluster
 from fraudlab.errors import UserError
+
+if TYPE_CHECKING:
+    from fraudlab.engines.on_ray import OnRay
 
 _GROUP = "hydra.launcher"
 _NAME = "hydra_plugins.fraudlab"
@@ -74,6 +76,8 @@ class RayLauncher(Launcher):
             from hydra_plugins.hydra_joblib_launcher._core import execute_job
         except ImportError:
             raise UserError("hydra/launcher=ray needs more packages: pip install 'fraudlab[ray]'") from None
+        from fraudlab.engines.on_ray import OnRay, ray_cluster
+
         self.check()
         setup_globals()
         configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
@@ -94,7 +98,7 @@ class RayLauncher(Launcher):
             return [_ended(engine, some, each) for some, each in started]
 
 
-def _ended(engine: OnRay, overrides: Sequence[str], started: Any) -> JobReturn:
+def _ended(engine: "OnRay", overrides: Sequence[str], started: Any) -> JobReturn:
     """What a job gave; one whose worker was killed has failed, and the others have not."""
     try:
         return engine.result(started)

@@ -56,7 +56,7 @@ def test_help_loads_settings_alone(command: str, tmp_path: Path) -> None:
     modules = loaded(HELP, command, cwd=tmp_path)
     assert modules & (LIGHT | HEAVY) == LIGHT
     ours = {name for name in modules if name.startswith("fraudlab.") and not name.startswith("fraudlab.config")}
-    assert ours <= {"fraudlab.cli", "fraudlab.engines", "fraudlab.errors"}
+    assert ours <= {"fraudlab.cli", "fraudlab.errors"}
 
 
 def test_a_fit_on_this_machine_loads_nothing_for_clouds(tmp_path: Path) -> None:
