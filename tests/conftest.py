@@ -15,6 +15,8 @@ from tests.support.commands import Commands
 from tests.support.redis_server import PROGRAM, RedisServer
 
 REPOSITORY = Path(__file__).parents[1]
+FORMAT_1 = REPOSITORY / "tests" / "compat" / "fixtures" / "format_1"
+"""What the first version wrote: a table, runs of it and bundles."""
 
 STARTS_PROCESSES = {
     "command",

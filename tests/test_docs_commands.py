@@ -9,9 +9,7 @@ import contextlib
 import gc
 import importlib
 import importlib.util
-import os
 import re
-import runpy
 import subprocess
 import sys
 import tomllib
@@ -32,10 +30,11 @@ from fraudlab.config.serve import ServingConfig
 from fraudlab.serving import openapi
 from fraudlab.tuning.composition import check as check_search
 from fraudlab.tuning.definition import load_definition
-from tests.conftest import REPOSITORY, SMALL, Command
+from tests.conftest import FORMAT_1, REPOSITORY, SMALL, Command
 from tests.support.documents import PAGES, Block, blocks, commands, help_examples
 from tests.support.plugins import unregistered
 from tests.support.server import HASH_KEY, KEY, Server
+from tests.support.workflows import outside_make
 
 BLOCKS = [*(block for page in PAGES for block in blocks(page)), *help_examples()]
 LANGUAGES = {"sh", "python", "yaml", "toml", "text", "inline"}
@@ -261,12 +260,8 @@ def check_arguments(name: str, words: list[str]) -> None:
 
 def check_target(words: list[str]) -> None:
     """Let make say what it would do, and check that; even then it would start a shell for lines with ``$(MAKE)``."""
-    plain = {
-        name: value for name, value in os.environ.items() if name not in ("ARGS", "MAKELEVEL", "MAKEFLAGS", "MFLAGS")
-    }
-    done = subprocess.run(
-        ["make", "-n", "SHELL=/bin/true", *words], cwd=REPOSITORY, env=plain, capture_output=True, text=True
-    )
+    command = ["make", "-n", "SHELL=/bin/true", *words]
+    done = subprocess.run(command, cwd=REPOSITORY, env=outside_make(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for found in re.findall(
         r"\.venv/bin/(python -m (?:fraudlab|benchmarks)\.[^;&|>\n]+)", done.stdout.replace("\\\n", " ")
@@ -277,8 +272,8 @@ def check_target(words: list[str]) -> None:
 
 def check_address(words: list[str]) -> None:
     """That the server has the address and its parameters, for the method."""
-    format_1 = bundle.load(REPOSITORY / "tests" / "compat" / "fixtures" / "format_1" / "bundle_with_masks")
-    schema = served(format_1.schema, format_1.features, history=True)
+    loaded = bundle.load(FORMAT_1 / "bundle_with_masks")
+    schema = served(loaded.schema, loaded.features, history=True)
     paths = openapi.document(schema, ServingConfig(history="h.sqlite", record_to="record"), "version", keyed=True)[
         "paths"
     ]
@@ -306,7 +301,8 @@ def test_python_runs(page: Path, project: Path, monkeypatch: pytest.MonkeyPatch)
         if block.page == page and block.language == "python":
             if block.file:  # a plugin
                 with within(project):
-                    importlib.import_module(Path(block.file).stem)
+                    plugin = importlib.import_module(Path(block.file).stem)
+                assert Path(str(plugin.__file__)) == project / block.file, f"{block.where}: another file was imported"
             else:
                 run_python(block, project, names)
 
@@ -336,11 +332,3 @@ def test_links_of_the_documents_lead_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
                 inside = page.parent.name == "docs"
                 assert not inside or not target.startswith(".."), f"{page.name}: {target} is not on the site"
-
-
-def test_pictures_are_what_the_code_draws() -> None:
-    drawn = runpy.run_path(str(REPOSITORY / "docs" / "pictures.py"))["PICTURES"]
-    for draw in drawn:
-        picture = REPOSITORY / "docs" / "images" / f"{draw.__name__}.svg"
-        assert picture.read_text(encoding="utf-8") == draw().svg(), "python docs/pictures.py draws them again"
-        assert f"images/{picture.name}" in (REPOSITORY / "docs" / "concepts.md").read_text()

@@ -2,14 +2,15 @@
 
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 
 from benchmarks import results
 from fraudlab.bundle import load
 from fraudlab.bundle.card import card, markdown
-from tests.conftest import REPOSITORY
-from tests.support.docs import diagrams
+from tests.conftest import FORMAT_1, REPOSITORY
+from tests.support.docs import diagrams, pictures
 
 DOCS = REPOSITORY / "docs"
 
@@ -21,13 +22,20 @@ def test_a_picture_is_that_of_the_code(name: str) -> None:
     assert f"images/{name}.svg" in (DOCS / "architecture.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("draw", pictures.PICTURES, ids=lambda draw: draw.__name__)
+def test_a_picture_of_the_concepts_is_that_of_the_code(draw: Callable[[], pictures.Picture]) -> None:
+    picture = DOCS / "images" / f"{draw.__name__}.svg"
+    assert picture.read_text(encoding="utf-8") == draw().svg(), "run: make docs"
+    assert f"images/{picture.name}" in (DOCS / "concepts.md").read_text(encoding="utf-8")
+
+
 def test_arrows_that_follow_from_others_are_left_out() -> None:
     edges = {("a", "b"), ("b", "c"), ("a", "c"), ("c", "d"), ("a", "d"), ("a", "e"), ("e", "d")}
     assert diagrams.reduced(edges) == {("a", "b"), ("b", "c"), ("c", "d"), ("a", "e"), ("e", "d")}
 
 
 def test_the_template_has_the_headings_of_a_card() -> None:
-    loaded = load(REPOSITORY / "tests" / "compat" / "fixtures" / "format_1" / "bundle_with_masks")
+    loaded = load(FORMAT_1 / "bundle_with_masks")
     split = {"settings": {}, "label_delay_days": 7, "says": "once", "parts": {}}
     facts = {"split": split, "importance": {"rows": 0, "columns": []}}
     headings = re.findall(r"^## (.*)$", markdown(card(loaded, facts)), re.MULTILINE)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.conftest import FORMAT_1, REPOSITORY
 from tests.support.docs import api_reference
 
-WRITTEN = REPOSITORY / "tests" / "compat" / "fixtures" / "format_1"
 PACKAGE = REPOSITORY / "fraudlab"
 MODULES = [
     ".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
@@ -23,12 +22,12 @@ MODULES = [
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the examples read: a table, two finished runs and a bundle, as an earlier version wrote them."""
     made = tmp_path_factory.mktemp("doctests")
-    shutil.copy(WRITTEN / "table.csv", made / "transactions.csv")
+    shutil.copy(FORMAT_1 / "table.csv", made / "transactions.csv")
     first, second = (
-        shutil.copytree(WRITTEN / "tabnet", made / "outputs" / "train" / name) for name in ("first", "second")
+        shutil.copytree(FORMAT_1 / "tabnet", made / "outputs" / "train" / name) for name in ("first", "second")
     )
     (second / "config.yaml").write_text((second / "config.yaml").read_text().replace("n_steps: 2", "n_steps: 3"))
-    shutil.copytree(WRITTEN / "bundle_with_masks", first / "bundle")
+    shutil.copytree(FORMAT_1 / "bundle_with_masks", first / "bundle")
     return made
 
 

@@ -24,10 +24,8 @@ from fraudlab.engines import InThreads
 from fraudlab.engines.on_ray import OnRay, ray_cluster
 from fraudlab.errors import UserError
 from fraudlab.features.history import parts, tables
-from tests.conftest import REPOSITORY
+from tests.conftest import FORMAT_1
 from tests.features.history_tables import LIMITED, made, schema, table
-
-BUNDLES = REPOSITORY / "tests" / "compat" / "fixtures" / "format_1"
 
 
 def test_results_come_in_order_and_few_items_are_taken_ahead() -> None:
@@ -221,14 +219,14 @@ def test_a_cluster_whose_machines_hash_otherwise_is_refused(tmp_path: Path, monk
 
 
 def test_scores_of_blocks_that_are_sent_are_the_same_bytes(tmp_path: Path) -> None:
-    bundle = load(BUNDLES / "bundle_with_masks")
+    bundle = load(FORMAT_1 / "bundle_with_masks")
     records = [row["record"] for row in bundle.golden()]
     rows = pl.concat([pl.DataFrame(records)] * (40_000 // len(records)))
     rows.with_columns(TRANSACTION_ID=pl.int_range(len(rows))).write_parquet(tmp_path / "in.parquet")
     for name, engine in (("one", InThreads()), ("two", Sent())):
         score_file(bundle, tmp_path / "in.parquet", tmp_path / f"{name}.csv", engine=engine)
     assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
-    other = load(BUNDLES / "bundle_without_masks")
+    other = load(FORMAT_1 / "bundle_without_masks")
     bundle.source = other.source  # as where another machine has another bundle in its place
     with pytest.raises(UserError, match=f"version {other.version} on one machine and {bundle.version} on another one"):
         score_file(bundle, tmp_path / "in.parquet", tmp_path / "three.csv", engine=Sent())

@@ -13,15 +13,15 @@ import pytest
 
 from fraudlab.bundle import load
 from fraudlab.monitoring import labels
-from tests.conftest import REPOSITORY
+from tests.conftest import FORMAT_1, REPOSITORY
 from tests.page.gate import Gate
 from tests.support.commands import Commands
 from tests.support.server import KEY, Server
 
 EXAMPLES = REPOSITORY / "examples"
-BUNDLE = REPOSITORY / "tests" / "compat" / "fixtures" / "format_1" / "bundle_with_masks"
+BUNDLE = FORMAT_1 / "bundle_with_masks"
 CLIENTS = {"client.py": sys.executable, "client.mjs": "node", "client.sh": "sh"}
-NEEDED = {"client.mjs": "node", "client.sh": "curl"}
+NEEDED = {"client.sh": "curl"}  # beside what runs it
 
 Client = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(params=CLIENTS)
 def client(request: pytest.FixtureRequest, server: Server) -> Client:
     """Runs a client; ``port`` is the server's unless told, ``key`` a valid one."""
-    if shutil.which(needed := NEEDED.get(request.param, "sh")) is None:
+    if shutil.which(needed := NEEDED.get(request.param, CLIENTS[request.param])) is None:
         pytest.skip(f"no {needed} here")
 
     def run(*words: str, port: int = server.port, key: str = KEY) -> subprocess.CompletedProcess[str]:

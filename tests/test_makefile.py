@@ -1,11 +1,11 @@
 """What make says, where its output is redirected."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from tests.conftest import REPOSITORY
+from tests.support.workflows import outside_make
 
 # Stands for a Python whose virtual environment holds itself, and for pip: both talk a lot.
 PYTHON = """#!/bin/sh
@@ -26,7 +26,7 @@ def test_the_first_output_of_wandb_sweep_is_the_sweep_alone(tmp_path: Path) -> N
         ["make", "wandb-sweep", "SWEEP=mine", f"PYTHON={python}"],
         cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
         # As from a shell: below make test it would be told to say which folder it enters.
-        env={name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")},
+        env=outside_make(),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout == "noise of -m fraudlab.sweep sweep=mine wandb=true\n"

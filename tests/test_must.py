@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.support.must import installer_failed, missing
+from tests.support.workflows import outside_make
 
 
 def test_what_is_missing_is_skipped_and_fails_a_gate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,7 +22,7 @@ def test_what_is_missing_is_skipped_and_fails_a_gate(monkeypatch: pytest.MonkeyP
 
 OFFLINE = (
     "WARNING: Retrying (Retry(total=4)) after connection broken by 'NewConnectionError(...)': /simple/numpy/",
-    "error: Failed to fetch: `https://pypi.org/simple/numpy/`\n  Caused by: error sending request for url",
+    "error: Failed to fetch: `https://index.example/simple/numpy/`\n  Caused by: error sending request for url",
 )
 BROKEN = (
     "ERROR: Cannot install a==1 and b==2 because these package versions have conflicting dependencies.",
@@ -52,9 +53,8 @@ def test_make_debian_fails_for_what_is_missing_where_it_must_be_there(tmp_path: 
     for name, body in {"apt-get": "exit 100", "dpkg": "exit 1", "sudo": "exit 1", "id": "echo 0"}.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
-    kept = {name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")}
     done = subprocess.run(
         ["make", "debian", "DEBIAN=debootstrap"], cwd=REPOSITORY, capture_output=True, text=True,
-        env=kept | {"FRAUDLAB_MUST": must, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        env=outside_make() | {"FRAUDLAB_MUST": must, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
     )  # fmt: skip
     assert (done.returncode, "not installed: debootstrap" in done.stdout) == (status, True), done.stdout + done.stderr

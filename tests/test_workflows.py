@@ -1,6 +1,5 @@
 """The workflows of GitHub: what they run is what runs here, and tags start what they should."""
 
-import os
 import re
 import subprocess
 from fnmatch import fnmatchcase
@@ -75,10 +74,7 @@ def test_a_tag_is_taken_apart_and_never_run(tmp_path: Path) -> None:
     assert all(f"{key}: ${{{{ vars.{key} }}}}" in workflow for key in own)
     keys = ("records", "service.hash_secret", "service.metrics_secret", "service.service_account")
     for name, more in (("fraud", dict.fromkeys(own, "")), ("$(touch made)'\"`touch made`", own)):
-        kept = {
-            key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARGS")
-        }
-        variables = {**kept, **given, **more, "TAG": f"{name}#prod#3"}
+        variables = {**workflows.outside_make(), **given, **more, "TAG": f"{name}#prod#3"}
         done = subprocess.run(
             ["make", "-s", "deploy"], cwd=tmp_path, env=variables, capture_output=True, text=True, check=True
         )

@@ -18,13 +18,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.conftest import REPOSITORY, SMALL
+from tests.conftest import FORMAT_1, REPOSITORY, SMALL
 from tests.support.commands import Commands
 
 # Ray starts eight processes, and ends where they take longer than some fixed seconds: on a machine with nothing else.
 pytestmark = pytest.mark.slow
 
-BUNDLE = REPOSITORY / "tests" / "compat" / "fixtures" / "format_1" / "bundle_with_masks"
+BUNDLE = FORMAT_1 / "bundle_with_masks"
 ROWS = 500_000
 
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef0123456789abcdef"}  # else one in the home folder

@@ -10,5 +10,6 @@ import api_reference
 import benchmark_tables
 import diagrams
 import generate
+import pictures
 
-__all__ = ["api_reference", "benchmark_tables", "diagrams", "generate"]
+__all__ = ["api_reference", "benchmark_tables", "diagrams", "generate", "pictures"]

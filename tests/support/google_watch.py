@@ -1,11 +1,11 @@
 """Of the stand-in for Google Cloud: jobs of Cloud Run, Cloud Scheduler, alert policies and notification channels."""
 
 import re
-from typing import Any
 
 import promql_parser
 
-Json = dict[str, Any]
+from tests.support.discovery import Json
+
 Answer = tuple[int, Json]
 _PAGE = 20
 

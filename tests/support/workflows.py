@@ -21,7 +21,6 @@ LEFT_OUT = {
     "deploy": "needs a cloud",
     "test-slow": "the suite",
 }
-OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARGS")
 SUITE = {"SUITE": "test-fast"}  # of make ci
 
 
@@ -44,6 +43,11 @@ class Step:
     @property
     def target(self) -> str:
         return self.run.split()[1]
+
+
+def outside_make() -> dict[str, str]:
+    """The variables of this process, without those that make sets for what it starts."""
+    return {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "ARGS")}
 
 
 def content(path: Path) -> dict[str, Any]:
@@ -70,7 +74,6 @@ def main(repository: Path, chosen: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="workflows-") as folder:
         clone = Path(folder) / "clone"
         subprocess.run(["git", "clone", "--quiet", repository, clone], check=True)
-        outside = {name: value for name, value in os.environ.items() if name not in OF_MAKE}
         done: dict[Step, str] = {}
         for step in steps(clone):
             same = next((one for one in done if (one.run, one.env) == (step.run, step.env)), None)
@@ -87,7 +90,7 @@ def main(repository: Path, chosen: list[str]) -> int:
                 print(f"--- {step.job}: {step.run}", flush=True)
                 started = time.monotonic()
                 env = {"CI": "true"} | SUITE | dict(step.env)
-                ended = subprocess.run(step.run.split(), cwd=clone, env=outside | env)
+                ended = subprocess.run(step.run.split(), cwd=clone, env=outside_make() | env)
                 seconds = time.monotonic() - started
                 result = done[step] = "passed" if ended.returncode == 0 else f"failed with status {ended.returncode}"
             rows.append((step.job, step.run, f"{seconds:.0f}", result))
