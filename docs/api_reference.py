@@ -9,6 +9,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from page_tables import table
+
 MODULES = ("fraudlab.api", "fraudlab.bundle", "fraudlab.sklearn")
 MADE_BY_OTHERS = {"Bundle"}
 """Classes that nobody calls: a function of the same module gives them."""
@@ -54,10 +56,8 @@ def _of_class(module: str, name: str, thing: type, seen: dict[int, str], meaning
             yield from (f"Parameters are those of [{first}](#{first.lower()}).", "")
         else:
             seen[id(dataclasses.fields(thing)[0])] = name
-            yield from ("| parameter | default | |", "|---|---|---|")
-            for field in fields:
-                yield f"| `{field.name}` | `{_plain(field.default)}` | {said.get(field.name, '')} |"
-            yield ""
+            rows = [(f"`{each.name}`", f"`{_plain(each.default)}`", said.get(each.name, "")) for each in fields]
+            yield from table(["parameter", "default", ""], rows)
     shared: dict[str, list[str]] = {}
     for member, value in _members(thing):
         function = value.fget if isinstance(value, property) else value

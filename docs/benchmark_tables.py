@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from page_tables import table
+
 _HEAD = """# Benchmarks
 
 {made}
@@ -58,10 +60,10 @@ def _of_records(records: Sequence[dict[str, Any]]) -> Iterator[str]:
             [_case(record), line["what"], *(_pair(line, key) for key in shown), f"{line['ratio']:.2f}"]
             for record, line in compared
         ]
-        yield from _table(["case", "compared", *(_UNITS[key][0] for key in shown), "ratio"], rows)
+        yield from table(["case", "compared", *(_UNITS[key][0] for key in shown), "ratio"], rows)
     if aimed := [(record, line) for record, line in lines if "bar" in line]:
         rows = [[line["what"], line["bar"], line["saw"] + ("" if line["met"] else " (missed)")] for _, line in aimed]
-        yield from _table(["measured", "target", "seen"], rows)
+        yield from table(["measured", "target", "seen"], rows)
     made: dict[str, list[str]] = {}
     for record in records:
         made.setdefault(_made_by(record["machine"]), []).append(_case(record))
@@ -91,7 +93,7 @@ def _of_runs(found: dict[str, Any]) -> Iterator[str]:
         cells = [f"{result['test'][key]['mean']:.3f} ± {result['test'][key]['std']:.3f}" for key in _METRICS]
         data = "simulated" if result["simulated"] else "real"
         rows.append([f"`{result['command']}`", data, *cells, f"{result['train_seconds']['mean']:.0f} s"])
-    yield from _table(["command", "data", *_METRICS.values(), "training"], rows)
+    yield from table(["command", "data", *_METRICS.values(), "training"], rows)
 
 
 def _of_tree(found: dict[str, Any]) -> Iterator[str]:
@@ -109,7 +111,7 @@ def _of_tree(found: dict[str, Any]) -> Iterator[str]:
 
     walk(found, ())
     for names, rows in alike.items():
-        yield from _table(["of", *(name.replace("_", " ") for name in names)], rows)
+        yield from table(["of", *(name.replace("_", " ") for name in names)], rows)
 
 
 def _figure(value: Any) -> str:
@@ -118,8 +120,3 @@ def _figure(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    written = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
-    return [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *written, ""]

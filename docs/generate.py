@@ -18,6 +18,7 @@ from typing import Any
 
 import api_reference
 import benchmark_tables
+import page_tables
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -81,8 +82,8 @@ def settings(schema: type, said: dict[str, str], before: str = "") -> Iterator[t
 
 def table(rows: Iterator[tuple[str, str, str]]) -> list[str]:
     """A table of settings."""
-    cells = [f"| `{key}` | {default} | {_cell(meaning)} |" for key, default, meaning in rows]
-    return ["| setting | default | meaning |", "|---|---|---|", *cells, ""] if cells else ["No settings.", ""]
+    cells = [(f"`{key}`", default, meaning) for key, default, meaning in rows]
+    return page_tables.table(["setting", "default", "meaning"], cells) if cells else ["No settings.", ""]
 
 
 def commands() -> str:
@@ -121,29 +122,29 @@ def http() -> str:
             if said := operation.get("description"):
                 lines += [said, ""]
             parameters = [
-                f"| `{each['name']}` | {each['in']} | {_cell(_kind(each['schema']))} |"
+                (f"`{each['name']}`", each["in"], _kind(each["schema"]))
                 for each in (_resolved(described, each) for each in operation.get("parameters", ()))
             ]
-            lines += ["| parameter | in | value |", "|---|---|---|", *parameters, ""] if parameters else []
+            lines += page_tables.table(["parameter", "in", "value"], parameters) if parameters else []
             answers = [
-                f"| {status} | {_cell(_resolved(described, answer)['description'])} |"
+                (status, _resolved(described, answer)["description"])
                 for status, answer in operation["responses"].items()
             ]
-            lines += ["| answer | |", "|---|---|", *answers, ""]
+            lines += page_tables.table(["answer", ""], answers)
     return "\n".join(lines)
 
 
 def metrics(scrape: str) -> str:
     """The page of the metrics in an answer of ``GET /metrics``."""
     lines = ["# Metrics", "", _MADE, "", "What `GET /metrics` gives, in Prometheus's text format.", ""]
-    lines += ["| name | kind | labels | meaning |", "|---|---|---|---|"]
+    rows = []
     for family in sorted(text_string_to_metric_families(scrape), key=lambda family: family.name):
         if not family.name.endswith("_created"):
             labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
             name = f"{family.name}_total" if family.type == "counter" else family.name
             named = ", ".join(f"`{label}`" for label in labels)
-            lines.append(f"| `{name}` | {family.type} | {named} | {_cell(family.documentation)} |")
-    return "\n".join(lines)
+            rows.append((f"`{name}`", family.type, named, family.documentation))
+    return "\n".join([*lines, *page_tables.table(["name", "kind", "labels", "meaning"], rows)])
 
 
 def _said(path: Path) -> list[str]:
@@ -173,10 +174,6 @@ def _written(default: Any) -> str:
     if default is dataclasses.MISSING or default is MISSING:
         return "must be given"
     return f"`{yaml.safe_dump(default, default_flow_style=True, width=10**6).splitlines()[0]}`"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def changelog() -> str:
