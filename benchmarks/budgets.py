@@ -8,13 +8,13 @@ the exit status is 1. Beside it stands that of calibration=best.
 
 import argparse
 import math
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.commands import command
 from fraudlab.bundle import load
 from fraudlab.bundle.decision import Decision
 from fraudlab.files import write_json
@@ -52,7 +52,7 @@ def trained(out: Path, model: str, seed: int, settings: Sequence[str]) -> Path:
     run = out / model / f"seed{seed}"
     if not (run / "metrics.json").is_file():
         quiet = ("report=false", "logger=none", "trainer.enable_progress_bar=false", f"hydra.run.dir={run}")
-        _fraudlab("train", "experiment=handbook_book", f"model={model}", f"seed={seed}", *settings, *quiet)
+        command("train", "experiment=handbook_book", f"model={model}", f"seed={seed}", *settings, *quiet)
     return run
 
 
@@ -70,7 +70,7 @@ def measured(run: Path) -> dict[str, object]:
     assert day is not None
     decision = Decision.from_scores(*chosen_on, medium=50, high=10, calibration="platt", recent_day=day.to_numpy())
     if not (run / "bundle" / "manifest.json").is_file():
-        _fraudlab("export", f"run={run}", "calibration=platt", "medium_per_1000=50", "high_per_1000=10")
+        command("export", f"run={run}", "calibration=platt", "medium_per_1000=50", "high_per_1000=10")
     assert load(run / "bundle").decision == decision, "the bundle decides otherwise than its run's predictions say"
     best = Decision.from_scores(*chosen_on, medium=50, high=10, calibration="best")
     losses = log_loss(label, score), log_loss(label, decision.calibrate(score))
@@ -98,10 +98,6 @@ def _line(found: dict[str, object]) -> str:
         f"{found['model']!s:12}{found['seed']!s:>5}{alerts}   {found['log_loss']:.6f}"
         f"  {found['calibrated_log_loss']:.6f}  {found['best_log_loss']:.6f} ({found['best']}){missed}"
     )
-
-
-def _fraudlab(command: str, *settings: str) -> None:
-    subprocess.run([sys.executable, "-m", f"fraudlab.{command}", *settings], check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

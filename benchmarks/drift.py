@@ -28,9 +28,10 @@ import polars as pl
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import binom, wasserstein_distance
 
+from benchmarks.commands import command
 from fraudlab.bundle.decision import Decision
 from fraudlab.data.simulators.ieee_cis.files import _block
-from fraudlab.data.simulators.ieee_cis.plot import draw_plot
+from fraudlab.data.simulators.ieee_cis.plot import SimulationPlan, draw_plot
 from fraudlab.exporter.reference import reference, sample_positions
 from fraudlab.features.encoder import Arrays, TableEncoder
 from fraudlab.files import write_json
@@ -92,14 +93,19 @@ class Bundle:
         self.reference = reference(rows.take(train), rows.encoder, raw, score, self.decision)
 
 
+def blocks(plot: SimulationPlan, count: int) -> Iterator[pl.DataFrame]:
+    """The simulator's rows with their identities, some at a time."""
+    for first in range(0, count, 20_000):
+        transactions, identities = _block(plot, first, min(first + 20_000, count))
+        yield transactions.join(identities, on="TransactionID", how="left", maintain_order="left")
+
+
 def simulated(count: int, days: int) -> Rows:
     """Rows of the simulator; the score tells frauds apart by what it sees of them, and has noise of its own."""
     plot = draw_plot(count, 0, 0.244, days)
     encoder: TableEncoder | None = None
     parts: list[tuple[np.ndarray, ...]] = []
-    for first in range(0, count, 20_000):
-        transactions, identities = _block(plot, first, min(first + 20_000, count))
-        frame = transactions.join(identities, on="TransactionID", how="left", maintain_order="left")
+    for frame in blocks(plot, count):
         if encoder is None:
             ids = [f"card{i}" for i in (1, 2, 3, 5)] + ["addr1", "addr2"]
             categorical = [n for n, kind in frame.schema.items() if kind == pl.String or n in ids]
@@ -242,18 +248,15 @@ def material(folder: Path) -> tuple[Path, Path]:
     run, bundle, file = folder / "run", folder / "bundle", folder / "rows.parquet"
     data = ["data=ieee_cis_simulated", "data.rows=20000", "features=columns", "split=time_fraction", "model=lightgbm"]
     quiet = ["model.n_estimators=100", "report=false", "logger=none", f"hydra.run.dir={run}"]
-    for command, words in (("train", [*data, *quiet]), ("export", [f"run={run}", f"out={bundle}"])):
-        words = ["-m", f"fraudlab.{command}", *words, f"paths.data_dir={folder}/data"]
-        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+    command("train", *data, *quiet, place := f"paths.data_dir={folder}/data")
+    command("export", f"run={run}", f"out={bundle}", place)
     always = json.loads((bundle / "schema.json").read_text())["never_missing"]  # a row without one is refused
     plot = draw_plot(SIZE, 1, 0.244, 182)
     parts = folder / "parts"
     parts.mkdir()
-    for first in range(0, SIZE, 20_000):
-        transactions, identities = _block(plot, first, min(first + 20_000, SIZE))
-        rows = transactions.join(identities, on="TransactionID", how="left", maintain_order="left")
+    for number, rows in enumerate(blocks(plot, SIZE)):
         rows = rows.with_columns(pl.col(always).fill_null(strategy="forward").fill_null(strategy="backward"))
-        rows.drop("isFraud").write_parquet(parts / f"{first:09}.parquet")
+        rows.drop("isFraud").write_parquet(parts / f"{number:09}.parquet")
     pl.scan_parquet(sorted(parts.iterdir()), glob=False).sink_parquet(file)
     return bundle, file
 
@@ -269,12 +272,12 @@ def size_of(bundle: Path, file: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         words = [f"bundle={bundle}", f"input={file}", f"out={folder}"]
-        command = [sys.executable, "-m", "fraudlab.drift", *words]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        words = [sys.executable, "-m", "fraudlab.drift", *words]
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
         _, status, used = os.wait4(process.pid, 0)  # of this process alone, not of those that made the material
         seconds = time.perf_counter() - started
         if status:
-            raise SystemExit(f"{' '.join(command)} failed")
+            raise SystemExit(f"{' '.join(words)} failed")
         page = (Path(folder) / "drift.html").stat().st_size
     rows = pl.scan_parquet(file).select(pl.len()).collect().item()
     found = {"rows": rows, "columns": pl.scan_parquet(file).collect_schema().len(), "page_bytes": page}

@@ -9,8 +9,6 @@ spends while workers do the tasks is serial. t(n) = serial + tasks / n; nothing 
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +18,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from benchmarks.commands import command
+from benchmarks.history import AGGREGATES, SCHEMA, WINDOWS, table
 from fraudlab.bundle import load
 from fraudlab.bundle.scoring import score_file
 from fraudlab.data.prepared import prepare
@@ -28,42 +28,22 @@ from fraudlab.engines import Engine, InThreads
 from fraudlab.engines.on_ray import OnRay, ray_cluster
 from fraudlab.features.history import HistoryFeatures
 from fraudlab.files import write_json
-from fraudlab.schema import Column, TableSchema
 
 BILLION = 1_000_000_000
 NUMBERS = [f"n{i}" for i in range(16)]
 HISTORY: dict[str, Any] = {
-    **{"name": "history", "keys": {"card": ["card"]}, "windows": ["1d", "7d", "30d"], "decimals": 2, "prior": 20.0},
-    **{"of": {"count": [], "amount": ["sum", "mean", "std", "max"]}, "delay_days": 7},
+    **{"name": "history", "keys": {"card": ["card"]}, "windows": list(WINDOWS), "decimals": 2, "prior": 20.0},
+    **{"of": {"count": [], "amount": list(AGGREGATES[1:])}, "delay_days": 7},
 }
-SCHEMA = TableSchema(
-    "transactions",
-    (
-        Column("id", "integer", "id"),
-        Column("time", "datetime", "time"),
-        Column("card", "integer", "card"),
-        Column("amount", "number", "amount"),
-        Column("fraud", "integer", "label"),
-    ),
-)
 
 
-def table(rows: int) -> pl.DataFrame:
-    draw = np.random.default_rng(0)
-    second = np.sort(draw.integers(0, 180 * 86_400, rows))
+def wide(rows: int) -> pl.DataFrame:
+    """The table of benchmarks.history with sixteen numbers, four categories and a label that follows two of them."""
+    draw = np.random.default_rng(1)
     numbers = {name: draw.normal(size=rows).astype(np.float32) for name in NUMBERS}
+    words = {f"c{i}": pl.Series(draw.integers(0, 20, rows)).cast(pl.String) for i in range(4)}
     risk = numbers["n0"] + numbers["n1"] + draw.normal(size=rows)
-    return pl.DataFrame(
-        {
-            "id": np.arange(rows),
-            "time": pl.Series(second * 1_000_000).cast(pl.Datetime("us")),
-            "card": draw.integers(0, max(rows // 60, 1), rows),
-            "amount": np.round(draw.gamma(2.0, 30.0, rows), 2),
-            **numbers,
-            **{f"c{i}": pl.Series(draw.integers(0, 20, rows)).cast(pl.String) for i in range(4)},
-            "fraud": (risk > 4).astype(np.int8),
-        }
-    )
+    return table(rows).with_columns(**numbers, **words, fraud=(risk > 4).astype(np.int8))
 
 
 def bundle_of(file: Path, folder: Path) -> Path:
@@ -76,10 +56,6 @@ def bundle_of(file: Path, folder: Path) -> Path:
     command("train", *data, *quick, "refit=false", "logger=none", f"hydra.run.dir={folder}/run")
     command("export", f"run={folder}/run", f"out={folder}/bundle", f"paths.data_dir={folder}/data")
     return folder / "bundle"
-
-
-def command(name: str, *words: str) -> None:
-    subprocess.run([sys.executable, "-m", f"fraudlab.{name}", *words], check=True, stdout=subprocess.DEVNULL)
 
 
 def seconds_of(work: Callable[[Path], Any], folder: Path, rounds: int) -> tuple[list[float], list[float]]:
@@ -108,7 +84,7 @@ def main() -> None:
     given = parser.parse_args()
     with TemporaryDirectory(prefix="scaling_") as made:
         folder = Path(made)
-        table(given.rows).write_parquet(file := folder / "t.parquet")
+        wide(given.rows).write_parquet(file := folder / "t.parquet")
         bundle = load(bundle_of(file, folder))
         source = Source(pl.scan_parquet(file), SCHEMA, "made-up")
         found: dict[str, dict[str, Any]] = {"prepare": {}, "predict": {}}
