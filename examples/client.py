@@ -26,7 +26,9 @@ def ask(path: str, content: Any) -> Any:
     """The answer to a POST; a server that is busy is asked again."""
     headers = {"Content-Type": "application/json", "X-API-Key": os.environ["FRAUDLAB_API_KEY"]}
     request = urllib.request.Request(URL + path, json.dumps(content).encode(), headers)
-    for left in reversed(range(TRIES)):
+    left = TRIES
+    while True:
+        left -= 1
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return json.load(answer)
@@ -34,7 +36,6 @@ def ask(path: str, content: Any) -> Any:
             if error.code not in BUSY or not left:
                 sys.exit(f"{error.code}: {error.read().decode()}")
             time.sleep(float(error.headers.get("Retry-After", 1)))
-    return None
 
 
 def score(records: Any) -> Any:

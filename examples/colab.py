@@ -17,7 +17,7 @@ if importlib.util.find_spec("fraudlab") is None:  # PyTorch is there on Colab al
 # in time: it validates and tests on later weeks, and learns from no label before its delay of 7 days is over.
 
 # %%
-from fraudlab.api import load_bundle, train
+from fraudlab.api import train
 
 SMALL = ["data.customers=120", "data.terminals=600", "data.radius=10", "data.days=70"]
 WEEKS = ["split.train_start=2018-05-01", "split.train_days=14"]
@@ -32,8 +32,7 @@ run.predictions("test").sort("score", descending=True).head()
 # A bundle is what is served: plain data, checked file by file when it is loaded.
 
 # %%
-subprocess.run([sys.executable, "-m", "fraudlab.export", f"run={run.path}"], check=True)
-bundle = load_bundle(run.path / "bundle")
+bundle = run.export()
 record = bundle.golden()[0]["record"]
 print(f"score: {bundle.predict([record])[0]:.3f}")
 for reason in bundle.explain([record], k=3)[0]:
