@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -24,7 +23,7 @@ from fraudlab import bundle as bundles
 from tests.conftest import REPOSITORY, SMALL
 from tests.support import images
 from tests.support.must import installer_failed, missing
-from tests.support.server import HASH_KEY, KEY
+from tests.support.server import HASH_KEY, KEY, free_port
 from tests.support.storage import emulated_bucket
 from tests.support.tables import write_table
 
@@ -144,9 +143,7 @@ def test_it_serves_as_its_user_on_a_read_only_root_and_ends_in_order(
     record = tmp_path / "record"
     record.mkdir()
     os.chown(record, 10001, 10001)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     env = {"PORT": str(port), "FRAUDLAB_API_KEY": KEY, "FRAUDLAB_HASH_KEY": HASH_KEY}
     words = (*server.command, "serving.record_to=/record")
     container = images.Container(server, record, "record", env, *words)

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 import yaml
 
 from tests.conftest import REPOSITORY
+from tests.support.server import free_port
 
 pytestmark = pytest.mark.slow  # a pipeline of four stages, run several times
 
@@ -125,9 +125,7 @@ def bucket() -> Iterator[dict[str, str]]:
     """A bucket of an emulated Google Cloud Storage."""
     from gcp_storage_emulator.server import create_server
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = create_server("127.0.0.1", port, in_memory=True, default_bucket="pipeline")
     server.start()
     yield {"url": "gs://pipeline/store", "endpointurl": f"http://127.0.0.1:{port}"}

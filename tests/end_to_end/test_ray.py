@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import pytest
 
 from tests.conftest import FORMAT_1, REPOSITORY, SMALL
 from tests.support.commands import Commands
+from tests.support.server import free_port
 
 # Ray starts eight processes, and ends where they take longer than some fixed seconds: on a machine with nothing else.
 pytestmark = pytest.mark.slow
@@ -56,9 +56,7 @@ if "default_worker" in sys.argv[0]:
 def address() -> Iterator[str]:
     pytest.importorskip("ray", reason="no Ray here: pip install 'fraudlab[ray]'")
     folder = tempfile.mkdtemp(prefix="ray_")  # short: a socket's path may have 107 characters
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     size = ("--num-cpus=2", "--object-store-memory=100000000", "--include-dashboard=false", "--disable-usage-stats")
     place = ("--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir={folder}", "--no-monitor")
     variables = {**os.environ, **TOKEN, "PYTHONPATH": str(REPOSITORY), "POLARS_MAX_THREADS": "1"}

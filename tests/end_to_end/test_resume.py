@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ import torch
 from tests.conftest import REPOSITORY, SMALL, Command
 from tests.support.commands import Commands
 from tests.support.resumed import KILLED, assert_same, compared, differences
+from tests.support.server import free_port
 
 SETTINGS = (*SMALL, "batch_size=256", "callbacks.last_checkpoint.every_n_steps=2", "report=false")
 
@@ -201,9 +201,7 @@ def test_two_nodes_of_torchrun_train_as_two_processes_do(
     start: Start, data: Path, two_processes: Path, tmp_path: Path
 ) -> None:
     """A process each, which find each other at an address; both nodes are this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     here = "127.0.0.1"
     meeting = ("--rdzv-backend=c10d", f"--rdzv-endpoint={here}:{port}", "--rdzv-id=fraudlab", f"--local-addr={here}")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", *meeting]
