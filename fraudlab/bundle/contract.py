@@ -96,12 +96,19 @@ def contract(
         least_known: how many of :func:`inputs` the emptiest training row had.
     """
     needs = getattr(features, "needs", ())
-    as_read = schema.reading.as_read if schema.reading is not None else {}
+    as_read, of_needed = {}, set()
+    if schema.reading is not None:
+        from fraudlab.data.sources.table.derive import read_by
+
+        as_read, of_needed = schema.reading.as_read, read_by(schema.reading.derive, never_missing)
     columns = raw_columns(schema, features)
     columns += [Column(name, "number", "numeric", nullable=True) for name in computed(features)]
     fields = []
     for column in columns:
-        always = as_read.get(column.name, column.name) in never_missing
+        # What a column that every row had is made of: of several, perhaps one that a row may lack.
+        always = as_read.get(column.name, column.name) in never_missing or (
+            column.name in of_needed and not column.nullable
+        )
         required = always or (not column.nullable and (column.role in ("time", "amount") or column.name in needs))
         fields.append(_field(column, required, always, examples))
     return {
@@ -183,6 +190,22 @@ def missing_needed(record: Mapping[str, Any], names: Sequence[str]) -> list[str]
     """Those of ``names`` that have no value in ``record``."""
     known = set(known_of(record, names))
     return [name for name in names if name not in known] if len(known) < len(names) else []
+
+
+def needed(position: int, record: Mapping[str, Any], lacking: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]:
+    """The problems of a record that lacks columns which every training row had.
+
+    Args:
+        position: of the record.
+        record: its values, those that are sent and those that are made of them.
+        lacking: the columns without a value, each with the fields that it is made of, or its own name.
+    """
+    told = {}
+    for name, sources in lacking.items():
+        for field in missing_needed(record, sources) or sources[:1]:
+            made = record.get(field) is not None
+            told.setdefault(field, f"no {name} can be made of {record[field]!r}" if made else ALWAYS)
+    return (problem(position, field, f"required: {why}") for field, why in told.items())
 
 
 class Names:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:  # a record without derived columns is read without it
 
     from fraudlab.data.sources.table.derive import Time
 
-NO_TIME = "is not a time in the form of those that the model learnt from, nor year first, as 2024-01-31T14:30:00"
-
 
 class InputReading:
     """Makes the table's columns of the raw ones that a record or a file has.
@@ -56,13 +54,13 @@ class InputReading:
         one = {name: read.get(name) for name in {**self._types, **read}}
         rows = pl.DataFrame({n: [v] for n, v in one.items()}, schema_overrides=_dtypes(self._types, one), strict=False)
         if (unread := self.unread_time(rows.schema)) is not None and rows.select(unread[1]).item():
-            raise UserError(f"column {unread[0]}: {one[unread[0]]!r} {NO_TIME}")
+            raise UserError(f"column {unread[0]}: {one[unread[0]]!r} {self.no_time}")
         try:
             return self.derived(rows.lazy()).collect().row(0, named=True)
         except pl.exceptions.PolarsError as error:
             from fraudlab.data.sources.table.derive import failed
 
-            own = failed(rows.lazy(), self._reading.derive, error, self._clock)
+            own = failed(rows.lazy(), self._reading.derive, self._clock)
             raise own or UserError(f"data.derive: {error}") from error
 
     def value(self, record: Mapping[str, Any], name: str) -> Any:
@@ -71,6 +69,14 @@ class InputReading:
             return record.get(name)
         own = record if name in self._made else {name: record[name]} if name in record else {}
         return (self.of_record(own) if name in self._made else self.raw.of_record(own)).get(name)
+
+    def sources(self, name: str) -> list[str]:
+        """The raw columns that a column of the table is made of, which a record or a file has to have for it."""
+        if name not in self._made:
+            return [name]
+        from fraudlab.data.sources.table.derive import read_by
+
+        return sorted(read_by(self._reading.derive, [name]) & {*self._types}) or [name]
 
     def of_rows(self, rows: "pl.LazyFrame") -> "pl.LazyFrame":
         """The columns of a file's rows, some of whose raw columns may be missing."""
@@ -135,11 +141,20 @@ class InputReading:
         moment = clock.form.local(given, dtype)
         return None if moment is None else (clock.column, given.is_not_null() & moment.is_null())
 
-    def failed(self, rows: "pl.LazyFrame", error: "pl.exceptions.PolarsError") -> UserError | None:
+    @property
+    def no_time(self) -> str:
+        """Says of a value that it is no time, and how one is written."""
+        from fraudlab.data.sources.table.time_format import ISO, written
+
+        form = self._reading.time.get("format")
+        own = "" if form in (None, ISO) else f"{written(form)} as in the training table, or "
+        return f"is not a time; write it {own}year first, as 2024-01-31T14:30:00"
+
+    def failed(self, rows: "pl.LazyFrame") -> UserError | None:
         """What of ``data.derive`` cannot be made of raw rows, if that is why they cannot be read."""
         from fraudlab.data.sources.table.derive import failed
 
-        return failed(self._raw_rows(rows), self._expressions, error, self._clock) if self._made else None
+        return failed(self._raw_rows(rows), self._expressions, self._clock) if self._made else None
 
     @cached_property
     def _expressions(self) -> dict[str, str]:

@@ -78,7 +78,7 @@ class RowCheck:
         typed = rows.with_columns(made)
         wrong = {}
         for name in self._bundle.never_missing:
-            wrong[f"{name} has no value, and every training row had one"] = ~_known(name, typed)
+            wrong[f"{self._told(name)} has no value, and every training row had one"] = ~_known(name, typed)
         for field in self._fields:
             name, value = field["name"], pl.col(field["name"])
             if field["required"] and name not in self._bundle.never_missing:
@@ -94,6 +94,11 @@ class RowCheck:
         found = typed.select(breaks.fill_null(False).alias(says) for says, breaks in wrong.items())
         self._refuse_first({says: found[says] for says in wrong}, start)
         return typed
+
+    def _told(self, name: str) -> str:
+        """A column as the file has it: one that ``data.derive`` makes is told by what it is made of."""
+        sources = self._bundle.reading.sources(name)
+        return sources[0] if len(sources) == 1 else f"{name} (made of {', '.join(sources)})"
 
     def _refuse_first(self, wrong: Mapping[str, pl.Series], start: int) -> None:
         places = {says: int(rows.arg_max() or 0) for says, rows in wrong.items() if rows.any()}

@@ -15,7 +15,6 @@ from fraudlab.bundle import formats, manifest
 from fraudlab.bundle.blend import FILE as BLEND
 from fraudlab.bundle.blend import Blend
 from fraudlab.bundle.contract import (
-    ALWAYS,
     Refused,
     completed,
     computed,
@@ -23,6 +22,7 @@ from fraudlab.bundle.contract import (
     inputs,
     known_of,
     missing_needed,
+    needed,
     problem,
 )
 from fraudlab.bundle.decision import Decision
@@ -130,7 +130,7 @@ class Bundle:
     def _check(self, position: int, record: Record) -> None:
         """Refuse a record of which no score can be trusted: it lacks what every training row had, or nearly all."""
         if lacking := missing_needed(record, self.never_missing):
-            raise Refused([problem(position, name, f"required: {ALWAYS}") for name in lacking])
+            raise Refused([*needed(position, record, {name: self.reading.sources(name) for name in lacking})])
         enough = fewest_known(self.schema)
         known = sum(1 for _ in islice(known_of(record, self.inputs), enough))  # no more of them are looked at
         if known < enough:

@@ -4,6 +4,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,6 @@ from tqdm import tqdm
 from fraudlab.bundle.contract import Refused
 from fraudlab.bundle.levels import THRESHOLDS, rules_of
 from fraudlab.bundle.money import amounts_of
-from fraudlab.bundle.reading import NO_TIME
 from fraudlab.bundle.rows import RowCheck, check_names
 from fraudlab.bundle.runtime import Bundle, load
 from fraudlab.bundle.spread import Spread
@@ -87,7 +87,9 @@ def score_file(
             tqdm(total=rows, unit=" rows", desc="scoring", unit_scale=True) as bar,
         ):
             name, found = key if known else None, None if past is None else past(frame)
-            blocks = _with_past(_blocks(frame, stretch), found)
+            numbered = _blocks(frame, stretch)
+            first = next(numbered)
+            blocks = _with_past(chain([first], numbered), found)
             scores = (engine or InThreads()).map(_Scoring(bundle, name), blocks, at_once=threads)
             for number, scored in enumerate(scores):
                 scored.write_parquet(Path(parts, f"{number:09}.parquet"))
@@ -98,7 +100,7 @@ def score_file(
             else:
                 written.sink_parquet(aside)
         if past is None:
-            _warn_of_unseen(bundle, str(source), frame)
+            _warn_of_unseen(bundle, str(source), first[1])
     except pl.exceptions.PolarsError as error:
         raise _unreadable(bundle, str(source), error) from error
     finally:
@@ -106,9 +108,8 @@ def score_file(
     return pl.scan_csv(target, glob=False) if target.suffix == ".csv" else pl.scan_parquet(target, glob=False)
 
 
-def _warn_of_unseen(bundle: Bundle, source: str, frame: pl.LazyFrame) -> None:
-    """Say which columns have hardly a word that occurred in training, by the first rows."""
-    rows = frame.head(_BLOCK).collect()
+def _warn_of_unseen(bundle: Bundle, source: str, rows: pl.DataFrame) -> None:
+    """Say which columns have hardly a word that occurred in training, by the first ``rows``."""
     if not bundle.encoder.categorical or len(rows) < _LEAST_SEEN:
         return
     arrays = bundle.encoder.transform(bundle.features.of_records(RowCheck(bundle)(rows, 0), bundle.lookups))
@@ -127,7 +128,7 @@ def _unreadable(bundle: Bundle, source: str, error: pl.exceptions.PolarsError) -
     """Why a file cannot be scored: with the row, if an expression of ``data.derive`` fails there."""
     with tempfile.TemporaryDirectory(prefix="fraudlab_") as scratch:
         try:
-            own = bundle.reading.failed(_raw(bundle, source, Path(scratch))[0], error)
+            own = bundle.reading.failed(_raw(bundle, source, Path(scratch))[0])
         except (UserError, pl.exceptions.PolarsError):
             own = None
     if own is not None:
@@ -197,7 +198,7 @@ def _check(bundle: Bundle, source: str, frame: pl.LazyFrame) -> None:
         if name in types and types[name].is_numeric():
             unread[name] = (~pl.col(name).fill_null(0).is_in([0, 1]), _NO_FLAG)
     if (time := bundle.reading.unread_time(types)) is not None:
-        unread[time[0]] = (time[1], f"{NO_TIME}; correct it")
+        unread[time[0]] = (time[1], f"{bundle.reading.no_time}; correct it")
     if not unread:
         return
     first = {name: wrong.arg_max().alias(name) for name, (wrong, _) in unread.items()}

@@ -9,7 +9,7 @@ import glob
 import logging
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import environ
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import hydra
 import yaml
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -262,6 +263,7 @@ def _keys_meant(
                     known = [*_keys(OmegaConf.to_container(hydra.compose(command)))]
                 refused += more
         groups = GlobalHydra.instance().config_loader().list_groups("")
+    elsewhere = _of_other_options(known)
     of_a_run = "resume" not in known or any(_key(override) == "resume" for override in overrides)
     for key in refused:
         place = key.replace("data.", "moved.", 1)
@@ -272,7 +274,7 @@ def _keys_meant(
         elif place != key and place in known and of_a_run:
             yield f"Where the data of a run lie now, {place}= says."
         elif key not in known and not key.startswith("hydra."):
-            yield from _nearest(key, [*known, *groups], f"{key} is no setting. ")
+            yield from _nearest(key, [*known, *groups], f"{key} is no setting. ", elsewhere)
 
 
 def _refused(causes: Sequence[BaseException | None]) -> list[str]:
@@ -282,10 +284,25 @@ def _refused(causes: Sequence[BaseException | None]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _nearest(given: str, candidates: Sequence[str], before: str = "") -> Iterator[str]:
-    near = difflib.get_close_matches(given, sorted(set(candidates)), n=3, cutoff=0.5)
+def _of_other_options(known: Sequence[str]) -> dict[str, str]:
+    """The settings that only options not chosen have, such as ``model.dropout``, each with what to choose for it."""
+    found: dict[str, list[str]] = {}
+    for group, options in ConfigStore.instance().repo.items():
+        for file, stored in options.items() if isinstance(options, dict) else ():
+            for key in stored.node or () if file.startswith("base_") else ():
+                if f"{group}.{key}" not in known:
+                    found.setdefault(f"{group}.{key}", []).append(file.removeprefix("base_").removesuffix(".yaml"))
+    return {key: f" (of {key.partition('.')[0]}={' or '.join(sorted(names))})" for key, names in found.items()}
+
+
+def _nearest(
+    given: str, candidates: Sequence[str], before: str = "", elsewhere: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    elsewhere = elsewhere or {}
+    near = difflib.get_close_matches(given, sorted({*candidates, *elsewhere}), n=3, cutoff=0.5)
     if near or before:
-        yield (before + (f"Did you mean {' or '.join(near)}?" if near else "")).strip()
+        meant = " or ".join(f"{key}{elsewhere.get(key, '')}" for key in near)
+        yield (before + (f"Did you mean {meant}?" if near else "")).strip()
 
 
 def _key(override: str) -> str:

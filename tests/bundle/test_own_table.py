@@ -12,6 +12,7 @@ from fraudlab.bundle.contract import served
 from fraudlab.bundle.scoring import score_file
 from fraudlab.config import TableConfig
 from fraudlab.data.sources import table
+from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
 from fraudlab.serving.contract import Contract
 from tests.support.bundles import bundle_of, same
@@ -122,3 +123,26 @@ def test_whole_numbers_beyond_64_bits_are_scored_as_they_were_learnt(name: str, 
     schema = served(bundle.schema, bundle.features, history=False)
     checked = Contract(schema, max_records=3, refuse_unknown=True).check(json.dumps(asked).encode())
     assert checked.records == asked
+
+
+def test_what_a_caller_must_send_is_named_not_what_is_made_of_it(tmp_path: Path) -> None:
+    days = [f"{day:02}.01.2024" for day in range(1, 29)]
+    rows = {"filed": days, "gross": [float(n) for n in range(28)], "tax": [1.0] * 28, "fraud": [0, 1] * 14}
+    pl.DataFrame(rows).write_csv(tmp_path / "t.csv")
+    made = {"weekday": "EXTRACT(isodow FROM filed)", "net": "gross - tax"}
+    bundle, _ = train(tmp_path, TableConfig(path=str(tmp_path / "t.csv"), label="fraud", time="filed", derive=made))
+    assert {field["name"]: field["required"] for field in bundle.schema["fields"] if field["role"] != "id"} == {
+        "filed": True, "gross": True, "tax": True,
+    }  # fmt: skip
+    whole = {"filed": "29.01.2024", "gross": 3, "tax": 1}
+    assert bundle.predict([whole]).shape == (1,)
+    with pytest.raises(UserError, match=r"^record 0 field filed: required: every training row had it$"):
+        bundle.predict([{**whole, "filed": None}])
+    with pytest.raises(UserError, match=r"record 0 field tax: required: every training row had it"):
+        bundle.predict([{"filed": "29.01.2024", "gross": 3}])
+    as_written = r"'29/01/2024' is not a time; write it as 31.01.2024 as in the training table, or year first, as 2024-"
+    with pytest.raises(UserError, match=f"column filed: {as_written}"):
+        bundle.predict([{**whole, "filed": "29/01/2024"}])
+    (tmp_path / "u.csv").write_text("filed,gross,tax\n29.01.2024,3,1\n,3,1\n")
+    with pytest.raises(UserError, match="row 2: filed has no value, and every training row had one"):
+        score_file(bundle, tmp_path / "u.csv", tmp_path / "scores.csv")

@@ -76,10 +76,7 @@ def passed_over(sample: pl.DataFrame, taken: Collection[str]) -> Iterator[str]:
             read = values.is_not_null()
         elif is_text(values.dtype):
             some = values.cast(pl.String)
-            forms = (ISO, *times.FORMATS) if some.str.contains(r"\d").any() else ()
-            tried = some.drop_nulls().head(20)
-            best = max(forms, key=lambda form: times.count(tried, form), default=ISO)
-            read = times.read(some, TimeFormat(best)).is_not_null()
+            read = times.read(some, TimeFormat(times.nearest(some.drop_nulls().head(20))[0])).is_not_null()
         else:
             continue
         if 2 * (found := int(read.sum())) > len(values) - values.null_count() > 0:

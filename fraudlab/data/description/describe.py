@@ -193,7 +193,7 @@ def _collected(asked: pl.LazyFrame, frame: pl.LazyFrame, config: TableConfig, ti
     try:
         return asked.collect(engine="streaming")
     except pl.exceptions.PolarsError as error:
-        if (own := derive.failed(frame, config.derive, error, time)) is not None:
+        if (own := derive.failed(frame, config.derive, time)) is not None:
             raise own from error
         raise
 

@@ -9,11 +9,12 @@ import polars as pl
 
 from fraudlab.config import TableConfig
 from fraudlab.data.sources.table import roles, source
+from fraudlab.data.sources.table.columns import is_plain
 from fraudlab.data.sources.table.files import Found, head
 from fraudlab.data.sources.table.kinds import Kinds
 from fraudlab.data.sources.table.scan import Raw
 from fraudlab.data.sources.table.spelt import MOST_ODD, spellings
-from fraudlab.features.values import NA_WORDS, RawColumns, Spelling, clean, is_text
+from fraudlab.features.values import NA_WORDS, RawColumns, Spelling, clean
 from fraudlab.schema import Column, Role
 
 MOST_ROWS = 100_000
@@ -102,7 +103,7 @@ def typed(sample: Sample, config: TableConfig) -> Sample:
         spelling, unread = _spelling(text.select(open_), semicolons=config.separator == ";")
     of_unread: dict[str, Role] = dict.fromkeys(unread, "carried")
     kinds = Kinds(text.lazy(), sample.raw.untyped, {**of_unread, **own}, config.missing_values, spelling)
-    columns = [c for c in kinds.columns() if _is_plain(text.schema[c.name]) and own.get(c.name) != "label"]
+    columns = [c for c in kinds.columns() if is_plain(text.schema[c.name]) and own.get(c.name) != "label"]
     rows = RawColumns(columns, spelling).of_rows(text)
     return replace(sample, typed=rows, columns=columns, spelling=spelling, unread=unread)
 
@@ -115,10 +116,6 @@ def written(sample: Sample, config: TableConfig, folder: Path) -> TableConfig:
     sample.text.write_csv(folder / "rows.csv")
     layout: dict[str, Any] = {"separator": ",", "quote": '"', "encoding": None, "header": True, "columns": []}
     return replace(config, path=str(folder / "rows.csv"), query=None, **layout)
-
-
-def _is_plain(dtype: pl.DataType) -> bool:
-    return is_text(dtype) or dtype.is_numeric() or dtype == pl.Boolean
 
 
 def _spelling(text: pl.DataFrame, semicolons: bool) -> tuple[Spelling, tuple[str, ...]]:

@@ -7,6 +7,12 @@ from fraudlab.errors import UserError
 from fraudlab.features.values import Spelling, clean, is_text
 from fraudlab.schema import Role
 
+
+def is_plain(dtype: pl.DataType) -> bool:
+    """Whether cells of a column may have to be read: text, numbers, true and false."""
+    return is_text(dtype) or dtype.is_numeric() or dtype == pl.Boolean
+
+
 BEYOND_INT64 = (pl.UInt64, pl.Int128, pl.UInt128)
 
 

@@ -13,11 +13,12 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from fraudlab.data.sources.table.names import enclosed
-from fraudlab.data.sources.table.time_format import ISO, USUAL, TimeFormat
+from fraudlab.data.sources.table.time_format import ISO, USUAL, TimeFormat, written
 from fraudlab.data.sources.table.times import fitting
 from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
 
+_NAME = r'"(?:[^"]|"")+"|[A-Za-z_]\w*'  # of a column, in SQL
 _TIME = "\0time"  # the column that stands for the time in an expression
 
 
@@ -115,9 +116,7 @@ def read_by(expressions: Mapping[str, str], names: Collection[str]) -> set[str]:
     return seen
 
 
-def failed(
-    frame: pl.LazyFrame, expressions: Mapping[str, str], error: PolarsError, time: Time | None = None
-) -> UserError | None:
+def failed(frame: pl.LazyFrame, expressions: Mapping[str, str], time: Time | None = None) -> UserError | None:
     """The expression that fails on the rows' values, if one does, with the first such row if there are several."""
     for number, (name, expression) in enumerate(expressions.items()):
         before = derived(frame, dict(list(expressions.items())[:number]), time)
@@ -154,12 +153,27 @@ def _wrong(frame: pl.LazyFrame, key: str, expression: str, error: PolarsError) -
         roots = [root for root in pl.sql_expr(expression).meta.root_names() if root in types]
     except PolarsError:
         roots = []
+    for name, form in re.findall(rf"\bSTRPTIME\s*\(\s*({_NAME})\s*,\s*'([^']*)'\s*\)", expression, flags=re.IGNORECASE):
+        column = name[1:-1].replace('""', '"') if name[0] == '"' else name
+        if (odd := _odd(frame, column, form)) is not None:
+            return UserError(f"{key}: {column} is {odd!r}, which is not a time written {written(form)}")
     times = ("TIMESTAMP", "DATE", "STRPTIME", "EXTRACT", "DATETIME")
     if any(word in expression.upper() for word in times):
         for root in roots:
             if is_text(types[root]) and (hint := _as_time(frame, root)):
                 return UserError(f"{key}: {first}; {root} is text, which {hint} reads as a time")
     return UserError(f"{key}: {first}; give a SQL expression over the columns {', '.join(types)}")
+
+
+def _odd(frame: pl.LazyFrame, name: str, form: str) -> str | None:
+    """A word of a column that is no time in a format which reads others, or which the column's words do not show."""
+    if not is_text(frame.collect_schema().get(name, pl.Null())):
+        return None
+    text = pl.col(name).cast(pl.String)
+    unread = text.is_not_null() & text.str.to_datetime(form, time_unit="us", strict=False).is_null()
+    some = frame.select(text.filter(unread).first().alias("odd"), unread.all().alias("all"))
+    odd, every = some.collect(engine="streaming").row(0)
+    return None if every and _as_time(frame, name) else odd
 
 
 def _as_time(frame: pl.LazyFrame, name: str) -> str | None:

@@ -14,7 +14,7 @@ from fraudlab.config import TableConfig
 from fraudlab.data.sources.contract import Source, contents_of, fingerprint_of
 from fraudlab.data.sources.table import derive, labels, moments, roles, times
 from fraudlab.data.sources.table.checks import check
-from fraudlab.data.sources.table.columns import BEYOND_INT64, value_of
+from fraudlab.data.sources.table.columns import BEYOND_INT64, is_plain, value_of
 from fraudlab.data.sources.table.dialect import Layout
 from fraudlab.data.sources.table.doubts import doubts
 from fraudlab.data.sources.table.files import Found, find, unreadable
@@ -29,7 +29,8 @@ from fraudlab.schema import Column, Reading, Role, TableSchema
 
 log = logging.getLogger(__name__)
 
-VERSION = 4  # of the reading: raised with any change that gives other data from the same file
+VERSION = 4  # of the data: raised with a change that gives other data from most files; a run that goes on is refused
+_READING = 5  # of the cached reading: raised with any change of what is read
 
 _told: set[str] = set()
 
@@ -68,7 +69,7 @@ def read(config: TableConfig, cache_dir: Path) -> Read:
     files = files_of(config, cache_dir)
     check_head(config, files, cache_dir)
     stats = [(str(f.path.resolve()), f.path.stat().st_size, f.path.stat().st_mtime_ns, f.partition) for f in files]
-    fingerprint = fingerprint_of({**asdict(config), "files": stats, "version": VERSION})
+    fingerprint = fingerprint_of({**asdict(config), "files": stats, "version": _READING})
     path = cache_dir / f"{config.name}_{fingerprint}.parquet"
     about = path.with_suffix(".json")
     if not path.exists():
@@ -176,7 +177,7 @@ def _made(config: TableConfig, files: Sequence[Found], cache_dir: Path, scratch:
     try:
         return _settled(frame, fixed, columns, raw, config, notes)
     except InvalidOperationError as error:
-        if (own := derive.failed(frame, config.derive, error, moments.of(config))) is not None:
+        if (own := derive.failed(frame, config.derive, moments.of(config))) is not None:
             raise own from error
         raise
 
@@ -230,12 +231,13 @@ def _settled(
     if order != [ROW_ID]:
         made = made.sort(order)
     words = {c.name: c.missing_values for c in columns if c.name not in config.derive}
+    read_of = {copy: name for name, copy in as_read.items() if name not in replaced}  # is missing where it is
     table = tuple(
         Column(
             name,
             column_type(dtype),
             roles_of[name],
-            nullable=nulls.get(name, 1) > 0,
+            nullable=nulls.get(read_of.get(name, name), 1) > 0,
             missing_values=words.get(name, ()),
         )
         for name, dtype in made.collect_schema().items()
@@ -301,7 +303,7 @@ def _raw_columns(raw: Raw, fixed: Mapping[str, Role], config: TableConfig) -> tu
 
 def _typed(frame: pl.LazyFrame, columns: Sequence[Column], config: TableConfig) -> pl.LazyFrame:
     types = frame.collect_schema()
-    read = RawColumns([c for c in columns if _is_plain(types[c.name])], spelling_of(config))
+    read = RawColumns([c for c in columns if is_plain(types[c.name])], spelling_of(config))
     frame = read.of_rows(frame.drop(config.ignored, strict=False))
     wide = [name for name, dtype in frame.collect_schema().items() if dtype in BEYOND_INT64]
     if not wide:
@@ -310,7 +312,3 @@ def _typed(frame: pl.LazyFrame, columns: Sequence[Column], config: TableConfig) 
     fits = frame.select((value.cast(pl.Int64, strict=False).is_not_null() | value.is_null()).all())
     row = fits.collect(engine="streaming").row(0, named=True)
     return frame.with_columns(pl.col(name).cast(pl.Int64) for name, fit in row.items() if fit)
-
-
-def _is_plain(dtype: pl.DataType) -> bool:
-    return is_text(dtype) or dtype.is_numeric() or dtype == pl.Boolean

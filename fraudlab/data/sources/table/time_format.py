@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -30,6 +31,22 @@ GMT = " GMT"  # the end of a format whose times are in UTC
 SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400, "weeks": 604800}
 EPOCHS = {"epoch_seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}
 DIGITS = {"yyyymmdd": "%Y%m%d", "yyyymmddhhmm": "%Y%m%d%H%M", "yyyymmddhhmmss": "%Y%m%d%H%M%S"}
+
+
+_EXAMPLE = datetime(2024, 1, 31, 14, 30, 5, tzinfo=UTC)
+
+
+def written(form: str) -> str:
+    """An example of a time in a format, for messages.
+
+    >>> written("%d.%m.%Y %H:%M"), written("%Y-%m-%d %H:%M:%S%.f"), written(ISO)
+    ('as 31.01.2024 14:30', 'as 2024-01-31 14:30:05.5', 'year first, as 2024-01-31 14:30:05')
+    """
+    if form == ISO:
+        return f"year first, as {_EXAMPLE:%Y-%m-%d %H:%M:%S}"
+    for fraction, digits in (("%.f", ".5"), ("%3f", "500"), ("%6f", "500000"), ("%#z", "%z")):
+        form = form.replace(fraction, digits)
+    return f"as {_EXAMPLE.strftime(form)}"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 import polars as pl
 
 from fraudlab.data.sources.table import units
-from fraudlab.data.sources.table.time_format import GMT, ISO, TimeFormat
+from fraudlab.data.sources.table.time_format import GMT, ISO, TimeFormat, written
 from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
 
@@ -127,8 +127,8 @@ def why_unread(value: str, form: str | None, zone: str | None) -> str:
             f"{value!r} does not exist in {zone}, whose clocks were put forward then; correct it, or say in which zone "
             "the times were written, e.g. data.time_zone=UTC"
         )
-    others = "the format of the others" if form in (None, ISO) else f"the form data.time_format='{form}'"
-    return f"{value!r} is not a time in {others}"
+    given = "" if form in (None, ISO) else f" (data.time_format='{form}')"
+    return f"{value!r} is not a time written {written(form or ISO)}{given}; correct it, or leave the row out"
 
 
 def _format(frame: pl.LazyFrame, name: str, key: str) -> str:
@@ -157,8 +157,8 @@ def _plausible(fits: dict[str, list[datetime]]) -> dict[str, list[datetime]]:
 
 
 def _no_format(frame: pl.LazyFrame, name: str, values: pl.Series, key: str) -> str:
-    best = max((count(values, fmt), fmt) for fmt in (ISO, *FORMATS))
-    wrong = _unread_in(frame, name, TimeFormat(best[1])) or values[0]
+    best, reads = nearest(values)
+    wrong = _unread_in(frame, name, TimeFormat(best)) or values[0]
     others = values.filter(read(values, TimeFormat(ISO)).is_null())
     if 0 < len(others) < len(values):
         fits = [f for f in _plausible(dict(fitting(others))) if _unread_in(frame, name, TimeFormat(f)) is None]
@@ -169,14 +169,14 @@ def _no_format(frame: pl.LazyFrame, name: str, values: pl.Series, key: str) -> s
                 f"({others[0]!r}); {said} reads both, if the days of those with the year first are right: Excel "
                 "takes some days for months"
             )
-    if not best[0]:
+    if not reads:
         return (
-            f"{key}={name}: {wrong!r} is not a time in any known format; give it, e.g. data.time_format='%d.%m.%Y "
-            f"%H:%M', or derive a time: data.derive={{when: \"STRPTIME({name}, '%d.%m.%Y')\"}} {key}=when"
+            f"{key}={name}: {wrong!r} is not a time in any known format; give its parts in order: %Y year, %m month, "
+            "%d day, %H hour, %M minute, %S second, e.g. data.time_format='%d.%m.%Y %H:%M' for 31.01.2024 14:30"
         )
-    form = "year first" if best[1] == ISO else f"data.time_format='{best[1]}'"
+    form = written(ISO) if best == ISO else f"data.time_format='{best}' ({written(best)})"
     return (
-        f"{key}={name}: {form} reads {best[0]} of {len(values)} values but not {wrong!r}; correct these, or leave "
+        f"{key}={name}: {form} reads {reads} of {len(values)} values but not {wrong!r}; correct these, or leave "
         f"the rows out, e.g. data.where=\"{name} <> '{wrong}'\""
     )
 
@@ -202,10 +202,14 @@ def _distinct(frame: pl.LazyFrame, name: str) -> pl.Series:
     return found.unique(maintain_order=True)
 
 
-def count(values: pl.Series, form: str) -> int:
-    """How many words a format reads."""
-    found = read(values, TimeFormat(form))
-    return len(found) - found.null_count()
+def nearest(values: pl.Series) -> tuple[str, int]:
+    """The format that reads most of some words, and how many; the year first is read in any format."""
+    iso = read(values, TimeFormat(ISO)).is_not_null()
+    best = ISO, int(iso.sum())
+    for form in FORMATS if values.str.contains(r"\d").any() else ():
+        reads = int((iso | values.str.to_datetime(form, time_unit="us", strict=False).is_not_null()).sum())
+        best = max(best, (form, reads), key=lambda each: each[1])
+    return best
 
 
 def read(values: pl.Series, form: TimeFormat) -> pl.Series:

@@ -165,9 +165,9 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "a mark before the header": ("#y,a\n1,2\n", {}, "did you mean #y"),
     "a time that can be two": ("t,y\n01/02/2024,0\n03/04/2024,1\n", {"time": "t"}, (
         "'01/02/2024' can be read in several ways; say data.time_format='%m/%d/%Y' .*2024-01-02.* or .*'%d/%m/%Y'")),
-    "no time at all": ("t,y\nMonday,0\nTuesday,1\n", {"time": "t"}, "not a time in any known format; .*STRPTIME"),
+    "no time at all": ("t,y\nMonday,0\nTuesday,1\n", {"time": "t"}, "not a time in any known format; give .*%d day.*data.time_format='%d.%m.%Y %H:%M'"),
     "one time in another form": ("t,y\n1/2/2024,0\n12/31/2023,0\n31/12/2023,1\n", {"time": "t"}, (
-        "'%m/%d/%Y' reads 2 of 3 values but not '31/12/2023'; .*data.where=\"t <> '31/12/2023'\"")),
+        "'%m/%d/%Y' .as 01/31/2024. reads 2 of 3 values but not '31/12/2023'; .*data.where=\"t <> '31/12/2023'\"")),
     "a zone in some rows": ("t,y\n2024-03-10T01:30:00-05:00,0\n2024-03-10T06:31:00,1\n", {"time": "t"}, (
         "1 rows have no time zone and 1 have one; .*data.time_zone=UTC")),
     "numbers of no known unit": ("step,y\n1,0\n743,1\n", {"time": "step"}, r"data.time_unit=hours \(30.9 days in all\)"),
@@ -191,7 +191,7 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "a time that a zone lacks": ("t,y\n2024-03-31 02:30:00,0\n2024-03-31 04:00:00,1\n", {"time": "t", "time_zone": "Europe/Paris"}, (
         "'2024-03-31 02:30:00' does not exist in Europe/Paris, whose clocks were put forward then; .*data.time_zone=UTC")),
     "a form as in Java": ("t,y\n13/01/2024,0\n14/01/2024,1\n", {"time": "t", "time_format": "dd/mm/yyyy"}, "no format: .*'%d/%m/%Y"),
-    "a form that reads nothing": ("t,y\n13/01/2024,0\n14/01/2024,1\n", {"time": "t", "time_format": "%Y.%m"}, "not a time in the form data.time_format='%Y.%m'"),
+    "a form that reads nothing": ("t,y\n13/01/2024,0\n14/01/2024,1\n", {"time": "t", "time_format": "%Y.%m"}, "not a time written as 2024.01 .data.time_format='%Y.%m'."),
     "no such zone": ("t,y\n2024-01-13,0\n2024-01-14,1\n", {"time": "t", "time_zone": "Europe/Pariss"}, "no such time zone; did you mean Europe/Paris"),
     "when labels became known in two ways": ("t,k,y\n2024-01-03,05/02/2024,0\n2024-01-04,06/02/2024,1\n", {
         "time": "t", "label_time": "k"}, r"data.label_time=k: '05/02/2024' can be read in several ways; .*data.derive=.*data.label_time=known_at"),
@@ -201,6 +201,8 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
         r"data.derive.when: casting .* t is text, which STRPTIME\(t, '%m/%d/%Y %H:%M'\) reads as a time")),
     "an expression that fails": ("t,u,y\n2024-01-13,x,0\n", {"derive": {"v": "1", "d": "STRPTIME(t, '%d.%m.%Y')"}}, (
         r"data.derive.d: .*which STRPTIME\(t, '%Y-%m-%d'\) reads")),
+    "words that an expression does not read": ("t,y\n2024-01-13,0\nsoon,1\n", {"derive": {"d": "STRPTIME(t, '%Y-%m-%d')"}}, (
+        "data.derive.d: t is 'soon', which is not a time written as 2024-01-31")),
     "a condition on nothing": ("a,y\n1,0\n", {"where": "b > 1"}, "data.where: .*b.*; give a SQL expression over the columns"),
 }  # fmt: skip
 
