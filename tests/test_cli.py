@@ -28,7 +28,7 @@ from tests.conftest import REPOSITORY, Command
         ("+seedd=3", "seed"),
         ("+model.gama=3", "model.gamma"),
         ("model=tabnett", "tabnet"),
-        ("model.droput=0.1", ["'model.droput'", "Did you mean model.dropout (of model=mlp or tabm)"], "claims"),
+        ("model.drop_out=0.1", ["'model.drop_out'", "Did you mean model.dropout (of model=mlp or tabm)"], "claims"),
         ("model.n_d=abc", "Integer"),
         ("trainer.max_epoch=3", "trainer.max_epochs"),
         ("+optimizer.lrr=3", "optimizer.lr"),
