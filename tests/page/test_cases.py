@@ -54,7 +54,7 @@ def test_alerts_are_filtered_sorted_and_marked_by_keyboard(
     button = page.get_by_role("button", name=high[0]["id"], exact=True)
     button.focus()
     page.keyboard.press("Enter")
-    page.get_by_text("Nobody has said yet what it was.").wait_for()
+    page.get_by_text("Nobody has labelled it yet.").wait_for()
     page.get_by_text("Inputs as recorded").click()
     page.get_by_label("Search the fields").fill("card1")
     assert page.get_by_role("row", name="card1 hash").count() == 1  # the record has no card in the clear
@@ -74,7 +74,7 @@ def test_alerts_are_filtered_sorted_and_marked_by_keyboard(
     for _ in range(3):
         page.keyboard.down("g")  # held down
     page.keyboard.up("g")
-    case.get_by_text("Last said: genuine, by analyst").wait_for()
+    case.get_by_text("Last label: genuine, by analyst").wait_for()
     assert len(posted) == 1
     case.get_by_role("heading", name=f"Transaction {high[1]['id']}").wait_for()
     assert word_of(served, high[0]["id"]) == (True, "analyst")
@@ -85,12 +85,12 @@ def test_alerts_are_filtered_sorted_and_marked_by_keyboard(
     assert case.is_hidden()
 
     page.reload()
-    page.get_by_label("Word").select_option("marked")
+    page.get_by_label("Label", exact=True).select_option("marked")
     page.get_by_role("cell", name=high[0]["id"], exact=True).wait_for()
     page.get_by_role("row", name=high[0]["id"]).get_by_text("fraud", exact=True).wait_for()
     page.get_by_role("button", name=high[0]["id"], exact=True).click()
     page.get_by_role("button", name="Take back").click()
-    page.get_by_text("Last said: taken back, by analyst").wait_for()
+    page.get_by_text("Last label: taken back, by analyst").wait_for()
     assert word_of(served, high[0]["id"]) is None
 
 

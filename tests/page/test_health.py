@@ -59,10 +59,10 @@ def test_what_the_endpoints_say_is_shown(served: Server, page_bundle: bundles.Bu
     first = next(iter(drift["columns"]))
     assert f"{drift['columns'][first]['psi']:.3f}" in page.get_by_role("region", name="Drift by column").inner_text()
     performance = page.get_by_role("region", name="Performance by week")
-    performance.get_by_text("91.7 % of 12 held what came").wait_for()
+    performance.get_by_text("91.7 % of 12 held the final value").wait_for()
     table = performance.get_by_role("region", name="By week and bundle").inner_text()
     assert "2026-01-12" in table
-    assert "68 % (50 % to 90 %)" in table
+    assert "68.2 % (50 % to 90 %)" in table
     assert "40 %" in table
     assert faults(page) == []
 
@@ -88,7 +88,7 @@ def test_it_asks_only_while_somebody_looks(served: Server, open_page: Open) -> N
     with page.expect_response("**/drift"):
         page.get_by_role("link", name="Health").click()
     page.evaluate("Object.defineProperty(document, 'hidden', {get: () => true})")
-    page.get_by_text("Looked at each 5 s").wait_for()
+    page.get_by_text("Updated every 5 s").wait_for()
     page.clock.run_for(1_000)
     asked.clear()
     page.clock.run_for(120_000)

@@ -37,12 +37,12 @@ const STATES = {
  */
 export async function mount(root, server) {
   await server.info(); // without the contract there is nothing to choose a file for
-  const input = h("input", { type: "file", accept: ".csv,.tsv,.txt,.psv,text/csv", id: unique("file"), onchange: () => take(input.files) });
+  const input = h("input", { type: "file", class: "hidden", accept: ".csv,.tsv,.txt,.psv,text/csv", id: unique("file"), onchange: () => take(input.files) });
   const chosen = h("div");
   const running = h("div");
-  const drop = h("div", { class: "drop" },
-    h("label", { for: input.id }, "Drop a CSV file here, or choose one"), input,
-    h("p", { class: "hint" }, "With a header and the fields of the contract as columns, in any order; of any size. " +
+  const drop = h("div", { class: "drop" }, input,
+    h("label", { for: input.id }, "Drop a CSV file here, or ", h("span", { class: "button quiet" }, "choose one")),
+    h("p", { class: "hint" }, "It has a header with the names of the contract's fields, in any order, and may be of any size. " +
       "The file stays in this tab: only the records go to the server, in the body of requests."));
   root.append(h("h2", {}, "Batch"), h("section", { class: "card", "aria-label": "File" }, drop, chosen), running);
 
@@ -65,8 +65,8 @@ export async function mount(root, server) {
     const file = files?.[0];
     if (!file) return;
     input.value = ""; // so that the same file can be chosen again, once it is corrected
-    if (run?.busy) return fill(chosen, h("p", { class: "problem", role: "alert" }, "Stop the file at hand before you choose another one."));
-    fill(chosen); // the form of the file before: it must not start beside this one
+    if (run?.busy) return fill(chosen, h("p", { class: "problem", role: "alert" }, "Stop the present file before you choose another one."));
+    fill(chosen); // the form of the previous file: it must not start while this one runs
     fill(running);
     const mine = ++taken;
     try {
@@ -108,7 +108,7 @@ async function form(file, layout, info, start, server) {
   const reasons = h("select", { id: unique("reasons") }, (info.explains ? REASONS : [0]).map((count) =>
     h("option", { value: count }, count ? `the ${count} strongest` : info.explains ? "none (faster)" : "the model gives none")));
   const keep = h("input", { type: "checkbox", id: unique("keep") });
-  const names = { ",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars" };
+  const names = { ",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars" };
   const required = records.lacking.filter((field) => field.required);
   const wrong = !records.columns.length
     ? [["No column of the header is a field of the contract; the header is: ", h("bdi", {}, layout.names.slice(0, 8).join(", ")), "."]]
@@ -117,7 +117,7 @@ async function form(file, layout, info, start, server) {
       ...required.map((field) => ["The file lacks the column ", h("bdi", {}, field.name), ", which each row must have", field.why ? `: ${field.why}` : "", "."]),
     ];
   return h("div", { class: "chosen" },
-    h("p", {}, h("strong", {}, h("bdi", {}, file.name)), ` · ${bytes(file.size)} · cells parted by ${/** @type {any} */ (names)[layout.separator] ?? layout.separator} · `,
+    h("p", {}, h("strong", {}, h("bdi", {}, file.name)), ` · ${bytes(file.size)} · cells separated by ${/** @type {any} */ (names)[layout.separator] ?? layout.separator} · `,
       `${records.columns.length} of ${fields.length} fields`),
     listed("Fields that the file lacks count as missing", records.lacking.filter((field) => !field.required).map((field) => field.name)),
     listed("Columns that are no fields are not sent", records.aside),
@@ -136,12 +136,12 @@ async function form(file, layout, info, start, server) {
     h("p", {}, h("label", { for: comma.id }, "Numbers are written with"), comma),
     h("p", {}, h("label", { for: reasons.id }, "Reasons of each row"), reasons),
     h("p", { class: "wide" }, keep, " ", h("label", { for: keep.id }, "These are new transactions: record them"),
-      h("span", { class: "hint" }, " Else they leave no trace in record, history, drift and alerts.")),
+      h("span", { class: "hint" }, " Otherwise they leave no trace in record, history, drift and alerts.")),
     h("p", { class: "buttons wide" }, button)));
 }
 
 /**
- * The sign that the first rows' numbers have. Before three digits it may part thousands, so that others count first.
+ * The sign that the first rows' numbers have. Before three digits it may separate thousands, so that others count first.
  * @param {File} file
  * @param {Layout} layout
  * @param {Records} records

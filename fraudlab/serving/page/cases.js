@@ -1,4 +1,4 @@
-/** The view Cases: the latest alerts of the record, what each rests on, and the analyst's word on it. */
+/** The view Cases: the latest alerts of the record, what each rests on, and the analyst's label. */
 
 import { bars } from "./charts.js";
 import { announce, fill, h, put, table, unique } from "./dom.js";
@@ -36,7 +36,7 @@ export async function mount(root, server) {
   } catch (error) {
     if (!(error instanceof ServerError) || error.status !== 404) throw error;
     root.append(h("h2", {}, "Cases"), h("section", { class: "card" },
-      h("p", {}, "This server keeps no record, so there are no alerts to look at."),
+      h("p", {}, "This server keeps no record, so there are no alerts to show."),
       h("p", { class: "hint" }, "Whoever runs it can start it with ", h("code", {}, "serving.record_to=<folder> serving.record_reasons=5"), "; alerts then show up here.")));
     return;
   }
@@ -79,7 +79,7 @@ class Cases {
     this.shown = PAGE;
     this.seen = "";
     this.level = this.#select("Level", { "": "both levels", high: "high", medium: "medium" });
-    this.state = this.#select("Word", { open: "not marked", marked: "marked", "": "all" });
+    this.state = this.#select("Label", { open: "not marked", marked: "marked", "": "all" });
     this.order = this.#select("Order", Object.fromEntries(Object.entries(ORDERS).map(([name, [says]]) => [name, says])));
     this.search = h("input", { type: "search", id: unique("search"), placeholder: "id, request, reason, value", oninput: () => this.#changed() });
     this.says = h("p", { class: "hint" });
@@ -87,7 +87,7 @@ class Cases {
     this.list = h("div", { class: "rows cases" });
     this.more = h("p");
     this.detail = h("section", { class: "card", "aria-label": "Open case", tabindex: -1, hidden: true, onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event) });
-    root.append(h("h2", {}, "Cases"), h("p", { class: "hint" }, "Shown are labels that were told to this server since its start or reload; those told to other instances or from files are in the record alone."), this.detail,
+    root.append(h("h2", {}, "Cases"), h("p", { class: "hint" }, "Labels shown here were sent to this server since its start or reload. Labels sent to other instances or read from files are in the record alone."), this.detail,
       h("section", { class: "card", "aria-label": "Alerts" },
         h("div", { class: "options" }, [this.level, this.state, this.order].map(({ label, select }) => h("p", {}, label, select)),
           h("p", {}, h("label", { for: this.search.id }, "Search"), this.search)),
@@ -125,7 +125,7 @@ class Cases {
       this.#draw();
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
-      this.says.textContent = `${error.says} Shown is what was known before.`;
+      this.says.textContent = `${error.says} The list is from before.`;
     }
   }
 
@@ -145,14 +145,14 @@ class Cases {
     const wanted = this.#wanted();
     const { alerts, since, kept } = this.told;
     this.says.textContent = alerts.length
-      ? `${short(wanted.length)} of ${short(kept)} alerts since ${clock(since)} UTC${kept === MOST ? ", the latest that are kept in memory" : ""}. Looked for again each ${SECONDS} s.`
+      ? `${short(wanted.length)} of ${short(kept)} alerts since ${clock(since)} UTC${kept === MOST ? ", the latest that are kept in memory" : ""}. Updated every ${SECONDS} s.`
       : `No alert since ${clock(since)} UTC, when this server started or was reloaded.`;
     const rows = wanted.slice(0, this.shown);
     const seen = JSON.stringify(rows.map((alert) => [keyOf(alert), word(alert), this.open]));
     if (seen === this.seen) return;
     this.seen = seen;
     const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.key : undefined;
-    fill(this.list, rows.length > 0 && table("Alerts; open one by its transaction", ["transaction", "score", "level", "word", "scored (UTC)", "strongest reason"], rows.map((alert) => [
+    fill(this.list, rows.length > 0 && table("Alerts; open one by its transaction", ["transaction", "score", "level", "label", "scored (UTC)", "strongest reason"], rows.map((alert) => [
       h("button", { type: "button", class: "quiet", "data-key": keyOf(alert), "aria-expanded": String(keyOf(alert) === this.open), onclick: () => this.#look(alert) }, h("bdi", {}, nameOf(alert))),
       percent(alert.score), h("span", { class: `level ${alert.risk_level}` }, alert.risk_level),
       h("span", { class: word(alert) === "fraud" ? "high" : word(alert) === "genuine" ? "low" : "note" }, word(alert)), clock(alert.scored_at), h("bdi", {}, reason(alert)),
@@ -206,7 +206,7 @@ class Cases {
       }
     };
     const pressed = (/** @type {boolean} */ fraud) => ({ type: /** @type {const} */ ("button"), class: "quiet", "aria-pressed": String(alert.label?.fraud === fraud), onclick: mark(fraud) });
-    says.textContent = alert.label ? `Last said: ${word(alert)}, by ${alert.label.source}, ${clock(alert.label.event_time)} UTC.` : "Nobody has said yet what it was.";
+    says.textContent = alert.label ? `Last label: ${word(alert)}, by ${alert.label.source}, ${clock(alert.label.event_time)} UTC.` : "Nobody has labelled it yet.";
     fill(this.detail,
       h("div", { class: "row between" }, h("h3", {}, "Transaction ", h("bdi", {}, nameOf(alert))),
         h("p", { class: "row" }, h("button", { type: "button", class: "quiet", onclick: () => this.#next() }, "Next"),
@@ -217,7 +217,7 @@ class Cases {
         h("button", pressed(true), "Fraud"), h("button", pressed(false), "Genuine"),
         marked && h("button", { type: "button", class: "quiet", onclick: mark(null) }, "Take back")),
       says,
-      h("p", { class: "hint" }, "With the focus in this case: F fraud, G genuine, N next, Escape closes. Your word goes to the labels, with source “analyst”."),
+      h("p", { class: "hint" }, "With the focus in this case: F fraud, G genuine, N next, Escape closes. Your label is stored with the source “analyst”."),
       problem && h("p", { class: "problem" }, problem),
       alert.reasons?.length ? bars({ title: "What the score rests on", head: ["field", "share"], bars: alert.reasons.map(({ feature, value, share }) =>
         ({ label: feature, value: share, text: percent(share), note: value === null ? "missing" : shownValue(value) })) }) : h("p", { class: "hint" }, "The record has no reasons: serving.record_reasons=5 keeps them."),

@@ -9,7 +9,7 @@ import { percent, short } from "./numbers.js";
  * @typedef {{from: number, to: number, share: number, reference?: number}} Bin shares of rows in [from, to)
  * @typedef {{x: number, y: number | null, low?: number | null, high?: number | null}} Point
  * @typedef {{name: string, points: Point[], tone?: Tone, dots?: boolean}} Series
- * @typedef {{label: string, value: number, text?: string, note?: string, tone?: Tone}} Bar
+ * @typedef {{label: string, value: number, text?: string, note?: string, tone?: Tone, limit?: number}} Bar `limit`: a value that is marked in the bar
  */
 
 const LEAST = 1e-4; // probabilities below and above its complement stand at the ends of a scale
@@ -128,21 +128,23 @@ function ticks(width) {
 
 /**
  * Bars from left to right, or to both sides of zero, each with its name and a text; no axis.
- * @param {{title: string, bars: Bar[], signed?: boolean, head?: [string, string]}} it
+ * @param {{title: string, bars: Bar[], signed?: boolean, head?: [string, string], full?: number}} it `full`: the value of a bar of full
+ *   length; without it the largest one
  */
-export function bars({ title, bars: rows, signed = false, head = ["", ""] }) {
-  const most = Math.max(...rows.map(({ value }) => Math.abs(value)), 1e-12);
+export function bars({ title, bars: rows, signed = false, head = ["", ""], full }) {
+  const most = full ?? Math.max(...rows.map(({ value }) => Math.abs(value)), 1e-12);
   return h("figure", { class: "figure" }, title && h("figcaption", {}, title),
     h("table", { class: "bars" }, h("caption", { class: "hidden" }, title),
       h("thead", { class: head[0] ? "" : "hidden" }, h("tr", {}, h("th", { scope: "col" }, head[0] || "what"), h("th", { scope: "col" }, head[1] || "how much"))),
-      h("tbody", {}, rows.map(({ label, value, text, note, tone }) => {
+      h("tbody", {}, rows.map(({ label, value, text, note, tone, limit }) => {
         const length = (Math.abs(value) / most) * (signed ? 50 : 100);
         const start = signed ? (value < 0 ? 50 - length : 50) : 0;
         return h("tr", {}, h("th", { scope: "row" }, h("bdi", {}, label)),
           h("td", {}, h("span", { class: "bar-text" }, text ?? short(value)),
             svg("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" },
               signed && svg("line", { x1: 50, x2: 50, y1: 0, y2: 10, class: "stroke-muted thin" }),
-              svg("rect", { x: start, y: 1, width: Math.max(length, 0.5), height: 8, class: `fill-${tone ?? "accent"}` })),
+              svg("rect", { x: start, y: 1, width: Math.max(length, 0.5), height: 8, class: `fill-${tone ?? "accent"}` }),
+              limit !== undefined && svg("line", { x1: (100 * limit) / most, x2: (100 * limit) / most, y1: 0, y2: 10, class: "limit" })),
             note !== undefined && h("span", { class: "note" }, note)));
       }))));
 }
@@ -226,12 +228,10 @@ export function line({ title, series, marks = [], cursor = null, x: xText = shor
         svg("line", { x1: gutter, x2: width, y1: y(value), y2: y(value), class: "grid" }),
         svg("text", { x: gutter - 6, y: y(value) + 4, "text-anchor": "end", class: "tick" }, yText(value)),
       ]),
-      ...marks.flatMap((mark) => [
-        svg("line", { x1: gutter, x2: width, y1: y(mark.at), y2: y(mark.at), class: `stroke-${mark.tone ?? "muted"} dashed` }),
-        svg("text", { x: width - 2, y: y(mark.at) - 4, "text-anchor": "end", class: "mark" }, mark.label),
-      ]),
+      ...marks.map((mark) => svg("line", { x1: gutter, x2: width, y1: y(mark.at), y2: y(mark.at), class: `stroke-${mark.tone ?? "muted"} dashed` })),
       ...(cursor === null ? [] : [svg("line", { x1: at(cursor), x2: at(cursor), y1: 8, y2: floor, class: "stroke-ink dashed" })]),
       ...series.flatMap((each) => drawn(each, at, y)),
+      ...marks.map((mark) => svg("text", { x: width - 2, y: y(mark.at) - 4, "text-anchor": "end", class: "mark" }, mark.label)), // last, over the lines
       ...(points.length ? [left, right] : []).map((value, i) =>
         svg("text", { x: at(value), y: height - 6, "text-anchor": i ? "end" : "start", class: "tick" }, xText(value))),
     ];

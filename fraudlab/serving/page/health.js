@@ -92,7 +92,7 @@ class Health {
       h("li", {}, said?.ready ? h("span", { class: "level low" }, "ready") : h("span", { class: "level high" }, "not ready: a worker is missing, or the server ends")),
       said && fact("workers", `${said.workers.up} of ${said.workers.wanted}`), version && fact("bundle", version),
       last && fact("scored", short(last.scored)), last && fact("since", `${last.since.slice(0, 16).replace("T", " ")} UTC`), last && fact("instance", last.instance)),
-    h("p", { class: "hint" }, `Looked at each ${FAST} s, drift and performance each ${SLOW} s, while this view is in front. All is of this instance alone.`));
+    h("p", { class: "hint" }, `Updated every ${FAST} s, drift and performance every ${SLOW} s, while this view is open. All of it is of this instance alone.`));
   }
 
   /** @param {any} said by /statistics */
@@ -114,7 +114,7 @@ class Health {
     const counted = rows.flatMap(([path, by]) => Object.entries(/** @type {Record<string, number>} */ (by)).map(([status, count]) => [path, status, count]));
     fill(this.parts.requests.body,
       rates.length > 1 ? line({ title: "Scored requests a second", series: [{ name: "requests/s", points: rates }], x: ago(rates), y: (value) => short(value), from: 0, height: 150 })
-        : h("p", { class: "hint" }, "The rate shows after a few looks."),
+        : h("p", { class: "hint" }, "The rate appears after a few updates."),
       Object.keys(said.refusals).length ? bars({ title: "Refused, by reason", bars: Object.entries(said.refusals).map(([label, value]) => ({ label, value: Number(value), tone: "medium" })) })
         : h("p", { class: "hint" }, "Nothing was refused."),
       h("details", {}, h("summary", {}, "Answers by address and status"), table("Since the start", ["address", "status", "answers"], counted)));
@@ -129,8 +129,8 @@ class Health {
     const points = pairs(this.seen).map(([one, other]) => ({ x: other.at / 1000, y: percentiles(one.said.latency, other.said.latency).p95 }));
     const rows = Object.entries(STAGES).map(([stage, says]) => [says, ...Object.keys(SHARES).map((share) => times(said.seconds[stage]?.[share]))]);
     fill(this.parts.latency.body,
-      points.some(({ y }) => y !== null) && line({ title: "95 of 100 answers took at most", series: [{ name: "p95", points }], x: ago(points), y: milliseconds, from: 0, height: 150 }),
-      table("p50, p95, p99: half, 95 and 99 of 100 took at most so long", ["", "p50", "p95", "p99"],
+      points.some(({ y }) => y !== null) && line({ title: "95 of 100 answers took at most (p95)", series: [{ name: "p95", points }], x: ago(points), y: milliseconds, from: 0, height: 150 }),
+      table("p50, p95, p99: 50, 95 and 99 of 100 answers took at most this long", ["", "p50", "p95", "p99"],
         [["last minute, whole request", times(recent.p50), times(recent.p95), times(recent.p99)], ...rows]));
   }
 
@@ -147,10 +147,13 @@ class Health {
     const beyond = columns.filter(([, it]) => it.alarm).length;
     const says = judged ? `${short(beyond)} of ${short(columns.length)} columns are beyond their limit${said.scores.alarm ? ", and so are the scores" : ""}.`
       : `Not judged yet: ${short(said.rows)} rows, and fewer than ${short(said.fewest_rows)} vary too much by chance.`;
-    const chart = (/** @type {[string, any][]} */ some) => bars({ title: "", head: ["column", "stability index (PSI)"], bars: some.map(([label, it]) => ({
-      label, value: it.psi, text: `${it.psi.toFixed(3)}, limit ${it.limit.toFixed(3)}`, note: noted(it), tone: it.alarm ? "high" : "accent" })) });
+    const first = columns.slice(0, COLUMNS);
+    const full = 1.05 * Math.max(...first.map(([, it]) => Math.max(it.psi, it.limit)), 1e-12);
+    const chart = bars({ title: "", head: ["column", "population stability index (PSI)"], full, bars: first.map(([label, it]) => ({
+      label, value: it.psi, limit: it.limit, text: `${it.psi.toFixed(3)}, limit ${it.limit.toFixed(3)}`, note: noted(it), tone: it.alarm ? "high" : "accent" })) });
+    const scale = h("p", { class: "hint" }, `Bars show the PSI from 0 to ${full.toFixed(3)}, where 0 is no change. The line in each bar is the column's limit for this number of rows.`);
     const open = this.parts.drift.body.querySelector("details")?.open ?? false;
-    fill(this.parts.drift.body, h("p", { class: beyond && judged ? "problem" : "" }, says), chart(columns.slice(0, COLUMNS)),
+    fill(this.parts.drift.body, h("p", { class: beyond && judged ? "problem" : "" }, says), first.length > 0 && [scale, chart],
       columns.length > COLUMNS && h("details", { open }, h("summary", {}, `The other ${short(columns.length - COLUMNS)} columns`), table("Drift", ["column", "PSI", "limit", "missing now"],
         columns.slice(COLUMNS).map(([name, it]) => [h("bdi", {}, name), it.psi.toFixed(3), it.limit.toFixed(3), percent(it.missing.now)]))));
   }
@@ -174,14 +177,14 @@ class Health {
         week.mature ? "final" : "estimated", ...["average_precision", "precision", "recall"].map((name) => interval(found[name]))];
     }).reverse();
     const past = Object.entries(report.past_estimates).map(([name, it]) => ({
-      label: /** @type {any} */ (METRICS)[name] ?? name, value: it.held, text: `${percent(it.held)} of ${short(it.estimates)} held what came` }));
+      label: /** @type {any} */ (METRICS)[name] ?? name, value: it.held, text: `${percent(it.held)} of ${short(it.estimates)} held the final value`, limit: 0.9 }));
     const why = report.weeks.findLast((/** @type {any} */ week) => week.why_not)?.why_not;
     fill(this.parts.performance.body,
       h("p", { class: "hint" }, `As known at ${report.as_of.slice(0, 16).replace("T", " ")} UTC. A label is final ${report.mature_days} days after its transaction. Younger weeks are estimated.`),
       why && h("p", { class: "hint" }, `No estimates: ${why}.`),
       h("div", { class: "columns" }, charts),
-      past.length > 0 && bars({ title: "Past estimates: how many of the 90 % intervals held what came", bars: past }),
-      h("div", { class: "rows" }, table("By week and bundle, the newest first; told: the share of the frauds whose labels have come", ["week", "bundle", "transactions", "alerts", "frauds told", "told", "labels", "average precision", "precision", "recall"], rows)));
+      past.length > 0 && bars({ title: "Past estimates: how many of the 90 % intervals held the final value", bars: past, full: 1 }),
+      h("div", { class: "rows" }, table("By week and bundle, the newest first; reported: the share of the frauds whose labels have come", ["week", "bundle", "transactions", "alerts", "frauds reported", "reported", "labels", "average precision", "precision", "recall"], rows)));
   }
 }
 
@@ -212,7 +215,8 @@ function band(level, it, judged) {
       svg("rect", { x: at(it.low), y: 5, width: Math.max(at(it.high) - at(it.low), 1), height: 12, class: `fill-${level} soft` }),
       svg("rect", { x: at(it.estimate) - 1, y: 3, width: 2, height: 16, class: `fill-${level}` }),
       svg("rect", { x: at(it.budget) - 1, y: 0, width: 2, height: 22, class: "fill-ink" })),
-    judged && !inside && h("p", { class: "hint" }, `The threshold ${percent(it.threshold)} makes them; ${percent(it.threshold_for_budget)} would have kept the budget.`));
+    h("p", { class: "hint ends", "aria-hidden": "true" }, h("span", {}, "0"), h("span", {}, "bar: 95 % interval · tall line: budget"), h("span", {}, `${short(Math.round(10 * most) / 10)} per 1,000`)),
+    judged && !inside && h("p", { class: "hint" }, `The threshold is ${percent(it.threshold)}; ${percent(it.threshold_for_budget)} would have kept to the budget.`));
 }
 
 /**

@@ -110,7 +110,7 @@ export function textOf(value) {
 export function percent(share) {
   if (share <= 0 || share >= 1) return `${100 * share} %`;
   const shown = 100 * share;
-  const digits = Math.min(shown, 100 - shown) >= 10 ? 0 : Math.min(shown, 100 - shown) >= 1 ? 1 : 2;
+  const digits = Math.min(shown, 100 - shown) >= 1 ? 1 : 2;
   if (shown < 0.01) return "< 0.01 %";
   if (shown > 99.99) return "> 99.99 %";
   return `${Number(shown.toFixed(digits))} %`;
