@@ -61,6 +61,11 @@ class ModelPart:
     optimizer: Mapping[str, Any] = field(default_factory=lambda: {"lr": 0.02, "weight_decay": 0.01, "decay": "all"})
 
     @property
+    def step(self) -> str:
+        """What the length of a fit is counted in: ``epoch`` or ``round``; empty where there is nothing to count."""
+        return "epoch" if self.kind == "network" else "round" if self.rounds else ""
+
+    @property
     def unused(self) -> tuple[str, ...]:
         """Settings of a training that do nothing to the model."""
         return () if self.kind == "network" else UNUSED_BY_ESTIMATORS

@@ -92,6 +92,6 @@ def plot(bars: Sequence[Bar], share: float, alt: str) -> Markup:
     for x, anchor, bar in ((0, "start", bars[0]), (_WIDTH, "end", bars[-1])):
         parts.append(
             f'<text x="{x}" y="{_HEIGHT + 11}" text-anchor="{anchor}" font-size="9" fill="var(--muted)">'
-            f"{escape(bar.name[:22])}</text>"
+            f"{escape(bar.name if len(bar.name) <= 22 else bar.name[:21] + '…')}</text>"
         )
     return Markup("".join([*parts, "</svg>"]))  # noqa: S704 (made here; names are escaped)

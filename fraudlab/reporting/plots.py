@@ -43,10 +43,11 @@ class ScoredSplit:
         return Ranking(self.label, self.score)
 
 
-def draw_plots(splits: Mapping[str, ScoredSplit], benchmark: Benchmark | None, history: Path) -> list[Plot]:
+def draw_plots(splits: Mapping[str, ScoredSplit], benchmark: Benchmark | None, history: Path, step: str) -> list[Plot]:
     """Every plot that the splits (``val`` and, if there, ``test``) allow, in the order of the page.
 
-    ``history`` is the CSV of the training curves, which may be absent; ``benchmark`` gives published metrics to name.
+    ``history`` is the CSV of the training curves, which may be absent; ``benchmark`` gives published metrics to name;
+    ``step`` is what the curves go by, ``epoch`` or ``round``.
     """
     last = splits.get("test") or splits["val"]
     name = "test" if "test" in splits else "validation"
@@ -57,7 +58,7 @@ def draw_plots(splits: Mapping[str, ScoredSplit], benchmark: Benchmark | None, h
         drawn += [_scores(last, name), _reliability(splits)]
         if last.day is not None and last.card is not None:
             drawn.append(_cards(last, last.day, last.card, name))
-        if history.is_file() and history.stat().st_size and (learning := _learning(history)):
+        if history.is_file() and history.stat().st_size and (learning := _learning(history, step)):
             drawn.append(learning)
     return drawn
 
@@ -230,7 +231,7 @@ def _cards(split: ScoredSplit, day: NDArray[np.int32], card: NDArray[Any], name:
     )
 
 
-def _learning(history: Path) -> Plot | None:
+def _learning(history: Path, step: str) -> Plot | None:
     table = pl.read_csv(history, infer_schema_length=None, glob=False)
     named = {"train/loss": "training loss", "val/average_precision": "AP on validation"}
     columns = [name for name in named if name in table.columns and table[name].dtype.is_numeric()]
@@ -244,13 +245,13 @@ def _learning(history: Path) -> Plot | None:
             axes.plot(known["epoch"].to_numpy() + 1, known[name].to_numpy(), color=colour, marker=".", markersize=4)
             axes.set_ylabel(named[name])
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("epoch")
+        axes.set_xlabel(step)
 
     return draw(
         "learning",
         "Learning curve",
-        " and ".join(named[name] for name in columns) + ", by epoch",
-        "Mean over each epoch.",
+        " and ".join(named[name] for name in columns) + f", by {step}",
+        "Mean over each epoch." if step == "epoch" else f"Value after each {step}.",
         paint,
     )
 

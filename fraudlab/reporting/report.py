@@ -16,6 +16,7 @@ from fraudlab.metrics.operating_points import operating_point, threshold_for_bud
 from fraudlab.metrics.ranking import Ranking
 from fraudlab.metrics.registry import headings
 from fraudlab.metrics.slices import FEWEST_FRAUDS
+from fraudlab.models.registry import MODELS
 from fraudlab.reporting.blend import blend_rows
 from fraudlab.reporting.plots import ScoredSplit, draw_plots
 from fraudlab.reporting.published import BENCHMARKS
@@ -50,7 +51,9 @@ def write_report(run: Path) -> Path:
     provenance = _read_json(run / "run.json") or {}
     benchmark = BENCHMARKS.get(provenance.get("published") or "")
     config = run / "config.yaml"
-    plots = draw_plots(splits, benchmark, run / "csv" / "metrics.csv")
+    model = provenance.get("model")
+    step = MODELS[model].step if model in MODELS else "epoch"
+    plots = draw_plots(splits, benchmark, run / "csv" / "metrics.csv", step)
     pages = environment()
     pages.filters |= {"metric": _figure, "percent": _percentage}
     page = pages.get_template("report.html.jinja").render(
@@ -61,6 +64,7 @@ def write_report(run: Path) -> Path:
         published=benchmark,
         best=benchmark.best() if benchmark else {},
         plots=plots,
+        step=step,
         operating_points=_operating_points(splits, unlabelled),
         threshold_split=_thresholds_from(splits, unlabelled, fitted_twice=RunFolder(run).fitted_twice),
         measured_split="test" if "test" in splits else "validation",

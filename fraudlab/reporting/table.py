@@ -11,7 +11,8 @@ def metrics_table(metrics: Mapping[str, Any], published: Benchmark | None = None
     """A table of at most 100 columns: this run's validation and test split, then the published models.
 
     Args:
-        metrics: the content of ``metrics.json``; splits and metrics it lacks, or has as None, show as a dash.
+        metrics: the content of ``metrics.json``; splits and metrics it lacks, or has as None, show as a dash. A line
+            says why CP@100 has one.
         published: benchmark whose models stand below; only for a run that follows its protocol.
         simulated: whether the data were simulated; the caption says so.
     """
@@ -27,6 +28,9 @@ def metrics_table(metrics: Mapping[str, Any], published: Benchmark | None = None
     if published is not None:
         lines.insert(len(lines) - len(published.models), "")
         caption += f"; below the gap: {published.title}, on its test split"
+    own = [values for name, values, _ in rows if name.endswith("(this run)")]
+    if any(values.get("card_precision_at_100") is None for values in own):
+        lines += ["", "CP@100 is -: it needs a card and a time of each transaction (data.card, data.time)"]
     return "\n".join([caption, "", *lines])
 
 

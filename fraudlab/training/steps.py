@@ -11,6 +11,7 @@ from fraudlab.config import FitConfig, TrainConfig
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits.contract import RowSplit
 from fraudlab.files import write_json
+from fraudlab.models.registry import MODELS
 from fraudlab.runs.folder import RunFolder
 from fraudlab.runs.predictions import split_metrics
 from fraudlab.runs.provenance import peak_memory_bytes
@@ -79,7 +80,9 @@ def fit_models(
     selection = fit(config, table, split.selection_train, split.validation, folder, pretrained=pretrained)
     if not refit:
         return Fits(selection, selection)
-    log.info("fitting the tested model on %d rows for %d epochs or rounds", len(split.train), selection.best_epoch)
+    step = MODELS[config.model.name].step
+    length = f" for {selection.best_epoch} {step}{'s' * (selection.best_epoch != 1)}" if step else ""
+    log.info("fitting the tested model on %d rows%s", len(split.train), length)
     last = selection.best_epoch, tested_from or pretrained, selection.auto
     return Fits(selection, fit(config, table, split.train, None, run.final, *last))
 

@@ -138,7 +138,8 @@ def _bars(values: pl.Series, fraud: NDArray[np.bool_]) -> Iterator[Bar]:
     rows = np.bincount(place, minlength=len(edges) - 1)
     frauds = np.bincount(place, fraud[known], minlength=len(edges) - 1)
     for first, count, found in zip(edges, rows, frauds, strict=False):
-        yield Bar(_moment(first) if dated else f"{first:.4g}", count / share, found / count if count else None)
+        name = _moment(first) if dated else f"{first:.4g}" if abs(first) < 1e4 else f"{first:.0f}"
+        yield Bar(name, count / share, found / count if count else None)
 
 
 def _moment(microseconds: float) -> str:
