@@ -23,9 +23,9 @@ def main(config: DescribeConfig) -> None:
             raise UserError(f"name={name} is an experiment of fraudlab itself; give another name")
         name = f"{name}_table"
     file, page = (Path(config.out) / "experiment" / f"{name}.yaml", Path(config.out) / f"{name}.html")
-    if file.exists() and not config.replace:
-        raise UserError(f"{file} exists; replace=true writes it anew, name=<another> beside it")
     found = describe(config.data, Path(config.paths.data_dir))
+    if file.exists() and not config.replace:  # later than what is wrong with the table or its settings
+        raise UserError(f"{file} exists; replace=true writes it anew, name=<another> beside it")
     use = to_type("train", "--config-dir", config.out, literal("experiment", name))
     write_text(file, experiment(found, use))
     if shown(config.data.path) != config.data.path:

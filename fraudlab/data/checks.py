@@ -1,4 +1,4 @@
-"""Checks of a split of the user's own table: copies on both sides, and columns that alone predict the label."""
+"""Checks of a split of the user's own table: the label, copies on both sides, columns that alone predict the label."""
 
 import logging
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from itertools import chain
 import numpy as np
 import polars as pl
 
+from fraudlab.config.overrides import literal
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.splits.contract import RowSplit
 from fraudlab.metrics.ranking import roc_auc
@@ -27,7 +28,17 @@ def warn_of(table: PreparedTable, split: RowSplit) -> None:
 
 def too_good(table: PreparedTable, split: RowSplit) -> Iterator[str]:
     """What :func:`warn_of` says."""
-    return chain(_copies(table, split), _tell_alone(table, split)) if table.schema.reading is not None else iter(())
+    checks = (_mostly_frauds, _copies, _tell_alone)
+    return chain.from_iterable(check(table, split) for check in checks if table.schema.reading is not None)
+
+
+def _mostly_frauds(table: PreparedTable, split: RowSplit) -> Iterator[str]:
+    share = table.label.to_numpy()[split.train].mean()
+    if share > 0.5:
+        yield (
+            f"{literal('data.label', table.schema.label)}: {share:.0%} of the training rows are frauds, over half; "
+            "if it tells the genuine ones, say which values are frauds with data.fraud_values"
+        )
 
 
 def _copies(table: PreparedTable, split: RowSplit) -> Iterator[str]:

@@ -94,14 +94,7 @@ class PreparedTable:
     def split(self, config: Any, label_delay_days: int) -> RowSplit:
         """The rows of each part, by the typed settings of a split; see :func:`.splits.registry.split_rows`."""
         label, time, card = self.label, self.column(self.schema.time), self.column(self.schema.card)
-        split = split_rows(config, label_delay_days, label, time, card, self.column(self.schema.label_time))
-        share = label.to_numpy()[split.train].mean()
-        if share > 0.5:
-            log.warning(
-                "%.0f %% of the training rows are frauds by %s: if it marks the others, say which value is fraud with "
-                "data.fraud_values", 100 * share, self.schema.label,
-            )  # fmt: skip
-        return split
+        return split_rows(config, label_delay_days, label, time, card, self.column(self.schema.label_time))
 
     def rows(self, rows: np.ndarray, columns: Sequence[str]) -> pl.DataFrame:
         """The named columns of ``rows``, increasing positions; only the range from first to last row is read."""

@@ -20,9 +20,10 @@ def description_table(found: Description) -> str:
     """Rows, label, time, roles and what to look at."""
     words = ", ".join(f"{word} {rows:,}" for word, rows in list(found.words.items())[:_SHOWN])
     guessed = f" ({found.why['label']})" if "label" in found.why else ""
-    looked = f", of which {found.looked_at:,} were looked at" if found.looked_at < found.rows else ""
+    sampled = f", described by a sample of {found.sampled:,}" if found.sampled < found.rows else ""
+    duplicates = f", {found.duplicates:,} duplicates" if found.duplicates else ""
     lines = [
-        f"rows       {found.rows:,}{looked}; {found.repeated:,} repeat others",
+        f"rows       {found.rows:,}{sampled}{duplicates}",
         f"frauds     {found.frauds:,} ({found.frauds / found.rows:.3%})",
         f"label      {found.config.label}{guessed}: {words}",
         f"split      {found.split}, label_delay_days={found.label_delay_days}",
@@ -55,7 +56,7 @@ def write_description_page(path: Path, found: Description, use: str) -> None:
         address=shown(found.config.path),
         use=use,
         by_role=by_role(found.columns),
-        sampled=min(found.looked_at, MOST_ROWS),
+        sampled=min(found.sampled, MOST_ROWS),
         plot=lambda facts: plot(facts.bars, share, f"Rows and share of fraud by {facts.column.name}"),
     )
     write_text(path, page)

@@ -15,6 +15,7 @@ from fraudlab.config import (
     RandomConfig,
     TableConfig,
 )
+from fraudlab.data.checks import warn_of
 from fraudlab.data.prepared import prepared_table
 from fraudlab.errors import UserError
 from fraudlab.features import handbook
@@ -75,8 +76,8 @@ def test_labels_that_look_flipped_are_warned_of(tmp_path: Path, caplog: pytest.L
     pl.DataFrame({"fraud": fraud.astype(int), "x": np.arange(100.0)}).write_csv(path)
     table = prepared_table(TableConfig(path=str(path), label="fraud"), ColumnsFeaturesConfig(), 7, tmp_path)
     with caplog.at_level(logging.WARNING):
-        table.split(RandomConfig(), 7)
-    assert ("of the training rows are frauds by fraud" in caplog.text) is (frauds > 50)
+        warn_of(table, table.split(RandomConfig(), 7))
+    assert ("of the training rows are frauds, over half" in caplog.text) is (frauds > 50)
 
 
 @pytest.mark.parametrize("name", ["^x.*$", "*"])

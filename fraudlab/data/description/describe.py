@@ -47,8 +47,8 @@ class Description:
         label_delay_days: after how many days labels are taken to be known.
         words: rows of each word of the label.
         rows, frauds: counts in the table used for training.
-        looked_at: how many rows, evenly spread, everything except rows, frauds and words is measured on.
-        repeated: those of them that repeat others in all but their id.
+        sampled: rows of the sample on which everything except rows, frauds and words is measured; else all rows.
+        duplicates: those of them that equal another row in all but the id.
         span: the first and the last moment.
         columns: facts of each column.
         maturity: whether the last labels are known.
@@ -63,8 +63,8 @@ class Description:
     words: Mapping[str, int]
     rows: int
     frauds: int
-    looked_at: int
-    repeated: int
+    sampled: int
+    duplicates: int
     span: tuple[Any, Any] | None
     columns: Sequence[ColumnFacts]
     maturity: Maturity | None
@@ -121,7 +121,7 @@ def _looked_at(
     told = read.source.frame.select(name for name in (schema.label, schema.time) if name is not None).collect()
     moments = None if schema.time is None else told[schema.time]
     split, delay, doubts = _split(read.source, moments, place)
-    columns, repeated = facts.measure(read.source, look is not config)
+    columns, duplicates = facts.measure(read.source, look is not config)
     rows, frauds = looked = len(told), int(told[schema.label].sum())
     if look is not config:
         rows, frauds = label.counted(words, config.fraud_values, config.genuine_values, config.unlabelled)
@@ -140,13 +140,13 @@ def _looked_at(
         words={word: count for word, count in words.items() if word is not None},
         rows=rows,
         frauds=frauds,
-        looked_at=looked[0],
-        repeated=repeated,
+        sampled=looked[0],
+        duplicates=duplicates,
         span=None if moments is None else (moments[0], moments[-1]),
         columns=columns,
         maturity=facts.maturity(told[schema.label], moments),
         history=proposal(schema, delay) if schema.time and (schema.card or schema.terminal) else None,
-        doubts=[*label.turned_round(config.label, rows, frauds), *notes, *doubts],
+        doubts=[*notes, *doubts],
     )
 
 

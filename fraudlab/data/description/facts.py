@@ -14,7 +14,7 @@ from fraudlab.data.splits.known import clock
 from fraudlab.schema import Column
 
 MOST_ROWS = 100_000
-"""Evenly spread rows for the plots and words of a column; missing and different values count all rows."""
+"""Rows of the sample for the plots and words of a column; missing and different values count all rows."""
 
 MOST_EXACT = 200_000
 """Rows up to which different values are counted one by one."""
@@ -73,7 +73,7 @@ def number_of(different: int, counted: str) -> str:
 
 
 def measure(source: Source, sampled: bool = False) -> tuple[list[ColumnFacts], int]:
-    """Every column in table order, and the number of rows that repeat others except for the id.
+    """Every column in table order, and the number of duplicate rows: equal to another one except for the id.
 
     ``sampled``: the rows are a sample of a table, which may have more values.
     """
@@ -92,7 +92,7 @@ def measure(source: Source, sampled: bool = False) -> tuple[list[ColumnFacts], i
     )
     missing, different = found.collect(engine="streaming").row(0)
     own = [name for name in names if name not in (schema.id, ROW_ID)]
-    repeated = rows - source.frame.select(pl.struct(own).hash().n_unique()).collect(engine="streaming").item()
+    duplicates = rows - source.frame.select(pl.struct(own).hash().n_unique()).collect(engine="streaming").item()
     sample = source.frame.gather_every(max(1, rows // MOST_ROWS)).collect(engine="streaming")
     fraud = sample[schema.label].to_numpy().astype(bool)
     made = []
@@ -104,7 +104,7 @@ def measure(source: Source, sampled: bool = False) -> tuple[list[ColumnFacts], i
                 column, missing[column.name] / rows, different[column.name], _examples(values, bars), bars, counted
             )
         )
-    return made, repeated
+    return made, duplicates
 
 
 def _bars(values: pl.Series, fraud: NDArray[np.bool_]) -> Iterator[Bar]:

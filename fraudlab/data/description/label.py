@@ -1,12 +1,12 @@
 """Finds the label column and which of its words mean fraud, where the settings do not say."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from fraudlab.config.overrides import literal, literal_text
+from fraudlab.config.overrides import literal_text
 from fraudlab.data.sources.table import labels
 from fraudlab.data.sources.table.names import is_after, words
 from fraudlab.errors import UserError
@@ -143,15 +143,6 @@ def meaning(name: str, counts: Mapping[str, int], missing: int) -> Label:
         fraud = [word for word in known if word.lower() in ("1", "true")]
     unlabelled = "leave_out" if left else "refuse"
     return Label(name, tuple(fraud), tuple(genuine), unlabelled, tuple(guessed))
-
-
-def turned_round(name: str, rows: int, frauds: int) -> Iterator[str]:
-    """A doubt about a label by which most rows are frauds."""
-    if 2 * frauds > rows:
-        yield (
-            f"{literal('data.label', name)}: {frauds:,} of {rows:,} rows are frauds, more than half: if it tells the "
-            "genuine ones, turn data.fraud_values and data.genuine_values round"
-        )
 
 
 def counted(

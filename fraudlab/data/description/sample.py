@@ -1,4 +1,4 @@
-"""Rows sampled evenly from a table, as text and with types, and the format of its numbers."""
+"""Every n-th row of a table, as text and with types, and the format of its numbers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -63,7 +63,7 @@ class Sample:
 
 
 def take(raw: Raw, files: Sequence[Found]) -> Sample:
-    """About :data:`MOST_ROWS` rows, evenly spread; all of a small table."""
+    """About :data:`MOST_ROWS` rows, every n-th; all of a small table."""
     every = max(1, _rows(raw, files) // MOST_ROWS)
     rows = raw.frame
     if every > 1:

@@ -50,8 +50,8 @@ def _head(found: Description, use: str) -> Iterator[str]:
     yield "# Written by python -m fraudlab.describe: check it, correct what is wrong, then run"
     yield f"#   {use}"
     span = "" if found.span is None else f", {_moment(found.span[0])} to {_moment(found.span[1])}"
-    copies = f", {found.repeated:,} repeat others" if found.repeated else ""
-    looked = f" Facts are from {found.looked_at:,} rows, evenly spread." if found.looked_at < found.rows else ""
+    copies = f", {found.duplicates:,} duplicate rows" if found.duplicates else ""
+    looked = f" Facts are from a sample of {found.sampled:,} rows." if found.sampled < found.rows else ""
     yield f"# {found.rows:,} rows{span}, {found.frauds:,} frauds ({found.frauds / found.rows:.3%}){copies}.{looked}"
     if found.maturity is not None:
         late = found.maturity

@@ -175,10 +175,10 @@ def test_a_large_table_is_described_by_a_sample(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(describing.sample, "MOST_ROWS", 1_000)
     found = described(tmp_path / "t.csv")
     assert (found.rows, found.frauds, found.words) == (whole.rows, whole.frauds, whole.words)
-    assert found.looked_at == 1_000
+    assert found.sampled == 1_000
     assert found.config == whole.config
     assert roles(found) == roles(whole)
-    assert "from 1,000 rows, evenly spread" in experiment(found, "train")
+    assert "from a sample of 1,000 rows" in experiment(found, "train")
     assert not list((tmp_path / ".cache").glob(".described*"))
 
 
@@ -229,6 +229,8 @@ def test_the_command_writes_settings_and_a_page(command: Command, tmp_path: Path
     assert again.returncode == 1
     assert "replace=true writes it anew" in again.stderr
     assert "label_delay_days: 9" in written.read_text()
+    again = command("describe", "data.path=claims.csv", "data.label=Outcom", cwd=tmp_path)
+    assert "data.label=Outcom: the table has no such column; did you mean Outcome?" in again.stderr
     taken = command("describe", "data.path=claims.csv", "name=handbook", cwd=tmp_path)
     assert "name=handbook is an experiment of fraudlab itself" in taken.stderr
     (tmp_path / "claims.csv").rename(tmp_path / "ieee_cis.csv")

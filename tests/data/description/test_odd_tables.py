@@ -248,7 +248,7 @@ def test_a_label_that_says_what_is_no_fraud(name: str, tmp_path: Path) -> None:
 
 def test_more_frauds_than_not_are_doubted(tmp_path: Path) -> None:
     found = labelled(tmp_path / "t.csv", "outcome", [0 if n % 10 == 0 else 1 for n in range(ROWS)])
-    assert any("360 of 400 rows are frauds, more than half" in doubt for doubt in found.doubts)
+    assert any("90% of the training rows are frauds, over half" in doubt for doubt in found.doubts)
 
 
 def test_codes_of_frauds_alone_are_no_label_by_themselves(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The label: which words mean fraud, which mean genuine, and how rows with neither are treated."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import polars as pl
 
@@ -33,12 +35,15 @@ class Labels:
 
 
 def words(name: str, dtype: pl.DataType, missing_values: Sequence[str]) -> pl.Expr:
-    """The label as text; 1, 1.0 and "1.0" are the same word. 0 is a value here, even if it means missing elsewhere."""
+    """The label as text; 1, 1.0 and "1.0" are one word, the codes 010 and 10 are two.
+
+    0 is a value here, even if it means missing elsewhere.
+    """
     value = pl.col(name)
     if not is_text(dtype):
         return as_text(value, dtype)
     text = clean(value)
-    number = text.cast(pl.Float64, strict=False).fill_nan(None)
+    number = pl.when(~text.str.contains(r"^[+-]?0\d")).then(text.cast(pl.Float64, strict=False).fill_nan(None))
     missing = text.is_in(list(missing_values)) & number.is_null() if missing_values else pl.lit(False)
     return pl.when(~missing).then(pl.coalesce(as_text(number, pl.Float64()), text))
 
@@ -72,12 +77,7 @@ def settle(
     if not given:
         fraud, genuine = _of_itself(name, found, shown, genuine)
     fraud, genuine = ([_written(value, found) for value in values] for values in (fraud, genuine))
-    for key, values in (("fraud_values", fraud), ("genuine_values", genuine)):
-        unknown = next((value for value in values if value not in found), None)
-        if given and unknown is not None and len(found) > 1:
-            yaml = _YAML.get(unknown)
-            hint = f"; YAML reads {yaml} as {unknown.lower()}: write it in quotes" if yaml else ""
-            raise UserError(f"data.{key}: {unknown} is not among the values of {name}: {shown}{hint}")
+    absent = [*_absent(name, found, shown, {"fraud_values": fraud, "genuine_values": genuine})] if given else []
     if both := set(fraud) & set(genuine):
         raise UserError(
             f"data.fraud_values and data.genuine_values both name {', '.join(sorted(both))}; leave it in one"
@@ -88,7 +88,7 @@ def settle(
     left = missing + sum(found[value] for value in others)
     if left and unlabelled == "refuse":
         raise UserError(_neither(name, others, missing, shown, bool(genuine)))
-    notes = [f"data.label={name}: {shown}; fraud: {', '.join(fraud)}"]
+    notes = [f"data.label={name}: {shown}; fraud: {', '.join(fraud)}", *absent]
     if left:
         done = "are left out" if unlabelled == "leave_out" else "count as genuine"
         notes.append(f"{left:,} rows without a label ({_named(others, missing)}) {done}: data.unlabelled={unlabelled}")
@@ -118,6 +118,30 @@ def _of_itself(
     raise UserError(
         f"data.label={name} must be 0 or 1 but holds: {shown}; say which values are fraud with data.fraud_values=[…]"
     )
+
+
+def _absent(name: str, found: Mapping[str, int], shown: str, settings: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Notes on words of the settings that no row has; one that another word is like, or all of them, is refused."""
+    known = {value for values in settings.values() for value in values}
+    others = {value.lower(): value for value in found if value not in known}
+    for key, values in settings.items():
+        absent = [value for value in values if value not in found]
+        for value in absent:
+            near = get_close_matches(value.lower(), others, 1, 0.8)
+            hint = f"; did you mean {others[near[0]]}?" if near else _as_yaml(value, others)
+            if hint or (len(found) > 1 and len(absent) == len(values)):
+                raise UserError(f"data.{key}: {value} is not among the values of {name}: {shown}{hint}")
+        if absent:
+            yield f"data.{key}: no row of {name} has {', '.join(absent)}"
+
+
+def _as_yaml(value: str, others: Mapping[str, str]) -> str:
+    """What YAML may have made this value of, where the column has a word for it."""
+    written = _YAML.get(value) if not {"true", "false"} & {*others} else None
+    written = written or next(
+        (word for word in others if re.fullmatch("0[0-7]+", word) and str(int(word, 8)) == value), None
+    )
+    return f"; YAML reads {written} as {value.lower()}: write it in quotes" if written else ""
 
 
 def _written(value: str, found: dict[str, int]) -> str:

@@ -23,7 +23,8 @@ from tests.support.tables import load, write
         ([3, 2, 3], {"fraud_values": ["2"]}),
         ([0.0, 1.0, 2.0], {"fraud_values": ["1.0"], "genuine_values": ["0", "2"]}),
         ([False, True, False], {"fraud_values": ["True"]}),
-        (["ok", "atm", "ok"], {"fraud_values": ["atm"]}),
+        (["ok", "atm", "ok"], {"fraud_values": ["atm", "web"]}),
+        (["10", "010", "10.0"], {"fraud_values": ["010"]}),
     ],
 )
 def test_labels(name: str, values: list[Any], settings: dict[str, Any], tmp_path: Path) -> None:
@@ -70,3 +71,23 @@ def test_what_yaml_makes_of_yes_is_explained(typed: str, yaml: str, tmp_path: Pa
         UserError, match=f"{typed} is not among .*YAML reads {yaml} as {typed.lower()}: write it in quo"
     ):
         load(path, fraud_values=[typed])
+
+
+@pytest.mark.parametrize(
+    ("values", "asked", "message"),
+    [
+        (["ok", "lost", "stolen"], ["lost", "stollen"], "stollen is not among .*did you mean stolen"),
+        (["Fraud", "Fraud", "Fraud"], ["fraud"], "fraud is not among .*did you mean Fraud"),
+        (["a", "b", "a"], ["c"], r"data.fraud_values: c is not among the values of fraud: a \(2\), b \(1\)$"),
+        (["010", "020", "020"], ["8"], "YAML reads 010 as 8: write it in quotes"),
+    ],
+)
+def test_a_word_that_no_row_has(values: list[str], asked: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        load(write(tmp_path / "t.csv", {"fraud": values}), fraud_values=asked, unlabelled="genuine")
+
+
+def test_words_of_other_years_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write(tmp_path / "t.csv", {"fraud": ["ok", "atm", "ok"]})
+    load(path, fraud_values=["atm", "web"], unlabelled="genuine")
+    assert "data.fraud_values: no row of fraud has web" in caplog.text
