@@ -57,6 +57,7 @@ class Contributions(Protocol):
 
 KINDS: dict[str, Callable[[Mapping[str, NDArray[Any]], LogOdds], Contributions]] = {
     "trees": lambda arrays, log_odds: TreeShap(Trees.from_arrays(arrays)),
+    "crossed_trees": lambda arrays, log_odds: TreeShap(Trees.from_arrays(arrays)),
     "linear": lambda arrays, log_odds: LinearReasons(arrays),
     "replaced": Replaced,
 }

@@ -67,7 +67,7 @@ class CatBoostConfig(BoostingConfig):
     name: str = "catboost"
     max_depth: int = 6
     l2: float = 3.0
-    max_ctr_complexity: int = 1  # columns combined in one statistic; only a model with 1 can be exported
+    max_ctr_complexity: int = 1  # columns that one statistic combines at most; questions about numbers count as one
 
     def __post_init__(self) -> None:
         super().__post_init__()

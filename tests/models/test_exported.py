@@ -15,7 +15,6 @@ import xgboost
 from fraudlab import config
 from fraudlab.bundle.ort import onnxruntime
 from fraudlab.bundle.reasons import load_reasons, save_reasons
-from fraudlab.errors import UserError
 from fraudlab.models.boosting.arrays import joined
 from fraudlab.models.contract import Examples
 from fraudlab.models.registry import estimator_class
@@ -49,8 +48,8 @@ class Fitted(NamedTuple):
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Fitted]:
     @cache
-    def made(name: str, shape: str = "both", **changed: Any) -> Fitted:
-        cardinalities, width = SHAPES[shape], 0 if shape == "ids" else NUMBERS
+    def made(name: str, shape: str = "both", cardinalities: tuple[int, ...] = (), **changed: Any) -> Fitted:
+        cardinalities, width = list(cardinalities or SHAPES[shape]), 0 if shape == "ids" else NUMBERS
         train = rows(3000, 0, cardinalities, width)
         quick = {"threads": 1, "n_estimators": 30, "learning_rate": 0.2} if name in TREES else {}
         settings = config.SCHEMAS["model"][name](**(quick | changed))
@@ -180,6 +179,35 @@ def test_a_model_of_one_leaf(tmp_path: Path) -> None:
     assert np.allclose(found, estimator.score(flat.categorical, flat.numeric), atol=1e-6)
 
 
-def test_statistics_of_several_columns_are_refused(fitted: Callable[..., Fitted]) -> None:
-    with pytest.raises(UserError, match=r"model\.max_ctr_complexity=1"):
-        fitted("catboost", "ids", max_ctr_complexity=4)
+CROSSED = {"both": [2, 3, 400, 30], "ids": [3, 400, 30]}  # a column of two ids is asked for one of them
+
+
+@pytest.mark.parametrize("shape", CROSSED)
+def test_catboost_s_statistics_of_several_columns(shape: str, fitted: Callable[..., Fitted]) -> None:
+    model = fitted("catboost", shape, tuple(CROSSED[shape]), max_ctr_complexity=4)
+    given = rows(4000, 10, model.cardinalities, model.width)  # pairs of ids that no training row has among them
+    given = given._replace(numeric=on_thresholds(model, given))
+    expected = model.estimator.score(given.categorical, given.numeric)
+    crossings = model.estimator.exported(model.cardinalities, model.width).crossings
+    assert (crossings.column >= len(model.cardinalities)).any() == (shape == "both")
+    assert np.abs(model.run(given.categorical, given.numeric) - expected).max() < 1e-6
+    few = given._replace(categorical=given.categorical[:200], numeric=given.numeric[:200], label=given.label[:200])
+    theirs = contributions_of_the_library("catboost", model, few)
+    found = model.explain(few.categorical, few.numeric)
+    assert np.abs(found - theirs[:, :-1]).max() < 2e-5
+    log_odds = model.explain.base + found.sum(axis=1)
+    assert np.abs(1 / (1 + np.exp(-log_odds)) - expected[:200]).max() < 1e-6
+
+
+def test_columns_that_crossings_do_not_look_at_leave_the_model(fitted: Callable[..., Fitted], tmp_path: Path) -> None:
+    model = fitted("catboost", "both", tuple(CROSSED["both"]), max_ctr_complexity=4, n_estimators=3)
+    exported = model.estimator.exported(model.cardinalities, model.width)
+    dropped = exported.unused()
+    assert dropped.any()
+    given = rows(500, 11, model.cardinalities, model.width)
+    kept = np.split(~dropped, [len(model.cardinalities)])
+    smaller = [np.ascontiguousarray(part[:, of]) for part, of in zip(given[:2], kept, strict=True)]
+    exported.without(dropped).write_onnx(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    found = session.run(["score"], dict(zip(("categorical", "numeric"), smaller, strict=True)))[0]
+    assert np.abs(found - model.estimator.score(given.categorical, given.numeric)).max() < 1e-6

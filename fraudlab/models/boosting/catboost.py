@@ -3,7 +3,7 @@
 import json
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.config import CatBoostConfig
-from fraudlab.errors import UserError
 from fraudlab.models.boosting.arrays import measure
+from fraudlab.models.boosting.catboost_crossings import Split, crossings
 from fraudlab.models.boosting.trees import Node, Trees
 from fraudlab.models.contract import Examples, OnRound
 
@@ -86,26 +86,27 @@ class CatBoost:
     def exported(self, cardinalities: Sequence[int], num_numeric: int) -> Trees:
         """Its trees; statistics of one category column become sets of ids, by what the model itself does with each id.
 
-        Raises:
-            UserError: it splits on statistics of several columns together.
+        Statistics of several columns together become crossings.
         """
+        ids = np.minimum(np.arange(max(cardinalities, default=1))[:, None], np.array(cardinalities, np.int64) - 1)
+        every_id = _pool(ids, np.zeros((len(ids), num_numeric), np.float32))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.json"
-            self._booster.save_model(str(path), format="json")
+            self._booster.save_model(str(path), format="json", pool=every_id)  # whose ids' hashes are saved, too
             dumped = json.loads(path.read_text(encoding="utf-8"))
-        ids = np.minimum(np.arange(max(cardinalities, default=1))[:, None], np.array(cardinalities, np.int64) - 1)
-        leaf = self._booster.calc_leaf_indexes(_pool(ids, np.zeros((len(ids), num_numeric), np.float32)))
+        leaf = self._booster.calc_leaf_indexes(every_id)
         column = _category_columns(dumped["features_info"])
+        crossed, splits = crossings(dumped, len(ids), len(cardinalities))
         scale, (base,) = dumped["scale_and_bias"]
         trees = [
-            _nodes(tree, column, leaf[:, number].astype(np.int64), cardinalities, scale)
+            _nodes(tree, column, leaf[:, number].astype(np.int64), cardinalities, num_numeric, splits, scale)
             for number, tree in enumerate(dumped["oblivious_trees"])
         ]
-        return Trees.of(trees, base, cardinalities, num_numeric)
+        return Trees.of(trees, base, cardinalities, num_numeric, crossed)
 
 
 def _category_columns(info: dict[str, Any]) -> dict[int, int | None]:
-    """The column of each split of categories, by its ``split_index``; None where there are several.
+    """The column of each split of one column's categories, by its ``split_index``; None of other splits.
 
     Splits count on from the borders of numbers to single values of categories to the borders of statistics.
     """
@@ -123,6 +124,8 @@ def _nodes(
     column: dict[int, int | None],
     leaf: NDArray[np.int64],
     cardinalities: Sequence[int],
+    num_numeric: int,
+    splits: Mapping[int, Split],
     scale: float,
 ) -> list[Node]:
     """The nodes of a dumped tree, level by level: one question a level, the last one first.
@@ -132,24 +135,24 @@ def _nodes(
         column: of each ``split_index``, as :func:`_category_columns` has it.
         leaf: [ids], which leaf rows of ids 0, 1, 2, ... reach.
         cardinalities: of the columns.
+        num_numeric: how many columns of numbers there are.
+        splits: of crossings, by ``split_index``.
         scale: of all leaves.
     """
     cover = [np.array(tree["leaf_weights"], np.float64)]
-    splits = tree["splits"] or []
-    for _ in splits:
+    asked = tree["splits"] or []
+    for _ in asked:
         cover.insert(0, cover[0].reshape(-1, 2).sum(axis=1))
     nodes: list[Node] = []
-    for level, number in enumerate(reversed(range(len(splits)))):
-        split = splits[number]
+    for level, number in enumerate(reversed(range(len(asked)))):
+        split = asked[number]
         question: dict[str, Any]
         if split["split_type"] == "FloatFeature":
             first = split["float_feature_index"] + len(cardinalities)
             question = {"column": first, "threshold": np.float32(split["border"])}
         elif (of := column[split["split_index"]]) is None:
-            raise UserError(
-                "this CatBoost model splits on statistics of several columns together, which a bundle does not "
-                "support; train with model.max_ctr_complexity=1"
-            )
+            crossing, right_ids = splits[split["split_index"]]
+            question = {"column": len(cardinalities) + num_numeric + crossing, "right_ids": right_ids}
         else:
             question = {"column": of, "right_ids": (leaf[: cardinalities[of]] >> number & 1).astype(bool)}
         for weight in cover[level]:

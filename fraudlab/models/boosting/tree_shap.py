@@ -34,6 +34,9 @@ class _Paths(NamedTuple):
 class TreeShap:
     """What each column adds to the log-odds of a row.
 
+    Where trees split on columns together (:class:`fraudlab.models.boosting.crossings.Crossings`), a set of columns is
+    one player, whose contribution its columns share equally, as CatBoost has it.
+
     Attributes:
         base: log-odds of which the contributions are counted: the trees' mean over the training rows, in float64.
     """
@@ -41,7 +44,8 @@ class TreeShap:
     def __init__(self, trees: Trees) -> None:
         self._trees = trees
         leaf, node, right = _edges(trees)
-        column = trees.column[node]
+        player, self._share = trees.crossings.players(int(trees.widths.sum()))
+        column = player[trees.column[node]]
         child = np.where(right, trees.right[node], trees.left[node])
         with np.errstate(invalid="ignore", divide="ignore"):
             share = np.nan_to_num(trees.cover[child] / trees.cover[node], nan=0.5)
@@ -68,12 +72,15 @@ class TreeShap:
 
     def __call__(self, categorical: NDArray[np.int64], numeric: NDArray[np.float32]) -> NDArray[np.float64]:
         """Contributions [n, C + N] of encoded rows; with ``base`` they add up to the log-odds."""
-        width = int(self._trees.widths.sum())
+        players, width = self._share.shape
         passes = self._trees.goes_right(categorical, numeric)[:, self._node] == self._right
-        return np.stack([self._of_row(row, width) for row in passes]) if len(passes) else np.empty((0, width))
+        if not len(passes):
+            return np.empty((0, width))
+        found = np.stack([self._of_row(row, players) for row in passes])
+        return found if players == width else found @ self._share
 
-    def _of_row(self, passes: NDArray[np.bool_], width: int) -> NDArray[np.float64]:
-        found = np.zeros(width)
+    def _of_row(self, passes: NDArray[np.bool_], players: int) -> NDArray[np.float64]:
+        found = np.zeros(players)
         if not self._paths:
             return found
         factors = np.logical_and.reduceat(passes, self._first)
@@ -82,7 +89,7 @@ class TreeShap:
             terms = share[:, None] * (1 - at[:, None]) + one[:, None] * at[:, None]  # [d, Q, L]
             product = terms.prod(axis=0)
             integral = (weight[:, None] * product / terms).sum(axis=1)
-            found += np.bincount(column.ravel(), (value * (one - share) * integral).ravel(), width)
+            found += np.bincount(column.ravel(), (value * (one - share) * integral).ravel(), players)
         return found
 
 

@@ -1,12 +1,14 @@
 """Boosted trees as arrays, whatever library grew them: one form for scores in ONNX and for reasons."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fraudlab.models.boosting.crossings import Crossings
 
 LEAF = -1
 
@@ -17,7 +19,8 @@ class Node(NamedTuple):
     Attributes:
         cover: weight of the training rows that came by.
         value: of a leaf, what it adds to the log-odds.
-        column: of a split, the column that it looks at, of C ids, then N numbers; ``LEAF`` of a leaf.
+        column: of a split, the column that it looks at, of C ids, then N numbers, then V crossings of them, which
+            have ids, too; ``LEAF`` of a leaf.
         left, right: numbers of the nodes that a row goes to.
         threshold: numbers up to it go left; of a split of numbers.
         right_ids: which ids go right, bool [ids of the column]; of a split of ids.
@@ -49,6 +52,7 @@ class Trees:
         byte_start: int64 [bytes], where the column's id 0 has it in ``table``; the other ids follow.
         table: uint8, eight splits' answers a byte.
         widths: int32 [2], C and N.
+        crossings: columns made of others.
     """
 
     base: NDArray[np.float64]
@@ -64,11 +68,22 @@ class Trees:
     byte_start: NDArray[np.int64]
     table: NDArray[np.uint8]
     widths: NDArray[np.int32]
+    crossings: Crossings = field(default_factory=Crossings.none)
 
-    kind = "trees"
+    @property
+    def kind(self) -> str:
+        """What makes reasons of the arrays; versions that know no crossings refuse the other."""
+        return "crossed_trees" if len(self.crossings) else "trees"
 
     @classmethod
-    def of(cls, trees: Sequence[Sequence[Node]], base: float, cardinalities: Sequence[int], num_numeric: int) -> Self:
+    def of(
+        cls,
+        trees: Sequence[Sequence[Node]],
+        base: float,
+        cardinalities: Sequence[int],
+        num_numeric: int,
+        crossings: Crossings | None = None,
+    ) -> Self:
         """Arrays of nodes."""
         sizes = [len(tree) for tree in trees]
         root = np.cumsum([0, *sizes])[:-1]
@@ -92,24 +107,28 @@ class Trees:
             starts,
             table,
             np.array([len(cardinalities), num_numeric], np.int32),
+            crossings or Crossings.none(),
         )
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """What :meth:`arrays` gave."""
-        return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+        own = {each.name: arrays[each.name] for each in fields(cls) if each.name != "crossings"}
+        return cls(**own, crossings=Crossings.from_arrays(arrays))
 
     def arrays(self, categorical: NDArray[np.int64], numeric: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """The arrays that reasons are made of; trees know their training rows by ``cover``."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        own = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "crossings"}
+        return {**own, **self.crossings.arrays()}
 
     def unused(self) -> NDArray[np.bool_]:
-        """Columns that no split looks at, bool [C + N]."""
-        return ~np.isin(np.arange(self.widths.sum()), self.column)
+        """Columns that no split and no crossing looks at, bool [C + N]."""
+        return ~np.isin(np.arange(self.widths.sum()), np.union1d(self.column, self.crossings.column))
 
     def without(self, dropped: NDArray[np.bool_]) -> Self:
         """The trees of rows without columns that no split looks at."""
-        number = (~dropped).cumsum() - 1
+        kept = np.concatenate([~dropped, np.ones(len(self.crossings), bool)])
+        number = kept.cumsum() - 1
         column = np.where(self.column == LEAF, LEAF, number[self.column])
         widths = [(~part).sum() for part in np.split(dropped, [self.widths[0]])]
         return replace(
@@ -117,6 +136,7 @@ class Trees:
             column=column.astype(np.int32),
             byte_column=number[self.byte_column].astype(np.int32),
             widths=np.array(widths, np.int32),
+            crossings=self.crossings.renumbered(number),
         )
 
     def goes_right(self, categorical: NDArray[np.int64], numeric: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -125,9 +145,14 @@ class Trees:
         of_numbers = (self.column != LEAF) & (self.bit < 0)
         right[:, of_numbers] = numeric[:, self.column[of_numbers] - self.widths[0]] > self.threshold[of_numbers]
         of_ids = self.bit >= 0
-        answers = self.table[categorical[:, self.byte_column] + self.byte_start]
+        ids = np.hstack([categorical, self.crossings.ids(categorical, numeric)])
+        answers = self.table[ids[:, self.byte_ids()] + self.byte_start]
         right[:, of_ids] = np.unpackbits(answers, axis=1, bitorder="little")[:, self.bit[of_ids]]
         return right
+
+    def byte_ids(self) -> NDArray[np.int64]:
+        """The column of each byte among those of ids alone, C, then V."""
+        return np.where(self.byte_column < self.widths[0], self.byte_column, self.byte_column - self.widths[1])
 
     def write_onnx(self, path: Path) -> None:
         """Write the trees as an ONNX model that gives ``score``, as :mod:`fraudlab.bundle.runtime` runs it."""

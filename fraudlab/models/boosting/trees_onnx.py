@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto
 
+from fraudlab.models.boosting.crossings import NO_PART
 from fraudlab.models.boosting.trees import LEAF, Trees
 from fraudlab.models.scoring_graph import ScoringGraph, tensor
 
@@ -30,13 +31,45 @@ def write(trees: Trees, path: Path) -> None:
 
 def _bits(trees: Trees, graph: ScoringGraph) -> str:
     """The bits [n, 8 bytes] that the sets of a row's ids have, as numbers."""
-    ids = graph.add("Gather", "categorical", graph.constant(trees.byte_column.astype(np.int64)), axis=1)
+    ids = "categorical"
+    if len(trees.crossings):
+        ids = graph.add("Concat", ids, _crossed(trees, graph), axis=1)
+    ids = graph.add("Gather", ids, graph.constant(trees.byte_ids()), axis=1)
     place = graph.add("Add", ids, graph.constant(trees.byte_start))
     answers = graph.add("Gather", graph.constant(trees.table), place)
     each = graph.add("Unsqueeze", answers, graph.constant(np.array([2])))
     masked = graph.add("BitwiseAnd", each, graph.constant(np.left_shift(1, np.arange(8)).astype(np.uint8)))
     flat = graph.add("Reshape", masked, graph.constant(np.array([-1, 8 * len(trees.byte_column)])))
     return graph.add("Cast", flat, to=TensorProto.DOUBLE)  # 0, or more than the 0.5 that splits compare with
+
+
+def _crossed(trees: Trees, graph: ScoringGraph) -> str:
+    """The crossings' ids [n, V]."""
+    found = trees.crossings
+    width = int(trees.widths[0])
+    of_numbers = found.column >= width
+    first = graph.add("Gather", "categorical", graph.constant(np.array([0])), axis=1)
+    given = ["categorical", graph.add("Sub", first, first)]  # 0 where there is no part
+    if of_numbers.any():
+        numbers = graph.constant(found.column[of_numbers].astype(np.int64) - width)
+        above = graph.add(
+            "Greater", graph.add("Gather", "numeric", numbers, axis=1), graph.constant(found.threshold[of_numbers])
+        )
+        given.append(graph.add("Cast", above, to=TensorProto.INT64))
+    column = np.where(found.column == NO_PART, width, found.column).astype(np.int64)
+    column[of_numbers] = width + 1 + np.arange(of_numbers.sum())
+    at = graph.add("Gather", graph.add("Concat", *given, axis=1), graph.constant(column), axis=1)
+    words = graph.add("Gather", graph.constant(found.word), graph.add("Add", at, graph.constant(found.start)))
+    ones = graph.constant(np.ones(found.column.shape[1], np.int64))
+    key = graph.add("Add", graph.add("MatMul", words, ones), graph.constant(found.apart))  # ReduceSum rounds int64
+    return graph.add(
+        "LabelEncoder",
+        key,
+        domain="ai.onnx.ml",
+        keys_int64s=found.key.tolist() or [0],
+        values_int64s=found.id.tolist() or [0],
+        default_int64=0,
+    )
 
 
 def _ensemble(trees: Trees, rows: str, num_categorical: int, num_numeric: int, graph: ScoringGraph) -> str:
