@@ -121,6 +121,7 @@ def contributions_of_the_library(name: str, model: Fitted, given: Examples) -> n
         return lightgbm.Booster(model_file=str(model.file)).predict(table, pred_contrib=True)
     if name == "xgboost":
         types = ["c"] * len(model.cardinalities) + ["q"] * model.width
+        table[:, : len(model.cardinalities)][given.categorical == 1] = np.nan  # an unknown word is missing to it
         matrix = xgboost.DMatrix(table, feature_types=types, enable_categorical=True)
         return xgboost.Booster(model_file=str(model.file)).predict(matrix, pred_contribs=True)
     data = catboost.FeaturesData(

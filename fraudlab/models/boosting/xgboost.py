@@ -15,6 +15,9 @@ from fraudlab.models.boosting.arrays import joined, measure
 from fraudlab.models.boosting.trees import Node, Trees, below
 from fraudlab.models.contract import Examples, OnRound
 
+_UNKNOWN = 1  # id of words that are unknown or rare: fraudlab.features.categories
+_UNKNOWN_IS = "unknown_words_are"  # attribute of a saved model
+
 
 class XGBoost:
     """See :class:`fraudlab.models.contract.Estimator`."""
@@ -23,6 +26,7 @@ class XGBoost:
 
     def __init__(self, booster: xgboost.Booster) -> None:
         self._booster = booster
+        self._missing = booster.attr(_UNKNOWN_IS) == "missing"  # models of earlier versions have it as a category
         self.rounds = booster.num_boosted_rounds()
 
     @classmethod
@@ -65,10 +69,12 @@ class XGBoost:
                 "verbose_eval": False,
             }
         rows = _matrix(*train)
-        return cls(xgboost.train(parameters, rows, num_boost_round=settings.n_estimators, **watched))
+        booster = xgboost.train(parameters, rows, num_boost_round=settings.n_estimators, **watched)
+        booster.set_attr(**{_UNKNOWN_IS: "missing"})
+        return cls(booster)
 
     def score(self, categorical: NDArray[np.int64], numeric: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._booster.predict(_matrix(categorical, numeric))
+        return self._booster.predict(_matrix(categorical, numeric, missing=self._missing))
 
     def save(self, path: Path) -> None:
         path.write_bytes(self._booster.save_raw("json"))
@@ -81,12 +87,15 @@ class XGBoost:
         learner = json.loads(self._booster.save_raw("json"))["learner"]
         start = json.loads(learner["learner_model_param"]["base_score"])  # [0.1], before 3.1 0.1
         probability = start[0] if isinstance(start, list) else start
-        trees = [_nodes(tree, cardinalities) for tree in learner["gradient_booster"]["model"]["trees"]]
+        trees = [_nodes(tree, cardinalities, self._missing) for tree in learner["gradient_booster"]["model"]["trees"]]
         return Trees.of(trees, math.log(probability / (1 - probability)), cardinalities, num_numeric)
 
 
-def _nodes(tree: dict[str, Any], cardinalities: Sequence[int]) -> list[Node]:
-    """The nodes of a saved tree. Numbers below the threshold go left, and ids that a split names right."""
+def _nodes(tree: dict[str, Any], cardinalities: Sequence[int], missing: bool) -> list[Node]:
+    """The nodes of a saved tree. Numbers below the threshold go left, and ids that a split names right.
+
+    Where unknown words are ``missing``, a split says which way they go.
+    """
     sets = zip(tree["categories_nodes"], tree["categories_segments"], tree["categories_sizes"], strict=True)
     named = {node: tree["categories"][start : start + size] for node, start, size in sets}
     nodes: list[Node] = []
@@ -102,6 +111,8 @@ def _nodes(tree: dict[str, Any], cardinalities: Sequence[int]) -> list[Node]:
         if number in named:
             right_ids = np.zeros(cardinalities[node.column], bool)
             right_ids[[int(one) for one in named[number]]] = True
+            if missing:
+                right_ids[_UNKNOWN] = not tree["default_left"][number]
             nodes.append(node._replace(right_ids=right_ids))
         else:
             nodes.append(node._replace(threshold=below(condition)))
@@ -113,11 +124,19 @@ def _matrix(
     numeric: NDArray[np.float32],
     label: NDArray[np.int64] | None = None,
     weight: NDArray[np.float32] | None = None,
+    *,
+    missing: bool = True,
 ) -> xgboost.DMatrix:
+    """The rows as XGBoost takes them; an unknown or rare word is ``missing``.
+
+    As a category of thousands it would hardly be asked for: a split looks at the ``max_cat_threshold`` categories with
+    the most and the fewest frauds alone. For what is missing each split learns a way.
+    """
+    rows = joined(categorical, numeric)
+    if missing:
+        rows[:, : categorical.shape[1]][categorical == _UNKNOWN] = np.nan
     types = ["c"] * categorical.shape[1] + ["q"] * numeric.shape[1]
-    return xgboost.DMatrix(
-        joined(categorical, numeric), label, weight=weight, feature_types=types, enable_categorical=True
-    )
+    return xgboost.DMatrix(rows, label, weight=weight, feature_types=types, enable_categorical=True)
 
 
 class _Tell(xgboost.callback.TrainingCallback):
