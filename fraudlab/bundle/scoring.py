@@ -170,8 +170,9 @@ def _layout(bundle: Bundle, files: Sequence[Found], fields: Collection[str], scr
     """As the file shows it; as the training table was laid out where it shows none of the bundle's fields."""
     known = Layout(**{**bundle.reading.layout, "columns": tuple(bundle.reading.layout.get("columns", ()))})
     try:
-        if not set(fields).isdisjoint(header(files[0], Layout(), fields, scratch)):
-            return Layout()
+        shown = Layout(sheet=known.sheet if files[0].kind == "excel" else None)
+        if not set(fields).isdisjoint(header(files[0], shown, fields, scratch)):
+            return shown
     except UserError:
         if known == Layout():
             raise

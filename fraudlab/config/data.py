@@ -76,12 +76,13 @@ class TableConfig:
     derive: dict[str, str] = field(default_factory=dict)
     where: str | None = None  # SQL condition that selects the rows of the training table
     copies: str = "keep"  # leave_out: of rows that are equal except for the id, one is kept
-    # How text files are laid out; null: found.
+    # How files are laid out; null: found.
     separator: str | None = None  # one character, or tab; " " for runs of blanks
     encoding: str | None = None  # e.g. cp1252
     quote: str | None = None  # none: a quote is an ordinary character
     header: bool | None = None
     columns: list[str] = field(default_factory=list)  # names, for files without a header
+    sheet: str | None = None  # of an Excel file; null: the first with a table, or with the named columns
 
     def __post_init__(self) -> None:
         one_of("data.unlabelled", self.unlabelled, ("refuse", "leave_out", "genuine"))

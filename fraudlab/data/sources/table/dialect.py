@@ -33,6 +33,7 @@ class Layout:
     quote: str | None = None  # "none": a quote is an ordinary character
     header: bool | None = None
     columns: tuple[str, ...] = ()  # names for a file without a header
+    sheet: str | None = None  # of an Excel file
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,10 @@ def find(file: Path, head: bytes, layout: Layout, expected: Collection[str]) -> 
     quote, separator = _quote_and_separator(lines[skip:], layout.quote, separator)
     rows = list(_rows(lines[skip:], separator, quote))
     width = _width(rows)
-    start, first = next((start, row) for start, row, _ in rows if len(row) >= least_of_header(width))
+    wide = [(start, row) for start, row, _ in rows if len(row) >= least_of_header(width)]
+    start, first = wide[0]
+    if re.match(r"\s*#[\s#!]", first[0]):  # a remark with as many commas, if a header follows
+        start, first = next(((s, r) for s, r in wide if r[0][:1] != "#" and _is_header(r, expected)), wide[0])
     if layout.header is not False and not layout.columns:  # a comment may be as wide, and rows wider than their header
         named = ((begin, row) for begin, row, _ in rows[: start + _COMMENTS] if len(row) > 1 and _names(row, expected))
         start, first = next(named, (start, first))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from fraudlab.data.sources.table import ends
 from fraudlab.data.sources.table.dialect import least_of_header
 from fraudlab.data.sources.table.files import empty, unreadable
 from fraudlab.data.sources.table.names import distinct
@@ -20,15 +21,17 @@ _HEAD = 100  # rows among which the header is looked for
 log = logging.getLogger(__name__)
 
 
-def read(file: Path, expected: Collection[str]) -> pl.DataFrame:
-    """The first sheet that has a table; of several, the one with most of the names ``expected``."""
+def read(file: Path, expected: Collection[str], given: str | None = None) -> pl.DataFrame:
+    """The sheet ``given``, else the first that has a table; of several, the one with most of the names ``expected``."""
     try:
         import fastexcel
     except ImportError as error:
         raise UserError(f"{file}: Excel needs fastexcel; pip install 'fraudlab[data]'") from error
     try:
         names = fastexcel.read_excel(file).sheet_names
-        heads = {name: head for name in names if (head := _head(file, name)).height}
+        if given is not None and given not in names:
+            raise UserError(f"data.sheet={given}: {file} has no such sheet; it has: {', '.join(names)}")
+        heads = {name: head for name in names if given in (None, name) and (head := _head(file, name)).height}
         if not heads:
             raise empty(file)
         known = {name: len({*expected} & {*_header(head)[1]}) for name, head in heads.items()}
@@ -41,12 +44,13 @@ def read(file: Path, expected: Collection[str]) -> pl.DataFrame:
         raise
     except Exception as error:  # calamine's own errors
         raise unreadable(file, error) from error
-    if len(names) > 1:
-        log.warning("%s has %d sheets (%s); %s is read", file, len(names), ", ".join(names[:10]), sheet)
+    if len(names) > 1 and given is None:
+        sheets = ", ".join(names[:10])
+        log.warning("%s has %d sheets (%s); %s is read, data.sheet names another", file, len(names), sheets, sheet)
     if titles := [word for word in heads[sheet].head(start).select(pl.concat_str(pl.all(), ignore_nulls=True))
                   .to_series() if word]:  # fmt: skip
         log.warning("%s: %d lines before the table are left out, the first: %r", file, len(titles), titles[0][:60])
-    return _named(file, frame, header)
+    return _without_ends(file, _named(file, frame, header))
 
 
 def _head(file: Path, sheet: str) -> pl.DataFrame:
@@ -85,3 +89,15 @@ def _named(file: Path, frame: pl.DataFrame, header: list[str]) -> pl.DataFrame:
     frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
     empty = [name for name in names if name.startswith(UNNAMED) and frame[name].null_count() == len(frame)]
     return frame.drop(empty)
+
+
+def _without_ends(file: Path, frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows without totals and remarks below the table."""
+    last = frame.tail(_HEAD).select(pl.all().cast(pl.String).fill_null("")).rows()
+    last = [row for row in last if any(map(str.strip, row))]
+    if not (behind := ends.behind(last, frame.width)):
+        return frame
+    said = ", ".join(filter(None, last[-behind]))[:60]
+    log.warning("%s: %d rows after the table are left out, the first: %r", file, behind, said)
+    known = frame.filter(~pl.all_horizontal(pl.all().is_null()))
+    return known.head(len(known) - behind)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -38,7 +39,7 @@ def header(found: Found, layout: Layout, expected: Collection[str], cache_dir: P
     if found.kind == "text":
         known = dialect.find(found.path, head(found.path), layout, expected)
         return [*known.names, *found.partition]
-    return [*_frame(found, expected, cache_dir).collect_schema().names(), *found.partition]
+    return [*_frame(found, layout, expected, cache_dir).collect_schema().names(), *found.partition]
 
 
 def scan(files: Sequence[Found], layout: Layout, expected: Collection[str], cache_dir: Path) -> Raw:
@@ -55,6 +56,8 @@ def scan(files: Sequence[Found], layout: Layout, expected: Collection[str], cach
     untyped: set[str] = set()
     unnamed: set[str] = set()
     for found in files:
+        if layout.sheet is not None and found.kind != "excel":
+            raise UserError(f"data.sheet={layout.sheet}: {found.path} is no Excel file; leave the setting out")
         if found.kind == "text":
             known = dialect.find(found.path, head(found.path), layout, expected)
             frame, said = text.scan(found.path, known, cache_dir)
@@ -62,7 +65,7 @@ def scan(files: Sequence[Found], layout: Layout, expected: Collection[str], cach
             untyped.update(known.names)
             unnamed.update(known.unnamed)
         else:
-            frame = _frame(found, expected, cache_dir)
+            frame = _frame(found, layout, expected, cache_dir)
         types = frame.collect_schema()
         if found.kind == "excel":
             untyped.update(name for name, dtype in types.items() if dtype == pl.String)
@@ -128,7 +131,7 @@ def _one(frames: list[pl.LazyFrame]) -> pl.LazyFrame:
     return one
 
 
-def _frame(found: Found, expected: Collection[str], cache_dir: Path) -> pl.LazyFrame:
+def _frame(found: Found, layout: Layout, expected: Collection[str], cache_dir: Path) -> pl.LazyFrame:
     """A file with types. Excel and JSON are kept as Arrow, since their own forms are slow to read."""
     file, kind = found.path, found.kind
     try:
@@ -137,9 +140,9 @@ def _frame(found: Found, expected: Collection[str], cache_dir: Path) -> pl.LazyF
         elif kind == "arrow":
             frame = _arrow(file)
         elif kind == "excel":
-            frame = _copy(
-                "sheet", file, sorted(expected), cache_dir, lambda copy: excel.read(file, expected).write_ipc(copy)
-            )
+            facts = [*sorted(expected), *([layout.sheet] if layout.sheet is not None else [])]
+            read = partial(excel.read, file, expected, layout.sheet)
+            frame = _copy("sheet", file, facts, cache_dir, lambda copy: read().write_ipc(copy))
         else:
             frame = _copy("json", file, [kind], cache_dir, lambda copy: json_files.write(file, kind == "jsonl", copy))
         whole = [n for n, t in frame.collect_schema().items() if isinstance(t, pl.Decimal) and not t.scale]

@@ -30,6 +30,7 @@ from fraudlab.schema import Column, Reading, Role, TableSchema
 log = logging.getLogger(__name__)
 
 VERSION = 4  # of the data: raised with a change that gives other data from most files; a run that goes on is refused
+_LATE = ("weight", "sheet")  # settings that earlier versions did not have
 _READING = 5  # of the cached reading: raised with any change of what is read
 
 _told: set[str] = set()
@@ -86,7 +87,7 @@ def read(config: TableConfig, cache_dir: Path) -> Read:
     make_once(about, write)
     known = json.loads(about.read_text(encoding="utf-8"))
     partitions = [found.partition for found in files]
-    settings = {key: value for key, value in asdict(config).items() if (key, value) != ("weight", None)}  # old caches
+    settings = {key: value for key, value in asdict(config).items() if value is not None or key not in _LATE}
     made_of = {**settings, "path": None, "files": known["files"], "partitions": partitions, "version": VERSION}
     source = Source(
         pl.scan_parquet(path, glob=False),
@@ -139,7 +140,7 @@ def named(config: TableConfig) -> set[str]:
 
 
 def layout_of(config: TableConfig) -> Layout:
-    return Layout(config.separator, config.encoding, config.quote, config.header, tuple(config.columns))
+    return Layout(config.separator, config.encoding, config.quote, config.header, tuple(config.columns), config.sheet)
 
 
 def spelling_of(config: TableConfig) -> Spelling:
@@ -253,7 +254,7 @@ def _settled(
         dict(config.derive),
         asdict(spelling_of(config)),
         asdict(time),
-        asdict(layout_of(config)),
+        {key: value for key, value in asdict(layout_of(config)).items() if value is not None or key not in _LATE},
         {} if label_form == TimeFormat(zone=time.zone) else asdict(label_form),
     )
     return _Table(made, TableSchema(config.name, table, reading=reading), notes, why)

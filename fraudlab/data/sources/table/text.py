@@ -4,19 +4,22 @@ import codecs
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
 import polars as pl
 
+from fraudlab.data.sources.table import ends
 from fraudlab.data.sources.table.dialect import SPACES, Dialect, not_utf8, split_blanks
 from fraudlab.data.sources.table.files import head, is_zstandard, opened_text, unreadable
 from fraudlab.errors import UserError
 from fraudlab.files import make_once
 
 _BLOCK = 1 << 22
+_END = 1 << 16  # last bytes in which rows behind the table are looked for
 
 
 def scan(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame, list[str]]:
@@ -41,10 +44,10 @@ def scan(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame, lis
         or _is_zip(file)
     ):
         return _of_copy(file, dialect, scratch)
-    quoted = _check_encoding(file, dialect)
+    quoted, end = _check_encoding(file, dialect)
     frame = _scan(file, dialect.names, dialect.separator, dialect.quote, dialect.skip)
     try:
-        return _checked(file, frame, dialect, quoted)
+        return _checked(file, frame, dialect, end, quoted)[:2]
     except pl.exceptions.PolarsError:
         _diagnose(file, dialect)
     return _of_copy(file, dialect, scratch)  # what Python reads and Polars does not: 3" in the middle of a text
@@ -75,21 +78,28 @@ def _of_copy(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame,
     make_once(copy, write)
     as_written = replace(dialect, encoding="utf-8", separator=",", quote='"', skip=0)
     frame = _scan(copy, as_written.names, ",", '"', 0)
-    frame, notes = _checked(copy, frame, as_written)
-    return frame, [*_few_fields(file, dialect), *notes]  # the copy has all fields
+    with copy.open("rb") as opened:
+        opened.seek(max(0, copy.stat().st_size - _END))
+        frame, notes, behind = _checked(copy, frame, as_written, opened.read())
+    return frame, [*_few_fields(file, dialect, behind), *notes]  # the copy has all fields
 
 
-def _checked(file: Path, frame: pl.LazyFrame, dialect: Dialect, quoted: bool = True) -> tuple[pl.LazyFrame, list[str]]:
-    """The rows that have a value, and notes on what Polars accepts silently; one pass over all rows.
+def _checked(
+    file: Path, frame: pl.LazyFrame, dialect: Dialect, end: bytes, quoted: bool = True
+) -> tuple[pl.LazyFrame, list[str], int]:
+    """The table's rows, notes on what Polars accepts silently, and how many rows stand behind; one pass over all rows.
 
-    Without a quote in the file, ``quoted``, no cell has a line end.
+    ``end`` are the last bytes of the file. Without a quote in it, ``quoted``, no cell has a line end.
     """
     names = dialect.names
     unnamed = dialect.unnamed
     known = pl.any_horizontal((pl.all() != "").fill_null(False))
+    remark = _is_remark(dialect)
     facts = frame.select(
         (~known).sum().alias("\0blank"),
         ((pl.col(names[-1]).is_null() & known).sum() if len(names) > 1 else pl.lit(0)).alias("\0short"),
+        known.sum().alias("\0rows"),
+        remark.sum().alias("\0remarks"),
         (pl.any_horizontal(pl.all().str.contains("\n", literal=True)).any() if quoted else pl.lit(False)).alias(
             "\0lines"
         ),
@@ -100,22 +110,71 @@ def _checked(file: Path, frame: pl.LazyFrame, dialect: Dialect, quoted: bool = T
     if names[-1] in unnamed and facts[names[-1]].item():
         _diagnose(file, dialect, len(names) - 1)
     notes = []
+    rows, remarks = facts["\0rows"].item(), facts["\0remarks"].item()
+    if facts["\0blank"].item():
+        frame = frame.filter(known)
+    if 0 < remarks <= rows / 2:
+        first = frame.filter(remark).select(pl.nth(0)).head(1).collect().item()
+        notes.append(f"{remarks} lines that begin with # are left out, the first: {first[:60]!r}")
+        frame, rows = frame.filter(~remark), rows - remarks
+    last = _last_rows(end, dialect)
+    behind = ends.behind(last, len(names))
+    if behind and _values(frame.slice(rows - behind, 1).collect().row(0)) != _values(last[-behind]):
+        behind = 0  # its last bytes are read otherwise, for instance from inside of quotes
+    if behind:
+        said = dialect.separator.join(last[-behind])[:60]
+        notes.append(f"{behind} lines after the table are left out, the first: {said!r}")
+        frame = frame.head(rows - behind)
     if facts["\0short"].item():
-        notes += _few_fields(file, dialect)
-    return frame.filter(known) if facts["\0blank"].item() else frame, notes
+        notes += _few_fields(file, dialect, behind)
+    return frame, notes, behind
 
 
-def _few_fields(file: Path, dialect: Dialect) -> list[str]:
-    short = _short_lines(file, dialect)
+def _values(row: Iterable[str | None]) -> list[str]:
+    return [text for cell in row if (text := (cell or "").strip())]
+
+
+def _is_remark_row(row: list[str], dialect: Dialect) -> bool:
+    """:func:`_is_remark` of one row."""
+    if dialect.names[0].startswith("#") or not row[0].startswith("#"):
+        return False
+    return not any(row[1:]) or re.match(r"#[\s#!]", row[0]) is not None
+
+
+def _is_remark(dialect: Dialect) -> pl.Expr:
+    """Whether a row is a remark behind a #: alone in its row, or with a blank, another # or a ! after it."""
+    first, *others = dialect.names
+    if first.startswith("#") or not others:
+        return pl.lit(False)
+    text = pl.col(first)
+    alone = ~pl.any_horizontal((pl.col(others) != "").fill_null(False))
+    return (text.str.starts_with("#") & (alone | text.str.contains(r"^#[\s#!]"))).fill_null(False)
+
+
+def _last_rows(end: bytes, dialect: Dialect) -> list[list[str]]:
+    """The fields of the last rows that have a value, but not of the first line in ``end``, which may be cut."""
+    lines = io.StringIO(end.decode("utf-8", "replace").replace("\r\n", "\n").partition("\n")[2])
+    try:
+        rows = [row for _, row in _fields(lines, replace(dialect, skip=0))]
+    except csv.Error:  # it begins inside of quotes
+        return []
+    return [row for row in rows if any(map(str.strip, row)) and not _is_remark_row(row, dialect)]
+
+
+def _few_fields(file: Path, dialect: Dialect, behind: int) -> list[str]:
+    short = _short_lines(file, dialect, behind)
     more = f"the {len(dialect.names)} columns; what they lack is missing"
     return [f"{short} lines have fewer fields than {more}"] if short else []
 
 
-def _short_lines(file: Path, dialect: Dialect) -> int:
-    """Lines with too few separators; in large files, those with quotes are not looked at."""
+def _short_lines(file: Path, dialect: Dialect, behind: int) -> int:
+    """Lines with too few separators but those ``behind`` the table; of large files, without those with quotes."""
     if file.stat().st_size < _BLOCK * 64 or dialect.encoding not in ("utf-8", "utf-8-sig"):
         with opened_text(file) as opened, io.TextIOWrapper(opened, dialect.encoding, newline="") as text:
-            return sum(len(row) < len(dialect.names) for _, row in _fields(text, dialect))
+            short = [
+                len(row) < len(dialect.names) for _, row in _fields(text, dialect) if not _is_remark_row(row, dialect)
+            ]
+            return sum(short[: len(short) - behind])
     lines = _scan(file, ("line",), "\x1f", None, dialect.skip)
     line = pl.col("line")
     plain = ~line.str.contains(dialect.quote or '"', literal=True) & (line.str.strip_chars() != "")
@@ -128,23 +187,24 @@ def _is_zip(file: Path) -> bool:
         return opened.read(2) == b"PK"
 
 
-def _check_encoding(file: Path, dialect: Dialect) -> bool:
+def _check_encoding(file: Path, dialect: Dialect) -> tuple[bool, bytes]:
     """Refuse bytes that are not UTF-8, with their place and the remedy, which Polars does not give.
 
-    Returns whether there may be a quote.
+    Returns whether there may be a quote, and the last bytes.
     """
-    mark, found = (dialect.quote or '"').encode(), False
+    mark, found, end = (dialect.quote or '"').encode(), False, b""
     decode: Callable[..., Any] = codecs.getincrementaldecoder("utf-8")().decode
     if is_zstandard(file):
-        return True
+        return True, b""
     with opened_text(file) as opened:
         for block in _blocks(opened, file):
             found = found or mark in block
+            end = (end + block)[-_END:]
             try:
                 decode(block)
             except UnicodeDecodeError as error:
                 raise not_utf8(file, error.object, error.start) from error
-    return found
+    return found, end
 
 
 def _blocks(opened: Any, file: Path) -> Iterator[bytes]:
@@ -166,6 +226,8 @@ def _rows(file: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
         number = 0
         try:
             for number, row in _fields(lines, dialect):
+                if len(row) > width and row[0].startswith("#") and not dialect.names[0].startswith("#"):
+                    row = row[:1]  # a remark with commas
                 if len(row) > width and any(map(str.strip, row[width:])):
                     raise UserError(f"{file}, line {number} has {len(row)} fields where the table has {width} columns: "
                                     f"{dialect.separator.join(row)[:80]!r}; correct it, or say data.separator "

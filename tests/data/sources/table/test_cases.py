@@ -55,6 +55,15 @@ RIGHT: dict[str, tuple[str | bytes, dict[str, Any], dict[str, list[Any]]]] = {
     "line ends of old": ("a,y\r1,0\r2,1\r", {}, {"a": [1, 2]}),
     "title lines": ("Report of May\n\na,y\n1,0\n2,1\n", {}, {"a": [1, 2]}),
     "Excel's line": ("sep=;\na;y\n1;0\n2;1\n", {}, {"a": [1, 2]}),
+    "a total below the table": ("id,a,y\nx1,2,0\nx2,5,1\nTotal,7,\n", {"id": "id"}, {"id": ["x1", "x2"], "a": [2, 5]}),
+    "a category of the name of a total": ("k,a,y\ntotal,2,0\npart,5,1\ntotal,,1\n", {}, {"k": ["total", "part", "total"]}),
+    "a database's count of rows": ("a;k;y\n1;x;0\n2;z;1\n\n(2 rows affected)\n", {}, {"a": [1, 2], "y": [0, 1]}),
+    "a remark below the table and a packed file": (gzip.compress(b"a,k,y\n1,x,0\n2,z,1\n\nTotal:,3,\nPrinted on 2024-01-31\n", mtime=0), {}, {"a": [1, 2]}),
+    "a last row with a name alone": ("y,who\n0,ann\n1,Joe Smith\n0,\n", {}, {"who": ["ann", "Joe Smith", None]}),
+    "remarks between rows": ("# fees, 2024\na,k,y\n1,x,0\n# new, better, with more commas, than columns\n2,#9,1\n#end\n", {}, {"a": [1, 2], "k": ["x", "#9"]}),
+    "a remark as wide as the table": ("# of 2024, all, yes\na,k,y\n1,x,0\n2,z,1\n", {"label": "y"}, {"a": [1, 2]}),
+    "codes behind a mark": ("k,a,y\n#1,2,0\n#2,5,1\nx,6,1\n", {}, {"k": ["#1", "#2", "x"]}),
+    "a remark in UTF-16": ("a,k,y\n1,x,0\n2,z,1\nTotal,,\n".encode("utf-16"), {}, {"a": [1, 2]}),
     "blank lines": ("y,a\n1,2\n\n0,5\n\n\n1,7\n,\n", {}, {"a": [2, 5, 7]}),
     "no header": ("23,1,0.17,0\n55,1,0.16,1\n", {"columns": ["id", "b", "c", "y"]}, {"id": [23, 55], "c": [0.17, 0.16]}),
     "single quotes": ("who,zip,y\n'C1','28007',0\n'C2','28007',1\n", {}, {"who": ["C1", "C2"], "zip": [28007, 28007]}),
@@ -262,6 +271,8 @@ SAID: dict[str, tuple[str, dict[str, Any], str, dict[str, str | None]]] = {
         "columns cc: all values are multiples of 1,000,000: the last digits were lost"), {"cc": "card"}),
     "fractions of three digits": ("a,y\n1.234,0\n999,1\n12.500,0\n", {}, (
         "column a: every fraction has three digits, .*data.decimal=',' data.thousands='.'"), {"a": "numeric"}),
+    "a total": ("id,a,y\nx1,2,0\nx2,5,1\nTotal,7,\n", {}, "1 lines after the table are left out, the first: 'Total,7,'", {}),
+    "remarks": ("a,y\n1,0\n# new\n2,1\n", {}, "1 lines that begin with # are left out, the first: '# new'", {}),
     "offsets of times": ("t,y\n2024-01-01T10:00Z,0\n", {"time": "t"}, "year first, converted to UTC", {}),
 }  # fmt: skip
 

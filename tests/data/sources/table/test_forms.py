@@ -140,6 +140,25 @@ def test_the_sheet_with_the_columns_that_are_named(tmp_path: Path) -> None:
     assert load(path, label="y").frame.collect()["a"].to_list() == [1, 2]
 
 
+def test_a_sheet_is_named_and_its_total_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    book = {
+        "May": [("k", "a", "y"), ("x", 1, 0), ("z", 2, 1)],
+        "June": [("k", "a", "y"), ("v", 5, 1), ("Total", 5, None)],
+    }
+    path = excel(tmp_path / "t.xlsx", **book)
+    assert load(path, label="y").frame.collect()["a"].to_list() == [1, 2]
+    assert "2 sheets (May, June); May is read, data.sheet names another" in caplog.text
+    source = load(path, label="y", sheet="June")
+    assert source.frame.collect().select("k", "a", "y").rows() == [("v", 5, 1)]
+    assert source.schema.reading.layout["sheet"] == "June"
+    assert "1 rows after the table are left out, the first: 'Total, 5" in caplog.text
+    with pytest.raises(UserError, match="data.sheet=july: .* has no such sheet; it has: May, June"):
+        load(path, label="y", sheet="july")
+    (tmp_path / "t.csv").write_text("a,y\n1,0\n")
+    with pytest.raises(UserError, match="t.csv is no Excel file"):
+        load(tmp_path / "t.csv", label="y", sheet="June")
+
+
 def test_an_empty_book_is_said_to_be_empty(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is empty"):
         load(excel(tmp_path / "t.xlsx", one=[]), label="y")
