@@ -90,7 +90,8 @@ class Bundle:
         self.decision = Decision(None, thresholds, {"medium": 50.0, "high": 10.0}, [])
         self.encoder = rows.encoder
         raw = Columns(rows, train[sample_positions(len(train))])
-        self.reference = reference(rows.take(train), rows.encoder, raw, score, self.decision)
+        levels = self.decision.levels(score)
+        self.reference = reference(rows.take(train), rows.encoder, raw, score, levels, self.decision)
 
 
 def blocks(plot: SimulationPlan, count: int) -> Iterator[pl.DataFrame]:
@@ -141,10 +142,11 @@ def false_alarms(rows: Rows, deals: int) -> dict[str, Any]:
     found: dict[int, list[bool]] = {size: [] for size in SIZES}
     for seed in range(deals):
         train, later = dealt(rows, seed)
-        judge = Reference(Bundle(rows, train))  # type: ignore[arg-type]
+        judge = Reference(bundle := Bundle(rows, train))  # type: ignore[arg-type]
         for size in SIZES:
             for window in spread(later, size, -(-WINDOWS // deals)):
-                counts = judge.cells.count(rows.take(window), rows.score[window])
+                score = rows.score[window]
+                counts = judge.cells.count(rows.take(window), score, bundle.decision.levels(score))
                 found[size].append(judge.judge(counts)["alarm"])
         said = ", ".join(f"{size}: {np.mean(alarms):.1%} of {len(alarms)}" for size, alarms in found.items())
         print(f"deal {seed + 1} of {deals}: {said}", flush=True)
@@ -213,7 +215,7 @@ def _apart(before: np.ndarray, now: np.ndarray) -> bool:
 
 def power(rows: Rows) -> dict[str, Any]:
     train, later = dealt(rows, 1000)
-    judge = Reference(Bundle(rows, train))  # type: ignore[arg-type]
+    judge = Reference(bundle := Bundle(rows, train))  # type: ignore[arg-type]
     frauds = later[rows.fraud[later] == 1]
     found: dict[str, Any] = {}
     for size in SIZES[:3]:
@@ -224,7 +226,7 @@ def power(rows: Rows) -> dict[str, Any]:
         for shift, counts in compared.items():
             for number, window in enumerate(windows):
                 arrays, score = shifted(rows, window, shift, frauds, draw)
-                counts[0] += judge.judge(judge.cells.count(arrays, score))["alarm"]
+                counts[0] += judge.judge(judge.cells.count(arrays, score, bundle.decision.levels(score)))["alarm"]
                 if number < THEIRS:
                     drifted, columns = evidently(rows, before, arrays)
                     counts[1] += drifted

@@ -228,17 +228,18 @@ def _blocks(frame: pl.LazyFrame, stretch: int | None) -> Iterator[tuple[int, pl.
 
 
 def scored_blocks(
-    bundle: Bundle, source: str, threads: int, made: Callable[[Arrays, NDArray[np.float64]], Made]
+    bundle: Bundle, source: str, threads: int, made: Callable[[Arrays, NDArray[np.float64], NDArray[np.str_]], Made]
 ) -> Iterator[Made]:
-    """What ``made`` makes of the encoded rows of each block and their scores, in order; ``source`` as in score_file."""
+    """What ``made`` makes of each block's encoded rows, scores and levels, in order; ``source`` as in score_file."""
     with tempfile.TemporaryDirectory(prefix="fraudlab_") as scratch:
         frame, stretch = _scan(bundle, source, Path(scratch))
         check = RowCheck(bundle)
 
         def work(numbered: tuple[int, pl.DataFrame]) -> Made:
             start, block = numbered
-            arrays, score, _ = _encoded(bundle, check(block, start), start)
-            return made(arrays, score)
+            rows = check(block, start)
+            arrays, score, _ = _encoded(bundle, rows, start)
+            return made(arrays, score, bundle.decision.levels(score, _amounts(bundle, rows)))
 
         try:
             yield from InThreads().map(work, _blocks(frame, stretch), at_once=threads)
@@ -270,10 +271,8 @@ class _Scoring:
         bundle, rows = self._bundle, self._check(block, start)
         _, score, spread = _encoded(bundle, rows, start)
         name = {"row": np.arange(start, start + len(block))} if self._key is None else {self._key: rows[self._key]}
-        amount, rule = None, {}
-        if (money := bundle.decision.money) is not None:
-            amount = amounts_of(rows[money.amount])
-            rule = {"rule": rules_of(amount)}
+        amount = _amounts(bundle, rows)
+        rule = {} if amount is None else {"rule": rules_of(amount)}
         about = {} if spread is None else {"spread_low": spread.low, "spread_high": spread.high}
         levels = bundle.decision.levels(score, amount)
         return pl.DataFrame({**name, "score": score, "risk_level": levels, **rule, **about})
@@ -286,6 +285,11 @@ def _elsewhere(source: str, version: str, key: str | None) -> _Scoring:
     if bundle.version != version:
         raise UserError(f"bundle {source} is version {bundle.version} on one machine and {version} on another one")
     return _Scoring(bundle, key)
+
+
+def _amounts(bundle: Bundle, rows: pl.DataFrame) -> NDArray[np.float64] | None:
+    """What checked rows are decided by, where money decides."""
+    return None if bundle.decision.money is None else amounts_of(rows[bundle.decision.money.amount])
 
 
 def _encoded(bundle: Bundle, rows: pl.DataFrame, start: int) -> tuple[Arrays, NDArray[np.float64], Spread | None]:

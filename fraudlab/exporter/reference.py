@@ -10,7 +10,7 @@ from fraudlab.features.categories import FIRST
 from fraudlab.features.encoder import Arrays, ColumnsByName, TableEncoder
 from fraudlab.metrics.calibration import sigmoid
 from fraudlab.metrics.drift import Null, needed, roots_by_size, roots_of
-from fraudlab.monitoring.cells import UNSEEN, Cells, score_parts, title
+from fraudlab.monitoring.cells import UNSEEN, Cells, alerts_of, score_parts, title
 
 Array = NDArray[Any]
 
@@ -35,7 +35,7 @@ def sample_positions(rows: int) -> NDArray[np.int64]:
 
 
 def reference(
-    arrays: Arrays, encoder: TableEncoder, raw: ColumnsByName, scores: Array, decision: Decision
+    arrays: Arrays, encoder: TableEncoder, raw: ColumnsByName, scores: Array, levels: Array, decision: Decision
 ) -> dict[str, Any]:
     """Plain data for ``reference.json``.
 
@@ -44,10 +44,11 @@ def reference(
         encoder: of the bundle.
         raw: numeric columns of :func:`sample_of` the training rows, as they were before the encoder.
         scores: in [0, 1], by the model that is served, of rows that it has not learnt from, in order of time.
+        levels: the risk levels of these rows.
         decision: whose thresholds are edges of the scores.
     """
     columns = {**_categories(arrays, encoder), **_numbers(arrays, encoder, raw)}
-    of_scores = _scores(scores, decision)
+    of_scores = _scores(scores, levels, decision)
     cells = Cells(encoder, columns, of_scores["edges"])
     size = _window_rows(len(arrays.numeric))
     windows = _windows(arrays, cells, size, size)
@@ -137,7 +138,7 @@ def _window_rows(rows: int) -> int:
     return max(min(size, rows // 4), 1)
 
 
-def _scores(scores: Array, decision: Decision) -> dict[str, Any]:
+def _scores(scores: Array, levels: Array, decision: Decision) -> dict[str, Any]:
     """Edges, counts and nulls of the scores and of both levels' alerts."""
     falling = np.sort(scores)[::-1]
     thresholds = [decision.thresholds["high"], decision.thresholds["medium"]]
@@ -148,7 +149,8 @@ def _scores(scores: Array, decision: Decision) -> dict[str, Any]:
     used = len(scores) // size * size
     at = np.searchsorted(edges, scores[:used], side="right").reshape(-1, size)
     windows = np.stack([np.bincount(row, minlength=len(edges) + 1) for row in at])
-    parts = score_parts(windows, np.searchsorted(edges, told), np.searchsorted(edges, thresholds))
+    alerts = alerts_of(levels[:used]).reshape(2, -1, size).sum(axis=-1).T
+    parts = score_parts(windows, np.searchsorted(edges, told), alerts)
     roots = roots_by_size(parts, size)
     null = Null.fitted(used, roots)
     names = ("scores", "high", "medium")
@@ -157,6 +159,7 @@ def _scores(scores: Array, decision: Decision) -> dict[str, Any]:
         "edges": edges.tolist(),
         "told": np.searchsorted(edges, told).tolist(),
         "counts": windows.sum(axis=0).tolist(),
+        "alerts": alerts.sum(axis=0).tolist(),
         "sizes": null.sizes.tolist(),
         "windows": null.windows.tolist(),
         "null": dict(zip(names, null.to_dict(), strict=True)),

@@ -267,7 +267,7 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
         probability = trained.served_score(trained.validation, folder)
     by, group = groups_of(validation, None)
     served = validation if recent is None else trained.run.predictions("recent")
-    day = day_of(served["time"])
+    day, amount = day_of(served["time"]), amounts_of(served["amount"])
     decision = Decision.from_scores(
         validation["label"].to_numpy(),
         probability,
@@ -283,7 +283,7 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
         recent_day=None if day is None else day.to_numpy(),
         unit=group,
         money=money_of(trained.run, trained.table.schema.amount) if config.medium_money else None,
-        amount=amounts_of(served["amount"]),
+        amount=amount,
     )
     if trained.run.fitted_twice and recent is None:
         decision = replace(decision, rests_on=dict.fromkeys(decision.rests_on, _OF_THE_FIRST))
@@ -294,7 +294,8 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
     raw = trained.table.columns(sample_of(rows))
     scores = decision.calibrate(probability if recent is None else recent)
     first, own = parts_of(encoder)[0], split(encoder, arrays)[0]  # each part encodes the same rows
-    write_json(folder / "reference.json", reference(own, first, raw, scores, decision))
+    levels = decision.levels(scores, amount)
+    write_json(folder / "reference.json", reference(own, first, raw, scores, levels, decision))
 
 
 def _write_card(trained: _Trained, bundle: Bundle) -> None:

@@ -23,20 +23,24 @@ def title(kind: str, name: str, both: bool) -> str:
     return f"{name} (number)" if both and kind == "number" else name
 
 
-def score_parts(counts: Array, told: Array, thresholds: Array) -> Array:
+def alerts_of(levels: Array) -> NDArray[np.bool_]:
+    """Whether rows of these levels [n] are alerts of level high, and of any, [2, n]."""
+    return np.stack([levels == "high", levels != "low"])
+
+
+def score_parts(counts: Array, told: Array, alerts: Array) -> Array:
     """Counts [..., 3, K]: by cell of the scores, by whether they make a high alert, by whether any alert.
 
     Args:
         counts: between the edges, [..., S].
         told: which edges part the cells.
-        thresholds: which edges are the thresholds, high and medium.
+        alerts: counts of the alerts of level high and of any, [..., 2].
     """
     cells = np.add.reduceat(counts, np.r_[0, np.asarray(told) + 1], axis=-1)
     found = np.zeros((*counts.shape[:-1], 3, cells.shape[-1]), counts.dtype)
     found[..., 0, :] = cells
-    for i, threshold in enumerate(thresholds):
-        found[..., 1 + i, 1] = counts[..., threshold + 1 :].sum(axis=-1)
-        found[..., 1 + i, 0] = counts[..., : threshold + 1].sum(axis=-1)
+    found[..., 1:, 1] = alerts
+    found[..., 1:, 0] = np.maximum(counts.sum(axis=-1)[..., None] - alerts, 0)
     return found
 
 
@@ -82,7 +86,8 @@ class Cells:
     def empty(self) -> Counts:
         """Counts of no rows."""
         count = len(self.names)
-        return Counts(np.zeros((count, self._width)), np.zeros(count), np.zeros(len(self._score_edges) + 1))
+        cells, scores = np.zeros((count, self._width)), np.zeros(len(self._score_edges) + 1)
+        return Counts(cells, np.zeros(count), scores, np.zeros(2))
 
     def codes(self, arrays: Arrays) -> NDArray[np.int64]:
         """The cell of each row in each column, [D, rows]."""
@@ -97,16 +102,17 @@ class Cells:
             found[self._categories + i] = code
         return found
 
-    def count(self, arrays: Arrays, scores: Array, weights: Array | None = None) -> Counts:
-        """Counts of encoded rows with their scores [n] and weights [n], 1 where there are none."""
+    def count(self, arrays: Arrays, scores: Array, levels: Array, weights: Array | None = None) -> Counts:
+        """Counts of encoded rows with their scores [n], risk levels [n] and weights [n], 1 where there are none."""
         found = self.empty()
         rows = len(scores)
         weights = np.ones(rows) if weights is None else np.asarray(weights, np.float64)
         for i, code in enumerate(self.codes(arrays)):
             found.cells[i] = np.bincount(code, weights, self._width)
         found.unseen[: self._categories] = weights @ (arrays.categorical[:, : self._categories] == UNSEEN)
-        # A threshold is an edge, and a score that equals it lies above it: it makes an alert.
+        # A threshold is an edge, and a score that equals it lies above it.
         at = np.searchsorted(self._score_edges, scores, side="right")
         found.scores[:] = np.bincount(at, weights, len(found.scores))
+        found.alerts[:] = alerts_of(levels) @ weights
         found.rows, found.weight, found.squares = rows, float(weights.sum()), float(weights @ weights)
         return found

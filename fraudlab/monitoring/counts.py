@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fraudlab.errors import UserError
 
 Array = NDArray[Any]
-_ARRAYS = ("cells", "unseen", "scores")
+_ARRAYS = ("cells", "unseen", "scores", "alerts")
 
 
 @dataclass
@@ -22,6 +22,7 @@ class Counts:
         cells: sums of the weights by column and cell, float64 [D, K].
         unseen: sums by column of rows whose category the training rows have not, or too rarely, float64 [D].
         scores: sums between the edges of scores, float64 [S].
+        alerts: sums of rows of level high, and of rows of any other level than low, float64 [2].
         rows: their number.
         weight: sum of the weights.
         squares: sum of the weights' squares.
@@ -31,6 +32,7 @@ class Counts:
     cells: Array
     unseen: Array
     scores: Array
+    alerts: Array
     rows: int = 0
     weight: float = 0.0
     squares: float = 0.0
@@ -54,7 +56,7 @@ class Counts:
         """Plain data (for JSON) that :meth:`from_dict` reads back."""
         kept = {name: [_plain(row) for row in np.atleast_2d(getattr(self, name))] for name in _ARRAYS}
         about = {"rows": self.rows, "weight": self.weight, "squares": self.squares, "reasons": dict(self.reasons)}
-        return {**about, "cells": kept["cells"], "unseen": kept["unseen"][0], "scores": kept["scores"][0]}
+        return {**about, "cells": kept["cells"], **{name: kept[name][0] for name in _ARRAYS[1:]}}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any], like: "Counts") -> "Counts":
@@ -69,7 +71,8 @@ class Counts:
             return cls(**arrays, rows=sums[0], weight=sums[1], squares=sums[2], reasons=Counter(plain["reasons"]))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"these are no counts of this bundle ({error}); save what GET /drift of its servers answers"
+                f"these are no counts of this bundle ({error}); save what GET /drift of its servers answers, of this "
+                "version of fraudlab"
             ) from error
 
 

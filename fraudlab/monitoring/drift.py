@@ -19,8 +19,8 @@ Array = NDArray[Any]
 _Z = 1.959964  # of an interval of 95 %
 _LEVELS = ("high", "medium")
 _BY_MONEY = (
-    "levels are decided by money, and counts of scores do not tell which amounts came with them; GET /statistics of a "
-    "server and its record's risk_level have the alerts"
+    "levels are decided by money, and an earlier version exported the bundle, without how far its alerts vary; export "
+    "its run again: python -m fraudlab.export run=<run> medium_money=true out=<folder>"
 )
 
 
@@ -63,7 +63,10 @@ class Reference:
         edges = np.array(self.scores["edges"])
         self._thresholds = np.searchsorted(edges, [self._decision.thresholds[level] for level in _LEVELS])
         self.score_counts = np.array(self.scores["counts"], float)
-        self._score_parts = score_parts(self.score_counts, self.scores["told"], self._thresholds)
+        by_thresholds = [self.score_counts[threshold + 1 :].sum() for threshold in self._thresholds]
+        self._judges_alerts = self._decision.money is None or "alerts" in self.scores
+        alerts = np.array(self.scores.get("alerts", by_thresholds), float)
+        self._score_parts = score_parts(self.score_counts, self.scores["told"], alerts)
 
     def of_hours(
         self, counts: Counts, left_out: Mapping[str, str] | None, hours: int, since: datetime
@@ -88,12 +91,13 @@ class Reference:
         left_out = dict(left_out or {})
         rows, scale = counts.effective, counts.effective / counts.weight
         now, scores = counts.cells * scale, counts.scores * scale
-        parts = score_parts(scores, self.scores["told"], self._thresholds)
+        alerts = counts.alerts * scale
+        parts = score_parts(scores, self.scores["told"], alerts)
         kept = np.array([name not in left_out for name in self.cells.names], bool)
         index = np.concatenate([stability_index(self.counts, now), stability_index(self._score_parts, parts)])
         distance = np.concatenate([jensen_shannon(self.counts, now), jensen_shannon(self._score_parts, parts)])
-        by_scores = self._decision.money is None
-        nulls, where = (self._null, self._score_null), np.r_[kept, True, by_scores, by_scores]
+        nulls = self._null, self._score_null
+        where = np.r_[kept, True, self._judges_alerts, self._judges_alerts]
         enough = rows >= self.fewest_rows
         split = len(self.counts)
         p = np.concatenate([nulls[0].p_values(index[:split], rows), nulls[1].p_values(index[split:], rows)])
@@ -115,11 +119,12 @@ class Reference:
             "level": LEVEL,
             "alarm": bool(alarms.any()),
             "alerts_per_1000": {
-                level: self._alerts(level, i, scores, rows, told[split + 1 + i]) for i, level in enumerate(_LEVELS)
+                level: self._alerts(level, i, scores, float(alerts[i] / rows), rows, told[split + 1 + i])
+                for i, level in enumerate(_LEVELS)
             }
-            if by_scores
+            if self._judges_alerts
             else None,
-            "alerts_not_judged": None if by_scores else _BY_MONEY,
+            "alerts_not_judged": None if self._judges_alerts else _BY_MONEY,
             "scores": told[split],
             "columns": {names[i]: self._column(i, now, unseen, told[i]) for i in order},
             "not_judged": left_out,
@@ -134,19 +139,20 @@ class Reference:
             found["unseen"] = {"before": about["unseen"], "now": float(unseen[i] / now[i].sum())}
         return found
 
-    def _alerts(self, level: str, i: int, scores: Array, rows: float, told: dict[str, Any]) -> dict[str, Any]:
+    def _alerts(
+        self, level: str, i: int, scores: Array, share: float, rows: float, told: dict[str, Any]
+    ) -> dict[str, Any]:
         """Alerts per 1,000 rows with an interval of 95 % (Wilson 1927), widened by how much windows differ."""
-        share = float(scores[self._thresholds[i] + 1 :].sum() / scores.sum())
         inflation = max(float(self._score_null.inflation(rows)[1 + i]), 1.0)
         low, high = _wilson(share, rows / inflation)
-        budget = self._decision.budget[level]
+        budget, by_scores = self._decision.budget[level], self._decision.money is None
         return {
             "estimate": 1000 * share,
             "low": 1000 * low,
             "high": 1000 * high,
             "budget": budget,
-            "threshold": self._decision.thresholds[level],
-            "threshold_for_budget": self._threshold(scores, budget / 1000),
+            "threshold": self._decision.thresholds[level] if by_scores else None,
+            "threshold_for_budget": self._threshold(scores, budget / 1000) if by_scores else None,
             **{name: told[name] for name in ("p_value", "alarm")},
         }
 
@@ -178,6 +184,11 @@ def _wilson(share: float, rows: float) -> tuple[float, float]:
     return max(float(middle - half), 0.0), min(float(middle + half), 1.0)
 
 
+def by_score(threshold: float | None) -> str:
+    """A threshold in words."""
+    return "by money" if threshold is None else f"{threshold:.6f}"
+
+
 def summary(report: Mapping[str, Any], most: int = 20) -> str:
     """The report as plain text: alerts, then the columns that moved most."""
     if not report["rows"]:
@@ -199,8 +210,9 @@ def summary(report: Mapping[str, Any], most: int = 20) -> str:
         lines += ["alerts per 1,000   seen   95 % interval  budget  threshold  for the budget", "-" * 74]
     for level, it in (alerts or {}).items():
         interval = f"{it['low']:.1f} to {it['high']:.1f}"
-        cells = f"{it['estimate']:8.1f}  {interval:>14}  {it['budget']:6.1f}  {it['threshold']:9.6f}"
-        lines.append(f"{level:15}{cells}  {it['threshold_for_budget']:14.6f}{'  alarm' if it['alarm'] else ''}")
+        thresholds = [by_score(it[name]) for name in ("threshold", "threshold_for_budget")]
+        cells = f"{it['estimate']:8.1f}  {interval:>14}  {it['budget']:6.1f}  {thresholds[0]:>9}  {thresholds[1]:>14}"
+        lines.append(f"{level:15}{cells}{'  alarm' if it['alarm'] else ''}")
     count = len(report["columns"])
     lines += ["", f"{alarmed} of {count} columns beyond their limit", ""]
     lines += ["column                     psi      js   limit   p-value  missing", "-" * 65]

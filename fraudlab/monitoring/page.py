@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fraudlab.bundle.cloud import put
 from fraudlab.files import write_json, write_text
 from fraudlab.monitoring.counts import Counts
-from fraudlab.monitoring.drift import Reference
+from fraudlab.monitoring.drift import Reference, by_score
 
 _PLOTTED = 24  # columns
 _WIDTH, _HEIGHT, _FOOT = 320, 130, 16
@@ -101,7 +101,7 @@ def _alerts(alerts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     yield f'<div class="scroll"><table><tr>{"".join(f"<th>{name}</th>" for name in names)}</tr>'
     for level, it in alerts.items():
         cells = [level, f"{it['estimate']:.1f}", f"{it['low']:.1f} to {it['high']:.1f}", f"{it['budget']:g}"]
-        cells += [f"{it['threshold']:.6f}", f"{it['threshold_for_budget']:.6f}", _mark(it)]
+        cells += [by_score(it["threshold"]), by_score(it["threshold_for_budget"]), _mark(it)]
         yield _line(cells)
     yield "</table></div>"
 

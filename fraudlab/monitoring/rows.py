@@ -85,7 +85,8 @@ def _of_records(
     scored = pl.col("scored_at")
     for first, last in _stretches(own.select(scored).collect().to_series().sort()):
         for block in own.filter(scored.is_between(first, last)).select(names).collect().iter_slices(_BLOCK):
-            counts = cells.count(reader.encoded(block["input"]), block["score"].to_numpy(), _weights(block))
+            scores, levels = (block[name].to_numpy() for name in ("score", "risk_level"))
+            counts = cells.count(reader.encoded(block["input"]), scores, levels, _weights(block))
             counts.reasons = _reasons(block)
             total.add(counts)
     return total, reader.left_out(cells.names), others

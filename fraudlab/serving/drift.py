@@ -23,7 +23,7 @@ _MOST_ROWS = 4096  # that a worker has counted and not told yet
 _SECONDS = 1.0  # after which it tells them at the latest
 _SHOWN = 20  # columns that have metrics of their own
 
-Rows = tuple[Arrays, NDArray[np.float64]]
+Rows = tuple[Arrays, NDArray[np.float64], NDArray[np.str_]]
 
 
 class Tally:
@@ -31,21 +31,22 @@ class Tally:
 
     def __init__(self, reference: Reference) -> None:
         self._cells = reference.cells
-        self._held: tuple[Arrays, NDArray[np.float64], Sequence[str]]
+        self._held: tuple[Rows, Sequence[str]]
         self._waiting: list[Rows] = []
         self._rows = 0
         self._counts = self._cells.empty()
         self._told = time.monotonic()
 
-    def hold(self, arrays: Arrays, scores: NDArray[np.float64], reasons: Sequence[str]) -> None:
-        """Rows of a batch that may still fail, and the strongest reasons of its alerts that were explained."""
-        self._held = arrays, scores, reasons
+    def hold(self, arrays: Arrays, scores: NDArray[np.float64], answers: Sequence[Mapping[str, Any]]) -> None:
+        """Rows of a batch that may still fail, with what is answered."""
+        levels = np.array([answer["risk_level"] for answer in answers], str)
+        self._held = (arrays, scores, levels), _strongest(answers)
 
     def keep(self) -> None:
         """Count what is held: it is answered."""
-        arrays, scores, reasons = self._held
-        self._waiting.append((arrays, scores))
-        self._rows += len(scores)
+        rows, reasons = self._held
+        self._waiting.append(rows)
+        self._rows += len(rows[1])
         self._counts.reasons.update(reasons)
         if self._rows >= _ROWS:
             self._count()
@@ -63,9 +64,9 @@ class Tally:
     def _count(self) -> None:
         if not self._waiting:
             return
-        arrays, scores = zip(*self._waiting, strict=True)
+        arrays, scores, levels = zip(*self._waiting, strict=True)
         together = Arrays(*(np.concatenate(part) for part in zip(*arrays, strict=True)))
-        self._counts.add(self._cells.count(together, np.concatenate(scores)))
+        self._counts.add(self._cells.count(together, np.concatenate(scores), np.concatenate(levels)))
         self._waiting, self._rows = [], 0
 
 
@@ -139,12 +140,12 @@ class LiveDrift:
             "Alerts of a level in the last day, with a 95 % interval",
             labels=["level", "of"],
         )
-        for level, it in (said["alerts_per_1000"] or {}).items():  # none where money decides
+        for level, it in (said["alerts_per_1000"] or {}).items():  # none where an earlier version's money decides
             for of in ("estimate", "low", "high", "budget"):
                 alerts.add_metric([level, of], it[of])
         return [*found, index, limit, alerts]
 
 
-def strongest(answers: Sequence[Mapping[str, Any]]) -> list[str]:
+def _strongest(answers: Sequence[Mapping[str, Any]]) -> list[str]:
     """The strongest reasons of the alerts among a worker's answers, where reasons were asked for."""
     return [each["reasons"][0]["field"] for each in answers if each.get("reasons") and each["risk_level"] != "low"]

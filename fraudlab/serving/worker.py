@@ -26,7 +26,7 @@ from fraudlab.features.narrow import NARROW, narrowed
 from fraudlab.monitoring.drift import Reference
 from fraudlab.serving import logs
 from fraudlab.serving.dispatch import answer_message, connect, jobs_of, part
-from fraudlab.serving.drift import Tally, strongest
+from fraudlab.serving.drift import Tally
 from fraudlab.serving.history import History
 from fraudlab.serving.history.store import StoreAway
 from fraudlab.serving.labels import checked
@@ -299,7 +299,7 @@ class FraudAPI(litserve.LitAPI):
         if self._tally is not None:
             kept = np.flatnonzero(counted)
             of_kept = Arrays(arrays.categorical[kept], arrays.numeric[kept])
-            self._tally.hold(of_kept, scores[kept], strongest([answers[row] for row in kept]))
+            self._tally.hold(of_kept, scores[kept], [answers[row] for row in kept])
         return {
             "answers": by_job,
             "rows": rows,

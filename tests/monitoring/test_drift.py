@@ -63,7 +63,8 @@ def made() -> tuple[Bundle, pl.DataFrame]:
     raw = frame[sample_positions(len(frame)).tolist()]
     decision = Decision(None, {"medium": float(np.quantile(scores, 0.95)), "high": float(np.quantile(scores, 0.99))},
                         DECISION.budget, [])  # fmt: skip
-    bundle = Bundle(encoder, reference(encoder.transform(frame), encoder, raw, scores, decision))
+    levels = decision.levels(scores)
+    bundle = Bundle(encoder, reference(encoder.transform(frame), encoder, raw, scores, levels, decision))
     bundle.decision = decision
     return bundle, frame
 
@@ -76,7 +77,8 @@ def test_counts_are_those_of_plain_counting_and_add_up(made: tuple[Bundle, pl.Da
     frame = frame.with_columns(kind=pl.when(pl.int_range(pl.len()) < 30).then(pl.lit("new")).otherwise("kind"))
     weights = np.random.default_rng(2).choice([1.0, 4.0], 3000)
     arrays = bundle.encoder.transform(frame)
-    counts = judge.cells.count(arrays, scores, weights)
+    levels = bundle.decision.levels(scores)
+    counts = judge.cells.count(arrays, scores, levels, weights)
     kinds = frame["kind"].to_list()
     for value, count in zip(
         [*bundle.reference["columns"]["kind"]["values"], "new", None], counts.cells[0], strict=False
@@ -93,7 +95,7 @@ def test_counts_are_those_of_plain_counting_and_add_up(made: tuple[Bundle, pl.Da
     # In parts, by way of JSON, as workers and instances tell them.
     total = judge.cells.empty()
     for part in (slice(0, 1000), slice(1000, 1001), slice(1001, 3000)):
-        some = judge.cells.count(Arrays(*(array[part] for array in arrays)), scores[part], weights[part])
+        some = judge.cells.count(Arrays(*(array[part] for array in arrays)), scores[part], levels[part], weights[part])
         total.add(Counts.from_dict(json.loads(json.dumps(some.to_dict())), judge.cells.empty()))
     assert judge.judge(total) == judge.judge(counts)
     with pytest.raises(UserError, match="no counts of this bundle"):
@@ -118,7 +120,8 @@ def test_what_has_not_changed_is_no_alarm_and_what_has_is_named(made: tuple[Bund
     assert column["alarm"]
     assert column["missing"]["now"] == gone["kind"].null_count() / 2000
     assert column["psi"] > column["limit"]
-    less = judge.judge(judge.cells.count(bundle.encoder.transform(gone), scores), {"kind": "not recorded"})
+    counts = judge.cells.count(bundle.encoder.transform(gone), scores, bundle.decision.levels(scores))
+    less = judge.judge(counts, {"kind": "not recorded"})
     assert "kind" not in less["columns"]
     assert less["not_judged"] == {"kind": "not recorded"}
 
@@ -142,34 +145,71 @@ def test_alerts_per_1000_and_the_threshold_that_restores_the_budget(made: tuple[
     assert covered >= 52  # of 60, at 95 %; less has a probability below 0.003
 
 
-def test_alerts_are_not_judged_by_scores_where_money_decides(made: tuple[Bundle, pl.DataFrame], tmp_path: Path) -> None:
-    """Amounts ten times as large make other alerts of the same scores."""
-    bundle = Bundle(made[0].encoder, made[0].reference)
-    frame, scores = table(3000, 4, shift=0.5)
-    bundle.decision = replace(made[0].decision, money=Money("amount", 2.5, 1.0))
-    judge, before = Reference(bundle), Reference(made[0])  # type: ignore[arg-type]
-    counts = judge.cells.count(bundle.encoder.transform(frame), scores)
-    report, by_scores = judge.judge(counts), before.judge(counts)
-    assert report["alerts_per_1000"] is None
-    assert report["scores"]["psi"] == by_scores["scores"]["psi"]
-    assert by_scores["alerts_not_judged"] is None
+def test_where_money_decides_alerts_are_the_levels(made: tuple[Bundle, pl.DataFrame], tmp_path: Path) -> None:
+    """Amounts four times as large make other alerts of the same scores."""
+    frame, scores = table(20_000, 0)
+    money = Money("amount", 1.0, 1.0)
+
+    def alerts(frame: pl.DataFrame, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        worth = scores * frame["amount"].to_numpy() > 1.0
+        high = scores >= made[0].decision.thresholds["high"]
+        known = np.isfinite(frame["amount"].to_numpy())
+        medium = np.where(known, worth, scores >= made[0].decision.thresholds["medium"])
+        return 1000 * (medium & high).mean(), 1000 * medium.mean()
+
+    budget = dict(zip(("high", "medium"), alerts(frame, scores), strict=True))
+    decision = replace(made[0].decision, money=money, budget=budget)
+    levels = decision.levels(scores, frame["amount"].to_numpy())
+    arrays = made[0].encoder.transform(frame)
+    bundle = Bundle(made[0].encoder, reference(arrays, made[0].encoder, frame, scores, levels, decision))
+    bundle.decision = decision
+    judge = Reference(bundle)  # type: ignore[arg-type]
+    quiet = 0
+    for factor, seeds in ((1, range(20, 60)), (4, range(1, 4))):
+        for seed in seeds:
+            now, of_now = table(2000, seed)
+            now = now.with_columns(pl.col("amount") * factor)
+            levels = decision.levels(of_now, now["amount"].to_numpy())
+            counts = judge.cells.count(bundle.encoder.transform(now), of_now, levels)
+            told = judge.judge(counts)["alerts_per_1000"]
+            for level, seen in zip(("high", "medium"), alerts(now, of_now), strict=True):
+                assert told[level]["estimate"] == pytest.approx(seen, rel=1e-12)
+            if factor == 1:
+                quiet += told["medium"]["low"] <= budget["medium"] <= told["medium"]["high"]
+                assert not told["medium"]["alarm"]
+            else:
+                assert told["medium"]["alarm"]
+                assert told["medium"]["low"] > budget["medium"]
+    assert quiet >= 34  # of 40, at 95 %; less has a probability below 0.004
+    report = judge.judge(counts)
     publish(str(tmp_path), report, judge, counts)
-    for told in (summary(report), (tmp_path / "drift.html").read_text()):
-        assert "judged: levels are decided by money" in told
-        assert "for the budget" not in told
+    for words in (summary(report), (tmp_path / "drift.html").read_text()):
+        assert words.count("by money") == 4
+    # A bundle of an earlier version has no counts of levels: its alerts are not judged.
+    del bundle.reference["scores"]["alerts"]
+    judge = Reference(bundle)  # type: ignore[arg-type]
+    report = judge.judge(counts)
+    assert report["alerts_per_1000"] is None
+    publish(str(tmp_path), report, judge, counts)
+    for words in (summary(report), (tmp_path / "drift.html").read_text()):
+        assert "judged: levels are decided by money" in words
+        assert "for the budget" not in words
+    bundle.decision = made[0].decision  # which decides by thresholds: scores tell them
+    assert Reference(bundle).judge(counts)["alerts_per_1000"] is not None  # type: ignore[arg-type]
 
 
 def _report(judge: Reference, bundle: Bundle, frame: pl.DataFrame, scores: np.ndarray) -> dict[str, Any]:
-    return judge.judge(judge.cells.count(bundle.encoder.transform(frame), scores))
+    return judge.judge(judge.cells.count(bundle.encoder.transform(frame), scores, bundle.decision.levels(scores)))
 
 
 def test_a_table_of_a_few_rows_has_a_reference_too() -> None:
     frame, scores = table(40, 3)
     encoder = TableEncoder.fit(frame, CATEGORICAL, NUMERIC)
-    bundle = Bundle(encoder, reference(encoder.transform(frame), encoder, frame, scores, DECISION))
+    levels = DECISION.levels(scores)
+    bundle = Bundle(encoder, reference(encoder.transform(frame), encoder, frame, scores, levels, DECISION))
     judge = Reference(bundle)  # type: ignore[arg-type]
     assert isinstance(judge.cells, Cells)
-    assert judge.judge(judge.cells.count(encoder.transform(frame[:1]), scores[:1]))["alarm"] is False
+    assert judge.judge(judge.cells.count(encoder.transform(frame[:1]), scores[:1], levels[:1]))["alarm"] is False
 
 
 def test_a_bundle_of_an_earlier_version_says_what_to_do() -> None:

@@ -28,6 +28,7 @@ from tests.support.bundles import signed
 from tests.support.server import Server, until
 
 COST, SHARE = 40.0, 0.5  # of the run
+ALERTS = {"high": ("high",), "medium": ("high", "medium")}
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +85,14 @@ def test_the_server_the_record_and_files_decide_as_the_rule_says(
     assert [answer["spread"]["low"] for answer in said] == pytest.approx(spread.low.tolist(), abs=1e-6)
     assert [answer["spread"]["high"] for answer in said] == pytest.approx(spread.high.tolist(), abs=1e-6)
     until(lambda: server.ask("/drift").said["rows"] >= len(sent))
-    assert server.ask("/drift").said["alerts_per_1000"] is None  # scores do not tell
+    drift = server.ask("/drift").said
+    made = {level: sum(found in among for found, _ in expected) for level, among in ALERTS.items()}
+    per_1000 = {level: it["estimate"] for level, it in drift["alerts_per_1000"].items()}
+    assert per_1000 == pytest.approx({level: 1000 * count / len(sent) for level, count in made.items()})
     metrics = server.ask("/metrics").text
     assert "fraudlab_without_amount_total 2.0" in metrics
     assert "fraudlab_drift_rows" in metrics
-    assert "fraudlab_alerts_per_1000{" not in metrics
+    assert 'fraudlab_alerts_per_1000{level="medium",of="budget"}' in metrics
 
     pl.DataFrame(sent, infer_schema_length=None).write_parquet(tmp_path / "in.parquet")
     written = score_file(bundle, tmp_path / "in.parquet", tmp_path / "out.parquet")
