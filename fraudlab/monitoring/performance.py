@@ -99,9 +99,7 @@ def known(folder: Path, question: Question, *further: pl.Expr) -> tuple[pl.DataF
     """
     time, clock = _CLOCKS[question.clock]
     names = ["request_id", "position", "transaction_id", "bundle_version", "score", "sample_weight"]
-    # Where money decides the thresholds do not tell; earlier records have no rule.
-    by_money, high = pl.col("risk_level") == "high", pl.col("score") >= pl.col("high_threshold")
-    alerted = pl.when(pl.col("rule").is_null()).then(high).otherwise(by_money)
+    alerted = pl.col("risk_level") == "high"
     amount = pl.lit(None, pl.Float64) if question.amount is None else pl.col("input").struct.field(question.amount)
     at = pl.col(time).dt.replace_time_zone(None)
     moment = question.moment.astimezone(UTC).replace(tzinfo=None)

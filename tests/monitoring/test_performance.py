@@ -44,12 +44,13 @@ class Service:
         self.version = "v1"
         self.inputs: list[dict[str, Any]] = [{"amount": float(amount)} for amount in self.amount]
         self.types = {"amount": "number"}
-        self.rule: str | None = None
+        self.by_amount = False
         self.requests = [f"r{number}" for number in range(n)]
 
     def write(self, until: float) -> None:
         """What a server has written by then."""
         seen = self.day < until
+        alerted = self.amount > 80 if self.by_amount else self.score >= THRESHOLD
         moments = [START + timedelta(days=float(day)) for day in self.day[seen]]
         count = len(moments)
         own: dict[str, Any] = {
@@ -62,8 +63,8 @@ class Service:
             "instance": "a",
             "raw_score": self.score[seen],
             "score": self.score[seen],
-            "risk_level": np.where(self.amount[seen] > 80, "high", "low"),
-            "rule": self.rule,
+            "risk_level": np.where(alerted[seen], "high", "low"),
+            "rule": "money" if self.by_amount else None,
             "high_threshold": THRESHOLD,
             "medium_threshold": 0.2,
             "reasons": None,
@@ -284,14 +285,12 @@ def test_labels_mean_what_the_record_says_they_mean(tmp_path: Path) -> None:
     assert "count as 0 in money" in performance.summary(report)
 
 
-@pytest.mark.parametrize("rule", [None, "money"])
-def test_where_money_decides_alerts_are_those_of_the_recorded_level(tmp_path: Path, rule: str | None) -> None:
+def test_where_money_decides_alerts_are_those_of_the_recorded_level(tmp_path: Path) -> None:
     service = Service(tmp_path, seed=7)
-    service.rule = rule
+    service.by_amount = True
     service.write(7)
-    alerted = service.score >= THRESHOLD if rule is None else service.amount > 80
     report = performance.performance(tmp_path, question(WEEKS))
-    assert report["weeks"][0]["alerts"] == alerted[service.day < 7].sum()
+    assert report["weeks"][0]["alerts"] == (service.amount > 80)[service.day < 7].sum()
 
 
 def test_a_place_that_names_several_transactions_labels_none(tmp_path: Path) -> None:
