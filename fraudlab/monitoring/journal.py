@@ -1,7 +1,8 @@
 """The journal: rows as they are scored, appended to a file before anything else is made of them.
 
-A file begins with a line of facts that all of its rows share; each further line is a row. A line counts once its end of
-line is there, so what a crash cuts off is one row. The process that writes a file holds a lock on it, which the kernel
+A file begins with a line of facts that all of its rows share; each further line is a row: JSON of what was answered, a
+tab, which JSON has nowhere, and JSON of the inputs. A line counts once its end of line is there, so what a crash cuts
+off is one row. The process that writes a file holds a lock on it, which the kernel
 drops when the process ends, however it ends: a file without one is complete.
 """
 
@@ -38,8 +39,8 @@ _PAUSE = 0.1  # seconds between two writes: what a kill of this process can cost
 _SYNC = 1.0  # seconds between two orders to the disk: what a crash of the machine can cost
 _BLOCK = 512  # rows
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has none
-WIDTH = 11
-"""Values of each row, the inputs counted as one."""
+WIDTH = 10
+"""Values of each row, without the inputs."""
 FACTS = ("bundle_version", "instance", "high_threshold", "medium_threshold", "sample_weight")
 """What a file's first line has, beside ``types``, the fields' types by name."""
 CHALLENGER = "challenger_version"
@@ -47,6 +48,8 @@ CHALLENGER = "challenger_version"
 FURTHER = "further"
 """What a file's first line has, too, where rows have further columns: their names. A list of these values stands after
 those that each row has."""
+Row = tuple[list[Any], bytes]
+"""What was answered, and JSON of the inputs."""
 
 
 @dataclass(frozen=True)
@@ -63,25 +66,20 @@ class Segment:
     facts: Mapping[str, Any]
     lines: list[bytes]
 
-    def blocks(self) -> Iterator[list[list[Any]]]:
-        """The rows, some hundred at a time: as Python objects they take ten times the room that they take in a table.
+    def blocks(self) -> Iterator[list[Row]]:
+        """The rows, some hundred at a time.
 
         Yields:
             ``[request_id, position, transaction_id, transaction_time, scored_at, raw_score, score, risk_level, reasons,
-            decision, inputs]`` each; ``scored_at`` in microseconds since 1970, UTC. With :data:`FURTHER` among the
-            facts, then a list of those values; with :data:`CHALLENGER`, then its ``[raw_score, score, risk_level,
-            reasons]``, or None where it did not score. Lines that are no rows are left out, and the log says how many.
+            decision]`` each, and the inputs; ``scored_at`` in microseconds since 1970, UTC. With :data:`FURTHER` among
+            the facts, then a list of those values; with :data:`CHALLENGER`, then its ``[raw_score, score, risk_level,
+            reasons]``, or None where it did not score. Lines that are no rows are left out; inputs are not looked at.
         """
-        further, fields = len(self.facts.get(FURTHER, ())), len(self.facts["types"])
+        further = len(self.facts.get(FURTHER, ()))
         width = WIDTH + bool(further) + (self.facts.get(CHALLENGER) is not None)
-        broken = 0
         for start in range(0, len(self.lines), _BLOCK):
-            lines = self.lines[start : start + _BLOCK]
-            rows = [row for row in _parsed(lines) if _is_row(row, width, fields, further)]
-            broken += len(lines) - len(rows)
-            yield rows
-        if broken:
-            _log.warning("%s has %d broken lines; they are left out", self.path, broken)
+            rows = _parsed(self.lines[start : start + _BLOCK])
+            yield [row for row in rows if _is_row(row[0], width, further)]
 
 
 def segments(folder: Path) -> Iterator[Segment]:
@@ -102,30 +100,35 @@ def read(path: Path) -> Segment | None:
     return Segment(path, facts, lines)
 
 
-def _parsed(lines: Sequence[bytes]) -> list[Any]:
+def _parsed(lines: Sequence[bytes]) -> list[Row]:
     """The values of lines; of those that are no JSON none."""
-    with suppress(orjson.JSONDecodeError):
-        rows = orjson.loads(b"[" + b",".join(lines) + b"]")
-        if len(rows) == len(lines):
-            return list(rows)
-    found = []
-    for line in lines:
+    parts = [line.partition(b"\t") for line in lines]
+    if all(tab for _, tab, _ in parts):
         with suppress(orjson.JSONDecodeError):
-            found.append(orjson.loads(line))
+            heads = orjson.loads(b"[" + b",".join(head for head, _, _ in parts) + b"]")
+            if len(heads) == len(parts):
+                return [(head, inputs) for head, (_, _, inputs) in zip(heads, parts, strict=True)]
+    found = []
+    for head, tab, inputs in parts:
+        with suppress(orjson.JSONDecodeError, LookupError, AttributeError):  # some are no lists
+            row = orjson.loads(head)
+            # Files of earlier versions have the inputs among the values.
+            found.append((row, inputs if tab else orjson.dumps(row.pop(WIDTH))))
     return found
 
 
-def _is_row(row: Any, width: int, fields: int, further: int) -> bool:
+def _is_row(row: Any, width: int, further: int) -> bool:
     if type(row) is not list or len(row) != width:
         return False
-    lists = [(row[WIDTH - 1], fields), *([(row[WIDTH], further)] if further else [])]
-    return all(type(each) is list and len(each) == length for each, length in lists)
+    return not further or (type(row[WIDTH]) is list and len(row[WIDTH]) == further)
 
 
 def with_shadow(lines: bytes, shadow: Sequence[bytes]) -> bytes:
     """Rows of the journal, each with what a challenger gave as JSON."""
-    rows = lines.split(b"\n")[:-1]
-    return b"".join(b"%b,%b]\n" % (row[:-1], its) for row, its in zip(rows, shadow, strict=True))
+    rows = (line.partition(b"\t") for line in lines.split(b"\n")[:-1])
+    return b"".join(
+        b"%b,%b]\t%b\n" % (row[:-1], its, inputs) for (row, _, inputs), its in zip(rows, shadow, strict=True)
+    )
 
 
 class Journal:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from fraudlab.errors import UserError
-from fraudlab.monitoring import journal
+from fraudlab.monitoring import inputs, journal
 
 _log = logging.getLogger(__name__)
 _Found = TypeVar("_Found")
@@ -172,24 +172,24 @@ def of_segment(segment: journal.Segment, rest: Callable[[], None] | None = None)
             frames.append(_frame(segment.facts, rows))
             if rest is not None:
                 rest()
-        return pl.concat(frames) if frames else _frame(segment.facts, [])
+        found = pl.concat(frames) if frames else _frame(segment.facts, [])
+        if broken := len(segment.lines) - found.height:
+            _log.warning("%s has %d broken lines; they are left out", segment.path, broken)
+        return found
     except (ArithmeticError, LookupError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         raise UserError(f"{segment.path} has values that are none of a record") from error
 
 
-def _frame(facts: Mapping[str, Any], rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
+def _frame(facts: Mapping[str, Any], of: Sequence[journal.Row]) -> pl.DataFrame:
     schema = dtypes(facts["types"])
     names = ("request_id", "position", "transaction_id", "transaction_time", "scored_at", "raw_score", "score")
     own = (*names, "risk_level", "reasons", "decision")
-    columns = list(zip(*rows, strict=True)) or [()] * (len(own) + 1)
-    made: dict[str, Sequence[Any]] = dict(zip(own, columns, strict=False))
-    inputs = list(zip(*columns[len(own)], strict=True)) or [()] * len(facts["types"])
     fields = schema["input"]
     assert isinstance(fields, pl.Struct)
-    given = [
-        pl.Series(field.name, values, field.dtype, strict=False)
-        for field, values in zip(fields.fields, inputs, strict=True)
-    ]
+    of, given = inputs.read(of, fields)
+    rows = [row for row, _ in of]
+    columns = list(zip(*rows, strict=True)) or [()] * len(own)
+    made: dict[str, Sequence[Any]] = dict(zip(own, columns, strict=False))
     made["transaction_time"] = [None if text is None else _moment(text) for text in made["transaction_time"]]
     frame = pl.DataFrame(
         [pl.Series(name, made[name], pl.Int64 if name == "scored_at" else COLUMNS[name], strict=False) for name in own]
@@ -198,7 +198,7 @@ def _frame(facts: Mapping[str, Any], rows: Sequence[Sequence[Any]]) -> pl.DataFr
         *(pl.lit(facts[name], COLUMNS[name]).alias(name) for name in journal.FACTS),
         *_further(facts, rows),
         *_shadow(facts, rows),
-        input=pl.struct(given) if given else pl.lit({}, fields),
+        input=given,
     )
     return frame.select(list(schema))
 
@@ -235,7 +235,7 @@ def _moment(text: str) -> datetime | None:
 def together(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     """The rows of all, ``input`` with the fields of each."""
     kinds: dict[str, pl.DataType] = {}
-    inputs = []
+    structs = []
     frames = [_completed(frame) for frame in frames]
     for frame in frames:
         found = frame.collect_schema()
@@ -243,14 +243,14 @@ def together(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
             raise UserError(f"the record has a file without {', '.join(missing)}; take it out of its folder")
         fields = found["input"]
         assert isinstance(fields, pl.Struct)
-        inputs.append({field.name: field.dtype for field in fields.fields})
-        for name, kind in inputs[-1].items():
+        structs.append({field.name: field.dtype for field in fields.fields})
+        for name, kind in structs[-1].items():
             kinds[name] = _common(kinds.get(name, kind), kind)
     if not frames:
         return pl.LazyFrame(schema=dtypes({}))
     same = [
         frame if own == kinds else frame.with_columns(input=pl.struct(_fields(own, kinds)))
-        for frame, own in zip(frames, inputs, strict=True)
+        for frame, own in zip(frames, structs, strict=True)
     ]
     return pl.concat([frame.select(*COLUMNS, "input") for frame in same], how="vertical")
 

@@ -26,10 +26,10 @@ _ROW = ["request_id", "position", "scored_at"]
 _ROWS = 2**14  # of a row group: all fields of so many rows are in memory at once
 _HOUR = timedelta(hours=1)
 _LATE = timedelta(minutes=2)  # after the hour, until the journal has no file any more that was begun in it
-_REST = 0.005  # seconds after some hundred rows
-_MOST_REST = 1.0
+_REST = 3  # times as long as it worked on some hundred rows
+_MOST_REST = 1.0  # seconds
 _SHARE = 10  # times as long as the system let it wait for a processor, it lets others run
-_BEHIND = 2**27  # bytes of the journal that wait: beyond them it does not rest any longer than _REST
+_BEHIND = 2**27  # bytes of the journal that wait: beyond them it waits no longer for others
 _UPLOAD = timedelta(minutes=5)
 _PLACES = ("day=*", f"{journal.FOLDER}/*", labels.FOLDER)
 
@@ -100,8 +100,9 @@ class Store:
                     _log.error("%s; the file is left aside", error)
                     path.replace(path.with_suffix(".broken"))
                     continue
-                for (hour,), part in rows.group_by(pl.col("scored_at").dt.strftime("%Y-%m-%d_%H")):
-                    _write(part.lazy(), instance / f"{hour}_{path.stem}.parquet")
+                hours = rows["scored_at"].dt.strftime("%Y-%m-%d_%H")
+                for hour in hours.unique():
+                    _write(rows.filter(hours == hour).lazy(), instance / f"{hour}_{path.stem}.parquet")
                 if rows.height < len(segment.lines):
                     path.replace(path.with_suffix(".broken"))  # for somebody to look at
                 else:
@@ -148,7 +149,7 @@ class Store:
 
 
 class _Rest:
-    """Sleeps after some work, the longer the more others wanted the processor meanwhile.
+    """Sleeps after some work, longer than it took, and the longer the more others wanted the processor meanwhile.
 
     The lowest priority alone is not enough: not every system takes the processor from a process at once when another
     wants it, and two processors may share one core. So bursts wait in the journal, and become Parquet after them.
@@ -165,7 +166,7 @@ class _Rest:
 
     def __call__(self) -> None:
         wall, own = (now - then for now, then in zip((time.monotonic(), time.process_time()), self._since, strict=True))
-        self._wait(min(_REST + self._share * max(0.0, wall - own), _MOST_REST))
+        self._wait(min(_REST * own + self._share * max(0.0, wall - own), _MOST_REST))
         self._since = time.monotonic(), time.process_time()
 
 

@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 _AT_HAND = 2  # batches a worker has at a time: one in work, one at hand
 _BATCH_BYTES = 2**20  # of the bodies of a batch, unless one job has more
 _MOST_TRIES = 2
+_AHEAD = 2**20  # bytes of an answer that are read ahead: with the record's rows it is long
 LENGTH = 8  # bytes before each part of a message
 
 
@@ -132,7 +133,7 @@ class Dispatcher:
 
     async def listen(self) -> asyncio.Server:
         """Take the workers' connections from now on; for the process that answers HTTP."""
-        return await asyncio.start_unix_server(self._serve, sock=self._listener)
+        return await asyncio.start_unix_server(self._serve, sock=self._listener, limit=_AHEAD)
 
     def look_after_workers(self) -> None:
         """Kill the workers that hang; ask the idle ones for an answer, which tells of those that hang unasked.

@@ -50,7 +50,7 @@ class Alerts:
             return  # nearly always: the lines are long
         for answer, line in zip(answers, lines.split(b"\n"), strict=False):
             if answer["risk_level"] != "low":
-                row = dict(zip(_ROW, orjson.loads(line), strict=False))
+                row = dict(zip(_ROW, orjson.loads(line.partition(b"\t")[0]), strict=False))
                 row["scored_at"] = datetime.fromtimestamp(row["scored_at"] / 1e6, UTC).isoformat()
                 row["label"] = None
                 self._latest.append((row, line))
@@ -75,7 +75,8 @@ class Alerts:
         """One of them with ``inputs``, as the record has them; None where it is not among them."""
         for row, line in reversed(self._latest):
             if (row["request_id"], row["position"]) == (request_id, position):
-                return {**row, "inputs": dict(zip(self._fields, orjson.loads(line)[len(_ROW)], strict=True))}
+                inputs = orjson.loads(line.partition(b"\t")[2])
+                return {**row, "inputs": dict(zip(self._fields, inputs, strict=True))}
         return None
 
 

@@ -1,12 +1,15 @@
 """The record as one table: of Parquet, of the journal, by any reader, and each transaction once."""
 
 import json
+import math
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
+import orjson
 import pandas as pd
 import polars as pl
 import pytest
@@ -23,7 +26,7 @@ FACTS = {"bundle_version": "v1", "instance": "a", "high_threshold": 0.9, "medium
 def row(request: str, position: int, number: str | None, amount: float, minutes: float = 0.0) -> list[Any]:
     scored = (START + timedelta(minutes=minutes)) - datetime(1970, 1, 1, tzinfo=UTC)
     reasons = [{"feature": "amount", "value": "3", "share": 0.5}] if position else None
-    times = (None, "2018-07-25T14:30:00+02:00", "2018-07-25", "2018-07-25 12:30")
+    times = (None, "2018-07-25T14:30:00+02:00", "2018-07-25", "2018-07-25 12:30", *[None] * 600)
     inputs = [amount, 3.0, "ä", 1, "2018-07-25"]  # JSON knows one kind of number
     own = [request, position, number, times[position], scored // timedelta(microseconds=1), 0.1, 0.2, "low"]
     return [*own, reasons, None, inputs]
@@ -91,6 +94,34 @@ def test_bundles_of_other_fields_stand_in_one_table(tmp_path: Path) -> None:
     found = records.scan(tmp_path).collect()["input"].to_list()
     assert found[0] == {"amount": "1.0", "count": 3.0, "shop": "ä", "score": 1.0, "at": "2018-07-25"}
     assert found[1] == {"amount": "code", "count": 2.5, "shop": None, "score": None, "at": None}
+
+
+def test_values_are_read_as_they_were_sent(tmp_path: Path) -> None:
+    """Whatever a text looks like in JSON and in CSV; each in a file of its own: all rows of one are read alike."""
+    draw = np.random.default_rng(0)
+    floats = draw.integers(0, 2**63, 500, dtype=np.uint64).view(np.float64)
+    numbers = [*floats[np.isfinite(floats)].tolist(), 0.0, -0.0, 5e-324, 1.7976931348623157e308, 7, -(2**53), None]
+    wholes = [*draw.integers(-(2**63), 2**63 - 1, 20).tolist(), 2**63 - 1, -(2**63), 0, None]
+    texts = ["", "null", "a null", "true", "1.0", " a ", "a,b", ",", '"', '"a"', "it's", "a\tb", "a\nb", "\r", "\\",
+             "\0", "#", "\ufeff", "日本", "[", "]", "x" * 5000, None]  # fmt: skip
+    types = {"number": "number", "whole": "integer", "text": "string", "flag": "boolean", "again": "string"}
+    given = [[each, 1, "a", True, "b"] for each in numbers], [[0.5, each, "a", None, "b"] for each in wholes]
+    alone = [[[0.5, 1, each, False, last]] for each in texts for last in (each, "b")]
+    alone += [[[0.5, 1.0, "a", None, None]], [[1, None, None, None, None]], [[None] * 5]]
+    place = tmp_path / "_journal" / "a"
+    place.mkdir(parents=True)
+    for number, inputs in enumerate([*given, *alone]):
+        lines = [
+            orjson.dumps(row(f"{number:03}", n, None, 0.0)[:-1]) + b"\t" + orjson.dumps(its)
+            for n, its in enumerate(inputs)
+        ]
+        head = orjson.dumps({**FACTS, "types": types})
+        (place / f"{number:03}.jsonl").write_bytes(b"\n".join([head, *lines, b""]))
+    found = records.rows(tmp_path).sort("request_id", "position").collect()["input"].to_list()
+    sent = [its for inputs in (*given, *alone) for its in inputs]
+    assert [list(each.values()) for each in found] == sent
+    signs = [math.copysign(1, its["number"]) for its in found if its["number"] == 0]
+    assert signs.count(-1) == 1
 
 
 def test_further_columns_are_those_of_the_bundles_that_have_them(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ FACTS |= {"types": {"amount": "number"}}
 
 def line(number: int, at: datetime) -> bytes:
     scored = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    return json.dumps([f"r{number}", 0, str(number), None, scored, 0.1, 0.2, "low", None, None, [1.5]]).encode() + b"\n"
+    own = [f"r{number}", 0, str(number), None, scored, 0.1, 0.2, "low", None, None]
+    return json.dumps(own).encode() + b"\t[1.5]\n"
 
 
 def segment(folder: Path, name: str, rows: dict[int, datetime]) -> Path:
@@ -136,9 +137,8 @@ def test_of_several_servers_the_oldest_hours_go_first(tmp_path: Path) -> None:
 
 def test_what_is_no_part_of_the_record_does_not_stop_it(tmp_path: Path) -> None:
     path = segment(tmp_path, "2", {2: NOON})
-    unreadable = json.loads(line(1, NOON))
-    unreadable[3] = 5  # a time that is no text
-    (path.parent / "1.jsonl").write_text(f"{json.dumps(FACTS)}\n{json.dumps(unreadable)}\n")
+    unreadable = line(1, NOON).replace(b'"1", null', b'"1", 5')  # a time that is no text
+    (path.parent / "1.jsonl").write_bytes(json.dumps(FACTS).encode() + b"\n" + unreadable)
     (path.parent / "0.jsonl").write_text("[]\n")
     (path.parent / "copy.parquet").touch()
     (tmp_path / "day=2026-01-01.bak").mkdir()

@@ -50,8 +50,8 @@ def test_an_answer_that_is_none_costs_no_row(tmp_path: Path, answers: list[Any],
             writer.write(os.getpid().to_bytes(LENGTH))
             while shadow._line is None:
                 await asyncio.sleep(0)
-            shadow.offer(b"[{},{}]", b"[1]\n[2]\n", ["low", "low"], [{"a": 1.0}, {"a": None}])
-            shadow.offer(b"{}", b"[3]\n", ["high"])
+            shadow.offer(b"[{},{}]", b"[1]\t[]\n[2]\t[]\n", ["low", "low"], [{"a": 1.0}, {"a": None}])
+            shadow.offer(b"{}", b"[3]\t[7]\n", ["high"])
             head = orjson.loads(await reader.readexactly(int.from_bytes(await reader.readexactly(LENGTH))))
             assert [asked["past"] for asked, _ in head] == [[{"a": 1.0}, {"a": None}], None]
             said = orjson.dumps({"answers": answers, "seconds": 0.1})
@@ -64,7 +64,8 @@ def test_an_answer_that_is_none_costs_no_row(tmp_path: Path, answers: list[Any],
         return shadow
 
     asyncio.run(asyncio.wait_for(talk(), 20))
-    kept = [orjson.loads(line) for line in rows.lines]
+    kept = [orjson.loads(line.partition(b"\t")[0]) for line in rows.lines]
+    assert [line.partition(b"\t")[2] for line in rows.lines] == [b"[]", b"[]", b"[7]"]
     assert [row[0] for row in kept] == [1, 2, 3]
     assert sum(row[1] is not None for row in kept) == scored
 
