@@ -1,7 +1,7 @@
 """The input contract of a bundle, ``schema.json``: which fields a record has, and what may stand in them."""
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -96,7 +96,8 @@ def contract(
         least_known: how many of :func:`inputs` the emptiest training row had.
     """
     needs = getattr(features, "needs", ())
-    as_read, of_needed = {}, set()
+    as_read: Mapping[str, str] = {}
+    of_needed: Container[str] = ()
     if schema.reading is not None:
         from fraudlab.data.sources.table.derive import read_by
 
@@ -200,7 +201,7 @@ def needed(position: int, record: Mapping[str, Any], lacking: Mapping[str, Seque
         record: its values, those that are sent and those that are made of them.
         lacking: the columns without a value, each with the fields that it is made of, or its own name.
     """
-    told = {}
+    told: dict[str, str] = {}
     for name, sources in lacking.items():
         for field in missing_needed(record, sources) or sources[:1]:
             made = record.get(field) is not None

@@ -51,7 +51,7 @@ def write_report(run: Path) -> Path:
     provenance = _read_json(run / "run.json") or {}
     benchmark = BENCHMARKS.get(provenance.get("published") or "")
     config = run / "config.yaml"
-    model = provenance.get("model")
+    model = str(provenance.get("model"))
     step = MODELS[model].step if model in MODELS else "epoch"
     plots = draw_plots(splits, benchmark, run / "csv" / "metrics.csv", step)
     pages = environment()

@@ -155,8 +155,8 @@ def _read(
     hashes = np.array([int(each) for each in table["hash_map"][::stride]], np.uint64)
     counts = [np.array(table["hash_map"][place::stride], np.float32) for place in range(1, stride)]
     if statistic["ctr_type"] == "Counter":
-        of_class, total = counts[0], np.float32(table["counter_denominator"])
-        unseen = total
+        unseen = np.float32(table["counter_denominator"])
+        of_class, total = counts[0], np.full_like(counts[0], unseen)
     else:  # Borders, of two classes
         of_class, total, unseen = counts[1], counts[0] + counts[1], np.float32(0)
 
