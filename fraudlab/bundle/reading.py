@@ -1,10 +1,12 @@
 """Records and files to be scored, read as the table was that the model learnt from."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from fraudlab.errors import UserError
+from fraudlab.features.live import WrongField
 from fraudlab.features.values import RawColumns, Spelling
 from fraudlab.schema import Column, Reading, TableSchema
 
@@ -111,6 +113,31 @@ class InputReading:
         }
         return rows.with_columns(form.values(pl.col(name), types[name]).alias(name) for name, form in times.items())
 
+    def with_time(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A record's columns with the time as a date and time where its form is the table's own: 31.01.2024, 20240131.
+
+        Raises:
+            WrongField: it is no time.
+        """
+        if self._clock is None:
+            return record
+        import polars as pl
+
+        from fraudlab.data.sources.table.time_format import DIGITS, ISO
+
+        value = record.get(self._clock.column)
+        if isinstance(value, str):
+            own = self._clock.form.format not in (None, ISO) or not _is_iso(value)
+        else:
+            own = isinstance(value, int | float) and self._clock.form.unit in {*DIGITS, "nanoseconds", "excel"}
+        if not own:
+            return record
+        given = pl.Series("time", [value])
+        moment = given.to_frame().select(self._clock.form.values(pl.col("time"), given.dtype)).item()
+        if moment is None:
+            raise WrongField(self._clock.column, f"is {value!r}, which {self.no_time}")
+        return {**record, self._clock.column: moment.replace(tzinfo=UTC)}
+
     @cached_property
     def _clock(self) -> "Time | None":
         """The time, where it is a raw column; bundles of old do not say how it is read."""
@@ -189,6 +216,14 @@ def _dtypes(kinds: Mapping[str, str], values: Mapping[str, Any]) -> "dict[str, p
     types = {"integer": pl.Int64(), "number": pl.Float64(), "boolean": pl.Boolean()}
     plain = {n: kind for n, kind in kinds.items() if not isinstance(values.get(n), list | dict)}
     return {name: types.get(kind, pl.String()) for name, kind in plain.items()}
+
+
+def _is_iso(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _whole(value: float) -> float:

@@ -231,8 +231,9 @@ class FraudAPI(litserve.LitAPI):
         ]
 
     def _typed(self, record: Mapping[str, Any], position: int) -> Mapping[str, Any]:
-        typed, lookups = self._bundle.typed(record), self._bundle.lookups
+        lookups = self._bundle.lookups
         try:
+            typed = self._bundle.reading.with_time(self._bundle.typed(record))
             return narrowed(typed, lookups) if NARROW in lookups else typed
         except WrongField as error:
             raise Refused([problem(position, error.field, str(error))]) from error

@@ -167,7 +167,7 @@ def test_a_value_of_which_nothing_can_be_derived_is_refused_by_name(tmp_path: Pa
     with pytest.raises(UserError, match=r"data\.derive\.day: conversion .*failed.*14\.1\.2024"):
         bundle.predict([{"t": "14.1.2024", "a": 1}])
     (tmp_path / "o.csv").write_text("t,a\n1/14/2024,1\n14.1.2024,1\n")
-    with pytest.raises(UserError, match=r"o.csv: data\.derive\.day: conversion .*14.1.2024.*\(row 2\)"):
+    with pytest.raises(UserError, match=r"o.csv: data\.derive\.day: t is '14.1.2024', .* as 01/31/2024 \(row 2\)"):
         score_file(bundle, tmp_path / "o.csv", tmp_path / "scores.csv")
 
 
@@ -232,6 +232,28 @@ def test_the_hour_of_a_time_is_the_same_in_every_form(trained: str, tmp_path: Pa
         score_file(bundle, tmp_path / "odd.csv", tmp_path / "scores.csv")
     with pytest.raises(UserError, match="column when: 'soon' is not a time"):
         bundle.predict([{"when": "soon"}])
+
+
+NOON = datetime.datetime(2024, 7, 1, 12)
+OWN_FORMS: dict[str, tuple[list[Any], dict[str, Any], Any, datetime.datetime]] = {
+    "day first": (TRAINED["day first"][0], {}, "01.07.2024 12:00", NOON),
+    "day first, in a zone": (TRAINED["day first"][0], {"time_zone": "Europe/Paris"}, "01.07.2024 14:00", NOON),
+    "slashes": ([f"{moment:%Y/%m/%d %H:%M}" for moment in MOMENTS], {}, "2024/07/01 12:00", NOON),
+    "a number": ([int(f"{m:%Y%m%d}") for m in MOMENTS], {"time_unit": "yyyymmdd", "derive": {}}, 20240701,
+                 NOON.replace(hour=0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", OWN_FORMS)
+def test_a_history_is_asked_by_a_time_in_the_tables_form(form: str, tmp_path: Path) -> None:
+    """Text with the year first, and a moment, are left to what reads them anyway."""
+    when, settings, value, moment = OWN_FORMS[form]
+    reading = timed(tmp_path, when, **settings).reading
+    assert reading.with_time({"when": value, "a": 1}) == {"when": moment.replace(tzinfo=datetime.UTC), "a": 1}
+    for plain in (None, NOON, 7.5 if isinstance(value, str) else "2024-07-01"):
+        assert reading.with_time({"when": plain})["when"] == plain
+    with pytest.raises(UserError, match="when is 'soon', which is not a time; write it"):
+        reading.with_time({"when": "soon"})
 
 
 def test_the_hour_is_that_of_the_zone(tmp_path: Path) -> None:
