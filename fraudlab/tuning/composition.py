@@ -77,7 +77,7 @@ def check(definition: Definition) -> TrainConfig:
 def _check_type(setting: Setting, base: DictConfig) -> None:
     """Third-party settings have no declared types: a number stays a number there, a word a word."""
     now = OmegaConf.select(base, setting.key, default=None)
-    if isinstance(now, bool) or now is None or setting.key in _GROUPS:
+    if isinstance(now, bool) or now in (None, "auto") or setting.key in _GROUPS:
         return
     for value in setting.corners():
         number = isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -80,6 +80,12 @@ def test_a_senseless_search_is_refused(tmp_path: Path, changes: dict, said: str)
     assert said in str(error.value)
 
 
+def test_a_setting_that_follows_from_the_rows_may_be_searched(tmp_path: Path) -> None:
+    """On a table of one's own the learning rate is auto, which is a word."""
+    own = ["data=table", "data.path=t.csv", "data.label=fraud", "features=columns", "split=random", "model=mlp"]
+    check(load_definition(SweepConfig(sweep=written(tmp_path, fixed=own))))
+
+
 def test_a_name_that_does_not_exist_names_the_nearest() -> None:
     with pytest.raises(UserError, match=r"Did you mean tabnet_handbook"):
         load_definition(SweepConfig(sweep="tabnet_handbok"))
