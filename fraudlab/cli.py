@@ -140,9 +140,7 @@ def command_line() -> str:
     settings = HydraConfig.get()
     if settings.mode == RunMode.RUN:
         return shlex.join([Path(sys.executable).name, *sys.orig_argv[1:]])
-    own = config_dir()
-    where = [] if own is None else ["--config-dir", own]
-    return shlex.join(["python", "-m", f"fraudlab.{settings.job.name}", *where, *settings.overrides.task])
+    return shlex.join(["python", "-m", f"fraudlab.{settings.job.name}", *own_folder(), *settings.overrides.task])
 
 
 def asked() -> dict[str, Any]:
@@ -155,6 +153,17 @@ def overrides(*groups: str) -> list[str]:
     """What the command line says of these config groups, or of all: ``["data=table", "data.path=t.csv"]``."""
     given = HydraConfig.get().overrides.task
     return [o for o in given if not groups or o.lstrip("+~").split("=")[0].split(".")[0] in groups]
+
+
+def own_folder() -> list[str]:
+    """The ``--config-dir`` of the command line, as another command takes it."""
+    own = config_dir()
+    return [] if own is None else ["--config-dir", own]
+
+
+def same(*groups: str) -> list[str]:
+    """What another command is to be given to find the same in these config groups; not where the run lies."""
+    return [*own_folder(), *(word for word in overrides(*groups) if not word.startswith("paths.output_dir="))]
 
 
 def _describe(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from fraudlab.cli import asked, command, overrides
+from fraudlab.cli import asked, command, overrides, same
 from fraudlab.config import PretrainConfig
 from fraudlab.config.overrides import literal, to_type
 
@@ -22,8 +22,9 @@ def main(config: PretrainConfig) -> None:
     from fraudlab.training.steps import finish, open_run
 
     run, config, _ = open_run(config, "pretrain", overrides())
+    begun = same("experiment", "data", "features", "split", "model", "recipe", "label_delay_days", "plugins", "paths")
+    use = to_type("train", *begun, literal("model.pretrained", run.path))
     if run.metrics_path.is_file():
-        use = to_type("train", literal("model.pretrained", run.path))
         print(f"the run in {run.path} has ended; train from it: {use}")
         return
     resumed = bool(config.resume)
@@ -52,7 +53,7 @@ def main(config: PretrainConfig) -> None:
         finish(run, tracked, {**facts, "auto": fit.auto, "wall_seconds": time.perf_counter() - started}, metrics)
         print(f"\n{reconstruction_table(metrics)}")
         print(f"\nrun folder: {run.path}")
-        print(f"train from it: {to_type('train', literal('model.pretrained', run.path))}")
+        print(f"train from it: {use}")
 
 
 if __name__ == "__main__":

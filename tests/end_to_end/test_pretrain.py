@@ -1,6 +1,7 @@
 """Pretraining and the training that starts from it, driven as a user does, on a small simulated table."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,9 @@ def pretrained(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Pa
     assert done.returncode == 0, done.stderr
     assert "column means" in done.stdout
     assert f"run folder: {folder}" in done.stdout
+    begun = shlex.split(done.stdout.split("train from it: ")[1])
+    assert begun[-1] == f"model.pretrained={folder}"
+    assert {word for word in SMALL if word.startswith(("data.", "split."))} <= {*begun}
     return folder
 
 
