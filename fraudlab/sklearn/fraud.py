@@ -176,6 +176,8 @@ class FraudClassifier(ClassifierMixin, BaseEstimator):
         drawn = self.random_state
         if not isinstance(drawn, Integral):
             drawn = check_random_state(drawn).randint(2**31 - 1)
+        if any(word.startswith("seed=") for word in self.overrides):
+            raise UserError("overrides name seed, which random_state sets; give random_state=<seed>")
         for key, value in (("resume", config.resume), ("model.pretrained", getattr(config.model, "pretrained", None))):
             if value:
                 raise UserError(f"{key}={value}: FraudClassifier is fitted from scratch; leave it out, or use train")
@@ -206,6 +208,12 @@ class FraudClassifier(ClassifierMixin, BaseEstimator):
             raise UserError(
                 f"Only binary classification is supported. The type of the target is multiclass: y holds {found}; say "
                 "which are fraud, for instance y == ..., or use TabNetClassifier"
+            )
+        if isinstance(found[1], str) and number.mean() > 0.5:
+            warnings.warn(
+                f"{found[1]!r} counts as the fraud, since it is the last of the classes, and is {number.mean():.0%} of "
+                f"the rows; if {found[0]!r} is, give y == {found[0]!r}",
+                stacklevel=3,
             )
         return number.astype(np.int8)
 

@@ -52,7 +52,8 @@ def payments(rows: int = 1500) -> tuple[pl.DataFrame, np.ndarray]:
 
 def test_frames_of_every_kind_are_one_table() -> None:
     frame, label = payments()
-    model = FraudClassifier(overrides=TREES, categorical=["shop"]).fit(frame, label)
+    with pytest.warns(UserWarning, match="'genuine' counts as the fraud.* 85% of the rows; .*give y == 'fraud'"):
+        model = FraudClassifier(overrides=TREES, categorical=["shop"]).fit(frame, label)
     assert model.classes_.tolist() == ["fraud", "genuine"]
     assert model.feature_names_in_.tolist() == frame.columns
     expected = model.predict_proba(frame)
@@ -135,6 +136,11 @@ def test_a_class_that_the_last_rows_lack() -> None:
     single = np.arange(400) == 7
     with pytest.warns(UserWarning, match="only one row"):
         assert FraudClassifier(overrides=TREES).fit(frame, single).rounds_ is None
+
+
+def test_the_seed_is_random_state() -> None:
+    with pytest.raises(ValueError, match="give random_state=<seed>"):
+        FraudClassifier(overrides=["seed=1"]).fit(*payments(400))
 
 
 def test_nearly_all_rows_validate() -> None:
