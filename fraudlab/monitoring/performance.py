@@ -109,7 +109,8 @@ def known(folder: Path, question: Question, *further: pl.Expr) -> tuple[pl.DataF
         scanned = records.scan(folder)
         fields = scanned.collect_schema()["input"]
         assert isinstance(fields, pl.Struct)
-        if question.amount is not None and question.amount not in [field.name for field in fields.fields]:
+        names_of = [field.name for field in fields.fields]
+        if question.amount is not None and names_of and question.amount not in names_of:
             raise UserError(
                 f"the record's transactions have no field {question.amount}; give the bundle that scored them"
             )

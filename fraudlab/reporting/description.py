@@ -28,6 +28,8 @@ def description_table(found: Description) -> str:
         f"label      {found.config.label}{guessed}: {words}",
         f"split      {found.split}, label_delay_days={found.label_delay_days}",
     ]
+    if "where" in found.why:
+        lines.append(f"where      {found.config.where} ({found.why['where']})")
     for role, columns in by_role(found.columns).items():
         if role != "label":
             names = [facts.column.name for facts in columns]
@@ -36,7 +38,8 @@ def description_table(found: Description) -> str:
     if found.maturity is not None:
         late = found.maturity
         lines.append(
-            f"look       {late.last:.3%} of the last {late.days:.3g} days are frauds, {late.before:.3%} before"
+            f"look       {late.last:.3%} of the rows of the last {late.days:.3g} days are frauds, "
+            f"{late.before:.3%} before"
         )
     return "\n".join(map(one_line, [*lines, *(f"look       {doubt}" for doubt in found.doubts)]))
 

@@ -31,13 +31,13 @@ _GAPS = 0.01  # share of rows without a time, which are left out
 
 @dataclass(frozen=True)
 class Clock:
-    """The time column, its format, the expressions that derive it if the table has none, whether it has ``gaps``."""
+    """The time column, its format, the expressions that derive it if the table has none; ``gaps``: rows without one."""
 
     column: str
     form: TimeFormat
     why: str
     derive: Mapping[str, str] = field(default_factory=dict)
-    gaps: bool = False
+    gaps: int = 0
 
 
 def find(sample: pl.DataFrame, taken: Collection[str], given: TimeFormat) -> Clock | None:
@@ -58,7 +58,7 @@ def find(sample: pl.DataFrame, taken: Collection[str], given: TimeFormat) -> Clo
         if (gaps := sample[name].null_count()) > _GAPS * len(sample):
             continue
         form = of(sample.drop_nulls(name), name, given)
-        return Clock(name, form, "by its name and values", gaps=gaps > 0)
+        return Clock(name, form, "by its name and values", gaps=gaps)
     if said := [f"data.{key}={value}" for key, value in setting(given).items() if key != "time_zone"]:
         raise UserError(
             f"{said[0]}: no column has the name and values of a time in this format; name it: data.time=<column>"
@@ -200,7 +200,7 @@ def _of_parts(sample: pl.DataFrame, taken: Collection[str], zone: str | None) ->
     if read.null_count() <= _GAPS * len(read) and read.n_unique() > 1:
         of = ", ".join(name for name in (year, month, day if numbered else None, time) if name is not None)
         why = f"from {of}" if numbered else f"from {of}, the first of the month"
-        yield Clock(made, TimeFormat(zone=zone), why, {made: expression}, read.null_count() > 0)
+        yield Clock(made, TimeFormat(zone=zone), why, {made: expression}, read.null_count())
 
 
 def parts(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:

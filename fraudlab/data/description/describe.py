@@ -291,7 +291,9 @@ def _roles(
         if counts.get("no time") or time.gaps:
             known_time = f"{enclosed(time.column)} IS NOT NULL"
             settings["where"] = f"({config.where}) AND {known_time}" if config.where else known_time
-            why["where"] = f"{counts.get('no time') or 'some'} rows have no time"
+            lacking = counts.get("no time") or (time.gaps if len(typed) == counts["rows"] else 0)
+            rows_have = "1 row has" if lacking == 1 else f"{lacking:,} rows have" if lacking else "some rows have"
+            why["where"] = f"{rows_have} no time"
     known = config.label_time
     for name in [] if known is not None or time is None else clock.moments(plain):
         if name not in taken and label.is_known_at(name) and plain[name].null_count() < _LEAST_KNOWN * len(plain):

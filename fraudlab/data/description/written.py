@@ -56,8 +56,9 @@ def _head(found: Description, use: str) -> Iterator[str]:
     if found.maturity is not None:
         late = found.maturity
         yield from _wrapped(
-            f"LOOK: {late.last:.3%} of the last {late.days:.3g} days are frauds, {late.before:.3%} before: not all "
-            "labels may be known yet. data.where leaves these days out, label_delay_days sets how long labels take."
+            f"LOOK: {late.last:.3%} of the rows of the last {late.days:.3g} days are frauds, {late.before:.3%} before: "
+            "not all labels may be known yet. data.where leaves these days out, label_delay_days sets how long labels "
+            "take."
         )
     for doubt in found.doubts:
         yield from _wrapped(f"LOOK: {doubt}")

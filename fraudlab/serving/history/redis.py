@@ -150,8 +150,8 @@ class RedisStore:
             meta: Any = self._asked(lambda: self._client.get(self._address.prefix + b"meta"))
             if meta is None:
                 raise UserError(
-                    f"no history at {self.shown}; make one with python -m fraudlab.history transactions=<Parquet file> "
-                    f"out={self.shown}"
+                    f"no history at {self.shown}; make one with python -m fraudlab.history bundle=<bundle> "
+                    f"transactions=<Parquet file> \"out='{self.shown}'\""
                 )
             plain = json.loads(meta)
             if plain["format"] != FORMAT:

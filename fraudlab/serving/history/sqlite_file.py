@@ -65,7 +65,7 @@ def connect(path: Path) -> sqlite3.Connection:
     Raises:
         UserError: there is no such file, or it is none of :func:`build`'s.
     """
-    make = f"make one with python -m fraudlab.history transactions=<Parquet file> out={path}"
+    make = f"make one with python -m fraudlab.history bundle=<bundle> transactions=<Parquet file> out={path}"
     if not path.is_file():
         raise UserError(f"no history at {path}; {make}")
     connection = sqlite3.connect(

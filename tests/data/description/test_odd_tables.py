@@ -185,6 +185,7 @@ def test_a_quote_in_the_name_of_the_time(tmp_path: Path) -> None:
     ).write_csv(tmp_path / "t.csv")
     found = described(tmp_path / "t.csv")
     assert found.config.where == '"paid ""at" IS NOT NULL'
+    assert 'where      "paid ""at" IS NOT NULL (2 rows have no time)' in description_table(found)
     assert found.rows == len(trains(found, tmp_path)) == ROWS - 2
 
 
