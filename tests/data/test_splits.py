@@ -129,7 +129,7 @@ WINDOWS = {"train_start": "2020-01-20", "train_days": 7, "test_days": 3, "valida
     ("change", "said"),
     [
         ({"validation_shift_days": 4}, "leaks"),
-        ({"train_start": "2021-01-20"}, "no rows for selection train; the data run from 2020"),
+        ({"train_start": "2021-01-20"}, "a window without rows: it needs 17 days .* 2020"),
         ({"train_start": "soon"}, "is not a date"),
     ],
 )
@@ -255,3 +255,17 @@ def test_months_of_ieee_cis() -> None:
         assert set(months[split.train]) == known
         assert np.array_equal(split.train, np.concatenate([split.selection_train, split.validation]))
         assert set(months[split.test]) == tested
+
+
+@pytest.mark.parametrize(
+    ("days", "says"), [(62, "say split.train_start=2024-02-11 to test on"), (20, "split=time_fraction")]
+)
+def test_windows_beyond_the_data_say_what_fits(days: int, says: str) -> None:
+    time = pl.Series([datetime(2024, 1, 1) + timedelta(hours=8 * n) for n in range(3 * days)])
+    label = pl.Series([n % 2 for n in range(3 * days)])
+    windows = TimeWindowsConfig(train_start="2018-07-25", train_days=7, drop_known_cards=False)
+    with pytest.raises(UserError, match=f"it needs 35 days .*, 2018-07-11 to 2018-08-14, .* have {days}, .*{says}"):
+        split_rows(windows, 7, label, time, None)
+    if days == 62:
+        windows.train_start = "2024-02-11"
+        assert len(split_rows(windows, 7, label, time, None).test) == 21

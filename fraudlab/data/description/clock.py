@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 
 import polars as pl
 
@@ -23,6 +24,9 @@ _OTHER = {
     *("updated", "update", "end", "policy", "card", "account", "between"),
 }
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_CLOCK = {"time", "clock", "hour", "hours", "tod", "at", "uhrzeit", "hora", "heure"}  # of a time of day
+_DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d")
+_HOURS = ("%H:%M:%S", "%H:%M", "%H:%M:%S%.f", "%I:%M:%S %p", "%I:%M %p")
 _LEAST_DAYS = 28  # least span of numbers in an unknown unit
 _SAMPLE = 500
 _A_DAY = {"seconds": 86_400, "minutes": 1_440, "hours": 24, "epoch_seconds": 86_400, "milliseconds": 86_400_000}
@@ -58,12 +62,44 @@ def find(sample: pl.DataFrame, taken: Collection[str], given: TimeFormat) -> Clo
         if (gaps := sample[name].null_count()) > _GAPS * len(sample):
             continue
         form = of(sample.drop_nulls(name), name, given)
-        return Clock(name, form, "by its name and values", gaps=gaps)
+        joined = _with_time_of_day(sample, name, form, left)
+        return joined or Clock(name, form, "by its name and values", gaps=gaps)
     if said := [f"data.{key}={value}" for key, value in setting(given).items() if key != "time_zone"]:
         raise UserError(
             f"{said[0]}: no column has the name and values of a time in this format; name it: data.time=<column>"
         )
     return next(_of_parts(sample, taken, given.zone), None)
+
+
+def _with_time_of_day(sample: pl.DataFrame, day: str, form: TimeFormat, names: Collection[str]) -> Clock | None:
+    """The time derived from a column of days and one of times of day, if the table has both."""
+    made = "when" if "when" not in sample.columns else "moment"
+    days = sample[day]
+    if not (is_text(days.dtype) or days.dtype == pl.Date) or days.cast(pl.String).str.contains(":").any():
+        return None
+    clocks = [name for name in names if name != day and _CLOCK & set(words(name)) and _is_time_of_day(sample[name])]
+    forms = _DAYS if form.format in (None, ISO) else (str(form.format),)
+    for clock, written, hours in product(clocks, forms, _HOURS):
+        both = " || ' ' || ".join(
+            enclosed(name) if is_text(sample.schema[name]) else f"CAST({enclosed(name)} AS VARCHAR)"
+            for name in (day, clock)
+        )
+        expression = f"STRPTIME({both}, '{written} {hours}')"
+        try:
+            read = sample.lazy().select(pl.sql_expr(expression).alias(made)).collect()[made]
+        except pl.exceptions.PolarsError:  # not in this form
+            continue
+        gaps = read.null_count()
+        if gaps <= _GAPS * len(read) and read.n_unique() > 1:
+            return Clock(made, TimeFormat(zone=form.zone), f"from {day} and {clock}", {made: expression}, gaps)
+    return None
+
+
+def _is_time_of_day(values: pl.Series) -> bool:
+    return values.dtype == pl.Time or (
+        is_text(values.dtype)
+        and bool(values.cast(pl.String).str.contains(r"^\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[APap][Mm])?$").all())
+    )
 
 
 def passed_over(sample: pl.DataFrame, taken: Collection[str]) -> Iterator[str]:

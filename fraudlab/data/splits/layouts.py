@@ -113,8 +113,28 @@ def _time_windows(
     selection_train, validation = _layout(
         config, label_delay_days, days, start - config.validation_shift_days, frauds, cards
     )
+    if not all(map(len, (selection_train, validation, train, test))):
+        raise UserError(_no_room(config, label_delay_days, time, day, start))
     recent = _recent(config, label_delay_days, days, start, frauds, cards)
     return RowSplit(selection_train, validation, train, test, recent)
+
+
+def _no_room(config: TimeWindowsConfig, delay_days: int, time: pl.Series, day: np.ndarray, start: int) -> str:
+    """Says which days the windows need, and the settings with which they fit into the data."""
+    first, last = int(day[0]), int(day[-1])
+    window = Window(first, last + 1, first, time.dtype.is_temporal())
+    after = config.train_days + delay_days + config.test_days
+    needed = config.validation_shift_days + after
+    says = (
+        f"split=time_windows has a window without rows: it needs {needed} days (validation_shift_days + train_days + "
+        f"label_delay_days + test_days), {window.named(start - config.validation_shift_days)} to "
+        f"{window.named(start + after - 1)}, and the data have {last - first + 1}, {window.named(first)} to "
+        f"{window.named(last)}; "
+    )
+    latest = last + 1 - after
+    if latest - config.validation_shift_days >= first:
+        return f"{says}say split.train_start={window.named(latest)} to test on the last days"
+    return f"{says}say shorter windows, or split=time_fraction, which takes shares of the rows"
 
 
 def _recent(

@@ -294,3 +294,23 @@ def test_a_time_that_is_not_taken_is_told(form: str, tmp_path: Path) -> None:
     rows = table().drop("paid_at")
     rows.write_csv(tmp_path / "none.csv")
     assert not any("no time is taken" in doubt for doubt in described(tmp_path / "none.csv").doubts)
+
+
+@pytest.mark.parametrize("kind", ["text", "typed"])
+def test_a_day_and_a_time_of_day_are_one_moment(kind: str, tmp_path: Path) -> None:
+    moments = [START + datetime.timedelta(hours=3 * n, minutes=n % 60) for n in range(ROWS)]
+    rows = table().drop("paid_at")
+    if kind == "typed":
+        both = [[m.date() for m in moments], [m.time() for m in moments]]
+    else:
+        both = [[f"{m:{form}}" for m in moments] for form in ("%m/%d/%Y", "%I:%M %p")]
+    rows = rows.with_columns(pl.Series("date", both[0]), pl.Series("time", both[1]))
+    path = tmp_path / "t.parquet"
+    rows.write_parquet(path)
+    found = described(path)
+    assert (found.config.time, found.split) == ("when", "time_fraction")
+    made = trains(found, tmp_path)
+    assert made["when"].to_list() == moments
+    assert made["hour"].to_list() == [m.hour for m in moments]
+    assert roles(found)["amount"] == "amount"
+    assert not {"date", "time"} & {name for name, role in roles(found).items() if role != "carried"}

@@ -1,6 +1,7 @@
 """Notes on readings that are plausible but that a user may not intend."""
 
 from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -12,7 +13,8 @@ from fraudlab.schema import Role
 
 _LONG = 10**12  # identifiers, not amounts
 _LOST = 10**6
-_EARLIEST, _LATEST = pl.datetime(1971, 1, 1), pl.datetime(2100, 1, 1)
+_EARLIEST = pl.datetime(1971, 1, 1)
+_SHOWN = 5
 
 
 def doubts(
@@ -84,13 +86,18 @@ def _of_names(inputs: Collection[str], whole: Collection[str], facts: Mapping[st
 
 
 def _far(frame: pl.LazyFrame, name: str, values: pl.Expr) -> Iterator[str]:
-    far = (values < _EARLIEST) | (values >= _LATEST)
-    found = frame.filter(far).select(pl.col(name).cast(pl.String)).collect()[name]
-    if len(found):
-        words = found.unique().sort().head(5).to_list()
-        shown = ", ".join("'" + word.replace("'", "''") + "'" for word in words)
+    tomorrow = datetime.now(UTC).replace(tzinfo=None) + timedelta(days=1)
+    far = (values < _EARLIEST) | (values > tomorrow)
+    found = frame.filter(far).select(pl.col(name).cast(pl.String), values.alias("\0moment")).collect()
+    if not len(found):
+        return
+    words = found[name].unique().sort().to_list()
+    shown = ", ".join("'" + word.replace("'", "''") + "'" for word in words[:_SHOWN])
+    said = f"data.time={name}: {len(found):,} rows have implausible dates, before 1971 or in the future ({shown}"
+    if len(words) <= _SHOWN:
         column = quoted(name) if is_text(frame.collect_schema()[name]) else f"CAST({quoted(name)} AS VARCHAR)"
-        yield (
-            f"data.time={name}: {len(found)} rows have implausible dates ({shown}), which may mean a missing time; "
-            f"{to_type('data.where', f'{column} NOT IN ({shown})')} leaves them out"
-        )
+        where = f"{column} NOT IN ({shown})"
+    else:
+        said += ", …"
+        where = f"EXTRACT(year FROM {quoted(name)}) BETWEEN 1971 AND {tomorrow.year}"
+    yield f"{said}), which may mean a missing time; {to_type('data.where', where)} leaves them out"
