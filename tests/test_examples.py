@@ -90,6 +90,7 @@ def test_the_pipeline_is_better_than_chance(commands: Commands, tmp_path: Path) 
     assert min(scores) > 3 * chance
 
 
+@pytest.mark.slow
 def test_the_cells_for_colab_end_with_a_bundle(commands: Commands, tmp_path: Path) -> None:
     done = commands.run([str(EXAMPLES / "colab.py")], tmp_path, dict(os.environ))
     assert done.returncode == 0, done.stderr

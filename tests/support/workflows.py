@@ -20,6 +20,7 @@ LEFT_OUT = {
     "comment": "writes to GitHub",
     "deploy": "needs a cloud",
     "test-slow": "the suite",
+    "coverage": "the suite",
 }
 SUITE = {"SUITE": "test-fast"}  # of make ci
 
