@@ -113,7 +113,7 @@ def put(folder: Path, files: Iterable[Path], address: str) -> None:
             name = f"{prefix}/{path.relative_to(folder).as_posix()}"
             bucket.blob(name).upload_from_filename(os.fspath(path))
     except failures as error:
-        raise UserError(f"{address} cannot be written ({error}); check the address and your credentials") from error
+        raise UserError(f"{address} cannot be written ({error}); {_advice(error, 'objectUser')}") from error
 
 
 class Uploads:
@@ -146,7 +146,18 @@ class Uploads:
 
 
 def _unread(setting: str, address: str, error: Exception) -> str:
-    return f"{setting}={address} cannot be read ({error}); check the address and your credentials"
+    return f"{setting}={address} cannot be read ({error}); {_advice(error, 'objectViewer')}"
+
+
+def _advice(error: Exception, role: str) -> str:
+    """What to type, or to check, after a bucket was asked in vain by who needs ``role`` on it."""
+    from google.auth.exceptions import GoogleAuthError
+
+    if isinstance(error, GoogleAuthError) or getattr(error, "code", None) == 401:
+        return "type: gcloud auth application-default login"
+    if getattr(error, "code", None) == 403:
+        return f"the account needs roles/storage.{role} on the bucket"
+    return "check the address"
 
 
 def _folder(setting: str, address: str) -> tuple[Any, str, tuple[type[Exception], ...]]:
@@ -162,9 +173,9 @@ def _folder(setting: str, address: str) -> tuple[Any, str, tuple[type[Exception]
         raise UserError(f"{setting}={address} names no folder of a bucket; write gs://bucket/folder")
     failures = (GoogleAPIError, GoogleAuthError)
     try:
-        return storage.Client().bucket(name), prefix, failures
+        return storage.Client(project=None).bucket(name), prefix, failures  # credentials of a person name no project
     except failures as error:
-        raise UserError(f"{setting}={address} cannot be asked ({error}); check your credentials") from error
+        raise UserError(_unread(setting, address, error)) from error
 
 
 def _cache() -> Path:

@@ -58,11 +58,17 @@ def _status(config: CloudConfig) -> Iterator[str]:
         raise UserError(f"{google.project} has nothing of the name {config.name}; check name, project and region")
     for created, state, name in jobs[:_SHOWN]:
         yield f"job      {created}  {state.removeprefix('JOB_STATE_').lower():9}  {name}"
+    if jobs and jobs[0][1] == "JOB_STATE_FAILED":
+        number = jobs[0][2].split()[0].rpartition("/")[2]
+        asked = f"resource.type=ml_job AND resource.labels.job_id={number}"
+        yield f"         its log says why: gcloud logging read '{asked}' --project={google.project} --limit=50"
     for version in versions[-_SHOWN:]:
         aliases = ", ".join(version.get("versionAliases", ()))
         yield f"version  {version['versionId']:>3}  {version.get('versionDescription', '')}  {aliases}".rstrip()
     for revision, percent in shares.items():
         yield f"traffic  {percent:3} %  {revision}"
+    for line in cloud_run.unwell(google, config.name):
+        yield f"         {line}"
     yield from watch.state(google, config.name, shares)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from fraudlab.config.cloud import CloudConfig
 from fraudlab.deployment.cron import longest_gap
 from fraudlab.deployment.google import MARK, Google, Json, digest
+from fraudlab.deployment.template import drift
 from fraudlab.errors import UserError
 from fraudlab.monitoring.stack.rules import JOB, rules
 
@@ -121,7 +122,7 @@ def _wanted(google: Google, config: CloudConfig, *, measured: bool, stays: bool)
 
 def _of_the_job(google: Google, config: CloudConfig, of: Mapping[str, str]) -> Iterator[Json]:
     """The policies of the drift job: that it runs, and what its log says."""
-    which = {"job_name": f"{config.name}-drift", "location": google.region}
+    which = {"job_name": drift(config.name), "location": google.region}
     labels = ",".join(f'{key}="{value}"' for key, value in which.items())
     runs = f'run_googleapis_com:job_completed_execution_count{{monitored_resource="cloud_run_job",{labels},result='
     failed = _ticket("FraudlabDriftJobFailed", "The drift job fails", "Its log says why.")
@@ -140,7 +141,7 @@ def _of_the_job(google: Google, config: CloudConfig, of: Mapping[str, str]) -> I
         _ticket(
             "FraudlabDriftOfAll",
             "Transactions of all instances differ from those of the training",
-            f"Ask the service {config.name}-drift for /drift.",
+            f"Ask the service {drift(config.name)} for /drift.",
         ),
         which,
         "^alarm +yes",

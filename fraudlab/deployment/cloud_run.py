@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fraudlab.bundle import Bundle
 from fraudlab.config.cloud import CloudConfig
 from fraudlab.deployment.google import Google, Json, digest, until
-from fraudlab.deployment.template import template
+from fraudlab.deployment.template import KEY, template
 from fraudlab.errors import UserError
 
 CANDIDATE = "candidate"
@@ -44,7 +44,7 @@ def deploy(google: Google, config: CloudConfig, bundle: Bundle) -> Iterator[str]
     revision = attempt(google, name, revision_of(config, bundle))
     there = google.find("run", name)
     previous = None if there is None else _other(there, revision)
-    if previous is not None and _failure(google.find("run", f"{name}/revisions/{previous}")) is not None:
+    if previous is not None and failure(google.find("run", f"{name}/revisions/{previous}")) is not None:
         previous = None  # a first one that has not started is no way back
     try:
         if there is None:
@@ -104,6 +104,24 @@ def shares(google: Google, name: str) -> dict[str, int]:
     return {} if service is None else _shares(service)
 
 
+def unwell(google: Google, name: str) -> Iterator[str]:
+    """What of the service is not as it should be, and what to type."""
+    path = google.own(f"services/{name}")
+    service = google.find("run", path)
+    if service is None:
+        return
+    has = _shares(service)
+    for revision in has:
+        if (says := failure(google.find("run", f"{path}/revisions/{revision}"))) is not None:
+            yield f"{revision} does not start: {says}; correct that, then deploy again"
+    tried = _candidate(service)
+    if tried is not None and has.get(tried, 0) < 100:
+        yield (
+            f"the deployment of {tried} has not ended: type it again where nothing does it, or go back: "
+            f"{google.command('rollback', name)}"
+        )
+
+
 def revision_of(config: CloudConfig, bundle: Bundle) -> str:
     """The name of the revision of these settings and this bundle: the same whenever it is asked for."""
     return f"{config.name}-{digest(template(config), bundle.version)[:12]}"
@@ -115,15 +133,16 @@ def attempt(google: Google, name: str, revision: str) -> str:
     A revision is tried once by Cloud Run, and one that has traffic cannot be deleted.
     """
     number, found = 1, revision
-    while _failure(google.find("run", f"{name}/revisions/{found}")) is not None:
+    while failure(google.find("run", f"{name}/revisions/{found}")) is not None:
         number += 1
         found = f"{revision}-{number}"
     return found
 
 
-def _failure(revision: Json | None) -> str | None:
-    """Why a revision does not start, in Cloud Run's words; None where it starts, or is not there."""
-    conditions = () if revision is None else revision.get("conditions", ())
+def failure(made: Json | None) -> str | None:
+    """Why a revision or a job cannot run, in Cloud Run's words; None where it can, or is not there."""
+    found = made or {}
+    conditions = [found["terminalCondition"]] if "terminalCondition" in found else found.get("conditions", ())
     failed = next((each for each in conditions if each.get("state") == "CONDITION_FAILED"), None)
     return None if failed is None else str(failed.get("message", "look at its log")).rstrip(".")
 
@@ -199,7 +218,7 @@ def started(google: Google, name: str, revision: str) -> Json:
         UserError: it does not start; Cloud Run's words say why.
     """
     service = _settled(google, name)
-    if (says := _failure(google.call("run", "GET", f"{name}/revisions/{revision}"))) is not None:
+    if (says := failure(google.call("run", "GET", f"{name}/revisions/{revision}"))) is not None:
         raise UserError(f"revision {revision} does not start: {says}; correct that, then type this command again")
     return service
 
@@ -240,7 +259,7 @@ def _smoke(google: Google, config: CloudConfig, service: Json, bundle: Bundle) -
     import requests
 
     address = next(t["uri"] for t in service["trafficStatuses"] if t.get("tag") == CANDIDATE)
-    headers = {"X-API-Key": os.environ.get("FRAUDLAB_API_KEY") or _scoring_key(google, config)}
+    headers = {"X-API-Key": os.environ.get(KEY) or _scoring_key(google, config)}
     if not config.service.public:
         token = google.identity(service["uri"])
         if token is None:
@@ -252,9 +271,26 @@ def _smoke(google: Google, config: CloudConfig, service: Json, bundle: Bundle) -
             answer.raise_for_status()
             found = answer.json()["score"]
         except (requests.RequestException, KeyError, ValueError) as error:
-            raise UserError(f"the revision does not score a golden record: {error}") from error
+            raise UserError(
+                f"the revision does not score a golden record: {error}{_unanswered(google, config, error)}"
+            ) from error
         if abs(found - row["score"]) > _OFF:
             raise UserError(f"the revision scores a golden record {found}, its export {row['score']}")
+
+
+def _unanswered(google: Google, config: CloudConfig, error: Exception) -> str:
+    """What to type where a golden record was not let through; nothing where that is not why."""
+    answer = getattr(error, "response", None)
+    if answer is None or answer.status_code not in (401, 403):
+        return ""
+    if "json" in answer.headers.get("Content-Type", ""):  # the server's own answer; Cloud Run's is a page
+        where = f"variable {KEY}" if os.environ.get(KEY) else f"secret {config.service.key_secret}"
+        return f"; it does not let the key of {where} score"
+    here = f"--project={google.project} --region={google.region}"
+    return (
+        f"; this account may not ask it, type: gcloud run services add-iam-policy-binding {config.name} {here} "
+        "--member=<account> --role=roles/run.invoker"
+    )
 
 
 def _scoring_key(google: Google, config: CloudConfig) -> str:
@@ -263,9 +299,7 @@ def _scoring_key(google: Google, config: CloudConfig) -> str:
         *about, key = line.split(":")
         if len(about) < 2 or "score" in about[1].split(","):
             return key
-    raise UserError(
-        f"secret {config.service.key_secret} holds no key with the scope score; add one, or FRAUDLAB_API_KEY"
-    )
+    raise UserError(f"secret {config.service.key_secret} holds no key with the scope score; add one, or {KEY}")
 
 
 def _hold(google: Google, config: CloudConfig, revision: str) -> None:

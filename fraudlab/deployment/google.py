@@ -37,6 +37,9 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _LOGIN = "gcloud auth application-default login"
 _TRIES = 5
 _MOST_SECONDS = 1800  # that an operation may take
+_RESOURCE_EXHAUSTED = 8  # of google.rpc.Code, in operations
+_QUOTA = "a quota is used up; ask for more, choose another region, or run the same command later"
+_CORRECT = "correct that, then type this command again"
 _LATER = "nothing was lost; run the same command again, it goes on from what is there"
 
 Json = dict[str, Any]
@@ -149,7 +152,9 @@ class Google:
             raise UserError(f"{operation['name']} is not done after {_MOST_SECONDS} s; {_LATER}")
         operation = found[0]
         if "error" in operation:
-            raise UserError(f"{operation['error'].get('message', operation['error'])}")
+            error = operation["error"]
+            what = _QUOTA if error.get("code") == _RESOURCE_EXHAUSTED else _CORRECT
+            raise UserError(f"{str(error.get('message', error)).rstrip('.')}; {what}")
         return operation.get("response", {})
 
     def secret(self, name: str) -> str:
@@ -184,7 +189,8 @@ class Google:
         except self._failures as error:
             if "RefreshError" in type(error).__name__:
                 raise UserError(f"the Google credentials are not valid any more ({error}); type: {_LOGIN}") from error
-            raise UserError(f"{self._hosts[api]} cannot be reached ({error}); {_LATER}") from error
+            says = f"{self._hosts[api]} cannot be reached ({error}); check region and network"
+            raise UserError(f"{says}; {_LATER}") from error
 
 
 def digest(*content: Any) -> str:
@@ -218,6 +224,6 @@ def _refusal(api: str, path: str, answer: Any) -> str:
         403: f"the account lacks a role; {api} needs {_ROLES[api]}",
         404: "check project, region and name",
         409: _LATER,
-        429: "a quota is used up; ask for more, choose another region, or run the same command later",
+        429: _QUOTA,
     }
     return f"{says}; {what.get(answer.status_code, _LATER)}"

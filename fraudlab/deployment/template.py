@@ -18,6 +18,11 @@ ENDS = "none"
 """What is typed to end the record or the metrics of a service."""
 
 
+def drift(name: str) -> str:
+    """The name of a service's drift job, of its schedule, and of the service that answers its result."""
+    return f"{name}-drift"
+
+
 def template(config: CloudConfig) -> Json:
     """The revision's template, as Cloud Run's interface has it.
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 from fraudlab.config.cloud import CloudConfig, CloudWatchConfig
 from fraudlab.deployment.alerts import policies, update
-from fraudlab.deployment.cloud_run import attempt, started, targets
+from fraudlab.deployment.cloud_run import attempt, failure, started, targets
 from fraudlab.deployment.cron import longest_gap
 from fraudlab.deployment.google import HOSTS, MARK, Google, Json, digest
-from fraudlab.deployment.template import ENDS, HASH_KEY, KEY, server, template
+from fraudlab.deployment.template import ENDS, HASH_KEY, KEY, drift, server, template
 from fraudlab.errors import UserError
 
 _ATTEMPT = "fraudlab-attempt"
@@ -133,14 +133,15 @@ def watch(google: Google, config: CloudConfig, deployed: Served) -> Iterator[str
 
 def state(google: Google, name: str, shares: dict[str, int]) -> Iterator[str]:
     """What watches the service, and what to type where that is not well; nothing where nothing does."""
-    job = google.find("run", google.own(f"jobs/{name}-drift"))
+    own = drift(name)
+    job = google.find("run", google.own(f"jobs/{own}"))
     if job is None:
         return
     last = job.get("latestCreatedExecution", {})
     status = last.get("completionStatus", "EXECUTION_PENDING").removeprefix("EXECUTION_").lower()
-    yield f"drift    {last.get('createTime', 'not yet')}  {status if last else ''}  {name}-drift".rstrip()
+    yield f"drift    {last.get('createTime', 'not yet')}  {status if last else ''}  {own}".rstrip()
     if status == "failed":
-        asked = f"resource.labels.job_name={name}-drift AND resource.labels.location={google.region}"
+        asked = f"resource.labels.job_name={own} AND resource.labels.location={google.region}"
         yield f"         its log says why: gcloud logging read '{asked}' --project={google.project} --limit=20"
     try:
         old = stale(google, name, shares)
@@ -149,22 +150,22 @@ def state(google: Google, name: str, shares: dict[str, int]) -> Iterator[str]:
     if old is not None:
         yield f"         {old}"
     here = f"--project={google.project} --region={google.region}"
-    schedule = google.find("cloudscheduler", google.own(f"jobs/{name}-drift"))
+    schedule = google.find("cloudscheduler", google.own(f"jobs/{own}"))
     if schedule is None:
         yield f"runs     never; type: {google.command('watch', name)}"
         return
     yield f"runs     {schedule['schedule']} UTC  {schedule.get('state', '').lower()}".rstrip()
     if schedule.get("state") == "PAUSED":
-        yield f"         type: gcloud scheduler jobs resume {name}-drift {here.replace('region', 'location')}"
+        yield f"         type: gcloud scheduler jobs resume {own} {here.replace('region', 'location')}"
     if (code := schedule.get("status", {}).get("code", 0)) != 0:
         yield f"         its last try failed: {schedule['status'].get('message', code)}"
     if code == _PERMISSION_DENIED:
         account = schedule["httpTarget"]["oauthToken"]["serviceAccountEmail"]
         yield (
-            f"         type: gcloud run jobs add-iam-policy-binding {name}-drift {here} "
+            f"         type: gcloud run jobs add-iam-policy-binding {own} {here} "
             f"--member=serviceAccount:{account} --role=roles/run.invoker"
         )
-    answers = google.find("run", google.own(f"services/{name}-drift"))
+    answers = google.find("run", google.own(f"services/{own}"))
     if answers is not None:
         yield f"answers  {answers['uri']}/drift"
     yield from policies(google, name)
@@ -176,7 +177,7 @@ def stale(google: Google, name: str, shares: dict[str, int]) -> str | None:
     Raises:
         UserError: somebody made the revision that has the traffic otherwise.
     """
-    job = google.find("run", google.own(f"jobs/{name}-drift"))
+    job = google.find("run", google.own(f"jobs/{drift(name)}"))
     if job is None or not shares:
         return None
     deployed = served(google, name, shares)
@@ -219,7 +220,7 @@ def _settled(google: Google, config: CloudConfig) -> CloudWatchConfig:
         UserError: nothing says which account is meant.
     """
     there: Json = {}
-    if (job := google.find("run", google.own(f"jobs/{config.name}-drift"))) is not None:
+    if (job := google.find("run", google.own(f"jobs/{drift(config.name)}"))) is not None:
         task = job["template"]["template"]
         [container] = task["containers"]
         limits, hours = container.get("resources", {}).get("limits", {}), _settings(container).get("hours")
@@ -229,7 +230,7 @@ def _settled(google: Google, config: CloudConfig) -> CloudWatchConfig:
             "memory": limits.get("memory"),
             "service_account": task.get("serviceAccount"),
         }
-    if (schedule := google.find("cloudscheduler", google.own(f"jobs/{config.name}-drift"))) is not None:
+    if (schedule := google.find("cloudscheduler", google.own(f"jobs/{drift(config.name)}"))) is not None:
         there["schedule"] = schedule["schedule"]
     known = {**_FIRST, **{key: value for key, value in there.items() if value is not None}}
     settled = replace(
@@ -243,7 +244,7 @@ def _settled(google: Google, config: CloudConfig) -> CloudWatchConfig:
 
 def _job(google: Google, config: CloudConfig, deployed: Served) -> str:
     """The name of the job of Cloud Run that judges drift."""
-    asked, name = config.watch, f"{config.name}-drift"
+    asked, name = config.watch, drift(config.name)
     container = {
         "image": deployed.image,
         "command": ["python", "-m", "fraudlab.drift"],
@@ -268,27 +269,19 @@ def _job(google: Google, config: CloudConfig, deployed: Served) -> str:
     there = google.find("run", google.own(f"jobs/{name}"))
     if there is None:
         google.wait("run", google.call("run", "POST", google.own("jobs"), body, jobId=name))
-    elif there.get("annotations", {}).get(MARK) != mark or _failed(there) is not None:
-        if _failed(there) is not None:  # the same again is no change to Cloud Run
+    elif there.get("annotations", {}).get(MARK) != mark or failure(there) is not None:
+        if failure(there) is not None:  # the same again is no change to Cloud Run
             tried = int(there["template"].get("annotations", {}).get(_ATTEMPT, 1))
             body["template"]["annotations"] = {_ATTEMPT: str(tried + 1)}
         google.wait("run", google.call("run", "PATCH", google.own(f"jobs/{name}"), {**body, "etag": there["etag"]}))
-    if (says := _failed(google.call("run", "GET", google.own(f"jobs/{name}")))) is not None:
+    if (says := failure(google.call("run", "GET", google.own(f"jobs/{name}")))) is not None:
         raise UserError(f"the job {name} cannot run: {says}; correct that, then type this command again")
     return name
 
 
-def _failed(job: Json) -> str | None:
-    """Why a job cannot run; None where it can."""
-    condition = job.get("terminalCondition", {})
-    if condition.get("state") != "CONDITION_FAILED":
-        return None
-    return str(condition.get("message", "look at its page in the console")).rstrip(".")
-
-
 def _schedule(google: Google, config: CloudConfig) -> str:
     """When Cloud Scheduler starts the job."""
-    asked, name = config.watch, google.own(f"jobs/{config.name}-drift")
+    asked, name = config.watch, google.own(f"jobs/{drift(config.name)}")
     body: Json = {
         "schedule": asked.schedule,
         "timeZone": "Etc/UTC",
@@ -309,20 +302,21 @@ def _schedule(google: Google, config: CloudConfig) -> str:
 
 def _service(google: Google, config: CloudConfig, deployed: Served) -> str:
     """The address of the private service that answers the job's result: inside the project's network, to who may."""
-    asked, name = config.watch, google.own(f"services/{config.name}-drift")
+    asked, own = config.watch, drift(config.name)
+    name = google.own(f"services/{own}")
     settings = [*_words(deployed.carried()), f"serving.drift_from={deployed.result}/drift.json"]
     wanted: Json = {
         "containers": [server(deployed.image, settings, [deployed.env[KEY]], 1, "2Gi")],
         "scaling": {"minInstanceCount": 0, "maxInstanceCount": 1},
         "serviceAccount": asked.service_account,
     }
-    revision = attempt(google, name, f"{config.name}-drift-{digest(wanted)[:12]}")
+    revision = attempt(google, name, f"{own}-{digest(wanted)[:12]}")
     body: Json = {"traffic": targets({revision: 100})}
     private = {"ingress": "INGRESS_TRAFFIC_INTERNAL_ONLY", "invokerIamDisabled": False}
     there = google.find("run", name)
     if there is None:
         body |= {**private, "template": {**wanted, "revision": revision}}
-        google.wait("run", google.call("run", "POST", google.own("services"), body, serviceId=f"{config.name}-drift"))
+        google.wait("run", google.call("run", "POST", google.own("services"), body, serviceId=own))
     else:
         made = google.find("run", f"{name}/revisions/{revision}") is not None
         if made and there.get("traffic") == body["traffic"]:

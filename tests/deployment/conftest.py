@@ -1,7 +1,7 @@
 """Google Cloud and its storage, on loopback, and bundles to deploy."""
 
-import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ import pytest
 
 from fraudlab.bundle.cloud import upload
 from tests.conftest import Command
+from tests.support.commands import Commands
 from tests.support.google_cloud import GoogleCloud
-from tests.support.server import KEY
+from tests.support.server import KEY, Server, until
 from tests.support.storage import emulated_bucket
 
 Cloud = Callable[..., Any]
@@ -26,6 +27,7 @@ RECORDS = "gs://shop/fraud/records"
 DRIFT = f"{PARENT}/jobs/fraud-drift"
 PRIVATE = f"{PARENT}/services/fraud-drift"
 BUNDLES = Path(__file__).parents[1] / "compat" / "fixtures" / "format_1"
+MASKS, PLAIN = "bundle_with_masks", "bundle_without_masks"
 
 
 @pytest.fixture
@@ -80,17 +82,38 @@ def content(google: GoogleCloud) -> dict[str, Any]:
     return deepcopy({"policies": policies, "jobs": jobs, "schedules": google.schedules, "service": service})
 
 
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(scope="package")
+def emulated() -> Iterator[Any]:
     """The bucket ``shop`` of an emulated Google Cloud Storage."""
-    with emulated_bucket("shop", monkeypatch, "shop") as bucket:
+    with pytest.MonkeyPatch.context() as patch, emulated_bucket("shop", patch, "shop") as bucket:
         yield bucket
 
 
 @pytest.fixture
-def environment(google: GoogleCloud, tmp_path: Path) -> dict[str, str]:
-    """Of a command that is to find both."""
-    return {"XDG_CACHE_HOME": str(tmp_path / "cache"), **google.environment(tmp_path)}
+def bucket(emulated: Any) -> Iterator[Any]:
+    """The same, empty at first."""
+    yield emulated
+    for blob in emulated.list_blobs():
+        blob.delete()
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The address of a server of each of two bundles; golden records leave no trace in them."""
+    with ExitStack() as held:
+        started = {
+            name: held.enter_context(Server(BUNDLES / name, tmp_path_factory.mktemp(name), wait=False))
+            for name in (MASKS, PLAIN)
+        }
+        for server in started.values():
+            until(server.ready, 60)
+        yield {name: f"http://127.0.0.1:{server.port}" for name, server in started.items()}
+
+
+@pytest.fixture
+def environment(google: GoogleCloud, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Of a command that is to find both; bundles are fetched once."""
+    return {"XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp() / "cache"), **google.environment(tmp_path)}
 
 
 @pytest.fixture
@@ -98,9 +121,18 @@ def cloud(command: Command, environment: dict[str, str], tmp_path: Path) -> Clou
     """Run ``python -m fraudlab.cloud``."""
 
     def run(*settings: str) -> Any:
-        return command("cloud", *settings, "poll_seconds=0.01", cwd=tmp_path, env={**os.environ, **environment})
+        return command("cloud", *settings, "poll_seconds=0.01", cwd=tmp_path, env=environment)
 
     return run
+
+
+def killed_at(cloud: Cloud, google: GoogleCloud, commands: Commands, method: str, *asked: str) -> int:
+    """The exit status of a command that is killed when it has asked for this."""
+    google.after = lambda name: commands.kill() if name == method else None
+    try:
+        return int(cloud(*asked).returncode)
+    finally:
+        google.after = lambda name: None
 
 
 def told(done: Any) -> str:
@@ -119,7 +151,7 @@ def refused(done: Any) -> str:
 def registered(bucket: Any) -> Registered:
     """What deploys each of two bundles, which lie in the bucket."""
     found = {}
-    for name in ("bundle_with_masks", "bundle_without_masks"):
+    for name in (MASKS, PLAIN):
         address = f"gs://shop/fraud/bundles/fraud/{name}"
         upload(BUNDLES / name, address)
         found[name] = ("action=deploy", IMAGE, f"bundle={address}", "service.key_secret=key", "service.hold_minutes=0")

@@ -1,11 +1,8 @@
 """What stands around a deployed service: made once, whatever happens in between, from what is deployed."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable
@@ -27,6 +24,7 @@ from tests.deployment.conftest import (
     ACCOUNT,
     DRIFT,
     IMAGE,
+    MASKS,
     PRIVATE,
     RECORDS,
     SERVICE,
@@ -35,10 +33,12 @@ from tests.deployment.conftest import (
     Registered,
     changes_nothing,
     content,
+    killed_at,
     plant,
     refused,
     told,
 )
+from tests.support.commands import Commands
 from tests.support.google_cloud import GoogleCloud
 from tests.support.server import HASH_KEY, Server, free_port, until
 
@@ -198,22 +198,11 @@ def test_what_is_of_others_stays_and_what_has_no_rule_goes(cloud: Cloud, deploye
     assert f"{count} policies, {count} tell nobody, 0 are off" in said
 
 
-def test_killed_in_the_middle_it_ends_the_same(
-    cloud: Cloud, deployed: GoogleCloud, environment: dict[str, str], tmp_path: Path
-) -> None:
-    asked = [*WATCH, "watch.notify=ops@shop.example", "poll_seconds=0.01"]
-    killed = 0
+def test_killed_in_the_middle_it_ends_the_same(cloud: Cloud, commands: Commands, deployed: GoogleCloud) -> None:
+    asked = [*WATCH, "watch.notify=ops@shop.example"]
     moments = ("jobs.create", "cloudscheduler.jobs.create", "services.create", "projects.alertPolicies.create")
-    for moment in moments:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fraudlab.cloud", *asked], cwd=tmp_path, env={**os.environ, **environment}
-        )
-        deployed.after = lambda method, moment=moment, process=process: (
-            os.kill(process.pid, signal.SIGKILL) if method == moment else None
-        )
-        killed += process.wait(120) == -signal.SIGKILL
-    assert killed == len(moments)
-    deployed.after = lambda method: None
+    ended = [killed_at(cloud, deployed, commands, moment, *asked) for moment in moments]
+    assert ended == [-signal.SIGKILL] * 4
     told(cloud(*asked))
     after = content(deployed)
     changes_nothing(cloud, deployed, *asked)
@@ -289,7 +278,7 @@ def without_record(google: GoogleCloud) -> None:
         (refusing("cloudscheduler.jobs.create"), (), "roles/cloudscheduler.admin"),
         (refusing("projects.alertPolicies.create"), (), "roles/monitoring.alertPolicyEditor"),
         (refusing("projects.alertPolicies.create", 429, "RESOURCE_EXHAUSTED"), (), "quota is used up"),
-        (lambda google: google.broken_images.add(IMAGE.removeprefix("image=")), (), "the job fraud-drift cannot run"),
+        (lambda google: google.broken_images.add(IMAGE.removeprefix("image=")), (), "not found; correct that"),
         (lambda google: None, ("watch.notify=123",), "there is no such channel"),
         (lambda google: None, ("watch.notify=ops",), "must be an email address"),
         (lambda google: None, ("watch.schedule=hourly",), "five fields of cron"),
@@ -315,7 +304,7 @@ def test_what_cannot_be_watched_is_one_message(
 def test_records_that_cannot_be_kept_are_said(
     cloud: Cloud, google: GoogleCloud, registered: Registered, settings: tuple[str, ...], says: str
 ) -> None:
-    assert says in refused(cloud(*registered["bundle_with_masks"], *settings))
+    assert says in refused(cloud(*registered[MASKS], *settings))
     assert google.services == {}
 
 

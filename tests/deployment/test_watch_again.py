@@ -15,6 +15,7 @@ from fraudlab.serving.people import DriftOfAll
 from tests.deployment.conftest import (
     DRIFT,
     IMAGE,
+    MASKS,
     PRIVATE,
     RECORDS,
     SERVICE,
@@ -76,11 +77,12 @@ def test_the_command_that_is_printed_keeps_what_was_chosen(cloud: Cloud, deploye
 def test_what_failed_once_is_made_when_it_is_typed_again(cloud: Cloud, deployed: GoogleCloud) -> None:
     image = IMAGE.removeprefix("image=")
     deployed.broken_images.add(image)
-    assert "the job fraud-drift cannot run" in refused(cloud(*WATCH))
+    for _ in range(2):
+        assert f"Image '{image}' not found; correct that, then type this command again" in refused(cloud(*WATCH))
     deployed.broken_images.clear()
     deployed.after = lambda method: deployed.broken_images.add(image) if method == "jobs.patch" else None
     said = refused(cloud(*WATCH))  # now it is the drift service that does not start
-    assert "does not start" in said
+    assert "is not ready and cannot serve traffic" in said
     assert "delete" not in said  # which Cloud Run refuses where the revision has traffic
     deployed.after = lambda method: None
     deployed.broken_images.clear()
@@ -105,12 +107,12 @@ def test_a_revision_of_somebody_else_is_said(cloud: Cloud, deployed: GoogleCloud
 def test_a_deployment_ends_no_record_and_no_metrics_unasked(
     cloud: Cloud, deployed: GoogleCloud, registered: Registered
 ) -> None:
-    asked = registered["bundle_with_masks"]
+    asked = registered[MASKS]
     assert f"add records={RECORDS}" in refused(cloud(*asked))
     assert "add service.metrics_secret=<secret>" in refused(cloud(*asked, "records=none"))
     assert len(deployed.revisions) == 1
     deployed.broken_images.add(IMAGE.removeprefix("image="))  # far enough: the revision is made
-    assert "does not start" in refused(cloud(*asked, "records=none", "service.metrics_secret=none"))
+    assert "is not ready" in refused(cloud(*asked, "records=none", "service.metrics_secret=none"))
     [server] = deployed.services[SERVICE]["template"]["containers"]
     assert not any("record" in word or "metrics" in word for word in server["args"])
 

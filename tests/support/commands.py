@@ -15,17 +15,23 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+import psutil
+
 IMPORTED = (
     "fraudlab.cli",
     "fraudlab.data.sources.handbook",
     "fraudlab.data.sources.ieee_cis_simulated",
     "fraudlab.data.sources.table",
+    "fraudlab.deployment.actions",
     "fraudlab.exporter.writer",
     "fraudlab.models.mlp",
     "fraudlab.models.tabnet",
     "fraudlab.reporting.report",
     "fraudlab.training.fit",
     "fraudlab.training.scoring",
+    "google.auth.transport.requests",
+    "google.cloud.storage",
+    "google.oauth2.service_account",
     "hydra._internal.hydra",
     "hydra._internal.utils",
     "lightning.pytorch.loggers",
@@ -65,6 +71,11 @@ class Commands:
         if status is None:
             raise subprocess.TimeoutExpired(words, timeout, out, err)
         return subprocess.CompletedProcess([sys.executable, *words], status, out, err)
+
+    def kill(self) -> None:
+        """Kill the command that runs."""
+        [child] = psutil.Process(self._first.pid).children()
+        child.kill()
 
     def close(self) -> None:
         assert self._first.stdin is not None

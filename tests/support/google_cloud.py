@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class GoogleCloud(Watching):
         asked: the methods, in order, whatever came of them.
         service_uri: of what stands for the revision that has the tag; the service's own address answers nobody.
         keys: content of every secret.
+        expired: whether its credentials give no token any more.
         failed: requests of a revision that Cloud Run counts as failed; ``answered`` all of them.
         broken_images: that no revision starts of.
     """
@@ -40,6 +42,7 @@ class GoogleCloud(Watching):
         self.asked: list[str] = []
         self.service_uri = ""
         self.keys = ""
+        self.expired = False
         self.lost: set[str] = set()
         self.dropped: set[str] = set()
         self.failed: dict[str, float] = {}
@@ -72,7 +75,7 @@ class GoogleCloud(Watching):
                     return
                 content = json.dumps(answer).encode()
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", "text/html" if status == 403 and not answer else "application/json")
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -92,13 +95,7 @@ class GoogleCloud(Watching):
 
     def environment(self, folder: Path) -> dict[str, str]:
         """Variables by which a command finds this server and no other, with the credentials of a service account."""
-        from cryptography.hazmat.primitives import serialization
-        from cryptography.hazmat.primitives.asymmetric import rsa
-
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        account = {"type": "service_account", "project_id": "shop", "private_key": key.decode(), "private_key_id": "1",
+        account = {"type": "service_account", "project_id": "shop", "private_key": _key(), "private_key_id": "1",
                    "client_email": "ci@shop.iam", "token_uri": f"{self.address}/token"}  # fmt: skip
         file = folder / "account.json"
         file.write_text(json.dumps(account))
@@ -112,7 +109,11 @@ class GoogleCloud(Watching):
             given = dict(parse_qsl(body.decode()))
             assert given["grant_type"].endswith("jwt-bearer")
             word = "id_token" if '"target_audience"' in _claims(given["assertion"]) else "access_token"
+            if self.expired:
+                return 400, {"error": "invalid_grant", "error_description": "Token has been expired or revoked."}
             return 200, {word: _token(), "expires_in": 3600, "token_type": "Bearer"}
+        if parts.path.startswith("/closed/"):  # a private service's front, or a bucket of others
+            return 403, {}
         _, api, path = parts.path.split("/", 2)
         query = dict(parse_qsl(parts.query))
         found = method_of(api, verb, path)
@@ -243,7 +244,7 @@ class GoogleCloud(Watching):
         return 200, self.revisions[path]
 
     def _changed(self, name: str, given: Json) -> tuple[int, Json]:
-        service = self.services[name]
+        service, failure = self.services[name], None
         service |= given
         if "template" in given:
             revision = f"{name}/revisions/{given['template']['revision']}"
@@ -252,6 +253,9 @@ class GoogleCloud(Watching):
             image = given["template"]["containers"][0]["image"]
             state = "CONDITION_FAILED" if image in self.broken_images else "CONDITION_SUCCEEDED"
             says = {"message": f"Image '{image}' not found."} if image in self.broken_images else {}
+            if says:
+                name_of = given["template"]["revision"]
+                failure = f"Revision '{name_of}' is not ready and cannot serve traffic. {says['message']}"
             fields = document("run")["schemas"]["GoogleCloudRunV2Revision"]["properties"]
             about = {key: value for key, value in given["template"].items() if key in fields}
             conditions = [{"type": "Ready", "state": state, **says}]
@@ -269,11 +273,12 @@ class GoogleCloud(Watching):
         service["generation"] = str(int(service["generation"]) + 1)
         service["etag"] = f'"{service["generation"]}"'
         service["reconciling"] = 1
-        return 200, self._operation(name.rpartition("/services/")[0], {})
+        return 200, self._operation(name.rpartition("/services/")[0], {}, failure)
 
-    def _operation(self, parent: str, response: Json) -> Json:
+    def _operation(self, parent: str, response: Json, failure: str | None = None) -> Json:
         name = f"{parent}/operations/{len(self._operations) + 1}"
-        self._operations[name] = {"looks": 2, "answer": {"name": name, "response": response}}
+        result = {"response": response} if failure is None else {"error": {"code": 5, "message": failure}}
+        self._operations[name] = {"looks": 2, "answer": {"name": name, **result}}
         return {"name": name, "done": False}
 
     def _projects_secrets_versions_access(self, path: str, given: Json, query: dict[str, str]) -> tuple[int, Json]:
@@ -288,6 +293,16 @@ class GoogleCloud(Watching):
         value = counts.get(wanted["revision_name"])
         result = [] if value is None else [{"metric": {}, "value": [time.time(), str(value)]}]
         return 200, {"status": "success", "data": {"resultType": "vector", "result": result}}
+
+
+@cache
+def _key() -> str:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem, format_, plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return made.private_bytes(pem, format_, plain).decode()
 
 
 def _claims(assertion: str) -> str:

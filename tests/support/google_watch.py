@@ -34,7 +34,7 @@ class Watching:
         self.channels: dict[str, Json] = {}
         self._made = 0
 
-    def _operation(self, parent: str, response: Json) -> Json:
+    def _operation(self, parent: str, response: Json, failure: str | None = None) -> Json:
         raise NotImplementedError
 
     # Cloud Run
@@ -63,7 +63,7 @@ class Watching:
         generation = int(self.run_jobs.get(name, {}).get("generation", 0)) + 1
         about = {"name": name, "generation": str(generation), "etag": f'"{generation}"', "terminalCondition": condition}
         self.run_jobs[name] = {**given, **about}
-        return 200, self._operation(name.rpartition("/jobs/")[0], {})
+        return 200, self._operation(name.rpartition("/jobs/")[0], {}, says.get("message"))
 
     # Cloud Scheduler
 
