@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: docs notebooks ci debian pull metrics-diff comment deploy dist wheel sbom smoke smoke-here check-workflows help setup train test coverage test-fast test-slow test-serve serve load-test monitor pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint lint-page format typecheck check-conf clean distclean test-images
+.PHONY: docs notebooks ci debian pull metrics-diff comment deploy dist wheel sbom smoke smoke-here check-workflows help setup train test test-oldest coverage test-fast test-slow test-serve serve load-test monitor pipeline check-pipeline results wandb-sweep bench-tabnet bench-prepare lint lint-page format typecheck check-conf clean distclean test-images
 
 VENV := .venv
 ifeq ($(OS),Windows_NT)
@@ -12,6 +12,9 @@ endif
 SBOM := sbom
 EXTRAS := train,export,serve,tune,gbdt,data,launch,ray,dev
 READY := $(VENV)/.ready
+# What make train and make serve need, and export between them. Where make setup has been, all is there.
+FIRST := train,export,serve
+FIRST_READY := $(or $(wildcard $(READY)),$(VENV)/.ready-first)
 PAGE_TOOLS := tests/page/node_modules/.ready
 ARGS ?=
 SWEEP ?= tabnet_handbook
@@ -26,16 +29,20 @@ help: ## show what can be made
 setup: $(READY) ## make .venv with the exact versions of constraints.txt
 
 # torch first and by exact version: its CPU build serves every later requirement. All that is said goes to standard error,
-# so that the output of wandb-sweep can be redirected.
-$(READY): pyproject.toml constraints.txt
+# so that the output of wandb-sweep can be redirected. At a terminal pip shows its progress.
+$(READY): WANTED = $(EXTRAS)
+$(VENV)/.ready-first: WANTED = $(FIRST)
+$(READY) $(VENV)/.ready-first: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >&2 || { echo "error: no $(PYTHON); set PYTHON=<python 3.11 or newer>" >&2; exit 1; }
-	@echo "making $(VENV), which takes some minutes" >&2
+	@echo "1 of 3: making $(VENV); all three take some minutes, once" >&2
 	@$(PYTHON) -m venv $(VENV) >&2
-	@$(BIN)/pip install --quiet "$$(grep '^torch==' constraints.txt)" >&2
-	@$(BIN)/pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]' >&2
+	@torch=$$(grep '^torch==' constraints.txt) && echo "2 of 3: installing $$torch, the largest part" >&2 && \
+		$(BIN)/pip install $$(test -t 2 || echo --quiet) "$$torch" >&2
+	@echo "3 of 3: installing fraudlab with $(WANTED)" >&2
+	@$(BIN)/pip install $$(test -t 2 || echo --quiet) -c constraints.txt -e '.[$(WANTED)]' >&2
 	@touch $@
 
-train: $(READY) ## train TabNet on the book's protocol; ARGS="experiment=handbook seed=1" for more
+train: $(FIRST_READY) ## train TabNet on the book's protocol; ARGS="experiment=handbook seed=1" for more
 	$(BIN)/python -m fraudlab.train $(ARGS)
 
 test: $(READY) ## run the tests, all but the slow ones
@@ -57,7 +64,7 @@ test-serve: $(READY) ## the commands of a serving host in an environment of the 
 	$(BIN)/python -m pytest tests/test_serve_extra.py
 
 smoke: ## train two steps, export and predict with the extras for that alone, in .venv-smoke: does it run on this system
-	$(MAKE) smoke-here VENV=.venv-smoke EXTRAS=train,export,serve
+	$(MAKE) smoke-here VENV=.venv-smoke EXTRAS=$(FIRST)
 
 # Not beneath outputs/, where make serve would take its bundle for the newest.
 smoke-here: SMOKE := $(VENV)/smoke
@@ -68,6 +75,14 @@ smoke-here: $(READY)
 	$(BIN)/python -m fraudlab.export run=$(SMOKE)/run
 	$(BIN)/python -m fraudlab.predict bundle=$(SMOKE)/run/bundle input=$(SMOKE)/data/train_transaction.csv \
 		output=$(SMOKE)/scores.csv
+
+# Versions of what those need in turn are the newest.
+test-oldest: ## make test-fast with the oldest version of each package that pyproject.toml allows, in .venv-oldest
+	@test -d .venv-oldest || $(PYTHON) -m venv .venv-oldest
+	@.venv-oldest/$(notdir $(BIN))/pip install --quiet "$$(grep '^uv==' constraints.txt)"
+	.venv-oldest/$(notdir $(BIN))/uv pip install --quiet --python .venv-oldest --resolution lowest-direct -e '.[$(EXTRAS)]'
+	@touch .venv-oldest/.ready
+	$(MAKE) test-fast VENV=.venv-oldest
 
 check-workflows: $(READY) ## run what the workflows run on Linux, in a fresh clone; ARGS="docs dist" for some targets (an hour)
 	$(BIN)/python -m tests.support.workflows $(ARGS)
@@ -86,7 +101,7 @@ debian: ## install the real parts that tests start, as root on Debian or Ubuntu
 			{ echo "not installed:$$missing"; test "$$FRAUDLAB_MUST" != 1; }; fi; \
 	fi
 
-serve: $(READY) ## serve the newest bundle on 127.0.0.1:8000; trains and exports one first if there is none
+serve: $(FIRST_READY) ## serve the newest bundle on 127.0.0.1:8000; trains and exports one first if there is none
 	@$(SOME_BUNDLE)
 	$(BIN)/python -m fraudlab.serve $(ARGS)
 
@@ -206,4 +221,4 @@ clean: ## remove caches of tools
 	find fraudlab tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too; data/ and outputs/ stay
-	rm -rf $(VENV) .venv-smoke
+	rm -rf $(VENV) .venv-smoke .venv-oldest
