@@ -78,7 +78,7 @@ smoke-here: $(READY)
 
 # Versions of what those need in turn are the newest.
 test-oldest: ## make test-fast with the oldest version of each package that pyproject.toml allows, in .venv-oldest
-	@test -d .venv-oldest || $(PYTHON) -m venv .venv-oldest
+	@$(PYTHON) -m venv --clear .venv-oldest
 	@.venv-oldest/$(notdir $(BIN))/pip install --quiet "$$(grep '^uv==' constraints.txt)"
 	.venv-oldest/$(notdir $(BIN))/uv pip install --quiet --python .venv-oldest --resolution lowest-direct -e '.[$(EXTRAS)]'
 	@touch .venv-oldest/.ready
