@@ -216,7 +216,7 @@ function band(level, it, judged) {
       svg("rect", { x: at(it.estimate) - 1, y: 3, width: 2, height: 16, class: `fill-${level}` }),
       svg("rect", { x: at(it.budget) - 1, y: 0, width: 2, height: 22, class: "fill-ink" })),
     h("p", { class: "hint ends", "aria-hidden": "true" }, h("span", {}, "0"), h("span", {}, "bar: 95 % interval · tall line: budget"), h("span", {}, `${short(Math.round(10 * most) / 10)} per 1,000`)),
-    judged && !inside && h("p", { class: "hint" }, `The threshold is ${percent(it.threshold)}; ${percent(it.threshold_for_budget)} would have kept to the budget.`));
+    judged && !inside && it.threshold !== null && h("p", { class: "hint" }, `The threshold is ${percent(it.threshold)}; ${percent(it.threshold_for_budget)} would have kept to the budget.`));
 }
 
 /**
