@@ -20,6 +20,7 @@ from fraudlab.files import replacing
 from fraudlab.monitoring import journal, labels
 from fraudlab.monitoring.labels import dated
 from fraudlab.monitoring.records import of_segment, together
+from fraudlab.monitoring.rest import Rest
 
 _log = logging.getLogger(__name__)
 _ROW = ["request_id", "position", "scored_at"]
@@ -86,7 +87,8 @@ class Store:
             self._uploads.send(self._folder, [*self._folder.glob("day=*/*.parquet"), *labels.files(self._folder)])
 
     def _parts(self, instance: Path, *, whole: bool) -> None:
-        rest = _Rest(self._wait, patient=not whole and journal.waiting_bytes(instance) <= _BEHIND)
+        patient = not whole and journal.waiting_bytes(instance) <= _BEHIND  # bursts wait, and become Parquet after them
+        rest = Rest(self._wait, worked=_REST, waited=_SHARE if patient else 0, most=_MOST_REST)
         for path in sorted(instance.glob("*.jsonl")):
             with journal.locked(path) as complete:
                 if not complete:
@@ -146,28 +148,6 @@ class Store:
                 if total > self._most_bytes:
                     path.unlink()
                     _log.warning("%s is deleted: the record is larger than serving.record_bytes", path)
-
-
-class _Rest:
-    """Sleeps after some work, longer than it took, and the longer the more others wanted the processor meanwhile.
-
-    The lowest priority alone is not enough: not every system takes the processor from a process at once when another
-    wants it, and two processors may share one core. So bursts wait in the journal, and become Parquet after them.
-
-    Args:
-        wait: what sleeps.
-        patient: whether the work can wait.
-    """
-
-    def __init__(self, wait: Callable[[float], object], *, patient: bool) -> None:
-        self._wait = wait
-        self._share = _SHARE if patient else 0
-        self._since = time.monotonic(), time.process_time()
-
-    def __call__(self) -> None:
-        wall, own = (now - then for now, then in zip((time.monotonic(), time.process_time()), self._since, strict=True))
-        self._wait(min(_REST * own + self._share * max(0.0, wall - own), _MOST_REST))
-        self._since = time.monotonic(), time.process_time()
 
 
 def leftovers(folder: Path) -> list[Path]:

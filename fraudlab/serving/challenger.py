@@ -1,6 +1,7 @@
 """A challenger: a second bundle that scores the same traffic in the shadow, in a process of its own.
 
-It answers nobody. It runs while no other process wants the processor; see :mod:`.shadow` for who asks it.
+It answers nobody. It runs while no other process wants the processor, and rests after each batch; see :mod:`.shadow`
+for who asks it.
 """
 
 import itertools
@@ -22,6 +23,7 @@ from fraudlab.config import plugins
 from fraudlab.errors import UserError
 from fraudlab.features.encoder import Arrays
 from fraudlab.features.live import live
+from fraudlab.monitoring.rest import Rest
 from fraudlab.serving import logs
 from fraudlab.serving.dispatch import LENGTH, connect, jobs_of, part
 from fraudlab.serving.lifetime import end_with_parent, yield_to_others
@@ -35,6 +37,8 @@ _failures = itertools.count(1)
 _SOON = 60.0  # seconds after its start within which an end is a failed start, besides those that it may hang
 _IDLE = 6.0  # times serving.worker_timeout that it may take: it gets the processor last
 _END = 3.0  # seconds to end by itself
+_REST, _SHARE = 1, 3  # times as long as a batch took, and as the system let it wait for a processor, it rests
+_MOST_REST = 0.25  # seconds: what waits longer is not scored
 _WIDER = {("integer", "number")}  # types of the champion's and its own field that go together
 
 
@@ -161,11 +165,13 @@ def _run(parent: int, path: str, version: str, modules: Sequence[str], line: Pat
         return
     with suppress(BrokenPipeError, ConnectionResetError), connection, connection.makefile("rb") as came:
         while (head := part(came)) is not None and (bodies := part(came)) is not None:
+            rest = Rest(time.sleep, worked=_REST, waited=_SHARE, most=_MOST_REST)
             started = time.perf_counter()
             jobs = [_records(asked, body) for asked, body in jobs_of(head, bodies)]
             answers = _scores(loaded, jobs, reasons)
             said = orjson.dumps({"answers": answers, "seconds": time.perf_counter() - started})
             connection.sendall(len(said).to_bytes(LENGTH) + said)
+            rest()
 
 
 def _records(asked: Mapping[str, Any], body: bytes) -> list[dict[str, Any]]:
