@@ -28,7 +28,10 @@ def main(config: HistoryConfig) -> None:
                 narrow = transactions.select(c for c in bundle.lookups[NARROW].tolist() if c in transactions.columns)
                 transactions = transactions.with_columns(narrowed_rows(narrow, bundle.lookups).get_columns())
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"cannot read {config.transactions} as Parquet: {error}") from error
+        raise UserError(
+            f"cannot read transactions={config.transactions} as Parquet ({error}); make Parquet of another file first: "
+            "polars.read_csv(<file>).write_parquet(<file>)"
+        ) from error
     rows, labelled = history.build(config.out, transactions, features)
     made = history.History.open(config.out)
     print(f"rows       {rows:,}")

@@ -42,7 +42,7 @@ class Reading:
     ``raw`` are the files' columns, with role ``carried``; ``as_read`` names, for columns whose values the table has in
     another form, the carried column that keeps them as they were. ``derive`` are SQL expressions. ``spelling``,
     ``time`` and ``layout`` are the settings of those names; ``label_time`` is as ``time``, empty where its values
-    have the year first and the zone of the time.
+    have the year first and the zone of the time; ``label`` has its words, empty where they are 1 and 0.
     """
 
     raw: tuple[Column, ...] = ()
@@ -52,6 +52,7 @@ class Reading:
     time: Mapping[str, Any] = field(default_factory=dict)
     layout: Mapping[str, Any] = field(default_factory=dict)
     label_time: Mapping[str, Any] = field(default_factory=dict)
+    label: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,9 @@ class TableSchema:
         if self.reading is None:
             return plain
         reading = asdict(self.reading)
-        if not reading["label_time"]:  # earlier versions read it too
-            del reading["label_time"]
+        for name in ("label_time", "label"):  # where they say nothing, earlier versions read it too
+            if not reading[name]:
+                del reading[name]
         return {**plain, "reading": reading}
 
     @classmethod

@@ -98,9 +98,10 @@ class InputReading:
         return self.with_times(self.of_rows(rows))
 
     def with_times(self, rows: "pl.LazyFrame") -> "pl.LazyFrame":
-        """What :meth:`of_rows` gave, with the times as the table has them."""
+        """What :meth:`of_rows` gave, with the times and a label of words as the table has them."""
         import polars as pl
 
+        from fraudlab.data.sources.table.label_words import Labels
         from fraudlab.data.sources.table.time_format import TimeFormat
 
         types = rows.collect_schema()
@@ -111,7 +112,12 @@ class InputReading:
         times = {
             n: read[role] for n, role in self._roles.items() if role in read and n in types and n not in self._made
         }
-        return rows.with_columns(form.values(pl.col(name), types[name]).alias(name) for name, form in times.items())
+        label = next((n for n, role in self._roles.items() if role == "label" and n in types), None)
+        told = []
+        if label is not None and self._reading.label and types[label] != pl.Boolean:
+            told = [Labels(**self._reading.label).of_file(label, types[label]).alias(label)]
+        made = [form.values(pl.col(name), types[name]).alias(name) for name, form in times.items()]
+        return rows.with_columns(*made, *told)
 
     def with_time(self, record: Mapping[str, Any]) -> Mapping[str, Any]:
         """A record's columns with the time as a date and time where its form is the table's own: 31.01.2024, 20240131.

@@ -37,12 +37,17 @@ def rows() -> pl.DataFrame:
     return table(300, 3).drop("told")
 
 
+def in_words(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with the label as the table has it that the model learnt from."""
+    return rows.with_columns(fraud=pl.when(pl.col("fraud") == 1).then(pl.lit("bad")).otherwise(pl.lit("fine")))
+
+
 @pytest.fixture(scope="module")
 def scored(rows: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, dict[int, float]]:
     """A bundle, and the scores of the batch by id."""
     folder = tmp_path_factory.mktemp("bundle")
-    rows.write_parquet(folder / "t.parquet")
-    config = TableConfig(path=str(folder / "t.parquet"), categorical=["country"], **ROLES)
+    in_words(rows).write_parquet(folder / "t.parquet")
+    config = TableConfig(path=str(folder / "t.parquet"), categorical=["country"], fraud_values=["bad"], **ROLES)
     bundle, encoder, frame = bundle_of(folder, config, SUM, SETTINGS)
     return bundle, dict(zip(frame["row"], bundle.score(encoder.transform(frame)), strict=True))
 
@@ -58,7 +63,7 @@ def test_a_file_is_its_own_past(
 ) -> None:
     bundle, expected = scored
     mixed, file = rows.sample(fraction=1.0, shuffle=True, seed=1), tmp_path / f"t.{kind}"
-    mixed.write_csv(file) if kind == "csv" else mixed.write_parquet(file)
+    mixed.write_csv(file) if kind == "csv" else in_words(mixed).write_parquet(file)
     with caplog.at_level(logging.WARNING):
         found = predicted(bundle, file, "input")
     assert list(found) == mixed["row"].to_list()
@@ -102,7 +107,7 @@ def test_a_past_that_nobody_named_is_asked_for(
         score_file(bundle, tmp_path / "t.parquet", tmp_path / "scores.csv")
     with pytest.raises(UserError, match="no history at"):
         past_of(bundle, str(tmp_path / "none.sqlite"))
-    for wrong in (2, 0.9):
+    for wrong in (2, 0.9, "worse"):
         rows.with_columns(fraud=pl.lit(wrong)).write_parquet(tmp_path / "t.parquet")
         with pytest.raises(UserError, match="fraud holds other values than 0 and 1"):
             predicted(bundle, tmp_path / "t.parquet", "input")

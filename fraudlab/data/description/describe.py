@@ -14,7 +14,7 @@ from fraudlab.data.description import clock, facts, label, roles, sample
 from fraudlab.data.description.facts import ColumnFacts, Maturity
 from fraudlab.data.prepared import prepared_table
 from fraudlab.data.sources.contract import Source
-from fraudlab.data.sources.table import derive, dialect, labels, source
+from fraudlab.data.sources.table import derive, dialect, label_words, source
 from fraudlab.data.sources.table import moments as moments_of_table
 from fraudlab.data.sources.table import roles as roles_of_table
 from fraudlab.data.sources.table.dialect import NotUTF8
@@ -243,7 +243,7 @@ def _counts(
             asked["other times"] = (text.is_not_null() & time.form.values(text, pl.String).is_null()).sum()
             asked["days"] = (text.is_not_null() & ~text.str.contains(r"\d[ T]+\d")).sum()
     if config.label in types:
-        word = labels.words(config.label, types[config.label], config.missing_values).filter(timed).alias("word")
+        word = label_words.words(config.label, types[config.label], config.missing_values).filter(timed).alias("word")
         asked["words"] = word.value_counts(sort=True, name="rows").implode()
     found = frame.select(pl.len().alias("rows"), *(each.alias(key) for key, each in asked.items()))
     counts = _collected(found, whole, config, read).row(0, named=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from fraudlab.config.overrides import literal_text
-from fraudlab.data.sources.table import labels
+from fraudlab.data.sources.table import label_words
 from fraudlab.data.sources.table.names import is_after, words
 from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
@@ -68,7 +68,7 @@ def _few(sample: pl.DataFrame, names: Iterable[str]) -> dict[str, list[str]]:
     """The words of columns with few words."""
     types = sample.schema
     plain = [n for n in names if is_text(types[n]) or types[n].is_numeric() or types[n] == pl.Boolean]
-    text = sample.select(labels.words(name, types[name], ()).alias(name) for name in plain)
+    text = sample.select(label_words.words(name, types[name], ()).alias(name) for name in plain)
     words_of = {name: text[name].drop_nulls().unique().to_list() for name in plain}
     return {name: values for name, values in words_of.items() if len(values) <= _MOST_WORDS}
 

@@ -2,50 +2,20 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 
 import polars as pl
 
 from fraudlab.config import TableConfig
+from fraudlab.data.sources.table.label_words import Labels, words
 from fraudlab.data.sources.table.time_format import ISO, TimeFormat
 from fraudlab.data.sources.table.times import settle as settle_time
 from fraudlab.errors import UserError
 from fraudlab.features.categories import word
-from fraudlab.features.values import as_text, clean, is_text
+from fraudlab.features.values import is_text
 
 _YAML = {"True": "Yes, On or true", "False": "No, Off or false"}
 _SHOWN = 20
-
-
-@dataclass(frozen=True)
-class Labels:
-    """How a label is read: its words as :func:`words` writes them."""
-
-    fraud: tuple[str, ...]
-    genuine: tuple[str, ...]
-    unlabelled: str  # refuse | leave_out | genuine
-
-    def values(self, text: pl.Expr) -> pl.Expr:
-        """Int8: 1 fraud, 0 genuine, null for neither."""
-        value = pl.when(text.is_in(self.fraud)).then(1)
-        if self.unlabelled == "genuine":
-            return value.otherwise(0).cast(pl.Int8)
-        return value.when(text.is_in(self.genuine)).then(0).cast(pl.Int8)
-
-
-def words(name: str, dtype: pl.DataType, missing_values: Sequence[str]) -> pl.Expr:
-    """The label as text; 1, 1.0 and "1.0" are one word, the codes 010 and 10 are two.
-
-    0 is a value here, even if it means missing elsewhere.
-    """
-    value = pl.col(name)
-    if not is_text(dtype):
-        return as_text(value, dtype)
-    text = clean(value)
-    number = pl.when(~text.str.contains(r"^[+-]?0\d")).then(text.cast(pl.Float64, strict=False).fill_nan(None))
-    missing = text.is_in(list(missing_values)) & number.is_null() if missing_values else pl.lit(False)
-    return pl.when(~missing).then(pl.coalesce(as_text(number, pl.Float64()), text))
 
 
 def settle(
@@ -95,12 +65,12 @@ def settle(
     return Labels(tuple(fraud), tuple(genuine), unlabelled), notes
 
 
-def labelled(frame: pl.LazyFrame, config: TableConfig) -> tuple[pl.LazyFrame, pl.Expr, list[str]]:
-    """The rows with a label, as ``data.unlabelled`` says, the label, and notes on its words."""
+def labelled(frame: pl.LazyFrame, config: TableConfig) -> tuple[pl.LazyFrame, pl.Expr, Labels, list[str]]:
+    """The rows with a label, as ``data.unlabelled`` says, the label, how it is read, and notes on its words."""
     text = words(config.label, frame.collect_schema()[config.label], config.missing_values)
     label, said = settle(frame, config.label, text, config.fraud_values, config.genuine_values, config.unlabelled)
     kept = frame.filter(label.values(text).is_not_null()) if config.unlabelled == "leave_out" else frame
-    return kept, label.values(text), said
+    return kept, label.values(text), label, said
 
 
 def _of_itself(

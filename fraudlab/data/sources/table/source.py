@@ -203,7 +203,7 @@ def _settled(
     frame = derive.where(derive.derived(held, config.derive, clock), config.where, clock)
     kept, why = roles.settle(frame.drop(replaced.values()), fixed, config, raw.unnamed)
     notes += roles.no_inputs(why)
-    frame, label, said = labels.labelled(frame, config)
+    frame, label, words_of_label, said = labels.labelled(frame, config)
     notes += said
     time = moments.form_of(config)
     if config.time is not None:
@@ -256,6 +256,7 @@ def _settled(
         asdict(time),
         {key: value for key, value in asdict(layout_of(config)).items() if value is not None or key not in _LATE},
         {} if label_form == TimeFormat(zone=time.zone) else asdict(label_form),
+        {} if words_of_label.plain else asdict(words_of_label),
     )
     return _Table(made, TableSchema(config.name, table, reading=reading), notes, why)
 
