@@ -125,24 +125,45 @@ class InputReading:
         Raises:
             WrongField: it is no time.
         """
-        if self._clock is None:
+        if self._clock is None or (value := record.get(self._clock.column)) is None or self._is_plain(value):
             return record
-        import polars as pl
+        moment = self._moment(value)
+        if moment is None and isinstance(value, str):
+            raise WrongField(self._clock.column, f"is {value!r}, which {self.no_time}")
+        return record if moment is None else {**record, self._clock.column: moment.replace(tzinfo=UTC)}
 
+    def time_of(self, value: Any) -> str | None:
+        """A value of the time in ISO 8601; None for no time, and for a number that counts from an unknown day."""
+        if self._clock is None or value is None:
+            return None
+        if isinstance(value, str) and self._is_plain(value):
+            return value
+        moment = self._moment(value)
+        return None if moment is None else moment.isoformat()
+
+    def _is_plain(self, value: Any) -> bool:
+        """Whether what reads times anyway reads it: text in ISO 8601, a date and time, a number of a usual unit."""
         from fraudlab.data.sources.table.time_format import DIGITS, ISO
 
-        value = record.get(self._clock.column)
+        assert self._clock is not None
+        form = self._clock.form
         if isinstance(value, str):
-            own = self._clock.form.format not in (None, ISO) or not _is_iso(value)
-        else:
-            own = isinstance(value, int | float) and self._clock.form.unit in {*DIGITS, "nanoseconds", "excel"}
-        if not own:
-            return record
+            return form.format in (None, ISO) and _is_iso(value)
+        return not isinstance(value, int | float) or form.unit not in {*DIGITS, "nanoseconds", "excel"}
+
+    def _moment(self, value: Any) -> datetime | None:
+        """The time in UTC if its zone is known, else as it is written."""
+        import polars as pl
+
+        from fraudlab.data.sources.table.time_format import SECONDS
+
+        assert self._clock is not None
+        form = self._clock.form
+        if isinstance(value, bool) or (isinstance(value, int | float) and (form.unit or "seconds") in SECONDS):
+            return None
         given = pl.Series("time", [value])
-        moment = given.to_frame().select(self._clock.form.values(pl.col("time"), given.dtype)).item()
-        if moment is None:
-            raise WrongField(self._clock.column, f"is {value!r}, which {self.no_time}")
-        return {**record, self._clock.column: moment.replace(tzinfo=UTC)}
+        moment: datetime | None = given.to_frame().select(form.values(pl.col("time"), given.dtype)).item()
+        return moment
 
     @cached_property
     def _clock(self) -> "Time | None":

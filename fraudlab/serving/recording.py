@@ -140,9 +140,10 @@ class Rows:
     Args:
         schema: content of the bundle's ``schema.json``.
         form: how.
+        time_of: gives the ISO 8601 of a time that the contract has in another form, if it is one.
     """
 
-    def __init__(self, schema: Mapping[str, Any], form: Form) -> None:
+    def __init__(self, schema: Mapping[str, Any], form: Form, time_of: Callable[[Any], str | None]) -> None:
         fields = schema["fields"]
         self.reasons = form.reasons
         self._decisions = form.decisions
@@ -155,8 +156,9 @@ class Rows:
         self._hashed = [(self._names.index(name), kinds[name]) for name in form.hashed]
         roles = {field["role"]: position for position, field in enumerate(fields)}
         self._id = roles.get("id")
-        time_at = roles.get("time")
-        self._time = time_at if time_at is not None and fields[time_at]["type"] == "datetime" else None
+        self._time = roles.get("time")
+        dated = self._time is not None and fields[self._time]["type"] == "datetime"
+        self._time_of = None if dated else time_of
 
     def lines(
         self,
@@ -180,6 +182,7 @@ class Rows:
         for place, kind in self._hashed:
             if (value := inputs[place]) is not None:
                 inputs[place] = hashes[self._names[place]] = self._hash_of(kind, value)
+        time_ = None if self._time is None else inputs[self._time]
         number = None if self._id is None else inputs[self._id]
         if type(number) is float and number.is_integer():
             number = int(number)  # as labels name it
@@ -190,7 +193,7 @@ class Rows:
             request_id,
             position,
             None if number is None else str(number),
-            None if self._time is None else inputs[self._time],
+            time_ if self._time_of is None else self._time_of(time_),
             now,
             raw,
             answer["score"],

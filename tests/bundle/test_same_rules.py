@@ -250,6 +250,8 @@ def test_a_history_is_asked_by_a_time_in_the_tables_form(form: str, tmp_path: Pa
     when, settings, value, moment = OWN_FORMS[form]
     reading = timed(tmp_path, when, **settings).reading
     assert reading.with_time({"when": value, "a": 1}) == {"when": moment.replace(tzinfo=datetime.UTC), "a": 1}
+    assert reading.time_of(value) == moment.isoformat()
+    assert reading.time_of(None) is reading.time_of("soon") is None
     for plain in (None, NOON, 7.5 if isinstance(value, str) else "2024-07-01"):
         assert reading.with_time({"when": plain})["when"] == plain
     with pytest.raises(UserError, match="when is 'soon', which is not a time; write it"):
