@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 _ROWS = 200_000  # most rows checked in each part
 _LEAST_COPIES = 0.01  # share of the test rows
 _TELLS = 0.98  # AUC of one column
-_FRAUDS = 10
+_FRAUDS = 5
 
 
 def warn_of(table: PreparedTable, split: RowSplit) -> None:

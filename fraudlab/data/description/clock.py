@@ -8,7 +8,7 @@ import polars as pl
 
 from fraudlab.data.sources.table import derive, times, units
 from fraudlab.data.sources.table.names import enclosed, is_after, words
-from fraudlab.data.sources.table.time_format import ISO, TimeFormat
+from fraudlab.data.sources.table.time_format import EPOCHS, ISO, SECONDS, TimeFormat
 from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
 
@@ -29,7 +29,7 @@ _DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d")
 _HOURS = ("%H:%M:%S", "%H:%M", "%H:%M:%S%.f", "%I:%M:%S %p", "%I:%M %p")
 _LEAST_DAYS = 28  # least span of numbers in an unknown unit
 _SAMPLE = 500
-_A_DAY = {"seconds": 86_400, "minutes": 1_440, "hours": 24, "epoch_seconds": 86_400, "milliseconds": 86_400_000}
+_A_DAY = {"seconds": 86_400, "minutes": 1_440, "hours": 24}
 _GAPS = 0.01  # share of rows without a time, which are left out
 
 
@@ -156,13 +156,19 @@ def _rank(values: pl.Series, name: str, given: TimeFormat) -> float:
         return 0.0
     named = bool(_NAMES & parts) + 2 * bool(_EVENT & parts)
     if values.dtype.is_numeric():
-        if not _NUMBERS & parts or (values.quantile(0.05) or 0) < 0:
+        if not (_NUMBERS & parts or (_NAMES & parts and _is_epoch(values))) or (values.quantile(0.05) or 0) < 0:
             return 0.0
         return 3.0 + named + 2 * values.is_sorted()
     if not (_reads(given.format, values) if given.format else _is_temporal(values)):
         return 0.0
     clock = values.dtype != pl.Date and (not is_text(values.dtype) or bool(values.head(100).str.contains(":").any()))
     return 6.0 + named + 2 * clock
+
+
+def _is_epoch(values: pl.Series) -> bool:
+    """Whether all numbers are moments since 1970, in seconds or a part of them, of the years 1990 to 2100."""
+    least, most = (float(each or 0) for each in (values.min(), values.max()))  # type: ignore[arg-type]
+    return any(units.RANGES[unit][0] <= least and most <= units.RANGES[unit][1] for unit in EPOCHS)
 
 
 def _is_temporal(values: pl.Series) -> bool:
@@ -266,7 +272,7 @@ def parts(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:
 
 def _hour_and_weekday(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:
     column, dtype = enclosed(clock.column), sample.schema.get(clock.column, pl.Datetime())
-    if dtype.is_numeric():
+    if dtype.is_numeric() and (clock.form.unit or "seconds") in SECONDS:
         day = _A_DAY.get(clock.form.unit or "seconds")
         return {} if day is None else {"hour": f"{column} % {day}" + ("" if day == 24 else f" / {day / 24}")}
     return {"hour": f"EXTRACT(hour FROM {column})", "weekday": f"EXTRACT(isodow FROM {column})"}

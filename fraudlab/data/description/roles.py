@@ -112,7 +112,10 @@ def find(
             best = max(keys, key=lambda name: max(names.get(word, 0) for word in words(name)))
             who = "who pays" if role == "card" else "where"
             found.give(role, best, f"{who}, by its name; {number_of(different[best], counted)} different ones")
-    amounts = [n for n in left if n not in found.named and sample[n].dtype.is_numeric() and _amount_weight(n)]
+    amounts = [n for n in left if n not in found.named and _amount_weight(n)]
+    amounts = [
+        n for n in amounts if sample[n].dtype.is_numeric() or (is_text(sample[n].dtype) and _is_number(sample[n]))
+    ]
     if amounts:
         found.give("amount", max(amounts, key=_amount_weight), "by its name")
     weights = [n for n in left if n not in found.named and sample[n].dtype.is_numeric() and set(words(n)) in _WEIGHT]

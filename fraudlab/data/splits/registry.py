@@ -25,6 +25,9 @@ SPLITS: Registry[SplitPart] = Registry(
 )
 
 
+_FEW = 10  # frauds, which no split divides well
+
+
 class OneClassError(UserError):
     """A part of a split has no fraud or nothing but fraud."""
 
@@ -84,8 +87,10 @@ def split_rows(
             raise UserError(f"split={config.name} leaves no rows for {name.replace('_', ' ')}{span}{delay}")
         if not frauds[rows].any() or frauds[rows].all():
             kind = "no fraud" if not frauds[rows].any() else "nothing but fraud"
-            raise OneClassError(
-                f"split={config.name}: {name.replace('_', ' ')} has {len(rows)} rows and {kind} among them; "
-                "take a longer window or a larger share"
-            )
+            total = int(frauds.sum())
+            do = "take a longer window or a larger share"
+            if min(total, len(frauds) - total) < _FEW:
+                do = f"the whole table has {total:,} frauds in {len(frauds):,} rows: check its label, or give more rows"
+            raise OneClassError(f"split={config.name}: {name.replace('_', ' ')} has {len(rows)} rows and {kind} among "
+                                f"them; {do}")  # fmt: skip
     return split

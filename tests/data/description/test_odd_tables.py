@@ -314,3 +314,17 @@ def test_a_day_and_a_time_of_day_are_one_moment(kind: str, tmp_path: Path) -> No
     assert made["hour"].to_list() == [m.hour for m in moments]
     assert roles(found)["amount"] == "amount"
     assert not {"date", "time"} & {name for name, role in roles(found).items() if role != "carried"}
+
+
+def test_moments_and_amounts_as_numbers_and_text(tmp_path: Path) -> None:
+    """Milliseconds in a column that no word calls a number, an amount that Parquet holds as text, and bytes."""
+    rows = table().with_columns(pl.col("amount").cast(pl.String), pl.Series("blob", [b"\xff"] * ROWS))
+    moments = pl.col("paid_at").str.to_datetime()
+    rows.with_columns(moments.dt.epoch("ms").alias("paid_at")).write_parquet(tmp_path / "t.parquet")
+    found = described(tmp_path / "t.parquet")
+    assert (found.config.time, found.config.time_unit, found.config.amount) == ("paid_at", "milliseconds", "amount")
+    made = trains(found, tmp_path)
+    expected = rows.select(moments.dt.hour().alias("hour"), moments.dt.weekday().alias("weekday"))
+    assert made.select("hour", "weekday").rows() == expected.rows()
+    assert made["amount"].to_list() == table()["amount"].to_list()
+    assert "blob" not in roles(found)

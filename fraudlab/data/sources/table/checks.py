@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 
 import polars as pl
-from polars.exceptions import ComputeError
 
 from fraudlab.config import TableConfig
 from fraudlab.config.overrides import literal_text
 from fraudlab.data.sources.table import times
 from fraudlab.data.sources.table.names import quoted, to_type
-from fraudlab.data.sources.table.roles import ROW_ID
+from fraudlab.data.sources.table.roles import ROW_ID, holds_text
 from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
 from fraudlab.schema import Role
@@ -83,11 +82,9 @@ def check(
 
 def _refuse_bytes(frame: pl.LazyFrame, kept: Mapping[str, Role]) -> None:
     """Refuse bytes that are not text, as those of a UUID, in a column that is to be text."""
-    for name in (name for name, dtype in frame.collect_schema().items() if dtype == pl.Binary and name in kept):
-        try:
-            frame.select(pl.col(name).cast(pl.String).count()).collect()
-        except ComputeError as error:
+    for name, dtype in frame.collect_schema().items():
+        if dtype == pl.Binary and name in kept and not holds_text(frame, name):
             raise UserError(
                 f"column {name} is {kept[name]} but holds bytes that are not text; write them as text in the file, "
                 f"e.g. as hexadecimal digits, or leave the column out: data.ignored=[{literal_text(name)}]"
-            ) from error
+            )

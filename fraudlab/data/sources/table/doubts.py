@@ -93,7 +93,7 @@ def _far(frame: pl.LazyFrame, name: str, values: pl.Expr) -> Iterator[str]:
         return
     words = found[name].unique().sort().to_list()
     shown = ", ".join("'" + word.replace("'", "''") + "'" for word in words[:_SHOWN])
-    said = f"data.time={name}: {len(found):,} rows have implausible dates, before 1971 or in the future ({shown}"
+    said = f"{len(found):,} rows have implausible dates in {name}, before 1971 or in the future ({shown}"
     if len(words) <= _SHOWN:
         column = quoted(name) if is_text(frame.collect_schema()[name]) else f"CAST({quoted(name)} AS VARCHAR)"
         where = f"{column} NOT IN ({shown})"

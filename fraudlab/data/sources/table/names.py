@@ -15,7 +15,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 # Words for fields that are filled in once a fraud is known.
 _AFTER = re.compile(
-    r"fraud|flagged|charge_?back|dispute|refund|recover|investigat|confirmed|review|resolution|outcome|decision|"
+    r"fraud|flagged|charge_?back|dispute|refund|recover|investigat|confirmed|review|resolution|outcome|decision|disposition|"
     r"blocked|charge_?off|written_?off|reported|verdict|closed",
     re.IGNORECASE,
 )

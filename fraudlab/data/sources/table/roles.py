@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 
 import polars as pl
+from polars.exceptions import PolarsError
 
 from fraudlab.config import TableConfig
 from fraudlab.config.overrides import literal, literal_text
@@ -112,7 +113,7 @@ def settle(
             roles[name] = fixed[name]
             continue
         role, why = _by_values(head, name, dtype, facts[name], name in unnamed)
-        if name in sources and role in ("numeric", "categorical"):
+        if name in sources and role is not None:
             role, why = "carried", "read by data.derive for a label, time, amount or id"
         if role is not None:
             roles[name] = role
@@ -160,6 +161,15 @@ def _by_values(
     return "categorical", None
 
 
+def holds_text(frame: pl.LazyFrame, name: str) -> bool:
+    """Whether a column of bytes holds text alone; Polars refuses others even where a cast is not strict."""
+    try:
+        frame.select(pl.col(name).cast(pl.String).count()).collect()
+    except PolarsError:
+        return False
+    return True
+
+
 def _facts(frame: pl.LazyFrame, names: Collection[str], unnamed: Collection[str]) -> dict[str, dict[str, int | None]]:
     types = frame.collect_schema()
     parts = []
@@ -178,7 +188,7 @@ def _facts(frame: pl.LazyFrame, names: Collection[str], unnamed: Collection[str]
                 known=value.count(),
                 index=index,
                 first=pl.when(steady).then(behind.first()) if types[name].is_integer() else pl.lit(None, pl.Int64),
-                text=value.cast(pl.String, strict=False).count() == value.count() if types[name] == pl.Binary else True,
+                text=types[name] != pl.Binary or holds_text(frame, name),
                 different=value.cast(pl.String).approx_n_unique() if text else pl.lit(None, pl.UInt32),
             ).alias(name)
         )

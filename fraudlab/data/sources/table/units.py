@@ -12,7 +12,7 @@ from fraudlab.errors import UserError
 
 _EPOCH_FROM, _EPOCH_TO = 631_152_000, 4_102_444_800  # 1990 to 2100
 _EXCEL_FROM, _EXCEL_TO = 30_000, 60_000  # 1982 to 2064
-_RANGES = {
+RANGES = {
     **{unit: (_EPOCH_FROM * each, _EPOCH_TO * each) for unit, each in EPOCHS.items()},
     "yyyymmdd": (19_000_101, 99_991_231),
     "yyyymmddhhmm": (190_001_010_000, 999_912_312_359),
@@ -39,7 +39,7 @@ def settle(frame: pl.LazyFrame, name: str, given: TimeFormat, key: str) -> tuple
     """
     value = pl.col(name)
     whole = (value == value.cast(pl.Float64).floor()).all()
-    fits = {unit: _fits(value, unit) for unit in _RANGES}
+    fits = {unit: _fits(value, unit) for unit in RANGES}
     facts = frame.select(
         value.min().alias("least"), value.max().alias("most"), whole.alias("whole"), value.count().alias("rows"),
         *(fit.sum().alias(unit) for unit, fit in fits.items()),
@@ -50,7 +50,7 @@ def settle(frame: pl.LazyFrame, name: str, given: TimeFormat, key: str) -> tuple
     if not (math.isfinite(least) and math.isfinite(most)):
         raise UserError(f"{key}={name} holds infinite values; correct these rows, or leave them out with data.where")
     rows = facts["rows"]
-    meant = dict(_meanings(least, most, {unit for unit in _RANGES if facts[unit] == rows}))
+    meant = dict(_meanings(least, most, {unit for unit in RANGES if facts[unit] == rows}))
     if given.unit is not None:
         if given.unit in meant:
             return given, [f"{key}={name} in {given.unit}: {meant[given.unit]}"]
@@ -79,7 +79,7 @@ def settle(frame: pl.LazyFrame, name: str, given: TimeFormat, key: str) -> tuple
 
 
 def _fits(value: pl.Expr, unit: str) -> pl.Expr:
-    low, high = _RANGES[unit]
+    low, high = RANGES[unit]
     inside = value.is_between(low, high)
     if unit not in DIGITS:
         return inside
