@@ -28,8 +28,9 @@ class Labels:
         given, told = words(name, dtype, ()), {*self.fraud, *self.genuine}
         numbers = not told & {"0", "1"}
         other = {"genuine": 0, "leave_out": None}.get(self.unlabelled, 2)
-        value = pl.when(given.is_in([*self.fraud, *(["1"] if numbers else [])])).then(1)
-        value = value.when(given.is_in([*self.genuine, *(["0"] if numbers else [])])).then(0)
+        fraud = given.is_in([*self.fraud, *(["1"] if numbers else [])])
+        genuine = given.is_in([*self.genuine, *(["0"] if numbers else [])])
+        value = pl.when(fraud).then(1).when(genuine).then(0)
         return value.when(given.is_null()).then(None).otherwise(other).cast(pl.Int8)
 
     @property
