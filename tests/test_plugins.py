@@ -30,7 +30,8 @@ OPTIONS = sorted(EXAMPLES.glob("conf/*/*.yaml"))
 ALL = f"plugins=[{','.join(NAMES)}]"
 LAYERS = [
     *("--config-dir", "conf", "experiment=none", *(f"{path.parent.name}={path.stem}" for path in OPTIONS)),
-    *("trainer.max_epochs=2", "trainer.enable_progress_bar=false", "batch_size=128", "scheduler=constant", ALL),
+    *("trainer.max_epochs=2", "trainer.enable_progress_bar=false", "batch_size=128", "scheduler=constant"),
+    *("report=false", "logger=none", ALL),
 ]
 
 
@@ -92,7 +93,7 @@ def test_the_examples_are_resumed_searched_compared_and_selected(command: Comman
     shutil.copytree(run, tmp_path / "killed")
     (tmp_path / "killed/metrics.json").unlink()
     shutil.rmtree(tmp_path / "killed/predictions")
-    sweep = written(tmp_path, fixed=[*LAYERS[2:-1], "logger=none"], space={"model.dropout": {"float": [0.0, 0.5]}},
+    sweep = written(tmp_path, fixed=LAYERS[2:-1], space={"model.dropout": {"float": [0.0, 0.5]}},
                     trials=1, jobs=1)  # fmt: skip
     trial = tmp_path / "sweep/trials/0"
     compared = f"runs=[{run},{tmp_path}/killed,{trial}]"

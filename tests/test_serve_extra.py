@@ -1,5 +1,6 @@
 """What runs on a serving host needs the extra ``serve`` alone: serve, predict, drift, history and labels."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -30,9 +31,19 @@ sys.meta_path.insert(0, Blocked)
 """
 
 
-def _done(command: list[str], folder: Path, env: dict[str, str]) -> None:
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+ONE_AFTER_THE_OTHER = """
+import json, runpy, sys
+for name, *words in json.loads(sys.argv[1]):
+    sys.argv = [name, *words]
+    runpy.run_module(f"fraudlab.{name}", run_name="__main__", alter_sys=True)
+"""
+
+
+def _done(python: str, folder: Path, env: dict[str, str], *commands: list[str]) -> None:
+    """Run commands in one process, which imports once."""
+    words = [python, "-c", ONE_AFTER_THE_OTHER, json.dumps(commands)]
+    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _commands(python: str, bundle: Path, folder: Path, env: dict[str, str]) -> None:
@@ -44,13 +55,13 @@ def _commands(python: str, bundle: Path, folder: Path, env: dict[str, str]) -> N
     rows.with_columns(times).sort("TX_DATETIME", "TRANSACTION_ID").write_parquet(folder / "past.parquet")
     number = records[0]["TRANSACTION_ID"]
     (folder / "labels.csv").write_text(f"id,fraud\n{number},1\n")
-    for command in (
+    _done(
+        *(python, folder, env),
         ["predict", f"bundle={bundle}", "input=in.csv", "output=out.csv"],
         ["drift", f"bundle={bundle}", "input=in.csv", "out=drift"],
         ["history", "transactions=past.parquet", "out=h.sqlite"],
         ["labels", "file=labels.csv", "to=h.sqlite"],
-    ):
-        _done([python, "-m", f"fraudlab.{command[0]}", *command[1:]], folder, env)
+    )
     scores = pl.read_csv(folder / "out.csv")["score"].to_list()
     assert scores == pytest.approx([row["score"] for row in golden], abs=1e-6)
     with Server(
@@ -59,13 +70,13 @@ def _commands(python: str, bundle: Path, folder: Path, env: dict[str, str]) -> N
         answer = server.predict(records[1], key=KEY)
         assert answer.said["score"] == pytest.approx(golden[1]["score"], abs=1e-6)
         assert server.end() == 0
-    for command in (
+    _done(
+        *(python, folder, env),
         ["labels", "file=labels.csv", "to=record"],
         ["labels", "records=record", "out=training", "label_delay_days=0"],
         ["records", "folder=record"],
         ["drift", f"bundle={bundle}", "records=record", "out=drift"],
-    ):
-        _done([python, "-m", f"fraudlab.{command[0]}", *command[1:]], folder, env)
+    )
 
 
 def test_the_commands_import_nothing_of_training(handbook_bundle: Path, tmp_path: Path) -> None:
