@@ -235,8 +235,9 @@ class FraudAPI(litserve.LitAPI):
         try:
             typed = self._bundle.reading.with_time(self._bundle.typed(record))
             return narrowed(typed, lookups) if NARROW in lookups else typed
-        except WrongField as error:
-            raise Refused([problem(position, error.field, str(error))]) from error
+        except UserError as error:
+            field = error.field if isinstance(error, WrongField) else None
+            raise Refused([problem(position, field, str(error))]) from error
 
     def _answers(self, jobs: Sequence[Job], *, without_history: bool = False) -> dict[str, Any]:
         started = time.perf_counter()
