@@ -11,6 +11,7 @@ import numpy as np
 import optuna
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from fraudlab.config.overrides import override, text
@@ -210,8 +211,10 @@ def _history(trials: Sequence[FrozenTrial], definition: Definition) -> Plot:
             lasts = np.clip([t.values[0] for t in pruned], low - 0.9 * room, high + 0.9 * room)
             axes.plot([t.number for t in pruned], lasts, "x", color=MUTED, label="pruned", ms=4)
         axes.plot(numbers, values, "o", color=FIRST, label="finished", ms=4)
-        axes.plot(numbers, pick.accumulate(values) if values else [], color=SECOND, label="best so far")
+        best = pick.accumulate(values) if values else []
+        axes.step(numbers, best, where="post", color=SECOND, label="best so far")
         axes.set(xlabel="trial", ylabel=metric.name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if values:
             axes.set_ylim(low - room, high + room)
         figure.subplots_adjust(top=0.9)
