@@ -27,7 +27,7 @@ def download(address: str) -> Path:
     try:
         blob = bucket.blob(f"{prefix}/{manifest.NAME}")
         if not blob.exists():
-            raise UserError(f"{address} is no bundle (it has no {manifest.NAME}); check the address")
+            raise UserError(f"{address} is not a bundle (it has no {manifest.NAME}); check the address")
         folder = _cache() / hashlib.sha256(blob.download_as_bytes()).hexdigest()
     except failures as error:
         raise UserError(_unread("bundle", address, error)) from error
@@ -140,7 +140,7 @@ class Uploads:
             except FileNotFoundError:  # taken away meanwhile
                 continue
             except self._failures as error:
-                _log.error("%s is not copied to gs://%s: %s", path, self._bucket.name, error)
+                _log.error("%s could not be copied to gs://%s: %s", path, self._bucket.name, error)
                 return  # the others would fail alike, each after long tries
             self._sent[path] = version
 
@@ -170,7 +170,7 @@ def _folder(setting: str, address: str) -> tuple[Any, str, tuple[type[Exception]
         raise UserError(f"{setting}={address} needs google-cloud-storage: pip install 'fraudlab[serve]'") from error
     name, _, prefix = address.removeprefix("gs://").rstrip("/").partition("/")
     if not name or not prefix:
-        raise UserError(f"{setting}={address} names no folder of a bucket; write gs://bucket/folder")
+        raise UserError(f"{setting}={address} does not name a folder in a bucket; write gs://bucket/folder")
     failures = (GoogleAPIError, GoogleAuthError)
     try:
         return storage.Client(project=None).bucket(name), prefix, failures  # credentials of a person name no project
@@ -186,5 +186,5 @@ def _inside(folder: Path, name: str) -> Path:
     """Where an object's file belongs; a name could lead out of the folder."""
     parts = PurePosixPath(name).parts
     if not parts or ".." in parts or name.startswith("/") or name.endswith("/"):
-        raise UserError(f"the folder in the bucket has an object of the name {name!r}, which is no file; remove it")
+        raise UserError(f"the folder in the bucket has an object named {name!r}, which is not a file; remove it")
     return folder.joinpath(*parts)

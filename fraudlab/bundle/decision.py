@@ -216,16 +216,16 @@ class Decision:
         made = cls(**{**plain, "money": None if money is None else Money(**money)})
         for name, values in (("thresholds", made.thresholds), ("budget", made.budget)):
             if set(values) != {"medium", "high"} or not all(map(_is_number, values.values())):
-                raise ValueError(f"{name} {values} are no two numbers, medium and high")
+                raise ValueError(f"{name} {values} must be two numbers, medium and high")
         if made.thresholds["high"] < made.thresholds["medium"]:
             raise ValueError(f"thresholds {made.thresholds} have high below medium")
         calibration_maps.check(made.calibration)
         if not all(isinstance(loss, str) or _is_number(loss) for loss in made.calibrations.values()):
-            raise ValueError(f"calibrations {made.calibrations} are no log losses")
+            raise ValueError(f"calibrations {made.calibrations} must be log losses")
         if not all(_is_number(point["threshold"]) for point in made.operating_points):
             raise ValueError("an operating point has no threshold")
         if not all(len(span) == 2 and all(map(_is_number, span)) for span in made.alerts.values()):
-            raise ValueError(f"alerts {made.alerts} are no two numbers a level")
+            raise ValueError(f"alerts {made.alerts} must be two numbers per level")
         for promise in made.guarantees.values():
             if not all(_is_number(promise[name]) for name in ("target", "confidence", "shown", "low", "high")):
                 raise ValueError(f"guarantee {promise} lacks a number")
@@ -236,8 +236,8 @@ def _validated(label: Array, probability: Array, recent: Array | None, group: Ar
     """The validation, of the model that scored it."""
     if recent is not None:
         raise UserError(
-            "medium_recall and high_precision cannot be promised: the tested model is another one than validation "
-            "scored, and of labelled rows before its training it has none. Train with split=time_windows and "
+            "medium_recall and high_precision cannot be promised: the tested model is not the one that validation "
+            "scored, and it has no scores of labelled rows before its training. Train with split=time_windows and "
             "split.recent_windows, or with refit=false, or leave them out for medium_per_1000 and high_per_1000"
         )
     return Labelled(
@@ -259,10 +259,10 @@ def _finding(known: Labelled, score: Array, recall: float, confidence: float) ->
         threshold, effect = recall_threshold_of_bursts(score[fraud], group[fraud], recall, confidence)
     if threshold is None:
         needed, groups = frauds_needed(recall, confidence), len(np.unique(group[fraud]))
-        asked = f"needs {needed} frauds, and there are {frauds}"
+        asked = f"needs {needed} frauds; there are {frauds}"
         if groups < frauds:
             asked = (
-                f"needs {needed} independent frauds, and {frauds} of {groups} cards or terminals are worth "
+                f"needs {needed} independent frauds; {frauds} of {groups} cards or terminals count as "
                 f"{int(frauds / effect)}"
             )
         raise UserError(
@@ -277,12 +277,13 @@ def _precise(known: Labelled, score: Array, precision: float, confidence: float)
     """The threshold that promises a precision, and the promise."""
     found = precision_threshold(known.label, score, precision, confidence, known.group)
     if found is None:
-        apart = "" if known.group is None else ", each of another card or terminal"
+        apart = "" if known.group is None else ", each from another card or terminal"
         needed = frauds_needed(precision, 1 - (1 - confidence) / len(ALERTS_PER_1000))
         raise UserError(
             f"high_precision={precision} with confidence={confidence} cannot be shown on {known.rests_on}, which have "
             f"{int(np.sum(known.label))} frauds: the {needed} highest scores would have to be frauds without a genuine "
-            f"row among them{apart}, or more of them with some; lower high_precision, or leave it out for high_per_1000"
+            f"row among them{apart}, or more of them with a few genuine rows; lower high_precision, or "
+            "leave it out for high_per_1000"
         )
     threshold, effect = found
     alerted = score >= threshold

@@ -38,13 +38,13 @@ def verify(folder: Path) -> dict[str, Any]:
     """
     path = folder / NAME
     if not path.is_file():
-        raise UserError(f"{folder} is no bundle (it has no {NAME}); make one with python -m fraudlab.export run=...")
+        raise UserError(f"{folder} is not a bundle (it has no {NAME}); make one with python -m fraudlab.export run=...")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         found = manifest["format"]
         expected = {name: (fact["sha256"], fact["bytes"]) for name, fact in manifest["files"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is no manifest of a bundle ({error}); export again") from error
+        raise UserError(f"{path} is not a manifest of a bundle ({error}); export again") from error
     if found not in range(1, formats.FORMAT + 1):
         raise UserError(
             f"{folder}: bundle format {found} is not supported (supported: up to {formats.FORMAT}); "
@@ -53,7 +53,7 @@ def verify(folder: Path) -> dict[str, Any]:
     there = _files(folder)
     missing = sorted({*expected, *REQUIRED} - there.keys())
     extra = sorted(there.keys() - expected.keys())
-    for what, names in (("lacks", missing), ("holds what its manifest does not list:", extra)):
+    for what, names in (("lacks", missing), ("has files that its manifest does not list:", extra)):
         if names:
             raise UserError(f"bundle {folder} {what} {', '.join(names)}; export or copy it again")
     for name, file in there.items():
@@ -83,7 +83,7 @@ def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, Path]]:
             yield from _walk(path, f"{prefix}{path.name}/")
         elif f"{prefix}{path.name}" != NAME:
             if path.is_symlink() or not path.is_file():
-                raise UserError(f"{path} is a link or no plain file; a bundle holds plain files only")
+                raise UserError(f"{path} is a link or a special file; a bundle has regular files only")
             yield f"{prefix}{path.name}", path
 
 
@@ -91,4 +91,4 @@ def _refuse_objects(path: Path) -> None:
     try:
         np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
-        raise UserError(f"{path} is no plain array ({error}); it is not loaded") from error
+        raise UserError(f"{path} is not a plain array ({error}); it is not loaded") from error

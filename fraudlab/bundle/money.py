@@ -58,8 +58,8 @@ class Money:
             if not known.any():
                 why = f"none of {len(known):,} recent rows has a {self.amount} of 0 or more"
             raise UserError(
-                f"medium_money=true would alert on nothing: {why}; train with the admin_cost and data.amount that are "
-                "meant, or leave it out for medium_per_1000"
+                f"medium_money=true would make no alerts: {why}; train with the right admin_cost and data.amount, "
+                "or leave it out for medium_per_1000"
             )
         return 1000 * float(worth[known].mean())
 

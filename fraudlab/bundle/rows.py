@@ -31,7 +31,7 @@ def check_names(bundle: Bundle, source: str, header: Sequence[str], *, history: 
     names = Names(lacking)
     wrong = [f"{name} (did you mean {near}?)" for name in others if (near := names.near(name)) is not None]
     if wrong:
-        raise UserError(f"input={source} names columns otherwise than the bundle: {_some(wrong)}; rename them")
+        raise UserError(f"input={source} has other column names than the bundle: {_some(wrong)}; rename them")
     where = f"it has: {_some(header)}"
     if required := [name for name in lacking if fields[name]["required"]]:
         hint = _PAST if past.intersection(required) else ""
@@ -39,7 +39,7 @@ def check_names(bundle: Bundle, source: str, header: Sequence[str], *, history: 
         hint = f" Did you mean {_some(list(near_ones))}?{hint}" if near_ones else hint
         raise UserError(f"input={source} lacks the columns {_some(required)}; {where}.{hint}")
     if past and not history and past.isdisjoint(header):
-        raise UserError(f"input={source} has none of the bundle's features of the past, such as {min(past)}.{_PAST}")
+        raise UserError(f"input={source} has none of the bundle's history features, such as {min(past)}.{_PAST}")
     looked_up = past if history else ()
     wanted = [name for name, field in fields.items() if field["role"] != "id" and name not in looked_up]
     read = [name for name in wanted if name in header]
@@ -106,7 +106,7 @@ class RowCheck:
             says = min(places, key=lambda each: places[each])
             count = wrong[says].sum()
             more = f" (and so in {count - 1} of the next {len(wrong[says])} rows)" if count > 1 else ""
-            raise UserError(f"row {start + places[says] + 1}: {says}{more}; correct such rows or leave them out")
+            raise UserError(f"row {start + places[says] + 1}: {says}{more}; correct these rows or remove them")
 
     def _typed(self, column: pl.Series, kind: str, start: int) -> pl.Series:
         if kind not in ("integer", "number") or not column.dtype.is_numeric():
@@ -118,7 +118,9 @@ class RowCheck:
         if not wrong.any():
             return made
         place = int(wrong.arg_max() or 0)
-        raise UserError(f"row {start + place + 1}: {column.name} is {column[place]}, no integer of 64 bits; correct it")
+        raise UserError(
+            f"row {start + place + 1}: {column.name} is {column[place]}, which is not a 64-bit integer; correct it"
+        )
 
 
 def _known(name: str, rows: pl.DataFrame) -> pl.Expr:

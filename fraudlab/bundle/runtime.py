@@ -214,7 +214,7 @@ class Bundle:
             UserError: the bundle is of a version whose model does not explain its scores.
         """
         if not self.explains:
-            raise UserError(f"bundle {self.path}: its model explains no score; export its run again")
+            raise UserError(f"bundle {self.path}: its model does not explain scores; export its run again")
         arrays = self.encode(records) if arrays is None else arrays
         weights = self._weights(arrays)
         columns = [self.columns(record) for record in records]
@@ -274,7 +274,7 @@ class Bundle:
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"bundle {self.path}: golden.jsonl cannot be read ({line(error)}); export again") from error
         if not golden or not whole:
-            raise UserError(f"bundle {self.path}: golden.jsonl holds no record with a score; export again")
+            raise UserError(f"bundle {self.path}: golden.jsonl has no record with a score; export again")
         return golden
 
     def check(self) -> None:
@@ -305,8 +305,8 @@ class Bundle:
             apart = np.abs(sigmoid(self._model.contributions.base + found.sum(axis=1)) - self.probability(arrays)).max()
             if not apart <= GOLDEN_TOLERANCE:
                 raise UserError(
-                    f"bundle {self.path}: its reasons add up to {apart:.2g} off the score; they are of another model, "
-                    "export again"
+                    f"bundle {self.path}: its reasons add up to {apart:.2g} off the score; they are from another "
+                    "model, export again"
                 )
 
     @contextmanager

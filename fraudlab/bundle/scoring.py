@@ -119,7 +119,7 @@ def _warn_of_unseen(bundle: Bundle, source: str, rows: pl.DataFrame) -> None:
         if known >= _LEAST_SEEN and unseen >= _MOST_UNSEEN * known:
             example = f", such as {rows[name].drop_nulls()[0]!r}" if name in rows.columns else ""
             log.warning(
-                "%s: %s of the first %s values of column %s did not occur in training%s: are they written otherwise?",
+                "%s: %s of the first %s values of column %s did not occur in training%s: are they spelt differently?",
                 source, f"{unseen:,}", f"{known:,}", name, example,
             )  # fmt: skip
 
@@ -187,9 +187,7 @@ def _check(bundle: Bundle, source: str, frame: pl.LazyFrame) -> None:
         if kind in ("integer", "number", "boolean") and (
             dtype.is_temporal() or dtype.is_nested() or dtype == pl.Binary
         ):
-            raise UserError(
-                f"input={source}: column {field['name']} has type {dtype} where a {kind} belongs; make it one"
-            )
+            raise UserError(f"input={source}: column {field['name']} has type {dtype} and must be {kind}; convert it")
     flags = [f["name"] for f in bundle.schema["fields"] if f["type"] == "boolean"]
     unread = {
         name: (wrong, _NO_FLAG if name in flags else _NO_NUMBER)

@@ -55,7 +55,7 @@ def _status(config: CloudConfig) -> Iterator[str]:
     jobs, versions = vertex.states(google, config.name), vertex.versions(google, config.name)
     shares = cloud_run.shares(google, config.name)
     if not (jobs or versions or shares):
-        raise UserError(f"{google.project} has nothing of the name {config.name}; check name, project and region")
+        raise UserError(f"{google.project} has nothing named {config.name}; check name, project and region")
     for created, state, name in jobs[:_SHOWN]:
         yield f"job      {created}  {state.removeprefix('JOB_STATE_').lower():9}  {name}"
     if jobs and jobs[0][1] == "JOB_STATE_FAILED":

@@ -70,13 +70,13 @@ def policies(google: Google, name: str) -> Iterator[str]:
     found = _own(google, name)
     silent = sum(not each.get("notificationChannels") for each in found)
     off = sum(each.get("enabled") is False for each in found)
-    yield f"alerts   {len(found)} policies, {silent} tell nobody, {off} are off"
+    yield f"alerts   {len(found)} policies, {silent} notify nobody, {off} are off"
 
 
 def _told(notify: str | None, silent: int) -> str:
     if silent:
-        return f"{silent} tell nobody: add watch.notify=<email address or channel>"
-    return f"told to {notify or 'whom they told before'}"
+        return f"{silent} notify nobody: add watch.notify=<email address or channel>"
+    return f"sent to {notify or 'the same channels as before'}"
 
 
 def _own(google: Google, name: str) -> list[Json]:

@@ -92,7 +92,7 @@ def rollback(google: Google, config: CloudConfig) -> str:
         raise UserError(f"there is no service {config.name} in {config.region}; check name, project and region")
     to = config.revision or service.get("annotations", {}).get(PREVIOUS)
     if not to:
-        raise UserError(f"service {config.name} has no revision before; name one with revision=<revision>")
+        raise UserError(f"service {config.name} has no earlier revision; name one with revision=<revision>")
     if _shares(service).get(to) != 100:
         _shifted(google, service, {to: 100}, previous=_other(service, to))
     return f"all traffic of {config.name} is at {to}"
@@ -263,7 +263,7 @@ def _smoke(google: Google, config: CloudConfig, service: Json, bundle: Bundle) -
     if not config.service.public:
         token = google.identity(service["uri"])
         if token is None:
-            raise UserError(f"these credentials make no identity token for the private service; {_IMPERSONATE}")
+            raise UserError(f"these credentials cannot make an identity token for the private service; {_IMPERSONATE}")
         headers["X-Serverless-Authorization"] = f"Bearer {token}"
     for row in bundle.golden():
         try:
@@ -299,7 +299,7 @@ def _scoring_key(google: Google, config: CloudConfig) -> str:
         *about, key = line.split(":")
         if len(about) < 2 or "score" in about[1].split(","):
             return key
-    raise UserError(f"secret {config.service.key_secret} holds no key with the scope score; add one, or {KEY}")
+    raise UserError(f"secret {config.service.key_secret} has no key with the scope score; add one, or {KEY}")
 
 
 def _hold(google: Google, config: CloudConfig, revision: str) -> None:

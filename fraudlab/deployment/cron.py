@@ -40,7 +40,7 @@ def longest_gap(schedule: str) -> int:
         if day.month in months and (any(fits) if either else all(fits)):
             days.append(number)
     if not days:
-        raise UserError(f"watch.schedule={schedule} names no day that there is")
+        raise UserError(f"watch.schedule={schedule} names a day that does not exist")
     within = max((later - earlier for earlier, later in pairwise(times)), default=0)
     apart = max((later - earlier for earlier, later in pairwise(days)), default=_YEARS)
     return max(within, 24 * 60 * apart - times[-1] + times[0])

@@ -75,7 +75,7 @@ def _train(
         if process.returncode is not None:
             break
     if process.returncode:
-        raise UserError(f"the training ended with status {process.returncode}; its message stands above")
+        raise UserError(f"the training ended with status {process.returncode}; see its message above")
 
 
 def _copy(uploads: Uploads, local: Path) -> None:
@@ -90,7 +90,7 @@ def _copy(uploads: Uploads, local: Path) -> None:
 
 def _run(words: Sequence[str]) -> None:
     if status := subprocess.call([sys.executable, "-m", f"fraudlab.{words[0]}", *words[1:]]):  # noqa: S603
-        raise UserError(f"python -m fraudlab.{words[0]} ended with status {status}; its message stands above")
+        raise UserError(f"python -m fraudlab.{words[0]} ended with status {status}; see its message above")
 
 
 def _place(environment: Mapping[str, str]) -> tuple[int, int, dict[str, str]]:

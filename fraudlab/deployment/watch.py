@@ -119,7 +119,7 @@ def watch(google: Google, config: CloudConfig, deployed: Served) -> Iterator[str
     """
     if _UPLOAD not in deployed.settings:
         raise UserError(
-            f"{deployed.revision} keeps no record in a bucket, of which drift could be judged; deploy it with "
+            f"{deployed.revision} has no record in a bucket, which drift is judged by; deploy it with "
             "records=gs://<bucket>/records and service.hash_secret=<secret>"
         )
     config = replace(config, watch=_settled(google, config))

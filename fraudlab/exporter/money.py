@@ -19,19 +19,21 @@ def money_of(run: RunFolder, amount: str | None) -> Money:
             no probabilities.
     """
     if amount is None:
-        raise UserError("medium_money=true needs amounts, and the table has none; name their column: data.amount")
+        raise UserError("medium_money=true needs amounts, and the table has none; name the column with data.amount")
     fitted = [member for member, _ in run.members] or [run]
     if any(load_config(each.config_path).loss.name == "expected_cost" for each in fitted):
-        raise UserError("medium_money=true needs probabilities of fraud, and scores of loss=expected_cost are none")
+        raise UserError(
+            "medium_money=true needs probabilities of fraud, and scores of loss=expected_cost are not probabilities"
+        )
     costs = costs_of(run)
     for member, _ in run.members:
         if (theirs := costs_of(member)) not in (costs, STAND_IN):
             raise UserError(
-                f"medium_money=true: the blend was told {_typed(costs)}, its member {member.path} {_typed(theirs)}; "
-                "blend them with the costs that decide"
+                f"medium_money=true: the blend has {_typed(costs)}, its member {member.path} {_typed(theirs)}; "
+                "blend them again with the right costs"
             )
     if not costs[0]:
-        raise UserError("medium_money=true: with admin_cost=0 every alert would pay; train with what an alert costs")
+        raise UserError("medium_money=true: with admin_cost=0 every alert pays; train with the cost of an alert")
     return Money(amount, *costs)
 
 
@@ -40,8 +42,8 @@ def stand_in(run: RunFolder) -> str | None:
     if costs_of(run)[0] != STAND_IN[0]:
         return None
     return (
-        f"levels are decided by money with admin_cost={STAND_IN[0]:g}, which a run has that was told none; if an alert "
-        "costs you something else, train or blend with admin_cost=<cost>"
+        f"levels are decided by money with admin_cost={STAND_IN[0]:g}, the default of a run; if an alert "
+        "has another cost, train or blend with admin_cost=<cost>"
     )
 
 

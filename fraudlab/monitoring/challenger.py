@@ -63,7 +63,8 @@ def compare(folder: Path, question: Question) -> tuple[dict[str, Any], pl.DataFr
     amount, card = role.get("amount"), role.get("card")
     if question.metric == "value_recall" and amount is None:
         raise UserError(
-            f"metric=value_recall weighs amounts, which bundle {question.bundle.version} has not; take metric=recall"
+            f"metric=value_recall weighs amounts, which bundle {question.bundle.version} does not have; "
+            "take metric=recall"
         )
     wanted = [pl.col(f"challenger_{name}") for name in ("version", "score", "risk_level", "reasons")]
     wanted += [pl.col(name) for name in ("risk_level", "rule", "reasons", "scored_at")] + [_card(folder, card)]

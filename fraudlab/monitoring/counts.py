@@ -71,7 +71,7 @@ class Counts:
             return cls(**arrays, rows=sums[0], weight=sums[1], squares=sums[2], reasons=Counter(plain["reasons"]))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"these are no counts of this bundle ({error}); save what GET /drift of its servers answers, of this "
+                f"these are not counts of this bundle ({error}); save the answers of GET /drift of its servers, of this "
                 "version of fraudlab"
             ) from error
 
@@ -89,5 +89,5 @@ def _padded(rows: Any, shape: tuple[int, ...]) -> Array:
     for place, row in zip(two, rows, strict=True):
         place[: len(row)] = row
     if not (np.isfinite(found).all() and (found >= 0).all()):
-        raise ValueError("a count is no number from 0 on")
+        raise ValueError("a count must be a number of 0 or more")
     return found

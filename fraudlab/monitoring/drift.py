@@ -87,7 +87,7 @@ class Reference:
             UserError: there are no rows.
         """
         if not counts.rows:
-            raise UserError("no rows to judge: the records, the file or the time asked for have none of this bundle")
+            raise UserError("no rows to judge: the records, the file or the time span has none of this bundle")
         left_out = dict(left_out or {})
         rows, scale = counts.effective, counts.effective / counts.weight
         now, scores = counts.cells * scale, counts.scores * scale

@@ -214,7 +214,7 @@ class Journal:
         try:
             if self._file is None:
                 if waiting_bytes(self._folder) > self._most_bytes:
-                    raise OSError(0, "nothing makes Parquet of the journal, which is as large as serving.record_bytes")
+                    raise OSError(0, "the journal is not written to Parquet, and has reached serving.record_bytes")
                 self._file = _File(self._folder, self._head)
             self._file.append(lines)
             self.written += rows

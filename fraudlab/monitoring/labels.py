@@ -156,7 +156,7 @@ def told(folder: str | Path) -> "pl.DataFrame":
     found = [row for path in files(folder) for line in path.read_bytes().split(b"\n") if (row := row_of(line))]
     rows = [row for row in found if _fits(row)]
     if left_out := len(found) - len(rows):
-        _log.warning("%s has %d labels with values that cannot be; they are left out", folder / FOLDER, left_out)
+        _log.warning("%s has %d labels with impossible values; they are left out", folder / FOLDER, left_out)
     schema = {"transaction_id": pl.String, "request_id": pl.String, "position": pl.Int32, "fraud": pl.Boolean}
     schema |= {"source": pl.String, "event_time": pl.Int64, "told_at": pl.Int64}
     said = pl.DataFrame(rows, schema=schema, orient="row").with_columns(

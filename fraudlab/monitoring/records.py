@@ -177,7 +177,7 @@ def of_segment(segment: journal.Segment, rest: Callable[[], None] | None = None)
             _log.warning("%s has %d broken lines; they are left out", segment.path, broken)
         return found
     except (ArithmeticError, LookupError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
-        raise UserError(f"{segment.path} has values that are none of a record") from error
+        raise UserError(f"{segment.path} has values that no record can have") from error
 
 
 def _frame(facts: Mapping[str, Any], of: Sequence[journal.Row]) -> pl.DataFrame:
@@ -303,7 +303,7 @@ def _within(path: Path, start: datetime | None, stop: datetime | None) -> bool:
     try:
         day = date.fromisoformat(path.parent.name.removeprefix("day="))
     except ValueError:
-        raise UserError(f"{path.parent} is no day of a record; take it out of the folder") from None
+        raise UserError(f"{path.parent} is not a day of a record; remove it from the folder") from None
     return (start is None or day >= start.date()) and (stop is None or day <= stop.date())
 
 

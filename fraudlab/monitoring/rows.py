@@ -55,7 +55,7 @@ def of_answers(cells: Cells, version: str, files: Sequence[Path]) -> Counts:
             said = json.loads(file.read_text(encoding="utf-8"))
             found, counts = said["bundle_version"], said["counts"]
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{file} is no answer of GET /drift ({error}); save it again") from error
+            raise UserError(f"{file} is not an answer of GET /drift ({error}); save it again") from error
         if found != version:
             raise UserError(f"{file} is of bundle {found}, not of {version}; give the bundle that the server has")
         total.add(Counts.from_dict(counts, total))

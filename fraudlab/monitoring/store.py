@@ -96,7 +96,7 @@ class Store:
                 segment = journal.read(path)
                 try:
                     if segment is None:
-                        raise UserError(f"{path} is no file of a journal")
+                        raise UserError(f"{path} is not a journal file")
                     rows = of_segment(segment, rest)
                 except UserError as error:
                     _log.error("%s; the file is left aside", error)

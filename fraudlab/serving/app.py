@@ -97,7 +97,7 @@ class Middleware:
                 raise Stop(404, "path", f"there are: {self._addresses}")
             if key is not None and route.scopes and not route.scopes & key.scopes:
                 needs = " or ".join(scope for scope in SCOPES if scope in route.scopes)
-                raise Stop(403, "scope", f"the key {key.name} has not the scope {needs}, which {path} needs")
+                raise Stop(403, "scope", f"the key {key.name} does not have the scope {needs}, which {path} needs")
             if method != route.method and (method, route.method) != ("HEAD", "GET"):
                 extra.append((b"allow", route.method.encode()))
                 raise Stop(405, "method", f"use {route.method}")
@@ -182,8 +182,8 @@ class Middleware:
         host = self._parts.settings.host
         if host not in _LOCAL and not self._parts.keys.needed:
             _log.warning(
-                "serving.host=%s and no key: whoever reaches this machine can ask for scores; set FRAUDLAB_API_KEY or "
-                "serving.api_key_file",
+                "serving.host=%s and no key: anyone who can reach this machine can ask for scores; set "
+                "FRAUDLAB_API_KEY or serving.api_key_file",
                 host,
             )
 
@@ -266,7 +266,7 @@ class Middleware:
                     return body, self._checked(check, body)
         except TimeoutError:
             if body is None:
-                raise Stop(408, "slow body", "the body did not come in time") from None
+                raise Stop(408, "slow body", "the body did not arrive in time") from None
             raise self._late() from None
 
     async def _by_a_worker(
@@ -293,7 +293,7 @@ class Middleware:
             raise Stop(
                 503,
                 "history",
-                "the history does not answer, and may have kept what was sent or not; send it again later",
+                "the history does not answer, and may or may not have stored the labels; send them again later",
             )
         if "problems" in answer.said:
             raise refused(Refused(answer.said["problems"]))

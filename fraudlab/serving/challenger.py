@@ -64,7 +64,7 @@ class Challenger:
 
         assert settings.challenger is not None
         if settings.record_to is None:
-            raise UserError("serving.challenger scores for the record: set serving.record_to=<folder>, too")
+            raise UserError("serving.challenger scores for the record: also set serving.record_to=<folder>")
         loaded = bundle.load(settings.challenger)
         loaded.check()
         _fits(champion, loaded)
@@ -99,7 +99,7 @@ class Challenger:
             self.start()
         else:
             _log.error(
-                "serving.challenger: it ended %d times, the log above may say why; nothing is scored in the shadow "
+                "serving.challenger: it ended %d times, the log above may say why; the challenger scores nothing "
                 "until the server is reloaded",
                 self._failed,
             )
@@ -122,7 +122,7 @@ def _fits(champion: "Bundle", challenger: "Bundle") -> None:
     if lacking:
         raise UserError(
             f"serving.challenger={challenger.path} reads {', '.join(lacking)}, which the contract of the bundle "
-            "that answers has not; export a challenger of the same table and features, or serve it by itself"
+            "that answers does not have; export a challenger of the same table and features, or serve it by itself"
         )
     for field in reads:
         pair = has[field["name"]], field["type"]

@@ -115,10 +115,10 @@ class Keys:
         try:
             text = self._path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError:
-            raise UserError(f"{where} is no text in UTF-8; {_FORM}") from None
+            raise UserError(f"{where} is not UTF-8 text; {_FORM}") from None
         keys = _parsed(text, where, frozenset(["score"]))
         if not keys:
-            raise UserError(f"{where} holds no key; write one a line: openssl rand -hex 32")
+            raise UserError(f"{where} has no key; write one per line: openssl rand -hex 32")
         return keys
 
 
@@ -130,7 +130,7 @@ def _parsed(text: str, where: str, scopes: frozenset[str]) -> list[Key]:
             continue
         key = _key(line, f"{where}, line {number}", f"key_{len(keys) + 1}", scopes)
         if key.digest in keys:
-            raise UserError(f"{where}, line {number}: the key of {keys[key.digest].name} stands here again; remove one")
+            raise UserError(f"{where}, line {number}: this is the key of {keys[key.digest].name} again; remove one")
         keys[key.digest] = key
     return list(keys.values())
 

@@ -32,7 +32,7 @@ def read(path: Path) -> list[dict[str, Any]]:
         elif path.suffix == ".parquet":
             rows = pl.read_parquet(path, glob=False).to_dicts()
         else:
-            raise UserError(f"file={path} is neither CSV nor Parquet by its name (.csv or .parquet)")
+            raise UserError(f"file={path} must be named .csv or .parquet")
     except pl.exceptions.PolarsError as error:
         raise UserError(f"file={path} cannot be read: {str(error).strip().splitlines()[0]}") from error
     return [{name: _of_cell(name, value) for name, value in row.items() if value is not None} for row in rows]

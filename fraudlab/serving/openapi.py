@@ -11,7 +11,7 @@ from fraudlab.serving.views import DESCRIBED, HOURS, OF_THE_RECORD, Described
 
 _TYPES = {"integer": "integer", "number": "number", "string": "string", "boolean": "boolean", "datetime": "string"}
 _NO_KEY = "no valid key in X-API-Key or Authorization"
-_NO_SCOPE = "the key has not the scope for this"
+_NO_SCOPE = "the key does not have the scope for this"
 _PROBLEM = {"$ref": "#/components/schemas/Error"}
 
 
@@ -70,7 +70,7 @@ def document(schema: Mapping[str, Any], settings: ServingConfig, version: str, *
     }
     label = {"$ref": "#/components/schemas/Label"}
     labels = {
-        "summary": "Tell which transactions were fraud: all of a list or none",
+        "summary": "Label transactions as fraud or genuine: all of a list or none",
         "security": security,
         "requestBody": {
             "required": True,
@@ -146,19 +146,19 @@ _SCORED: dict[str, Any] = {
         "risk_level": {"enum": ["low", "medium", "high"]},
         "rule": {
             "enum": ["money", "thresholds"],
-            "description": "there where the bundle decides by money: what set the level; thresholds where the amount "
+            "description": "if the bundle decides by money: what set the level; thresholds if the amount "
             "is missing or negative",
         },
         "spread": {
             "type": "object",
             "required": ["low", "high"],
             "properties": {name: {"type": "number", "minimum": 0, "maximum": 1} for name in ("low", "high")},
-            "description": "there where the model has several members: between which probabilities they lie, those "
+            "description": "if the model has several members: the lowest and highest of their probabilities, those "
             "with the lowest and the highest 5 % of the weight left out",
         },
         "without_history": {
             "const": True,
-            "description": "there where the history did not answer: scored as the first transaction of all its keys",
+            "description": "if the history did not answer: scored as the first transaction of all its keys",
         },
         "reasons": {
             "type": "array",
@@ -173,7 +173,7 @@ _SCORED: dict[str, Any] = {
                         "type": ["number", "null"],
                         "description": "to the log-odds of the score, above 0 for fraud; null of a model without sign",
                     },
-                    "unseen": {"const": True, "description": "there where the training rows have no such category"},
+                    "unseen": {"const": True, "description": "if the training rows have no such category"},
                 },
             },
         },
@@ -208,11 +208,11 @@ _LABEL: dict[str, Any] = {
             "description": "in the list of that request, from 0",
         },
         "fraud": {"anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]},
-        "source": {"type": "string", "minLength": 1, "maxLength": 64, "description": "who says so"},
-        "event_time": {"type": "string", "pattern": TIME, "description": "when it was said; UTC where it has no zone"},
+        "source": {"type": "string", "minLength": 1, "maxLength": 64, "description": "who reported it"},
+        "event_time": {"type": "string", "pattern": TIME, "description": "when it was reported; UTC if it has no zone"},
         "reversal": {
             "anyOf": [{"type": "boolean"}, {"enum": [0, 1]}],
-            "description": "takes back what was said before; then without fraud",
+            "description": "takes back the previous label; then without fraud",
         },
     },
     "allOf": [
@@ -239,12 +239,12 @@ _LABELLED: dict[str, Any] = {
     "type": "object",
     "required": ["labels", "request_id"],
     "properties": {
-        "labels": {"type": "integer", "description": "that were taken"},
-        "new": {"type": "integer", "description": "with a history: that say something new"},
-        "unknown": {"type": "integer", "description": "with a history: of transactions that it has not"},
+        "labels": {"type": "integer", "description": "labels accepted"},
+        "new": {"type": "integer", "description": "with a history: those that changed a label"},
+        "unknown": {"type": "integer", "description": "with a history: of transactions that it does not have"},
         "future": {
             "type": "integer",
-            "description": "of a time to come, from which on they count; absent where none is",
+            "description": "labels with a future time, from which they count; absent if there are none",
         },
         "request_id": {"type": "string"},
     },

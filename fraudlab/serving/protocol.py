@@ -177,7 +177,7 @@ class Protocol(HttpToolsProtocol):
         """
         method = self.parser.get_method()
         if method == b"CONNECT":
-            raise httptools.HttpParserError("a tunnel is demanded, not offered")
+            raise httptools.HttpParserError("CONNECT is not supported")
         line = b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())
         kept = (b"%b: %b" % header for header in self.headers if header[0] != b"upgrade")
         return b"\r\n".join([line, *kept, b"", b""])

@@ -77,7 +77,7 @@ def hashed_columns(schema: Mapping[str, Any], further: Sequence[str]) -> list[st
     roles = {field["name"]: field["role"] for field in schema["fields"]}
     if ids := [name for name in further if roles[name] == "id"]:
         raise UserError(
-            f"serving.hash_columns: {ids[0]} is the transactions' id, by which labels find them; take it out"
+            f"serving.hash_columns: {ids[0]} is the transactions' id, and labels find them by it; take it out"
         )
     return [name for name in names if roles[name] == "card" or _CARD.fullmatch(name) or name in further]
 
@@ -126,7 +126,7 @@ def form_of(loaded: "Bundle", settings: "ServingConfig") -> Form | None:
         return None
     if settings.record_reasons and not loaded.explains:
         raise UserError(
-            f"serving.record_reasons={settings.record_reasons}: the bundle's model explains no score; set 0"
+            f"serving.record_reasons={settings.record_reasons}: the bundle's model does not explain scores; set 0"
         )
     hashed = hashed_columns(loaded.schema, settings.hash_columns)
     has = {"rule": loaded.decision.money, "spread_low": loaded.has_members, "spread_high": loaded.has_members}
@@ -324,7 +324,7 @@ class Recorder:
         self._writer.join(_PATIENCE)
         if self._writer.exitcode != 0:
             _log.error(
-                "serving.record_to: the writer did not end in order; the journal has its rows until a next start"
+                "serving.record_to: the writer did not stop cleanly; the journal keeps its rows until the next start"
             )
             self._writer.kill()
 
@@ -347,4 +347,4 @@ def write(line: Any, folder: Path, days: int, most_bytes: int, upload: str | Non
             store.tend(datetime.now(UTC), whole=ended)
         except Exception as error:  # a disk that is full now may have room later; the journal keeps the rows
             why = error.strerror if isinstance(error, OSError) else type(error).__name__  # no client's values
-            _log.error("serving.record_to: no Parquet is made of the journal: %s", why)
+            _log.error("serving.record_to: the journal could not be written to Parquet: %s", why)

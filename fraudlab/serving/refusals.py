@@ -49,9 +49,9 @@ def body_length(version: str, headers: Headers) -> int | None:
         elif name == b"transfer-encoding":
             length = None
             if value.lower() != b"chunked":
-                raise Unsound(501, "the server knows no other transfer coding than chunked")
+                raise Unsound(501, "the only transfer coding that the server supports is chunked")
     if len(hosts) > 1 or (not hosts and version == "1.1") or not all(map(_HOST.fullmatch, hosts)):
-        raise Unsound(400, "a request names its host once, in the header Host")
+        raise Unsound(400, "a request needs exactly one header Host")
     if length is None and version == "1.0":
         raise Unsound(400, "HTTP/1.0 has no chunked bodies")
     return length

@@ -126,7 +126,7 @@ class Shadow:
             pass  # the loop ends
         except Exception as error:  # its process is gone, or what it says is no answer
             if not isinstance(error, asyncio.IncompleteReadError | ConnectionError):
-                _log.error("serving.challenger: no sound answer (%s); it is started again", type(error).__name__)
+                _log.error("serving.challenger: no valid answer (%s); it is started again", type(error).__name__)
             self._failures.inc()
             self._line = None
             self._up.set(0)

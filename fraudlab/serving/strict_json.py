@@ -76,6 +76,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if key in found:
             raise InvalidJSON("comes twice", key)
         if isinstance(value, _Constant):
-            raise InvalidJSON(f"{value} is no JSON number; leave the field out or give null if missing", key)
+            raise InvalidJSON(f"{value} is not a JSON number; leave the field out or give null if missing", key)
         found[key] = value
     return found

@@ -38,7 +38,7 @@ _ALERT: dict[str, Any] = {
                 "source": {"type": "string"},
                 "event_time": _SINCE,
             },
-            "description": "what POST /labels has said of it last",
+            "description": "the latest label sent to POST /labels",
         },
         "inputs": {"type": "object", "description": "as recorded; only where request_id and position are given"},
     },
@@ -90,7 +90,7 @@ _STATISTICS: dict[str, Any] = {
                 "bounds": {"type": "array", "items": {"type": "number"}, "description": "seconds, rising"},
                 "counts": {"type": "array", "items": {"type": "integer"}, "description": "up to each bound, and above"},
             },
-            "description": "requests by their whole time; the difference of two answers tells of the time between",
+            "description": "requests by their whole time; the difference of two answers is of the time between them",
         },
         "scored": {"type": "integer"},
         "alerts_per_1000": {
@@ -123,7 +123,11 @@ _SCORES: dict[str, Any] = {
         "hours": {"type": "integer"},
         "since": _SINCE,
         "rows": {"type": "integer"},
-        "edges": {"type": "array", "items": {"type": "number"}, "description": "rising; a score at one lies above it"},
+        "edges": {
+            "type": "array",
+            "items": {"type": "number"},
+            "description": "rising; a score equal to an edge counts above it",
+        },
         "counts": {**_COUNTED, "description": "below the first edge, between them, from the last one on"},
         "reference": {**_COUNTED, "description": "of the rows that the thresholds were chosen on"},
     },
@@ -227,7 +231,7 @@ DESCRIBED: dict[str, Described] = {
     ),
     "/statistics": ("What this instance has answered since it started, reloads included", _STATISTICS, [], {}),
     "/scores": (
-        "How the scores lie that this instance gave in the last hours, beside those that the thresholds rest on",
+        "The distribution of this instance's scores in the last hours, and of those that the thresholds rest on",
         _SCORES,
         [HOURS],
         {"404": "the bundle has no reference statistics", "422": "hours is no such number"},
@@ -267,7 +271,9 @@ async def _performance(parts: Parts, asked: Asked) -> tuple[int, bytes, bytes]:
     if report is None:
         folder = parts.settings.record_to
         start = "" if folder else "start the server with serving.record_to=<folder>, and "
-        says = f"no report is kept: {start}once labels came run python -m fraudlab.performance bundle=<bundle> "
+        says = (
+            f"no report is kept: {start}once labels have arrived, run python -m fraudlab.performance bundle=<bundle> "
+        )
         raise Stop(404, ABSENT, f"{says}records={folder or '<folder>'} mature_days=45 out=<folder>")
     return 200, orjson.dumps(report), JSON
 

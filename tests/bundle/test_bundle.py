@@ -146,7 +146,7 @@ def _objects(folder: Path) -> None:
         (lambda folder: (folder / "manifest.json").unlink(), "manifest.json"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json"),
         (_other_format, "999"),
-        (_objects, "no plain array"),
+        (_objects, "not a plain array"),
     ],
 )
 def test_whatever_was_changed_is_refused(copy: Path, tamper: Any, said: str) -> None:
@@ -226,7 +226,7 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_a_bundle_comes_from_a_bucket(exported: tuple[Path, Path], bundle: Bundle, storage: Any) -> None:
-    with pytest.raises(UserError, match="is no bundle"):
+    with pytest.raises(UserError, match="is not a bundle"):
         bundles.load("gs://models/fraud/v1")
     for file in exported[1].rglob("*"):
         if file.is_file():

@@ -226,7 +226,7 @@ def _decision(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]
         (lambda folder: (folder / "decision.json").write_text("[]"), "decision.json"),
         (lambda folder: (folder / "schema.json").write_text("{}"), "schema.json"),
         (lambda folder: (folder / "features.json").write_text("{"), "features.json"),
-        (lambda folder: (folder / "golden.jsonl").write_text(""), "golden.jsonl holds no record"),
+        (lambda folder: (folder / "golden.jsonl").write_text(""), "golden.jsonl has no record"),
         (lambda folder: (folder / "golden.jsonl").write_text('{"record": {}, "score": NaN}'), "golden.jsonl"),
         (lambda folder: (folder / "golden.jsonl").write_text("[1]"), "golden.jsonl"),
         (lambda folder: (folder / "model.onnx").write_bytes(b"no model"), "model.onnx cannot be run"),

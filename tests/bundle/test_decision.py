@@ -209,7 +209,7 @@ def test_a_promise_rests_on_labels_of_the_served_model_where_there_are_enough() 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"recall": 0.99}, "medium_recall=0.99 with confidence=0.95 needs 299 frauds, and there are 10"),
+        ({"recall": 0.99}, "medium_recall=0.99 with confidence=0.95 needs 299 frauds; there are 10"),
         ({"precision": 0.95}, "high_precision=0.95 .* which have 10 frauds: the 102 highest scores would have to be"),
     ],
 )
@@ -226,7 +226,7 @@ def test_a_promise_that_the_frauds_cannot_give_names_how_many_are_needed(asked: 
 def test_rows_of_another_model_promise_nothing() -> None:
     """How large the share of fraud is in rows without labels, nobody knows."""
     label, first = scored(6000)
-    with pytest.raises(UserError, match="of labelled rows before its training it has none.*split.recent_windows"):
+    with pytest.raises(UserError, match="no scores of labelled rows before its training.*split.recent_windows"):
         Decision.from_scores(label, first, first / 2, medium=50, high=10, recall=0.8)
 
 
@@ -236,9 +236,9 @@ def test_frauds_of_few_cards_promise_nothing() -> None:
     score = np.linspace(0.99, 0.01, 3060)
     for cards in (1, 3, 13):
         group = np.append(np.arange(60) % cards, np.arange(100, 3100))
-        with pytest.raises(UserError, match=f"needs 14 independent frauds, and 60 of {cards} cards or terminals"):
+        with pytest.raises(UserError, match=f"needs 14 independent frauds; 60 of {cards} cards or terminals"):
             Decision.from_scores(label, score, None, group, medium=50, high=10, recall=0.8)
-        with pytest.raises(UserError, match="each of another card or terminal"):
+        with pytest.raises(UserError, match="each from another card or terminal"):
             Decision.from_scores(label, score, None, group, medium=50, high=10, precision=0.7)
     group = np.append(np.arange(60) % 15, np.arange(100, 3100))
     promised = Decision.from_scores(label, score, None, group, medium=50, high=10, recall=0.8).guarantees["medium"]
@@ -261,7 +261,7 @@ def test_money_decides_by_amounts_and_thresholds_where_there_is_none() -> None:
     assert rare.budget == pytest.approx({"medium": 1000 * rate, "high": 1000 * rate})
     assert (probability >= rare.thresholds["medium"]).mean() == pytest.approx(rate, abs=1 / len(label))
     for cost, amounts, says in ((1e9, amount, "worth 1e.09"), (3.0, np.full(len(label), np.nan), "has a amount")):
-        with pytest.raises(UserError, match=f"would alert on nothing: none of .*{says}"):
+        with pytest.raises(UserError, match=f"would make no alerts: none of .*{says}"):
             Decision.from_scores(
                 label, probability, medium=50, high=10, money=Money("amount", cost, 0.5), amount=amounts
             )

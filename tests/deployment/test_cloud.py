@@ -182,7 +182,7 @@ def test_an_image_that_is_not_there_is_said(
     [(revision, share)] = google.traffic[-1].items()
     assert share == 100
     assert google.revisions[f"{SERVICE}/revisions/{revision}"]["conditions"][0]["state"] == "CONDITION_SUCCEEDED"
-    assert "has no revision before" in refused(cloud("action=rollback"))  # one that never started is no way back
+    assert "has no earlier revision" in refused(cloud("action=rollback"))  # one that never started is no way back
 
 
 def test_the_revision_that_others_are_tried_against_is_no_candidate(
@@ -255,7 +255,7 @@ def test_a_quota_that_is_free_again_is_waited_for(cloud: Cloud, google: GoogleCl
         (("action=submit", BUCKET), "action=submit needs image=<image>"),
         (("action=deploy", IMAGE, f"bundle={BUNDLES / MASKS}", "service.key_secret=key"), "action=register"),
         (("action=rollback",), "there is no service fraud"),
-        (("action=status",), "has nothing of the name fraud"),
+        (("action=status",), "has nothing named fraud"),
         (("action=status", "name=Fraud"), "name=Fraud must be"),
         (("action=status", "service.shares=[5,50]"), "must rise"),
         (("action=go",), "submit, train, register, deploy, watch, status, rollback"),

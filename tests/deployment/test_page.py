@@ -32,7 +32,7 @@ def test_commands_of_the_page_are_run_or_marked(
         assert (python, module) == ("python", "fraudlab.cloud")
         done = cloud(*settings, *(["service.hold_minutes=0"] if "action=deploy" in settings else []))
         if "action=rollback" in settings:  # of the first revision, before which there is none
-            assert "has no revision before" in done.stderr
+            assert "has no earlier revision" in done.stderr
         else:
             told(done)
     assert google.policies

@@ -141,7 +141,7 @@ def test_what_all_instances_scored_is_judged_and_answered(
 
 def test_rules_become_policies_of_this_service(cloud: Cloud, deployed: GoogleCloud) -> None:
     said = told(cloud(*WATCH, "watch.notify=ops@shop.example"))
-    assert "told to ops@shop.example" in said
+    assert "sent to ops@shop.example" in said
     [channel] = deployed.channels.values()
     assert channel["labels"] == {"email_address": "ops@shop.example"}
     found = {each["displayName"].removeprefix("fraud: "): each for each in deployed.policies.values()}
@@ -195,7 +195,7 @@ def test_what_is_of_others_stays_and_what_has_no_rule_goes(cloud: Cloud, deploye
     assert "a" not in {each["displayName"] for each in deployed.policies.values()}
     said = told(cloud("action=status"))
     count = len(ALERTS) + len(JUDGED)
-    assert f"{count} policies, {count} tell nobody, 0 are off" in said
+    assert f"{count} policies, {count} notify nobody, 0 are off" in said
 
 
 def test_killed_in_the_middle_it_ends_the_same(cloud: Cloud, commands: Commands, deployed: GoogleCloud) -> None:

@@ -67,7 +67,7 @@ def test_the_command_that_is_printed_keeps_what_was_chosen(cloud: Cloud, deploye
     # A channel that somebody chose for one policy stays, until all are told who is.
     policy = next(iter(deployed.policies.values()))
     policy["notificationChannels"] = []
-    assert "1 tell nobody" in told(cloud("action=watch"))
+    assert "1 notify nobody" in told(cloud("action=watch"))
     told(cloud("action=watch", "watch.notify=ops@shop.example"))
     assert all(each["notificationChannels"] for each in deployed.policies.values())
     told(cloud("action=watch", "watch.notify=none"))

@@ -114,7 +114,7 @@ def test_reasons_of_another_model_are_refused(folder: Path, tmp_path: Path) -> N
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     (copy / "reasons.safetensors").write_bytes(save({**arrays, "value": arrays["value"] * 2}, {"kind": "trees"}))
     _signed_again(copy)
-    with pytest.raises(UserError, match="they are of another model"):
+    with pytest.raises(UserError, match="they are from another model"):
         bundles.load(copy).check()
 
 

@@ -144,5 +144,5 @@ def test_what_cannot_be_said_is_named(tmp_path: Path) -> None:
     assert (unlabelled["labels"], unlabelled["decision"]["why"]) == (None, "labels were not looked at")
     early = asked(folder, version="two", moment=START + timedelta(days=21))["decision"]
     assert early["why"] == "no final labels of frauds and genuine transactions yet"
-    with pytest.raises(UserError, match="which bundle one has not; take metric=recall"):
+    with pytest.raises(UserError, match="which bundle one does not have; take metric=recall"):
         asked(folder, metric="value_recall", fields=[])

@@ -98,7 +98,7 @@ def test_counts_are_those_of_plain_counting_and_add_up(made: tuple[Bundle, pl.Da
         some = judge.cells.count(Arrays(*(array[part] for array in arrays)), scores[part], levels[part], weights[part])
         total.add(Counts.from_dict(json.loads(json.dumps(some.to_dict())), judge.cells.empty()))
     assert judge.judge(total) == judge.judge(counts)
-    with pytest.raises(UserError, match="no counts of this bundle"):
+    with pytest.raises(UserError, match="not counts of this bundle"):
         Counts.from_dict({**some.to_dict(), "unseen": [math.nan]}, total)
     with pytest.raises(UserError, match="no rows to judge"):
         judge.judge(judge.cells.empty())

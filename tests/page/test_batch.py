@@ -253,7 +253,7 @@ def test_no_row_is_lost_where_server_bundle_and_key_change(
         state.get_by_text("No connection to the server.").wait_for()
         page.evaluate(f"sessionStorage.setItem('fraudlab key', '{KEYS['read']}')")
         gate.behind = served.port
-        state.get_by_text("has not the scope score").wait_for()
+        state.get_by_text("does not have the scope score").wait_for()
         page.evaluate(f"sessionStorage.setItem('fraudlab key', '{KEYS['all']}')")
         go_on.click()
         state.get_by_text("Done.", exact=True).wait_for(timeout=60_000)

@@ -99,10 +99,10 @@ def test_a_key_without_the_scope_is_told_so(served: Server, alerts: list[dict[st
     page.get_by_label("Search").fill(alerts[-1]["id"])
     page.get_by_role("button", name=alerts[-1]["id"], exact=True).click()
     page.get_by_role("button", name="Genuine").click()
-    page.get_by_text("has not the scope label").wait_for()
+    page.get_by_text("does not have the scope label").wait_for()
     assert page.get_by_role("button", name="Genuine").get_attribute("aria-pressed") == "false"
     refused = open_page(served, "cases", key=KEYS["score"], errors=("403",))
-    refused.get_by_text("has not the scope read").wait_for()
+    refused.get_by_text("does not have the scope read").wait_for()
 
 
 def test_values_of_strangers_are_shown_and_not_run(

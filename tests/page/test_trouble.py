@@ -45,7 +45,7 @@ def test_a_swap_and_an_end_lose_nothing(page_bundle: bundles.Bundle, open_page: 
 
 def test_a_wrong_key_or_too_little_scope_is_said(served: Server, open_page: Open) -> None:
     page = open_page(served, key=KEYS["label"], errors=("401", "403"))
-    page.get_by_text("This key may not do that: the key label has not the scope score or read").first.wait_for()
+    page.get_by_text("This key may not do that: the key label does not have the scope score or read").first.wait_for()
     page.get_by_role("button", name="API key").click()
     page.get_by_label("Key", exact=True).fill(KEYS["all"])
     page.keyboard.press("Enter")

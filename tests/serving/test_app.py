@@ -218,6 +218,6 @@ def test_mistakes_are_told(command: Any, exported: tuple[Path, Path], tmp_path: 
         return done.stderr
 
     assert "no bundle" in said()
-    assert "is no bundle" in said(f"bundle={tmp_path}")
+    assert "is not a bundle" in said(f"bundle={tmp_path}")
     assert "16 characters" in said(f"bundle={exported[1]}", env={"FRAUDLAB_API_KEY": "short"})
     assert "serving.port" in said("serving.port=0")

@@ -236,7 +236,7 @@ def test_one_that_cannot_start_any_more_leaves_the_server_as_it_is(
         until(lambda: counts(server)["fraudlab_challenger_up"] == 1)
         (copied / "decision.json").write_text("{}")
         process(server).kill()
-        until(lambda: "nothing is scored in the shadow" in server.log.read_text())
+        until(lambda: "the challenger scores nothing" in server.log.read_text())
         assert server.predict(sent[:3]).status == 200
         assert counts(server)['fraudlab_challenger_dropped_total{reason="failed"}'] == 3
         server.process.send_signal(signal.SIGHUP)

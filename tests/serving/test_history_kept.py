@@ -132,7 +132,7 @@ def test_ids_of_labels_are_integers_where_the_stores_are(place: Place, wrong: st
     store.add({**table(1, 0).to_dicts()[0], "row": 17})
     for right in ("17", "+17", "17.0", " 17", 17):
         store.tell([Label(right, None, None, True, "test", None)])
-    with pytest.raises(Refused, match="is no integer of 64 bits"):
+    with pytest.raises(Refused, match="is not a 64-bit integer"):
         store.tell([Label(wrong, None, None, True, "test", None)])
 
 

@@ -31,7 +31,7 @@ def test_the_label_of_the_latest_event_counts_in_any_order_and_however_often_it_
         assert store.tell(draw.sample(said[: number + 1], number + 1)).new == 0
         newest = max(said[: number + 1], key=lambda each: each.event_time or 0)
         assert store.features(later)["CUSTOMER_ID_NB_FRAUD_14DAY_WINDOW"] == float(newest.fraud is True)
-    with pytest.raises(Refused, match="bank said otherwise at the same event_time"):
+    with pytest.raises(Refused, match="bank contradicts its own label with the same event_time"):
         store.tell([label(7, 0, DAY, "bank")])
 
 
@@ -49,5 +49,5 @@ def test_a_label_names_its_transaction_by_the_request_that_it_came_in(place: Pla
     with pytest.raises(Refused, match="no position 3 of request request-1"):
         store.tell([Label(None, "request-1", 3, True, "bank", None)])
     store.add({**RECORD, "TRANSACTION_ID": 90}, "request-1", 0)  # a client that uses its request id again
-    with pytest.raises(Refused, match="several transactions stood at position 0 of request request-1"):
+    with pytest.raises(Refused, match="several transactions were at position 0 of request request-1"):
         store.tell([Label(None, "request-1", 0, True, "bank", None)])

@@ -95,7 +95,7 @@ def test_a_history_is_the_past_of_a_file(
     assert "100 of the file's 100 rows are in it" in caplog.text
     build(part := place(), rows[:200], features)
     assert predicted(bundle, file, part)[200] == pytest.approx(expected[200], abs=1e-6)
-    assert "0 of the file's 100 rows are in it, and the others are seen by none: they are not added" in caplog.text
+    assert "0 of the file's 100 rows are in it; the others are not added, so no row sees them" in caplog.text
 
 
 def test_a_past_that_nobody_named_is_asked_for(
@@ -103,13 +103,15 @@ def test_a_past_that_nobody_named_is_asked_for(
 ) -> None:
     bundle, _ = scored
     rows.write_parquet(tmp_path / "t.parquet")
-    with pytest.raises(UserError, match=r"none of .* past, such as card_amount_last\. .*<history>.*history=input"):
+    with pytest.raises(
+        UserError, match=r"none of .* history features, such as card_amount_last\. .*<history>.*history=input"
+    ):
         score_file(bundle, tmp_path / "t.parquet", tmp_path / "scores.csv")
     with pytest.raises(UserError, match="no history at"):
         past_of(bundle, str(tmp_path / "none.sqlite"))
     for wrong in (2, 0.9, "worse"):
         rows.with_columns(fraud=pl.lit(wrong)).write_parquet(tmp_path / "t.parquet")
-        with pytest.raises(UserError, match="fraud holds other values than 0 and 1"):
+        with pytest.raises(UserError, match="fraud has other values than 0 and 1"):
             predicted(bundle, tmp_path / "t.parquet", "input")
 
 

@@ -264,7 +264,11 @@ def test_a_password_is_used_and_never_shown(tmp_path: Path, monkeypatch: pytest.
         store = History.open(f"redis://{where}")
         assert "p4ss" not in store.shown
         assert store.tell([label(7, 1)]).new == 1
-    for query, said in (("name=a b", "name='a b' of a history"), ("nme=cards", "address is none"), ("name", "is none")):
+    for query, said in (
+        ("name=a b", "name='a b' of a history"),
+        ("nme=cards", "not the address of a history"),
+        ("name", "not the address of a history"),
+    ):
         with pytest.raises(UserError, match=said):
             History.open(f"redis://{where}?{query}")
 

@@ -46,12 +46,12 @@ def test_a_variable_as_secrets_have_it_opens_everything(monkeypatch: pytest.Monk
     ("content", "mode", "said"),
     [
         (FILE, 0o666, "can be written by every user.*chmod 600"),
-        ("\n# none\n", 0o600, "holds no key"),
+        ("\n# none\n", 0o600, "has no key"),
         ("short", 0o600, "line 1: a key has at least 16 characters"),
         (f"\n{A} # of staging", 0o600, "line 2: a key has .* no blank"),
         (f"ops:metric:{A}", 0o600, "no scope 'metric'; did you mean metrics"),
         (f"a name:score:{A}", 0o600, "line 1: a name has"),
-        (f"{A}\nops:{A}", 0o600, "line 2: the key of key_1 stands here again"),
+        (f"{A}\nops:{A}", 0o600, "line 2: this is the key of key_1 again"),
     ],
 )
 def test_a_file_that_says_something_else_than_meant_is_refused(
@@ -63,7 +63,7 @@ def test_a_file_that_says_something_else_than_meant_is_refused(
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "keys").write_bytes(b"\xff\xfe" * 20)
-    with pytest.raises(UserError, match="no text in UTF-8"):
+    with pytest.raises(UserError, match="not UTF-8 text"):
         Keys(str(tmp_path / "keys"))
 
 

@@ -222,6 +222,6 @@ def test_a_run_whose_alerts_cost_nothing_is_refused(by_money: tuple[Path, Path],
     free.config_path.write_text(text.replace("admin_cost: 40.0", "admin_cost: 0.0"))
     asked = ExportConfig(run=str(free.path), medium_money=True)
     asked.paths.data_dir = run.provenance()["data_dir"]
-    with pytest.raises(UserError, match="train with what an alert costs"):
+    with pytest.raises(UserError, match="train with the cost of an alert"):
         export(asked, free, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()

@@ -147,7 +147,7 @@ def test_a_reload_ends_the_writer_and_loses_no_row(exported: tuple[Path, Path], 
         until(lambda: "reloaded: the bundle" in server.log.read_text(), 60)
         assert server.predict({**record, "TransactionID": 2}).status == 200
         assert server.end() == 0
-        assert "did not end in order" not in server.log.read_text()
+        assert "did not stop cleanly" not in server.log.read_text()
     assert sorted(pl.read_parquet(tmp_path / "record" / "day=*" / "*.parquet")["transaction_id"]) == ["1", "2"]
 
 

@@ -59,4 +59,4 @@ def test_a_bundle_that_gives_other_scores_is_not_served(exported: tuple[Path, Pa
 
 def test_an_empty_key_file_is_told(exported: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("\n")
-    assert "holds no key" in refused(exported[1], tmp_path, "serving.api_key_file=keys")
+    assert "has no key" in refused(exported[1], tmp_path, "serving.api_key_file=keys")

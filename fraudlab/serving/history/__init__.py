@@ -69,7 +69,7 @@ class History:
         there, wanted = self._store.layout, None if self._features is None else self._features.layout
         if wanted is not None and there != wanted:
             raise UserError(
-                f"the history keeps other columns than the bundle's features need ({_differences(there, wanted)}); "
+                f"the history has other columns than the bundle's features need ({_differences(there, wanted)}); "
                 "make one with python -m fraudlab.history bundle=<bundle> transactions=<Parquet file> out=<history>"
             )
         self._checked = True

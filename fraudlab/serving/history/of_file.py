@@ -56,7 +56,7 @@ def _of_itself(bundle: "Bundle", features: Live, table: pl.DataFrame) -> pl.Data
         table = table.with_columns(pl.lit(None, pl.Int8).alias(label))
     told = table[label].cast(pl.Float64, strict=False)  # not yet to integers, of which 0.9 would be 0
     if told.null_count() > table[label].null_count() or not told.drop_nulls().is_in([0.0, 1.0]).all():
-        raise UserError(f"column {label} holds other values than 0 and 1; write 1 for fraud, 0 for the rest")
+        raise UserError(f"column {label} has other values than 0 and 1; write 1 for fraud, 0 for the rest")
     absent = [pl.lit(None, pl.Datetime("us")).alias(name) for name in label_time if name not in table.columns]
     table = table.with_columns(told.cast(pl.Int8), *absent)
     order = table.select(pl.arg_sort_by([time, *([id_] if id_ in table.columns else [])])).to_series()
@@ -64,9 +64,9 @@ def _of_itself(bundle: "Bundle", features: Live, table: pl.DataFrame) -> pl.Data
     _log.warning(
         "the past of each row is what the file has before it, from %s to %s; %s",
         *(table[time].min(), table[time].max()),
-        f"{told.count():,} rows have a label, and the others count as genuine once it is due"
+        f"{told.count():,} rows have a label, and the others count as genuine after the label delay"
         if told.count()
-        else f"no row has a label in a column {label}, so all count as genuine once it is due",
+        else f"no row has a label in a column {label}, so all count as genuine after the label delay",
     )
     return found[order.arg_sort()]
 
@@ -97,8 +97,8 @@ def _looked_up(features: Live, history: History, table: pl.DataFrame) -> pl.Data
             bar.update(len(some))
     history.close()
     _log.warning(
-        "the past of each row is what %s has before it; %s of the file's %s rows are in it, and the others are seen by "
-        "none: they are not added",
+        "the past of each row is what %s has before it; %s of the file's %s rows are in it; the others are not added, "
+        "so no row sees them",
         *(history.shown, f"{there:,}", f"{len(rows):,}"),
     )
     return pl.concat([*frames, pl.DataFrame(found, schema)])

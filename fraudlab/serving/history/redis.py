@@ -87,8 +87,8 @@ class Address:
             self._pool.connection_class(**self._pool.connection_kwargs)  # it checks the options, and connects later
         except (ValueError, TypeError):  # whose text may hold the password
             raise UserError(
-                "the history's address is none: write redis://host:port/db?name=<history>; characters such as / @ : "
-                f"of a password as %2F %40 %3A, or the password in the environment's {PASSWORD}"
+                "this is not the address of a history: write redis://host:port/db?name=<history>; characters such as / "
+                f"@ : of a password as %2F %40 %3A, or the password in the environment's {PASSWORD}"
             ) from None
         if not _NAME.fullmatch(name):
             raise UserError(f"name={name!r} of a history must be 1 to 64 letters, digits, or . _ -")
@@ -156,7 +156,7 @@ class RedisStore:
             plain = json.loads(meta)
             if plain["format"] != FORMAT:
                 raise UserError(
-                    f"{self.shown} is no history of format {FORMAT}; make one with python -m fraudlab.history"
+                    f"{self.shown} is not a history of format {FORMAT}; make one with python -m fraudlab.history"
                 )
             self._packed, self._meta = Packed(Layout.from_dict(plain["layout"])), meta
         return self._packed
@@ -172,7 +172,7 @@ class RedisStore:
             if str(error) != "GONE":
                 raise StoreAway(f"{shown} refuses: {error}") from error
             raise StoreAway(
-                f"{shown} has lost its history, or has another one now: make it anew with python -m fraudlab.history, "
+                f"{shown} has lost its history, or has another one now: make it again with python -m fraudlab.history, "
                 "and start the server again"
             ) from error
         except (redis.RedisError, OSError) as error:

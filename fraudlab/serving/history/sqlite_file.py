@@ -87,7 +87,7 @@ def connect(path: Path) -> sqlite3.Connection:
         except sqlite3.OperationalError as error:  # another process is at it, or the disk is full
             raise UserError(f"{path} cannot be brought to format {_FORMAT} now: {error}; try again") from error
     elif version != _FORMAT:
-        raise UserError(f"{path} is no history of format {_FORMAT}; {make}")
+        raise UserError(f"{path} is not a history of format {_FORMAT}; {make}")
     connection.execute("PRAGMA synchronous = NORMAL")  # a crash of the machine may lose the last rows, nothing else
     connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: of 1,000 requests one or two wait for the disk
     return connection

@@ -87,7 +87,7 @@ def _id(store: Store, label: Label, named: Iterator[Any]) -> Id | None:
         return _own(store, label.id)
     found: Any = next(named)
     if found is SEVERAL:
-        raise UserError(f"several transactions stood at {_place(label)}; name the one by its id")
+        raise UserError(f"several transactions were at {_place(label)}; name one by its id")
     return found
 
 
@@ -100,7 +100,7 @@ def _own(store: Store, number: Id) -> Id:
         whole = int(text.partition(".")[0])
         if -(2**63) <= whole < 2**63:
             return whole
-    raise UserError(f"id {number!r} is no integer of 64 bits, as this history's are")
+    raise UserError(f"id {number!r} is not a 64-bit integer, as the ids of this history are")
 
 
 def _place(label: Label) -> str:
@@ -118,5 +118,5 @@ def _saying(said: Sequence[Saying], label: Label) -> Saying | None:
     if label.event_time in own:
         if own[label.event_time] == fraud:
             return None
-        raise UserError(f"{label.source} said otherwise at the same event_time; give a later one")
+        raise UserError(f"{label.source} contradicts its own label with the same event_time; give a later one")
     return Saying(label.event_time, label.source, fraud)
