@@ -71,8 +71,8 @@ class Counts:
             return cls(**arrays, rows=sums[0], weight=sums[1], squares=sums[2], reasons=Counter(plain["reasons"]))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"these are not counts of this bundle ({error}); save the answers of GET /drift of its servers, of this "
-                "version of fraudlab"
+                f"these are not counts of this bundle ({error}); save the answers of GET /drift of its servers, of "
+                "this version of fraudlab"
             ) from error
 
 
