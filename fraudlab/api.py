@@ -108,7 +108,7 @@ def load_table(*overrides: str, config_dir: str | Path | None = None) -> "pl.Dat
 
 
 def compare(runs: "Sequence[Run | str | Path]", *overrides: str) -> dict[str, Any]:
-    """Runs side by side: what ``python -m fraudlab.compare`` writes to ``compare.json``.
+    """The comparison of runs that ``python -m fraudlab.compare`` writes to ``compare.json``.
 
     Args:
         runs: two or more, or folders of runs. Those that differ by their seed alone are one model.
@@ -270,7 +270,7 @@ class Run:
             ([B, M, 2] of an ensemble) and ``penalty``.
 
         Raises:
-            UserError: the run's model is no network.
+            UserError: the run's model is not a network.
 
         >>> import torch
         >>> from fraudlab.api import load_run
@@ -295,7 +295,7 @@ class Run:
             out: its folder; by default ``bundle`` in the run folder.
 
         Raises:
-            UserError: a setting is wrong, the data changed since the run, or the bundle scores otherwise than the run.
+            UserError: a setting is wrong, the data changed since the run, or the bundle's scores differ from the run's.
         """
         from fraudlab.config.overrides import literal
         from fraudlab.export import run_export

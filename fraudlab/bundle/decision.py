@@ -69,7 +69,7 @@ class Decision:
         guarantees: of a level whose threshold promises a ``recall`` or a ``precision``: ``of`` which, ``target``,
             ``confidence``, what the labelled rows have (``shown``), between which bounds that holds (``low``, ``high``,
             either with that confidence), ``rests_on`` and ``assumes``, in words.
-        calibrations: where maps were held against each other, the cross-fitted log loss of each, and of scores as they
+        calibrations: where maps were compared, the cross-fitted log loss of each, and of scores as they
             are (``none``); of a map that cannot be fitted why, in words.
         money: what decides by amounts which transactions are ``low``; ``high`` are those of the others with a score
             from its threshold on. ``thresholds`` alone decide where it is None, or an amount is not known.
@@ -129,7 +129,7 @@ class Decision:
             known: rows that they rest on; None for the validation's, which only the model that scored them can promise
                 by: how large the share of fraud is in ``recent``, nobody knows.
             recent_day: number of the day of each row of ``recent``, or of the validation where there are none, by which
-                the alerts of the next week are told; None where not known.
+                the alerts of the next week are predicted; None where not known.
             unit: number of each row's card, terminal or day, [N], by which maps are cross-fitted; None for ``group``.
             money: what decides by amounts, in place of the budget ``medium``, which becomes the alerts that it makes;
                 where those are fewer than ``high``, so does that.

@@ -55,13 +55,13 @@ class Bundle:
         version: names its content: the first 12 hexadecimal digits of its manifest's SHA-256.
         manifest, schema, metrics: content of the JSON files of these names.
         decision: calibration and risk levels.
-        reading: what makes the table's columns of those that a record or a file has.
+        reading: turns the columns of a record or a file into those of the table.
         inputs: columns of a record that the model reads as they are.
         never_missing: those of them that every training row had, as a record must.
         features, lookups: what turns a record into the encoder's columns.
         encoder: what turns those into arrays.
-        explains: whether the model says what a score rests on.
-        has_members: whether the model has several members, whose spread it tells.
+        explains: whether the model gives reasons for a score.
+        has_members: whether the model has several members and so gives a spread.
 
     >>> from fraudlab.bundle import load
     >>> bundle = load("outputs/train/first/bundle")
@@ -141,7 +141,7 @@ class Bundle:
         """The arrays of raw records: ``categorical`` int64 [n, C], ``numeric`` float32 [n, N].
 
         Raises:
-            Refused: a value is no number where one belongs, or a record lacks what every training row had, or most of
+            Refused: a value that must be a number is not, or a record lacks what every training row had, or most of
                 its fields; the message names the record and the column.
         """
         rows = [self._encoded(position, record) for position, record in enumerate(records)]
@@ -166,7 +166,7 @@ class Bundle:
         return self._model.probability(arrays)
 
     def probability_and_spread(self, arrays: Arrays) -> tuple[NDArray[np.float32], Spread | None]:
-        """:meth:`probability`, and between which calibrated probabilities the members lie; None of one member."""
+        """:meth:`probability`, and the range of the members' calibrated probabilities; None for one member."""
         if self._model.weights is None:
             return self._model.probability(arrays), None
         probability, members = self._model.by_member(arrays)
@@ -177,7 +177,7 @@ class Bundle:
         """Calibrated probability of fraud [n].
 
         Raises:
-            Refused: the model gives no number for a record, since its values lie too far out.
+            Refused: the model gives no number for a record, since its values are too large.
         """
         return self.calibrated(self.probability(arrays))
 
@@ -200,8 +200,8 @@ class Bundle:
     def explain(self, records: Sequence[Record], k: int = 5, arrays: Arrays | None = None) -> list[list[Reason]]:
         """The ``k`` columns that each record's score rests on most, largest share first.
 
-        Trees, linear models and plain networks tell contributions to the log-odds (see :meth:`contributions`). TabNet
-        tells what it looked at: its masks, each step's weighted by its decision (Arik and Pfister 2021, section 3), as
+        Trees, linear models and plain networks have contributions to the log-odds (see :meth:`contributions`). TabNet
+        has its masks, each step's weighted by its decision (Arik and Pfister 2021, section 3), as
         pytorch-tabnet's ``explain`` has them. A column's embedding and its indicator of missing values count as the
         column. Columns that have no share are left out.
 
@@ -228,23 +228,23 @@ class Bundle:
         return {self._columns.names[i]: float(shares[i]) for i in np.argsort(-shares, kind="stable")}
 
     def _weights(self, arrays: Arrays) -> NDArray[np.float64]:
-        """Contributions of columns, or what the model looked at where it tells no more: [n, columns]."""
+        """Contributions of columns, or masks if the model has no more: [n, columns]."""
         if self._model.contributions is None:
             return self._columns.summed(self._model.importance(arrays))
         return self.contributions(arrays)[1]
 
     def contributions(self, arrays: Arrays) -> tuple[float, NDArray[np.float64]]:
-        """What each column adds to the log-odds of the calibrated score; above 0 speaks for fraud.
+        """What each column adds to the log-odds of the calibrated score; above 0 indicates fraud.
 
         Returns:
             The log-odds that they are added to, and ``[n, columns]``, the categorical columns, then the numeric ones.
             Base and contributions of a row add up to the log-odds of its score. What the model gives is in single
             precision: near 1 its log-odds are that coarse (at 0.9999 by up to 6e-4), times the calibration's slope.
-            A calibration that is no line multiplies all contributions of a row by the same number: what the
+            A calibration that is not a line multiplies all contributions of a row by the same number: what the
             calibrated log-odds rise by for each unit of the model's, between the base and the row.
 
         Raises:
-            UserError: the model tells only what it looked at, or nothing.
+            UserError: the model has only masks, or no reasons at all.
         """
         if self._model.contributions is None:
             raise UserError(f"bundle {self.path}: its model gives no contributions to the log-odds")
@@ -255,13 +255,13 @@ class Bundle:
 
     @property
     def parity(self) -> dict[str, Any]:
-        """How far bundle and checkpoint were apart at export: content of ``parity.json``."""
+        """The difference between bundle and checkpoint at export: content of ``parity.json``."""
         with self._content("parity.json") as parity:
             return parity
 
     @property
     def reference(self) -> dict[str, Any]:
-        """What drift is held against: content of ``reference.json``; ``columns`` is None before format 5."""
+        """What drift is measured against: content of ``reference.json``; ``columns`` is None before format 5."""
         with self._content("reference.json") as reference:
             return reference
 
@@ -311,7 +311,7 @@ class Bundle:
 
     @contextmanager
     def _content(self, name: str) -> Iterator[dict[str, Any]]:
-        """The content of a JSON file; what goes wrong with it is told in one message."""
+        """The content of a JSON file; what is wrong with it is one message."""
         try:
             read = json.loads((self.path / name).read_text(encoding="utf-8"))
             written = self.manifest.get("format", formats.FORMAT)  # a bundle that is being exported has no manifest yet
@@ -326,7 +326,7 @@ def load(path: str | Path, *, threads: int = 1) -> Bundle:
     """The bundle at ``path``, a folder or a ``gs://`` address, every file checked against its manifest.
 
     Args:
-        path: where it lies.
+        path: its folder or ``gs://`` address.
         threads: of one call of the model.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How far the members of a model lie apart, which says how sure it is of a score."""
+"""The range of a model's members: how certain a score is."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The rules of ``fraudlab.monitoring.stack`` as alert policies of Cloud Monitoring, and who is told."""
+"""The rules of ``fraudlab.monitoring.stack`` as alert policies of Cloud Monitoring, and who is notified."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -66,7 +66,7 @@ def update(google: Google, config: CloudConfig, *, measured: bool, stays: bool) 
 
 
 def policies(google: Google, name: str) -> Iterator[str]:
-    """How many policies there are of a service, and how many of them tell nobody or are off."""
+    """How many policies there are of a service, and how many of them notify nobody or are off."""
     found = _own(google, name)
     silent = sum(not each.get("notificationChannels") for each in found)
     off = sum(each.get("enabled") is False for each in found)
@@ -86,7 +86,7 @@ def _own(google: Google, name: str) -> list[Json]:
 
 
 def _channels(google: Google, notify: str | None) -> list[str] | None:
-    """Who is to be told; None where nothing is said about that."""
+    """Who is to be notified; None if the setting is not given."""
     if notify is None:
         return None
     return [] if notify == "none" else [_channel(google, notify)]

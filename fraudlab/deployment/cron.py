@@ -1,4 +1,4 @@
-"""How far apart the runs of a schedule are."""
+"""The time between the runs of a schedule."""
 
 from datetime import date, timedelta
 from itertools import pairwise

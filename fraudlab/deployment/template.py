@@ -1,4 +1,4 @@
-"""What a revision of the service runs: the server, and beside it Google's collector of its metrics."""
+"""What a revision of the service runs: the server, and next to it Google's collector of its metrics."""
 
 import shlex
 

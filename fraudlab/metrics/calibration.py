@@ -38,7 +38,7 @@ def expected_calibration_error(label: Array, score: Array, bins: int = 15) -> fl
     [0, 1] is cut into ``bins`` bins of equal width, each holding its lower edge and the last also 1. ECE is the mean
     over the bins of |share of frauds - mean score|, weighted by the rows in the bin (Naeini et al. 2015 with
     the bins of Guo et al. 2017; of the fraud class, not of the more likely one). Where nearly all scores
-    are close to 0, so is the metric: read it beside :func:`reliability_curve`.
+    are close to 0, so is the metric: read it together with :func:`reliability_curve`.
     """
     if not len(score):
         return float("nan")

@@ -86,7 +86,7 @@ def worth_alert(probability: Array, amount: Array, admin_cost: float, recovery_s
 
 
 def value_detection_rate(label: Array, score: Array, amount: Array, budget: float) -> float:
-    """Share of the defrauded amount that lies among the most suspicious ``budget`` (share of the rows, 0 to 1).
+    """Share of the defrauded amount in the most suspicious ``budget`` (share of the rows, 0 to 1).
 
     Alerts and ties as in :func:`fraudlab.metrics.ranking.precision_at_budget`. NaN where no amount was defrauded.
     """

@@ -5,7 +5,7 @@ otherwise, as training counts it. Of younger rows three things are estimated, ea
 
 - how scores read as probabilities: a logistic curve, whose level differs from week to week (a random effect;
   DerSimonian and Laird 1986), so that a new week's level is uncertain even where the curve is well known;
-- how late frauds are told: from arrivals that are cut off at each row's age (the product-limit estimate for right
+- how late frauds are reported: from arrivals that are cut off at each row's age (the product-limit estimate for right
   truncation; Lagakos, Barraj and De Gruttola 1988);
 - how often they are taken back (Kaplan and Meier 1958).
 

@@ -1,4 +1,4 @@
-"""Metrics of some of the rows beside the others: what a model does to each group, with intervals.
+"""Metrics of some of the rows compared with the others: what a model does to each group, with intervals.
 
 Rows of one card or terminal are not independent, so shares have the interval of Wilson (1927) for as many rows as they
 are worth: the rows divided by the design effect of their groups (Kish 1965).

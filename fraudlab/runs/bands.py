@@ -1,4 +1,4 @@
-"""How far another sample of such rows might move the metrics of a run: what stands beside them in its report."""
+"""How far another sample of such rows might move the metrics of a run: the intervals of its report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Runs side by side: which of them are one model over several seeds, and how far apart models are."""
+"""Comparison of runs: which of them are one model over several seeds, and how much models differ."""
 
 import glob
 import logging

@@ -1,4 +1,4 @@
-"""What a run or a blend was told of costs."""
+"""The costs of a run or a blend."""
 
 from fraudlab.metrics.metrics import ADMIN_COST
 from fraudlab.runs.folder import RunFolder

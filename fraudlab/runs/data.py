@@ -1,4 +1,4 @@
-"""The data of a run again: where they lie now, held against those that it was trained on."""
+"""The data of a run again: their present place, compared with those that it was trained on."""
 
 import glob
 import logging

@@ -1,4 +1,4 @@
-"""The run folder: where everything of a run lies, written whole or not at all."""
+"""The run folder: all files of a run, each written whole or not at all."""
 
 import json
 import os

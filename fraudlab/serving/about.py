@@ -1,4 +1,4 @@
-"""What is told of the bundle, by path: answers that stay the same while it is served."""
+"""Facts about the bundle, by path: answers that stay the same while it is served."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any

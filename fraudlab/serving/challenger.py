@@ -1,7 +1,6 @@
-"""A challenger: a second bundle that scores the same traffic in the shadow, in a process of its own.
+"""A challenger: a second bundle that scores the same traffic without answering, in its own process.
 
-It answers nobody. It runs while no other process wants the processor, and rests after each batch; see :mod:`.shadow`
-for who asks it.
+It runs while no other process needs the processor, and rests after each batch; see :mod:`.shadow` for who asks it.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""Labels of transactions as clients tell them: over HTTP and from files, one form and one check for both."""
+"""Labels of transactions from clients: over HTTP and from files, one form and one check for both."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

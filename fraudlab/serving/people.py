@@ -1,4 +1,4 @@
-"""What ``/alerts``, ``/performance`` and ``/statistics`` tell people, from memory and the record of this instance.
+"""The answers of ``/alerts``, ``/performance`` and ``/statistics``, from memory and the record of this instance.
 
 And ``/drift``, where it is to be that of all instances.
 

@@ -1,4 +1,4 @@
-"""Run the server of a bundle until it is told to stop: listen, look after its processes, reload on SIGHUP."""
+"""Run the server of a bundle until it is stopped: listen, look after its processes, reload on SIGHUP."""
 
 import gc
 import logging

@@ -20,11 +20,11 @@ from fraudlab.sklearn.supervised import Array, Loss, SupervisedTabNet
 class TabNetClassifier(ClassifierMixin, SupervisedTabNet):
     """TabNet (arXiv:1908.07442) for two or more classes, in the place of ``pytorch_tabnet.tab_model.TabNetClassifier``.
 
-    The same seed draws the same weights and the same batches as there. What differs is told in
+    The same seed draws the same weights and the same batches as there. The differences are in
     docs/migrating_from_pytorch_tabnet.md.
 
-    ``sklearn.utils.estimator_checks.check_estimator`` passes with one exception: ``check_fit_score_takes_y`` wants the
-    second argument of ``fit`` to be called ``y``; here it is ``y_train``, as scripts for pytorch-tabnet name it.
+    ``sklearn.utils.estimator_checks.check_estimator`` passes with one exception: ``check_fit_score_takes_y`` requires
+    the second argument of ``fit`` to be called ``y``; here it is ``y_train``, as scripts for pytorch-tabnet name it.
 
     Attributes:
         classes_: labels [K], ascending.

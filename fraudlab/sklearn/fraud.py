@@ -157,7 +157,7 @@ class FraudClassifier(ClassifierMixin, BaseEstimator):
         return np.column_stack([1 - fraud, fraud])
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """The more likely class [N]; frauds are rare, so ``predict_proba`` and a threshold of one's own tell more."""
+        """The more likely class [N]; frauds are rare, so ``predict_proba`` and your own threshold are more useful."""
         most: NDArray[np.intp] = self.predict_proba(X).argmax(axis=1)
         return self.classes_[most]
 

@@ -32,8 +32,8 @@ class Parameters(BaseEstimator):
     scheduler_params: Any = None  # is_batch_level=True: a step after every batch
     mask_type: str = "sparsemax"  # or entmax
     input_dim: int | None = None  # as pytorch-tabnet has them: the data say both
-    output_dim: int | None = None  # likewise
+    output_dim: int | None = None  # as input_dim
     device_name: str = "auto"  # auto: cuda where there is one, else cpu
     n_shared_decoder: int = 1  # layers of the pretraining's decoder that all steps share
-    n_indep_decoder: int = 1  # likewise, of each step's own
+    n_indep_decoder: int = 1  # layers of each step's own in that decoder
     grouped_features: Any = None  # groups of positions that are looked at together or not at all

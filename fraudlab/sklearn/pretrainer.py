@@ -130,7 +130,7 @@ class TabNetPretrainer(TabNetEstimator):
         return Watched(len(rows.numeric), measure)
 
     def pretrained_for(self, estimator: TabNetEstimator) -> Self:
-        """Itself, fitted and for as many columns as ``estimator`` has; what of its settings differs is told.
+        """Itself, fitted and for as many columns as ``estimator`` has; a warning names the settings that differ.
 
         Raises:
             NotFittedError: it is not fitted.

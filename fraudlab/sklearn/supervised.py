@@ -60,7 +60,7 @@ class SupervisedTabNet(TabNetEstimator):
             patience: epochs without a better value after which training ends; 0 to train on and keep the last weights.
             batch_size: rows of a step.
             virtual_batch_size: rows of a ghost batch.
-            num_workers: without effect: the rows lie in memory, where they are indexed at once.
+            num_workers: without effect: the rows are in memory and are indexed directly.
             drop_last: leave out the last batch of an epoch where it is smaller than the others.
             callbacks: objects with the methods of ``pytorch_tabnet.callbacks.Callback``.
             pin_memory: without effect.

@@ -1,7 +1,7 @@
 """A search as it runs: workers, each a thread that runs one trial after the other as a process and follows it.
 
 Each worker calls Optuna's ``Study.optimize`` for one trial at a time, so that Optuna takes the trial, records its
-heartbeat and ends it. A trial that finished while its search died is told from its run folder.
+heartbeat and ends it. A trial that finished while its search died is reported from its run folder.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Where a study lies: an SQLite file or a PostgreSQL server, each for many processes at once."""
+"""The storage of a study: an SQLite file or a PostgreSQL server, each for many processes at once."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""Losses in which a fraud weighs more than a genuine transaction."""
+"""Losses with a larger weight for frauds than for genuine transactions."""
 
 import torch
 from torch import Tensor, nn
