@@ -8,7 +8,7 @@ import polars as pl
 
 from fraudlab.data.sources.table import derive, times, units
 from fraudlab.data.sources.table.names import enclosed, is_after, words
-from fraudlab.data.sources.table.time_format import EPOCHS, ISO, SECONDS, TimeFormat
+from fraudlab.data.sources.table.time_format import DIGITS, EPOCHS, ISO, SECONDS, TimeFormat
 from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
 
@@ -103,24 +103,34 @@ def _is_time_of_day(values: pl.Series) -> bool:
 
 
 def passed_over(sample: pl.DataFrame, taken: Collection[str]) -> Iterator[str]:
-    """Notes on columns with the name of a time, most of whose values are times, which are not taken for it."""
+    """Notes on columns with the name of a time which are not taken for it: most of whose values are times, or none."""
     for name in sample.columns:
         values, parts = sample[name], set(words(name))
         if name in taken or not (_NAMES | _EVENT) & parts or _OTHER & parts or is_after(name):
             continue
+        known = values.drop_nulls()
         if values.dtype in (pl.Date, pl.Datetime):
             read = values.is_not_null()
         elif is_text(values.dtype):
             some = values.cast(pl.String)
             read = times.read(some, TimeFormat(times.nearest(some.drop_nulls().head(20))[0])).is_not_null()
+        elif values.dtype.is_numeric():
+            read = pl.repeat(False, len(values), eager=True)
         else:
             continue
-        if 2 * (found := int(read.sum())) > len(values) - values.null_count() > 0:
+        if 2 * (found := int(read.sum())) > len(known) > 0:
             odd = next(iter(values.filter(~read & values.is_not_null())), None)
-            other = f"{values.null_count():,} are empty" if odd is None else f"others not, such as {odd!r}"
+            empty = f"{len(values) - len(known):,} are empty" if len(known) < len(values) else "all are equal"
+            other = empty if odd is None else f"others not, such as {odd!r}"
             yield (
                 f"no time is taken, and rows are split at random: {found:,} of {len(values):,} values of {name} are "
                 f"times, but {other}; correct them, or leave these rows out with data.where and say data.time={name}"
+            )
+        elif _NAMES & parts and known.n_unique() > 2 and known.cast(pl.String).str.contains(r"\d").all():
+            how = "time_unit, what its numbers count" if values.dtype.is_numeric() else "time_format"
+            yield (
+                f"no time is taken, and rows are split at random: {name} has the name of a time, but it is not known "
+                f"how values such as {known[0]!r} are read; if it is the time, say data.time={name} and data.{how}"
             )
 
 
@@ -156,7 +166,7 @@ def _rank(values: pl.Series, name: str, given: TimeFormat) -> float:
         return 0.0
     named = bool(_NAMES & parts) + 2 * bool(_EVENT & parts)
     if values.dtype.is_numeric():
-        if not (_NUMBERS & parts or (_NAMES & parts and _is_epoch(values))) or (values.quantile(0.05) or 0) < 0:
+        if not (_NUMBERS & parts or (_NAMES & parts and _are_moments(values))) or (values.quantile(0.05) or 0) < 0:
             return 0.0
         return 3.0 + named + 2 * values.is_sorted()
     if not (_reads(given.format, values) if given.format else _is_temporal(values)):
@@ -165,10 +175,15 @@ def _rank(values: pl.Series, name: str, given: TimeFormat) -> float:
     return 6.0 + named + 2 * clock
 
 
-def _is_epoch(values: pl.Series) -> bool:
-    """Whether all numbers are moments since 1970, in seconds or a part of them, of the years 1990 to 2100."""
+def _are_moments(values: pl.Series) -> bool:
+    """Whether all numbers are moments since 1970 of the years 1990 to 2100, or dates such as 20240131."""
     least, most = (float(each or 0) for each in (values.min(), values.max()))  # type: ignore[arg-type]
-    return any(units.RANGES[unit][0] <= least and most <= units.RANGES[unit][1] for unit in EPOCHS)
+    for unit in (*EPOCHS, *DIGITS):
+        low, high = units.RANGES[unit]
+        if low <= least and most <= high:
+            read = TimeFormat(unit=unit).values(pl.col("number"), values.dtype)
+            return values.drop_nulls().to_frame("number").select(read.null_count() == 0).item() is True
+    return False
 
 
 def _is_temporal(values: pl.Series) -> bool:
@@ -253,7 +268,7 @@ def parts(sample: pl.DataFrame, clock: Clock) -> dict[str, str]:
         clock: the time.
     """
     names = {name.lower() for name in sample.columns}
-    made = _hour_and_weekday(sample, clock) if not names & {"hour", "weekday"} else {}
+    made = {name: made for name, made in _hour_and_weekday(sample, clock).items() if name not in names}
     read = None if clock.derive else derive.Time(clock.column, clock.form)
     found = {}
     day = f"EXTRACT(day FROM {enclosed(clock.column)})"  # a weekday of first days of months tells nothing

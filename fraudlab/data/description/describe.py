@@ -96,7 +96,8 @@ def describe(config: TableConfig, cache_dir: Path) -> Description:
     read = _read(typed, config)
     typed = _collected(_kept(typed.lazy(), config, read), typed.lazy(), config, read)
     if typed.is_empty():
-        raise UserError(f"data.where={config.where} leaves no row of the table; change it, or give a file with rows")
+        left = config.where and f" left by data.where={config.where}; change it"
+        raise UserError(f"data.path={config.path} has no rows{left or ''}")
     time = _clock(typed, config, given)
     words, counts = _counts(rows, config, typed, time, read)
     config, said = _labelled(config, words)
@@ -125,7 +126,9 @@ def _looked_at(
     rows, frauds = looked = len(told), int(told[schema.label].sum())
     if look is not config:
         rows, frauds = label.counted(words, config.fraud_values, config.genuine_values, config.unlabelled)
+    left_out = {name: reason for name, reason in read.why.items() if name not in {c.name for c in schema.columns}}
     notes = [note for note in read.notes if note not in roles_of_table.no_inputs(read.why)]
+    notes += roles_of_table.no_inputs(left_out)  # they stand in no list of columns
     for key in ("label", "time", "label_time"):  # a note on a setting is written beside it
         start = f"data.{key}={getattr(config, key)}"
         own = [note for note in notes if note.startswith(start)]
@@ -159,7 +162,10 @@ def _laid_out(config: TableConfig, cache_dir: Path, why: dict[str, str]) -> tupl
         if config.encoding is not None:
             raise
         config, why["encoding"] = replace(config, encoding=_ENCODING), f"guessed; {error}"
-        raw = scan(files, source.layout_of(config), source.named(config), cache_dir)
+        try:
+            raw = scan(files, source.layout_of(config), source.named(config), cache_dir)
+        except UserError as also:
+            raise UserError(f"{error}; {_ENCODING} does not read it either: {also}") from also
     if [found.kind for found in files] == ["text"] and config.separator is None:
         file = files[0].path
         found = dialect.find(file, head(file), source.layout_of(config), source.named(config))
@@ -327,10 +333,8 @@ def _roles(
 
 def _split(source: Source, time: pl.Series | None, place: Path) -> tuple[str, int, list[str]]:
     """The split that the table allows, its label delay in days, and warnings about it."""
-    days = 0.0
-    if time is not None and len(time):
-        moment, day = clock_of(time)
-        days = float(moment[-1] - moment[0]) / day
+    moment, day = clock_of(pl.Series([0]) if time is None or not len(time) else time)
+    days = float(moment[-1] - moment[0]) / day
     delays = [delay for delay in _DELAYS if delay * _DELAYS_A_SPAN <= days or not delay]
     in_time = [] if time is None else [(TimeFractionConfig(), delay) for delay in delays]
     said: list[str] = []

@@ -60,7 +60,8 @@ def column(sample: pl.DataFrame) -> str:
     if ranks and max(ranks.values()) > 0:
         return max(ranks, key=lambda name: ranks[name])
     two = [name for name, values in _few(sample, sample.columns).items() if len(values) == 2]
-    hint = f"; columns with two values: {', '.join(two[:20])}" if two else ""
+    names = two or sample.columns
+    hint = f"; {'columns with two values' if two else 'the table has'}: {', '.join(names[:20])}"
     raise UserError(f"no column has the name of a label; name it: data.label=<column>{hint}")
 
 

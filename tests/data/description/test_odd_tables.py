@@ -115,7 +115,7 @@ def test_rows_that_are_left_out_and_roles_that_are_given_count(tmp_path: Path) -
     found = described(tmp_path / "t.csv", where="paid_at <> 'soon'", carried=["acc"], time="paid_at")
     assert (found.config.time, found.rows, found.config.decimal) == ("paid_at", ROWS - 1, ".")
     assert len(trains(found, tmp_path)) == ROWS - 1
-    with pytest.raises(UserError, match="leaves no row of the table"):
+    with pytest.raises(UserError, match="has no rows left by data.where=amount < 0"):
         described(tmp_path / "t.csv", where="amount < 0")
 
 
@@ -291,6 +291,12 @@ def test_a_time_that_is_not_taken_is_told(form: str, tmp_path: Path) -> None:
         found = described(tmp_path / f"{len(odd)}.csv")
         assert (found.config.time, found.split) == (None, "random")
         assert f"{ROWS - len(odd)} of {ROWS} values of paid_at are times, but {said}" in found.doubts[0]
+    odd = pl.Series("paid_at", [f"{moment[:8]}W{n % 7}" for n, moment in enumerate(when) if moment])
+    table(paid_at=odd).write_csv(tmp_path / "form.csv")
+    assert (
+        "values such as '" + odd[0] + "' are read; if it is the time, say data.time=paid_at and"
+        in described(tmp_path / "form.csv").doubts[0]
+    )
     rows = table().drop("paid_at")
     rows.write_csv(tmp_path / "none.csv")
     assert not any("no time is taken" in doubt for doubt in described(tmp_path / "none.csv").doubts)
@@ -328,3 +334,20 @@ def test_moments_and_amounts_as_numbers_and_text(tmp_path: Path) -> None:
     assert made.select("hour", "weekday").rows() == expected.rows()
     assert made["amount"].to_list() == table()["amount"].to_list()
     assert "blob" not in roles(found)
+    assert any("not inputs: blob (bytes that are not text)" in doubt for doubt in found.doubts)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", "a,b,fraud\n", "t.csv has no rows"),
+        ("t.csv", "<!DOCTYPE html>\n<html><body>log in</body></html>\n", "is a web page or XML, not a table"),
+        ("t.json", '{"data": [{"a": 1, "fraud": 0}, {"a": 2, "fraud": 1}], "count": 2}', "with its rows under 'data'"),
+        ("t.jsonl", '{"error": "not found"}', "name it: data.label=<column>; the table has: error"),
+        ("t.csv", "\x81\x8d\x8f,b\n", "is not UTF-8; .*cp1252 does not read it either"),
+    ],
+)
+def test_what_is_no_table_is_said(name: str, content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content.encode("latin-1"))
+    with pytest.raises(UserError, match=message):
+        described(tmp_path / name)

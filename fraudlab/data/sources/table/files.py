@@ -157,7 +157,10 @@ def _kind(file: Path) -> Kind:
             raise UserError(f"{file} is {what}, which is not read; give the table in it, unpacked or as CSV or Parquet")
     if begin[257:262] == b"ustar":
         raise UserError(f"{file} is an archive of tar; unpack it and give a table in it")
-    first = begin.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    text = begin.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:14].lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
+        raise UserError(f"{file} is a web page or XML, not a table; an address may need a login: give the file itself")
+    first = text[:1]
     return "jsonl" if first == b"{" else "json" if first == b"[" and _family(file) == "JSON" else "text"
 
 

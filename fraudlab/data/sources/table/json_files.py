@@ -78,9 +78,15 @@ def _refuse_columns(file: Path, made: pl.LazyFrame) -> None:
     types = made.collect_schema()
     nested = [kind for kind in types.dtypes() if isinstance(kind, pl.Struct)]
     by_number = len(nested) == len(types) and all(field.name.isdigit() for kind in nested for field in kind.fields)
+    rows = [name for name, kind in types.items() if kind == pl.List and isinstance(kind.inner, pl.Struct)]  # type: ignore[attr-defined]
     whole = by_number or (set(types) in _OF_PANDAS and isinstance(types["data"], pl.List))
-    if whole and made.select(pl.len()).collect().item() == 1:
+    if not (whole or rows) or made.select(pl.len()).collect().item() != 1:
+        return
+    if whole:
         raise UserError(
             f"{file} is one JSON object that holds a whole table, as pandas' to_json() writes it; write one object a "
             "row: frame.to_json(path, orient='records', lines=True)"
         )
+    raise UserError(
+        f"{file} is one JSON object with its rows under {rows[0]!r}; write that list alone, or an object a row"
+    )

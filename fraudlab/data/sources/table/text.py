@@ -94,12 +94,13 @@ def _checked(
     names = dialect.names
     unnamed = dialect.unnamed
     known = pl.any_horizontal((pl.all() != "").fill_null(False))
-    remark = _is_remark(dialect)
+    remark, again = _is_remark(dialect), _is_header(dialect)
     facts = frame.select(
         (~known).sum().alias("\0blank"),
         ((pl.col(names[-1]).is_null() & known).sum() if len(names) > 1 else pl.lit(0)).alias("\0short"),
         known.sum().alias("\0rows"),
         remark.sum().alias("\0remarks"),
+        again.sum().alias("\0headers"),
         (pl.any_horizontal(pl.all().str.contains("\n", literal=True)).any() if quoted else pl.lit(False)).alias(
             "\0lines"
         ),
@@ -117,6 +118,9 @@ def _checked(
         first = frame.filter(remark).select(pl.nth(0)).head(1).collect().item()
         notes.append(f"{remarks} lines that begin with # are left out, the first: {first[:60]!r}")
         frame, rows = frame.filter(~remark), rows - remarks
+    if headers := facts["\0headers"].item():
+        notes.append(f"{headers} lines repeat the header and are left out")
+        frame, rows = frame.filter(~again), rows - headers
     last = _last_rows(end, dialect)
     behind = ends.behind(last, len(names))
     if behind and _values(frame.slice(rows - behind, 1).collect().row(0)) != _values(last[-behind]):
@@ -149,6 +153,14 @@ def _is_remark(dialect: Dialect) -> pl.Expr:
     text = pl.col(first)
     alone = ~pl.any_horizontal((pl.col(others) != "").fill_null(False))
     return (text.str.starts_with("#") & (alone | text.str.contains(r"^#[\s#!]"))).fill_null(False)
+
+
+def _is_header(dialect: Dialect) -> pl.Expr:
+    """Whether a row is the header once more, as where files were put one behind the other."""
+    ends_of_row = dict.fromkeys((dialect.names[0], dialect.names[-1]))
+    if not dialect.header or len(ends_of_row) < 2:
+        return pl.lit(False)
+    return pl.all_horizontal((pl.col(name) == name).fill_null(False) for name in ends_of_row)
 
 
 def _last_rows(end: bytes, dialect: Dialect) -> list[list[str]]:

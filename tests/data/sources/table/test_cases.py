@@ -64,6 +64,7 @@ RIGHT: dict[str, tuple[str | bytes, dict[str, Any], dict[str, list[Any]]]] = {
     "a remark as wide as the table": ("# of 2024, all, yes\na,k,y\n1,x,0\n2,z,1\n", {"label": "y"}, {"a": [1, 2]}),
     "codes behind a mark": ("k,a,y\n#1,2,0\n#2,5,1\nx,6,1\n", {}, {"k": ["#1", "#2", "x"]}),
     "a remark in UTF-16": ("a,k,y\n1,x,0\n2,z,1\nTotal,,\n".encode("utf-16"), {}, {"a": [1, 2]}),
+    "files one behind the other": ("a,k,y\n1,x,0\na,k,y\n2,z,1\n", {}, {"a": [1, 2], "k": ["x", "z"], "y": [0, 1]}),
     "blank lines": ("y,a\n1,2\n\n0,5\n\n\n1,7\n,\n", {}, {"a": [2, 5, 7]}),
     "no header": ("23,1,0.17,0\n55,1,0.16,1\n", {"columns": ["id", "b", "c", "y"]}, {"id": [23, 55], "c": [0.17, 0.16]}),
     "single quotes": ("who,zip,y\n'C1','28007',0\n'C2','28007',1\n", {}, {"who": ["C1", "C2"], "zip": [28007, 28007]}),
@@ -275,6 +276,7 @@ SAID: dict[str, tuple[str, dict[str, Any], str, dict[str, str | None]]] = {
         "column a: every fraction has three digits, .*data.decimal=',' data.thousands='.'"), {"a": "numeric"}),
     "a total": ("id,a,y\nx1,2,0\nx2,5,1\nTotal,7,\n", {}, "1 lines after the table are left out, the first: 'Total,7,'", {}),
     "remarks": ("a,y\n1,0\n# new\n2,1\n", {}, "1 lines that begin with # are left out, the first: '# new'", {}),
+    "a header again": ("a,k,y\n1,x,0\na,k,y\n2,z,1\n", {}, "1 lines repeat the header and are left out", {}),
     "offsets of times": ("t,y\n2024-01-01T10:00Z,0\n", {"time": "t"}, "year first, converted to UTC", {}),
 }  # fmt: skip
 
