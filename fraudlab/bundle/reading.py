@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from fraudlab.config.data import SECONDS
 from fraudlab.errors import UserError
 from fraudlab.features.live import WrongField
 from fraudlab.features.values import RawColumns, Spelling
@@ -134,7 +135,9 @@ class InputReading:
 
     def time_of(self, value: Any) -> str | None:
         """A value of the time in ISO 8601; None for no time, and for a number that counts from an unknown day."""
-        if self._clock is None or value is None:
+        # Most numbers need no look at the clock, for which Polars is loaded.
+        counted = isinstance(value, int | float) and (self._reading.time.get("unit") or "seconds") in SECONDS
+        if value is None or counted or self._clock is None:
             return None
         if isinstance(value, str) and self._is_plain(value):
             return value
@@ -154,8 +157,6 @@ class InputReading:
     def _moment(self, value: Any) -> datetime | None:
         """The time in UTC if its zone is known, else as it is written."""
         import polars as pl
-
-        from fraudlab.data.sources.table.time_format import SECONDS
 
         assert self._clock is not None
         form = self._clock.form

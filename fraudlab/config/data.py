@@ -112,8 +112,10 @@ class TableConfig:
             raise UserError("data.query=<SQL> and data.path=postgresql://<user>@<host>/<database> belong together")
 
 
+SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400, "weeks": 604800}
+"""Of the time units that count from no known day, the seconds of each."""
 TIME_UNITS = (
-    *("seconds", "minutes", "hours", "days", "weeks"),  # that count from no known day
+    *SECONDS,
     *("epoch_seconds", "milliseconds", "microseconds", "nanoseconds"),  # since 1970
     *("yyyymmdd", "yyyymmddhhmm", "yyyymmddhhmmss", "excel"),
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from fraudlab.config.data import SECONDS
 from fraudlab.features.values import is_text
 
 ISO = "iso"
@@ -28,7 +29,6 @@ USUAL = {
 """ISO formats that one call reads, each with the shape of its values."""
 
 GMT = " GMT"  # the end of a format whose times are in UTC
-SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400, "weeks": 604800}
 EPOCHS = {"epoch_seconds": 1, "milliseconds": 1_000, "microseconds": 1_000_000, "nanoseconds": 1_000_000_000}
 DIGITS = {"yyyymmdd": "%Y%m%d", "yyyymmddhhmm": "%Y%m%d%H%M", "yyyymmddhhmmss": "%Y%m%d%H%M%S"}
 

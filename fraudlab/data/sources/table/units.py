@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import polars as pl
 
+from fraudlab.config.data import SECONDS
 from fraudlab.data.sources.table.names import quoted, to_type
-from fraudlab.data.sources.table.time_format import DIGITS, EPOCHS, SECONDS, TimeFormat
+from fraudlab.data.sources.table.time_format import DIGITS, EPOCHS, TimeFormat
 from fraudlab.errors import UserError
 
 _EPOCH_FROM, _EPOCH_TO = 631_152_000, 4_102_444_800  # 1990 to 2100
