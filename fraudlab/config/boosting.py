@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fraudlab.config.checks import at_least, within
+from fraudlab.config.checks import AUTO, at_least, auto_or_at_least, within
 
 
 @dataclass
@@ -67,10 +67,13 @@ class CatBoostConfig(BoostingConfig):
     name: str = "catboost"
     max_depth: int = 6
     l2: float = 3.0
-    max_ctr_complexity: int = 1  # columns that one statistic combines at most; questions about numbers count as one
+    max_ctr_complexity: int | str = AUTO  # columns that one statistic combines at most; auto: 1 or 2, by validation
+    early_stopping_rounds: int = 50  # trees without a better average precision on validation until training stops
 
     def __post_init__(self) -> None:
         super().__post_init__()
         within("model.max_depth", self.max_depth, 1, 16)
-        within("model.max_ctr_complexity", self.max_ctr_complexity, 1, 15)
+        auto_or_at_least("model.max_ctr_complexity", self.max_ctr_complexity, 1)
+        if isinstance(self.max_ctr_complexity, int):
+            within("model.max_ctr_complexity", self.max_ctr_complexity, 1, 15)
         at_least("model.l2", self.l2, 0)

@@ -163,7 +163,8 @@ class Estimator(Protocol):
     """A fitted model of another library.
 
     It may have the ability ``exported(cardinalities, num_numeric) -> Exported``, found by its name; without it there is
-    no bundle of the model.
+    no bundle of the model. It may have the attribute ``chosen``: settings that were ``auto`` and that it chose on
+    validation, by key; the second fit of a run gets them.
 
     Attributes:
         FILE: name of the file it is saved to.

@@ -1,8 +1,9 @@
 """One fit of a baseline: batches in, a folder with its file out; and scores from that file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ def fit(
     cardinalities: Sequence[int],
     folder: Path,
     rounds: int | None,
-) -> tuple[int, int]:
+) -> tuple[int, int, Mapping[str, Any]]:
     """Fit the baseline that ``config.model`` names and leave it in ``folder/checkpoints``.
 
     Args:
@@ -41,7 +42,7 @@ def fit(
         rounds: how many rounds to boost; None for the setting's. Without a meaning where there are no rounds.
 
     Returns:
-        Rounds done, and the best one.
+        Rounds done, the best one, and settings of the model that were chosen on validation, by key.
 
     Raises:
         UserError: the library is not installed, or ``train`` holds one class only.
@@ -83,7 +84,7 @@ def fit(
         write_text(folder / "checkpoints" / _SHA256, sha256_of(aside))
     if curve:
         _log(config, curve)
-    return len(curve) or fitted.rounds, fitted.rounds
+    return max(len(curve), fitted.rounds), fitted.rounds, getattr(fitted, "chosen", {})
 
 
 def load(name: str, folder: Path) -> Estimator:

@@ -41,7 +41,7 @@ def rows(seed: int) -> Batch:
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, int]:
     folder = tmp_path_factory.mktemp("fit")
-    return folder, *fit_baseline.fit(boosted(folder), rows(0), rows(1), [4], folder, None)
+    return folder, *fit_baseline.fit(boosted(folder), rows(0), rows(1), [4], folder, None)[:2]
 
 
 def test_the_curve_that_is_logged_peaks_where_the_model_ends(fitted: tuple[Path, int, int]) -> None:
@@ -54,13 +54,13 @@ def test_the_curve_that_is_logged_peaks_where_the_model_ends(fitted: tuple[Path,
 
 
 def test_the_tested_model_has_as_many_rounds_as_were_best(fitted: tuple[Path, int, int], tmp_path: Path) -> None:
-    assert fit_baseline.fit(boosted(tmp_path), rows(2), None, [4], tmp_path, fitted[2]) == (fitted[2], fitted[2])
+    assert fit_baseline.fit(boosted(tmp_path), rows(2), None, [4], tmp_path, fitted[2]) == (fitted[2], fitted[2], {})
     assert not (tmp_path / "csv").exists()
 
 
 def test_logistic_regression_has_no_rounds_to_choose(tmp_path: Path) -> None:
     plain = settings(tmp_path, "model=logistic_regression")
-    done, best = fit_baseline.fit(plain, rows(0), rows(1), [4], tmp_path, 3)
+    done, best, _ = fit_baseline.fit(plain, rows(0), rows(1), [4], tmp_path, 3)
     assert done == best > 0
 
 

@@ -12,10 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fraudlab.config import CatBoostConfig
+from fraudlab.config.checks import AUTO
 from fraudlab.models.boosting.arrays import measure
 from fraudlab.models.boosting.catboost_crossings import Split, crossings
 from fraudlab.models.boosting.trees import Node, Trees
 from fraudlab.models.contract import Examples, OnRound
+
+_COMPLEXITY = "max_ctr_complexity"
 
 
 class CatBoost:
@@ -23,9 +26,10 @@ class CatBoost:
 
     FILE = "best.cbm"
 
-    def __init__(self, booster: catboost.CatBoost) -> None:
+    def __init__(self, booster: catboost.CatBoost, chosen: Mapping[str, int] | None = None) -> None:
         self._booster = booster
         self.rounds = booster.tree_count_
+        self.chosen = chosen or {}
 
     @classmethod
     def fit(
@@ -39,38 +43,26 @@ class CatBoost:
         seed: int,
         on_round: OnRound,
     ) -> "CatBoost":
-        parameters = {
-            "loss_function": "Logloss",
-            "scale_pos_weight": fraud_weight,
-            "iterations": settings.n_estimators,
-            "learning_rate": settings.learning_rate,
-            "depth": settings.max_depth,
-            "l2_leaf_reg": settings.l2,
-            "bootstrap_type": "Bernoulli",
-            "subsample": settings.subsample,
-            "rsm": settings.colsample,
-            "max_ctr_complexity": settings.max_ctr_complexity,
-            "thread_count": settings.threads or -1,
-            "random_seed": seed,
-            "allow_writing_files": False,
-            "logging_level": "Silent",
-        }
-        watched: dict[str, Any] = {}
-        tell = _Tell(on_round)
-        if validation is not None:
-            parameters |= {"eval_metric": _AveragePrecision(), "use_best_model": True}
-            watched = {
-                "eval_set": _pool(validation.categorical, validation.numeric, validation.label),
-                "early_stopping_rounds": settings.early_stopping_rounds,
-                "callbacks": [tell],
-            }
-        booster = catboost.CatBoost(parameters)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Failed to import numba")
-            booster.fit(_pool(*train), **watched)
-        if tell.raised is not None:
-            raise tell.raised
-        return cls(booster)
+        """See :class:`fraudlab.models.contract.Estimator`.
+
+        Whether statistics of pairs of columns help, more frauds do not tell: they overfit some tables and are all that
+        helps on others. So ``max_ctr_complexity=auto`` fits without them, then with them, and validation chooses.
+        ``on_round`` is told of the first.
+        """
+        pool = _pool(*train)
+        judged = None if validation is None else _pool(validation.categorical, validation.numeric, validation.label)
+
+        def boosted(complexity: int, told: OnRound) -> catboost.CatBoost:
+            return _boosted(pool, judged, settings, complexity, fraud_weight, seed, told)
+
+        if settings.max_ctr_complexity != AUTO:
+            return cls(boosted(int(settings.max_ctr_complexity), on_round))
+        single = boosted(1, on_round)
+        if judged is None or len(cardinalities) < 2:
+            return cls(single, {_COMPLEXITY: 1})
+        pairs = boosted(2, lambda _: None)
+        better = _best(pairs) > _best(single)
+        return cls(pairs if better else single, {_COMPLEXITY: 2 if better else 1})
 
     def score(self, categorical: NDArray[np.int64], numeric: NDArray[np.float32]) -> NDArray[np.float32]:
         probability = self._booster.predict(_pool(categorical, numeric), prediction_type="Probability")
@@ -103,6 +95,55 @@ class CatBoost:
             for number, tree in enumerate(dumped["oblivious_trees"])
         ]
         return Trees.of(trees, base, cardinalities, num_numeric, crossed)
+
+
+def _boosted(
+    train: catboost.Pool,
+    judged: catboost.Pool | None,
+    settings: CatBoostConfig,
+    complexity: int,
+    fraud_weight: float,
+    seed: int,
+    on_round: OnRound,
+) -> catboost.CatBoost:
+    """Trees on ``train``, up to the best on ``judged`` if given."""
+    parameters = {
+        "loss_function": "Logloss",
+        "scale_pos_weight": fraud_weight,
+        "iterations": settings.n_estimators,
+        "learning_rate": settings.learning_rate,
+        "depth": settings.max_depth,
+        "l2_leaf_reg": settings.l2,
+        "bootstrap_type": "Bernoulli",
+        "subsample": settings.subsample,
+        "rsm": settings.colsample,
+        "max_ctr_complexity": complexity,
+        "thread_count": settings.threads or -1,
+        "random_seed": seed,
+        "allow_writing_files": False,
+        "logging_level": "Silent",
+    }
+    watched: dict[str, Any] = {}
+    tell = _Tell(on_round)
+    if judged is not None:
+        parameters |= {"eval_metric": _AveragePrecision(), "use_best_model": True}
+        watched = {
+            "eval_set": judged,
+            "early_stopping_rounds": settings.early_stopping_rounds,
+            "callbacks": [tell],
+        }
+    booster = catboost.CatBoost(parameters)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Failed to import numba")
+        booster.fit(train, **watched)
+    if tell.raised is not None:
+        raise tell.raised
+    return booster
+
+
+def _best(booster: catboost.CatBoost) -> float:
+    """The average precision on validation."""
+    return float(booster.get_best_score()["validation"]["_AveragePrecision"])
 
 
 def _category_columns(info: dict[str, Any]) -> dict[int, int | None]:

@@ -3,7 +3,10 @@
 import numpy as np
 import pandas as pd
 from catboost import CatBoostClassifier
+from sklearn.metrics import average_precision_score
 
+from fraudlab import config
+from fraudlab.models.boosting.catboost import CatBoost
 from fraudlab.models.contract import Examples
 from tests.support.estimators import draw, fit
 
@@ -33,3 +36,26 @@ def test_equals_the_library_s_own_classifier(validation: Examples) -> None:
     theirs.fit(frame(train), train.label, sample_weight=train.weight)
     expected = theirs.predict_proba(frame(validation))[:, 1]
     assert np.allclose(ours.score(validation.categorical, validation.numeric), expected, atol=1e-6)
+
+
+def paired(seed: int, *, together: bool) -> Examples:
+    """Two columns of 20 words; a fraud is told by whether the words' parities differ, or by the first word alone."""
+    random = np.random.default_rng(seed)
+    ids = random.integers(2, 22, (3000, 2))
+    told = (ids.sum(axis=1) if together else ids[:, 0]) % 2
+    label = (random.random(3000) < 0.02 + 0.3 * told).astype(np.int64)
+    return Examples(ids, random.normal(size=(3000, 2)).astype(np.float32), label)
+
+
+def test_validation_chooses_whether_columns_are_combined() -> None:
+    settings = config.SCHEMAS["model"]["catboost"](threads=1, n_estimators=40, learning_rate=0.2, max_depth=3)
+    given = {"fraud_weight": 1.0, "seed": 0}
+    for together in (True, False):
+        train, validation = (paired(seed, together=together) for seed in (0, 1))
+        rounds: list[float] = []
+        model = CatBoost.fit(train, validation, [22, 22], settings, on_round=rounds.append, **given)
+        assert model.chosen == {"max_ctr_complexity": 2 if together else 1}
+        best = average_precision_score(validation.label, model.score(validation.categorical, validation.numeric))
+        assert (best > 1.2 * max(rounds)) == together
+        again = CatBoost.fit(train, None, [22, 22], settings, on_round=rounds.append, **given)
+        assert again.chosen == {"max_ctr_complexity": 1}  # nothing to choose on
