@@ -68,7 +68,6 @@ class CatBoostConfig(BoostingConfig):
     max_depth: int = 6
     l2: float = 3.0
     max_ctr_complexity: int | str = AUTO  # columns that one statistic combines at most; auto: 1 or 2, by validation
-    early_stopping_rounds: int = 50  # trees without a better average precision on validation until training stops
 
     def __post_init__(self) -> None:
         super().__post_init__()
