@@ -260,7 +260,7 @@ def _labelled(config: TableConfig, words: Mapping[str | None, int]) -> tuple[Tab
     """The settings with the meaning of the label's words, where it is not given."""
     if config.fraud_values or not words:
         return config, {}
-    missing = words.get(None, 0)
+    missing = words.get(None, 0) if config.unlabelled == "refuse" else 0
     found = label.meaning(config.label, {word: n for word, n in words.items() if word is not None}, missing)
     unlabelled = found.unlabelled if config.unlabelled == "refuse" else config.unlabelled
     made = replace(

@@ -142,6 +142,13 @@ def meaning(name: str, counts: Mapping[str, int], missing: int) -> Label:
     elif len(known) < len(counts):
         genuine = [word for word in known if word.lower() in ("0", "false")]
         fraud = [word for word in known if word.lower() in ("1", "true")]
+    yes = [word for word in known if word.lower() in ("1", "true")] if plain else fraud
+    if missing and known and {*yes} == {*known}:  # leaving the others out would leave frauds alone
+        said = "" if plain else f"data.fraud_values=[{', '.join(map(literal_text, yes))}] "
+        raise UserError(
+            f"data.label={name} is empty in {missing:,} of {missing + sum(counts.values()):,} rows and says fraud in "
+            f"the others: if none means genuine, say {said}data.unlabelled=genuine"
+        )
     unlabelled = "leave_out" if left else "refuse"
     return Label(name, tuple(fraud), tuple(genuine), unlabelled, tuple(guessed))
 

@@ -256,6 +256,11 @@ def test_codes_of_frauds_alone_are_no_label_by_themselves(tmp_path: Path) -> Non
     codes = ["10.4" if n % 40 == 0 else "13.1" if n % 50 == 0 else None for n in range(ROWS)]
     with pytest.raises(UserError, match=r"empty in .*data.fraud_values=\[.*\] data.unlabelled=genuine"):
         labelled(tmp_path / "t.csv", "chargeback_code", codes)
+    for word, say in (("1", "say data.unlabelled=genuine"), ("fraud", r"say data.fraud_values=\[fraud\] data.unl")):
+        with pytest.raises(UserError, match=f"is empty in 390 of 400 rows and says fraud in the others: .*{say}"):
+            labelled(tmp_path / f"{word}.csv", "outcome", [word if n % 40 == 0 else None for n in range(ROWS)])
+    found = described(tmp_path / "1.csv", label="outcome", unlabelled="genuine")
+    assert (found.rows, found.frauds) == (ROWS, ROWS // 40)
 
 
 def test_points_beside_commas_are_carried(tmp_path: Path) -> None:
