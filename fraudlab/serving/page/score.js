@@ -46,7 +46,7 @@ export async function mount(root, server) {
   fill(root, h("h2", {}, "Score"), h("div", { class: "columns" },
     h("div", { class: "card" }, h("h3", {}, "Transaction"), examples, paste, aside, form),
     h("div", { class: "card" }, says, shown)));
-  fill(shown, h("p", { class: "hint" }, "Take an example, paste a record or fill the form; then its score stands here. Nothing that is tried here enters the record, the history or the counts of alerts."));
+  fill(shown, h("p", { class: "hint" }, "Take an example, paste a record or fill in the form; its score then appears here. Nothing tried here enters the record, the history or the counts of alerts."));
 
   /** @type {RecordForm} */
   let fields;
@@ -125,7 +125,7 @@ export async function mount(root, server) {
       if (!record) throw new SyntaxError("it is no object");
       fields.putRecord(record);
       tellLeft();
-      fill(says, Array.isArray(said) && said.length > 1 && h("p", { class: "hint" }, `Taken: the first of ${said.length} records. The view Batch scores all.`));
+      fill(says, Array.isArray(said) && said.length > 1 && h("p", { class: "hint" }, `This is the first of ${said.length} records. The view Batch scores all of them.`));
       paste.open = false;
       button.focus();
     } catch (error) {
@@ -148,7 +148,7 @@ export async function mount(root, server) {
     fill(says);
     const record = fields.record();
     if (!record) {
-      tell("Some values are not of their field's kind; they are marked.");
+      tell("Some values do not have the type of their field; they are marked.");
       return;
     }
     const mine = (asking += 1);
@@ -215,7 +215,7 @@ export async function mount(root, server) {
       server.versions.size > 1 && h("p", { class: "hint" }, "Scored by the bundle ", h("code", {}, answer.bundle_version),
         its.bundle_version !== answer.bundle_version && `; the thresholds are those of ${its.bundle_version}`, "."),
       scores ? h("p", {}, rank(scores, answer.score)) : h("p", { class: "hint" }, "How it ranks among other scores is not known: the bundle has no reference statistics."),
-      answer.without_history && h("p", { class: "problem" }, "The history does not answer: scored as if the transaction were the first of its card."),
+      answer.without_history && h("p", { class: "problem" }, "The history does not answer: this was scored as the first transaction of its card."),
       reasons.length ? because(reasons, record, training) : h("p", { class: "hint" }, "This model does not say what a score rests on."),
       whatIf({ server, info: its, training, record, first: reasons.map(({ field }) => field), use: (name, value) => {
         fields.set(name, value);
@@ -269,7 +269,7 @@ export async function mount(root, server) {
       else if (swapped) shown.classList.add("stale");
       else return;
       fill(says, h("p", { class: "notice", role: "status" }, "The server has another bundle now. ",
-        other ? "The form is of the new one, with what you had typed; score it again." : "It takes the same fields."));
+        other ? "The form has its fields, with what you typed; score it again." : "It takes the same fields."));
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
       tell(error.says);

@@ -105,7 +105,7 @@ export function whatIf({ server, info, training, record, first, use }) {
       fill(using, take(values[i]));
     }
     told();
-    return [chart, h("p", { class: "hint" }, "Values are as far apart as they are frequent in the training rows."), slider, h("p", { class: "row" }, says, using)];
+    return [chart, h("p", { class: "hint" }, "Values are spaced by their frequency in the training rows."), slider, h("p", { class: "row" }, says, using)];
   }
 
   const root = h("section", { class: "what-if" }, h("h3", {}, "What if"),
