@@ -12,6 +12,7 @@ import optuna
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 from optuna.trial import FrozenTrial, TrialState
 
 from fraudlab.config.overrides import override, text
@@ -211,7 +212,7 @@ def _history(trials: Sequence[FrozenTrial], definition: Definition) -> Plot:
             lasts = np.clip([t.values[0] for t in pruned], low - 0.9 * room, high + 0.9 * room)
             axes.plot([t.number for t in pruned], lasts, "x", color=MUTED, label="pruned", ms=4)
         axes.plot(numbers, values, "o", color=FIRST, label="finished", ms=4)
-        best = pick.accumulate(values) if values else []
+        best: ArrayLike = pick.accumulate(values) if values else []
         axes.step(numbers, best, where="post", color=SECOND, label="best so far")
         axes.set(xlabel="trial", ylabel=metric.name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
