@@ -18,7 +18,7 @@ from fraudlab.data.sources.table.times import fitting
 from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
 
-_NAME = r'"(?:[^"]|"")+"|[A-Za-z_]\w*'  # of a column, in SQL
+_STRPTIME = re.compile(r"\bSTRPTIME\s*\(((?:[^()]|\([^()]*\))*),\s*'([^']*)'\s*\)", re.IGNORECASE)
 _TIME = "\0time"  # the column that stands for the time in an expression
 
 
@@ -153,10 +153,11 @@ def _wrong(frame: pl.LazyFrame, key: str, expression: str, error: PolarsError) -
         roots = [root for root in pl.sql_expr(expression).meta.root_names() if root in types]
     except PolarsError:
         roots = []
-    for name, form in re.findall(rf"\bSTRPTIME\s*\(\s*({_NAME})\s*,\s*'([^']*)'\s*\)", expression, flags=re.IGNORECASE):
-        column = name[1:-1].replace('""', '"') if name[0] == '"' else name
-        if (odd := _odd(frame, column, form)) is not None:
-            return UserError(f"{key}: {column} is {odd!r}, which is not a time written {written(form)}")
+    if (found := _STRPTIME.search(expression)) is not None and (odd := _odd(frame, found[1], found[2])) is not None:
+        hint = ""
+        if odd[1] > 1 and roots == [found[1].strip().strip('"')]:  # of a table: another format may read the column
+            hint = f"; {made} reads it" if (made := _as_time(frame, roots[0])) else ""
+        return UserError(f"{key}: {' and '.join(roots)} is {odd[0]!r}, not a time written {written(found[2])}{hint}")
     times = ("TIMESTAMP", "DATE", "STRPTIME", "EXTRACT", "DATETIME")
     if any(word in expression.upper() for word in times):
         for root in roots:
@@ -165,15 +166,15 @@ def _wrong(frame: pl.LazyFrame, key: str, expression: str, error: PolarsError) -
     return UserError(f"{key}: {first}; give a SQL expression over the columns {', '.join(types)}")
 
 
-def _odd(frame: pl.LazyFrame, name: str, form: str) -> str | None:
-    """A word of a column that is no time in a format which reads others, or which the column's words do not show."""
-    if not is_text(frame.collect_schema().get(name, pl.Null())):
+def _odd(frame: pl.LazyFrame, text: str, form: str) -> tuple[str, int] | None:
+    """The first words of an expression that are no time in a format, and the number of rows; None if all are."""
+    try:
+        words = frame.select(pl.sql_expr(text).cast(pl.String).alias("words")).drop_nulls()
+        unread = pl.col("words").str.to_datetime(form, time_unit="us", strict=False).is_null()
+        odd, rows = words.select(pl.col("words").filter(unread).first(), pl.len().alias("rows")).collect().row(0)
+    except PolarsError:
         return None
-    text = pl.col(name).cast(pl.String)
-    unread = text.is_not_null() & text.str.to_datetime(form, time_unit="us", strict=False).is_null()
-    some = frame.select(text.filter(unread).first().alias("odd"), unread.all().alias("all"))
-    odd, every = some.collect(engine="streaming").row(0)
-    return None if every and _as_time(frame, name) else odd
+    return None if odd is None else (odd, rows)
 
 
 def _as_time(frame: pl.LazyFrame, name: str) -> str | None:

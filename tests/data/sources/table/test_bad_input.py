@@ -100,7 +100,7 @@ def test_an_empty_parquet(tmp_path: Path) -> None:
         ({"time": "more", "derive": {"more": "LN(paid - 0.25)"}}, "data.time=more holds infinite values"),
         ({"derive": {"more": "payed * 2"}}, "data.derive.more: .*payed"),
         ({"derive": {"more": "paid *"}}, "data.derive.more: "),
-        ({"derive": {"day": "STRPTIME(who, '%Y-%m-%d')"}}, "data.derive.day: who is 'ann', which is not a time"),
+        ({"derive": {"day": "STRPTIME(who, '%Y-%m-%d')"}}, "data.derive.day: who is 'ann', not a time"),
         ({"derive": {"row_id": "number"}}, "data.id=row_id"),
         ({"derive": {"flag": "paid > 1"}, "time": "flag"}, "type Boolean is not a time"),
         ({"derive": {"day": "STRPTIME(when, '%Y-%m-%d')"}, "categorical": ["day"]}, "cannot be categorical"),

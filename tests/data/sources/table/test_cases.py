@@ -209,10 +209,12 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "a doubled id": ("id,y\nA,0\nA,1\n", {"id": "id"}, "A occurs in several rows"),
     "a cast to a time": ("t,y\n1/13/2024 2:47,0\n", {"derive": {"when": "CAST(t AS TIMESTAMP)"}}, (
         r"data.derive.when: casting .* t is text, which STRPTIME\(t, '%m/%d/%Y %H:%M'\) reads as a time")),
-    "an expression that fails": ("t,u,y\n2024-01-13,x,0\n", {"derive": {"v": "1", "d": "STRPTIME(t, '%d.%m.%Y')"}}, (
-        r"data.derive.d: .*which STRPTIME\(t, '%Y-%m-%d'\) reads")),
+    "an expression that fails": ("t,u,y\n2024-01-13,x,0\n2024-01-14,x,1\n", {"derive": {"v": "1", "d": "STRPTIME(t, '%d.%m.%Y')"}}, (
+        r"data.derive.d: t is '2024-01-13', not a time written as 31.01.2024; STRPTIME\(t, '%Y-%m-%d'\) reads")),
+    "a day and a clock": ("t,u,y\n2024-01-13,10:00,0\n2024-01-14,noon,1\n", {"derive": {"d": "STRPTIME(t || ' ' || u, '%Y-%m-%d %H:%M')"}}, (
+        "data.derive.d: .* is '2024-01-14 noon', not a time written as 2024-01-31 14:30 ")),
     "words that an expression does not read": ("t,y\n2024-01-13,0\nsoon,1\n", {"derive": {"d": "STRPTIME(t, '%Y-%m-%d')"}}, (
-        "data.derive.d: t is 'soon', which is not a time written as 2024-01-31")),
+        "data.derive.d: t is 'soon', not a time written as 2024-01-31")),
     "a condition on nothing": ("a,y\n1,0\n", {"where": "b > 1"}, "data.where: .*b.*; give a SQL expression over the columns"),
 }  # fmt: skip
 
