@@ -19,13 +19,14 @@ COPY docker/requirements.py docker/requirements.py
 # What it depends on first: a change of the code does not install that again.
 RUN python3 -m venv /opt/fraudlab \
     && python3 docker/requirements.py serve > requirements.txt \
-    && /opt/fraudlab/bin/pip install --no-cache-dir -c constraints.txt -r requirements.txt hatchling
+    && /opt/fraudlab/bin/pip install --no-cache-dir -c constraints.txt -r requirements.txt
 COPY README.md LICENSE ./
 COPY fraudlab fraudlab
 COPY conf conf
 COPY sweeps sweeps
-RUN /opt/fraudlab/bin/pip install --no-cache-dir --no-deps --no-build-isolation . \
-    && /opt/fraudlab/bin/pip uninstall -y hatchling pathspec pluggy trove-classifiers setuptools pip \
+# What builds it stands in an environment of its own, which pip takes away.
+RUN PIP_CONSTRAINT=constraints.txt /opt/fraudlab/bin/pip install --no-cache-dir --no-deps . \
+    && /opt/fraudlab/bin/pip uninstall -y setuptools pip \
     && find /opt/fraudlab -type d -name tests -prune -exec rm -rf {} +
 
 FROM base AS server
