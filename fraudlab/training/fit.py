@@ -109,8 +109,8 @@ def fit(
     batches = weighed(config, table, train, encoded), judged
     if MODELS[config.model.name].kind == "estimator":
         started = time.perf_counter()
-        done, best, found = fit_baseline.fit(config, *batches, encoder.cardinalities, folder, stop_after)
-        auto = {**auto, **{f"model.{key}": value for key, value in found.items()}}
+        done, best, chosen = fit_baseline.fit(config, *batches, encoder.cardinalities, folder, stop_after)
+        auto = {**auto, **{f"model.{key}": value for key, value in chosen.items()}}
         return _ended(Fit(time.perf_counter() - started, done, best, len(train), auto), folder)
     rebuild = _rebuild(config.model, encoder)
     network = make_network(rebuild)

@@ -6,9 +6,10 @@ from itertools import product
 
 import polars as pl
 
+from fraudlab.config.data import SECONDS
 from fraudlab.data.sources.table import derive, times, units
 from fraudlab.data.sources.table.names import enclosed, is_after, words
-from fraudlab.data.sources.table.time_format import DIGITS, EPOCHS, ISO, SECONDS, TimeFormat
+from fraudlab.data.sources.table.time_format import DIGITS, EPOCHS, ISO, TimeFormat
 from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
 

@@ -156,13 +156,14 @@ def _wrong(frame: pl.LazyFrame, key: str, expression: str, error: PolarsError) -
     if (found := _STRPTIME.search(expression)) is not None and (odd := _odd(frame, found[1], found[2])) is not None:
         hint = ""
         if odd[1] > 1 and roots == [found[1].strip().strip('"')]:  # of a table: another format may read the column
-            hint = f"; {made} reads it" if (made := _as_time(frame, roots[0])) else ""
+            made = _as_time(frame, roots[0])
+            hint = f"; {made} reads it" if made else ""
         return UserError(f"{key}: {' and '.join(roots)} is {odd[0]!r}, not a time written {written(found[2])}{hint}")
     times = ("TIMESTAMP", "DATE", "STRPTIME", "EXTRACT", "DATETIME")
     if any(word in expression.upper() for word in times):
         for root in roots:
-            if is_text(types[root]) and (hint := _as_time(frame, root)):
-                return UserError(f"{key}: {first}; {root} is text, which {hint} reads as a time")
+            if is_text(types[root]) and (made := _as_time(frame, root)):
+                return UserError(f"{key}: {first}; {root} is text, which {made} reads as a time")
     return UserError(f"{key}: {first}; give a SQL expression over the columns {', '.join(types)}")
 
 
