@@ -1,7 +1,8 @@
 """Records and files to be scored, read as the table was that the model learnt from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:  # a record without derived columns is read without it
     import polars as pl
 
     from fraudlab.data.sources.table.derive import Time
+    from fraudlab.features.history.rows import TimeReading
+
+_START = datetime(1970, 1, 1)
 
 
 class InputReading:
@@ -128,21 +132,39 @@ class InputReading:
         """
         if self._clock is None or (value := record.get(self._clock.column)) is None or self._is_plain(value):
             return record
-        moment = self._moment(value)
-        if moment is None and isinstance(value, str):
+        (moment,) = self._moments([value])
+        if moment is None:
             raise WrongField(self._clock.column, f"is {value!r}, which {self.no_time}")
-        return record if moment is None else {**record, self._clock.column: moment.replace(tzinfo=UTC)}
+        return {**record, self._clock.column: moment.replace(tzinfo=UTC)}
 
-    def time_of(self, value: Any) -> str | None:
-        """A value of the time in ISO 8601; None for no time, and for a number that counts from an unknown day."""
+    def times_of(self, values: Sequence[Any]) -> list[str | None]:
+        """Values of the time in ISO 8601, in UTC where their zone is known.
+
+        None for what is no time of the years 1 to 9999, and for a number that counts from an unknown day.
+        """
+        found: list[str | None] = [None] * len(values)
         # Most numbers need no look at the clock, for which Polars is loaded.
-        counted = isinstance(value, int | float) and (self._reading.time.get("unit") or "seconds") in SECONDS
-        if value is None or counted or self._clock is None:
-            return None
-        if isinstance(value, str) and self._is_plain(value):
-            return value
-        moment = self._moment(value)
-        return None if moment is None else moment.isoformat()
+        counts = (self._reading.time.get("unit") or "seconds") in SECONDS
+        none = (type(None), int, float) if counts else (type(None),)
+        given = [place for place, value in enumerate(values) if not isinstance(value, none)]
+        if not given or self._clock is None:
+            return found
+        other = []
+        for place in given:
+            value = values[place]
+            if isinstance(value, str):
+                value = value.replace("/", "-")  # as ISO 8601 has it: Polars takes milliseconds for one with slashes
+            if not self._is_plain(value):
+                other.append(place)
+            elif isinstance(value, str) and self._clock.form.zone is None:
+                found[place] = value
+            else:
+                with suppress(WrongField, OverflowError):
+                    micro = self._plain_time.moment(self._clock.column, value)
+                    found[place] = (_START + timedelta(microseconds=micro)).isoformat()
+        for place, moment in zip(other, self._moments([values[place] for place in other]), strict=True):
+            found[place] = None if moment is None else moment.isoformat()
+        return found
 
     def _is_plain(self, value: Any) -> bool:
         """Whether what reads times anyway reads it: text in ISO 8601, a date and time, a number of a usual unit."""
@@ -154,17 +176,30 @@ class InputReading:
             return form.format in (None, ISO) and _is_iso(value)
         return not isinstance(value, int | float) or form.unit not in {*DIGITS, "nanoseconds", "excel"}
 
-    def _moment(self, value: Any) -> datetime | None:
-        """The time in UTC if its zone is known, else as it is written."""
+    def _moments(self, values: Sequence[Any]) -> list[datetime | None]:
+        """The times in UTC if their zone is known, else as they are written; None as in :meth:`times_of`."""
         import polars as pl
 
         assert self._clock is not None
         form = self._clock.form
-        if isinstance(value, bool) or (isinstance(value, int | float) and (form.unit or "seconds") in SECONDS):
-            return None
-        given = pl.Series("time", [value])
-        moment: datetime | None = given.to_frame().select(form.values(pl.col("time"), given.dtype)).item()
-        return moment
+        found: list[datetime | None] = [None] * len(values)
+        for kind, dtype in ((str, pl.String()), (int, pl.Int64()), (float, pl.Float64())):
+            places = [place for place, value in enumerate(values) if type(value) is kind]
+            if not places:
+                continue
+            given = pl.Series("time", [values[place] for place in places], dtype, strict=False)
+            read = form.values(pl.col("time"), dtype)
+            dated = pl.when(read.is_between(datetime.min, datetime.max)).then(read)  # what Python's calendar has
+            for place, moment in zip(places, given.to_frame().select(dated).to_series(), strict=True):
+                found[place] = moment
+        return found
+
+    @cached_property
+    def _plain_time(self) -> "TimeReading":
+        """Reads what :meth:`_is_plain`, as a history does."""
+        from fraudlab.features.history.rows import TimeReading
+
+        return TimeReading.of(self._reading.time)
 
     @cached_property
     def _clock(self) -> "Time | None":

@@ -94,7 +94,8 @@ def erase(folder: Path, ids: Collection[str], key: bytes | None = None) -> Erase
     found = Erased(transactions=set(ids))
     places: set[tuple[str, int]] = set()
     with _still(folder):
-        Store(folder, 10**5, _NO_END, None).tend(datetime.now(UTC), whole=True, held=True)
+        # It does not rest: servers wait for these locks.
+        Store(folder, 10**5, _NO_END, None, wait=lambda _: None).tend(datetime.now(UTC), whole=True, held=True)
         for path in leftovers(folder):
             path.unlink(missing_ok=True)
             found.leftovers += 1

@@ -100,7 +100,6 @@ def known(folder: Path, question: Question, *further: pl.Expr) -> tuple[pl.DataF
     time, clock = _CLOCKS[question.clock]
     names = ["request_id", "position", "transaction_id", "bundle_version", "score", "sample_weight"]
     alerted = pl.col("risk_level") == "high"
-    amount = pl.lit(None, pl.Float64) if question.amount is None else pl.col("input").struct.field(question.amount)
     at = pl.col(time).dt.replace_time_zone(None)
     moment = question.moment.astimezone(UTC).replace(tzinfo=None)
     inputs = [] if question.bundle is None else ["input"]  # which are many
@@ -114,6 +113,9 @@ def known(folder: Path, question: Question, *further: pl.Expr) -> tuple[pl.DataF
             raise UserError(
                 f"the record's transactions have no field {question.amount}; give the bundle that scored them"
             )
+        amount = pl.lit(None)
+        if question.amount in names_of:  # a record without a transaction has no fields
+            amount = pl.col("input").struct.field(question.amount)
         numbers = amount.cast(pl.Float64, strict=False)
         return scanned.select(*names, *further, *inputs, at=at, alerted=alerted, amount=numbers).collect()
 

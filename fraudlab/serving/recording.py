@@ -39,6 +39,7 @@ _CARD = re.compile(r"card\d*", re.IGNORECASE)
 _PATIENCE = 10.0  # seconds for the disk, and for the writer, at the end
 _LOOK = 1.0  # seconds between two looks at the journal
 _KNOWN_HASHES = 2**14  # that a worker keeps: most fields of cards have few values
+TimesOf = Callable[[Sequence[Any]], Sequence[str | None]]
 _FURTHER: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "rule": lambda answer: answer["rule"],
     "spread_low": lambda answer: answer["spread"]["low"],
@@ -140,10 +141,10 @@ class Rows:
     Args:
         schema: content of the bundle's ``schema.json``.
         form: how.
-        time_of: gives the ISO 8601 of a time that the contract has in another form, if it is one.
+        times_of: gives the ISO 8601 of values of the contract's time; None for what is none.
     """
 
-    def __init__(self, schema: Mapping[str, Any], form: Form, time_of: Callable[[Any], str | None]) -> None:
+    def __init__(self, schema: Mapping[str, Any], form: Form, times_of: TimesOf) -> None:
         fields = schema["fields"]
         self.reasons = form.reasons
         self._decisions = form.decisions
@@ -157,8 +158,7 @@ class Rows:
         roles = {field["role"]: position for position, field in enumerate(fields)}
         self._id = roles.get("id")
         self._time = roles.get("time")
-        dated = self._time is not None and fields[self._time]["type"] == "datetime"
-        self._time_of = None if dated else time_of
+        self._times_of = times_of
 
     def lines(
         self,
@@ -169,20 +169,20 @@ class Rows:
     ) -> bytes:
         """The rows of a request; with the first of the answers' reasons, where rows have any."""
         now = time.time_ns() // 1000
+        inputs = [self._inputs(record) for record in records]
+        times = [None] * len(inputs) if self._time is None else self._times_of([its[self._time] for its in inputs])
         return b"".join(
-            self._line(request_id, position, now, *each)
-            for position, each in enumerate(zip(records, raw, answers, strict=True))
+            self._line((request_id, position), its, (at, now), score, answer)
+            for position, (its, at, score, answer) in enumerate(zip(inputs, times, raw, answers, strict=True))
         )
 
     def _line(
-        self, request_id: str, position: int, now: int, record: Mapping[str, Any], raw: float, answer: Mapping[str, Any]
+        self, of: tuple[str, int], inputs: list[Any], at: tuple[str | None, int], raw: float, answer: Mapping[str, Any]
     ) -> bytes:
-        inputs = self._inputs(record)
         hashes: dict[str, str] = {}
         for place, kind in self._hashed:
             if (value := inputs[place]) is not None:
                 inputs[place] = hashes[self._names[place]] = self._hash_of(kind, value)
-        time_ = None if self._time is None else inputs[self._time]
         number = None if self._id is None else inputs[self._id]
         if type(number) is float and number.is_integer():
             number = int(number)  # as labels name it
@@ -190,11 +190,9 @@ class Rows:
         level = answer["risk_level"]
         further = [[value_of(answer) for value_of in self._further]] if self._further else []
         row = [
-            request_id,
-            position,
+            *of,
             None if number is None else str(number),
-            time_ if self._time_of is None else self._time_of(time_),
-            now,
+            *at,
             raw,
             answer["score"],
             level,

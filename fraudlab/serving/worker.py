@@ -132,7 +132,8 @@ class FraudAPI(litserve.LitAPI):
                 f"under {self._version}; send it SIGHUP, or start it again"
             )
         self._bundle.check()
-        self._rows = None if self._form is None else Rows(self._bundle.schema, self._form, self._bundle.reading.time_of)
+        schema, times_of = self._bundle.schema, self._bundle.reading.times_of
+        self._rows = None if self._form is None else Rows(schema, self._form, times_of)
         address = self._history_address  # it may be away now: each request tries again
         self._past = [] if address is None else computed(self._bundle.features)
         self._history = None if address is None else open_history(address, self._bundle, wait=True)

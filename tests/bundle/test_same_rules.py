@@ -234,30 +234,6 @@ def test_the_hour_of_a_time_is_the_same_in_every_form(trained: str, tmp_path: Pa
         bundle.predict([{"when": "soon"}])
 
 
-NOON = datetime.datetime(2024, 7, 1, 12)
-OWN_FORMS: dict[str, tuple[list[Any], dict[str, Any], Any, datetime.datetime]] = {
-    "day first": (TRAINED["day first"][0], {}, "01.07.2024 12:00", NOON),
-    "day first, in a zone": (TRAINED["day first"][0], {"time_zone": "Europe/Paris"}, "01.07.2024 14:00", NOON),
-    "slashes": ([f"{moment:%Y/%m/%d %H:%M}" for moment in MOMENTS], {}, "2024/07/01 12:00", NOON),
-    "a number": ([int(f"{m:%Y%m%d}") for m in MOMENTS], {"time_unit": "yyyymmdd", "derive": {}}, 20240701,
-                 NOON.replace(hour=0)),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("form", OWN_FORMS)
-def test_a_history_is_asked_by_a_time_in_the_tables_form(form: str, tmp_path: Path) -> None:
-    """Text with the year first, and a moment, are left to what reads them anyway."""
-    when, settings, value, moment = OWN_FORMS[form]
-    reading = timed(tmp_path, when, **settings).reading
-    assert reading.with_time({"when": value, "a": 1}) == {"when": moment.replace(tzinfo=datetime.UTC), "a": 1}
-    assert reading.time_of(value) == moment.isoformat()
-    assert reading.time_of(None) is reading.time_of("soon") is None
-    for plain in (None, NOON, 7.5 if isinstance(value, str) else "2024-07-01"):
-        assert reading.with_time({"when": plain})["when"] == plain
-    with pytest.raises(UserError, match="when is 'soon', which is not a time; write it"):
-        reading.with_time({"when": "soon"})
-
-
 def test_the_hour_is_that_of_the_zone(tmp_path: Path) -> None:
     """By the clock of data.time_zone, or of the zone that the times of a Parquet file have."""
     paris = [moment.replace(tzinfo=zoneinfo.ZoneInfo("Europe/Paris")) for moment in MOMENTS]

@@ -207,6 +207,8 @@ def test_what_cannot_be_told_is_said(service: Service, tmp_path: Path) -> None:
     assert "3 weeks or more" in performance.summary(report)
     with pytest.raises(UserError, match="no transaction before"):
         performance.performance(service.folder, question(-1))
+    with pytest.raises(UserError, match="no transaction before"):
+        performance.performance(tmp_path, question(3))  # of a server that nobody has asked yet
     with pytest.raises(UserError, match="no field sum"):
         performance.performance(service.folder, question(3, amount="sum"))
     late = Service(tmp_path, seed=3)

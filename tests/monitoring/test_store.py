@@ -27,7 +27,7 @@ FACTS |= {"types": {"amount": "number"}}
 def line(number: int, at: datetime) -> bytes:
     scored = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     own = [f"r{number}", 0, str(number), None, scored, 0.1, 0.2, "low", None, None]
-    return json.dumps(own).encode() + b"\t[1.5]\n"
+    return json.dumps(own).encode() + f"\t[{number}.5]\n".encode()
 
 
 def segment(folder: Path, name: str, rows: dict[int, datetime]) -> Path:
@@ -62,9 +62,12 @@ def test_an_hour_is_one_file_whenever_its_rows_come(tmp_path: Path) -> None:
     assert not [*tmp_path.glob("_journal/a/*.jsonl"), *tmp_path.glob("_journal/a/*.parquet")]
 
 
-def test_a_broken_line_among_many_costs_itself_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broken", [(b'"r700"', b'r700"'), (b"\t[700.5]", b"\t[700.51")])
+def test_a_broken_line_among_many_costs_itself_alone(broken: tuple[bytes, bytes], tmp_path: Path) -> None:
     path = segment(tmp_path, "1", dict.fromkeys(range(1300), NOON))
-    path.write_bytes(path.read_bytes().replace(b'"r700"', b'r700"'))
+    content = path.read_bytes().replace(*broken)
+    assert content != path.read_bytes()
+    path.write_bytes(content)
     others = [number for number in range(1300) if number != 700]
     assert numbers(tmp_path) == others
     Store(tmp_path, 30, 2**40, None).tend(NOON, whole=True)

@@ -106,7 +106,7 @@ def test_a_reason_has_the_hash_of_a_hashed_field(exported: tuple[Path, Path]) ->
     reasons = [("card1", 4497), ("TransactionAmt", 12.5), ("addr1", None), ("made", "x")]
     why = [{"field": name, "value": value, "share": 0.25} for name, value in reasons]
     answer = {"score": 0.5, "risk_level": "low", "reasons": why}
-    rows = Rows({"fields": fields}, Form(["card1", "addr1"], HASH_KEY.encode(), 4, {}), str)
+    rows = Rows({"fields": fields}, Form(["card1", "addr1"], HASH_KEY.encode(), 4, {}), bundle.reading.times_of)
     (line,) = rows.lines("r", [record], [0.5], [answer]).splitlines()
     row, inputs = map(json.loads, line.split(b"\t"))
     assert row[2] == "7"  # as a label names it, whatever JSON or a table of numbers made of it
@@ -122,7 +122,7 @@ def test_a_row_is_the_same_in_whatever_order_its_fields_come(exported: tuple[Pat
     ordered = {name: golden.get(name) for name in names}
     without = {name: value for name, value in ordered.items() if name != "TransactionAmt"}
     backwards, further = dict(reversed(ordered.items())), {**ordered, "further": 1}
-    rows = Rows(bundle.schema, Form(["addr1"], HASH_KEY.encode(), 0, {}), bundle.reading.time_of)
+    rows = Rows(bundle.schema, Form(["addr1"], HASH_KEY.encode(), 0, {}), bundle.reading.times_of)
     sent = [orjson.loads(orjson.dumps(each)) for each in (ordered, backwards, ordered, further, without, ordered)]
     lines = rows.lines("r", sent, [0.5] * 6, [{"score": 0.5, "risk_level": "low"}] * 6).splitlines()
     inputs = [json.loads(line.partition(b"\t")[2]) for line in lines]

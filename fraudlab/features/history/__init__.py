@@ -36,11 +36,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 _ID = 64  # characters of an id, as those of a label
-_UNITS = {
-    **{"seconds": 1e6, "minutes": 6e7, "hours": 3.6e9, "days": 8.64e10, "weeks": 6.048e11},
-    **{"epoch_seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0},
-}
-"""Microseconds that a number of each ``data.time_unit`` counts; others are read of tables alone."""
 
 
 class HistoryFeatures:
@@ -87,7 +82,7 @@ class HistoryFeatures:
         if reading is None or schema.time in reading.derive:  # what data.derive makes is read already
             self._time = TimeReading()
         else:
-            self._time = TimeReading(reading.time.get("zone"), _UNITS.get(reading.time.get("unit") or "seconds"))
+            self._time = TimeReading.of(reading.time)
 
     @property
     def to_learn(self) -> dict[str, tuple[str, str, int]]:

@@ -23,6 +23,11 @@ if TYPE_CHECKING:  # a record is read without it
 _MOST = 2**53  # beyond it a float does not hold every integer
 _MOST_MICRO = 2**62  # windows and delays added to it stay within 64 bits
 _START = datetime(1970, 1, 1)
+_UNITS = {
+    **{"seconds": 1e6, "minutes": 6e7, "hours": 3.6e9, "days": 8.64e10, "weeks": 6.048e11},
+    **{"epoch_seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0},
+}
+"""Microseconds that a number of each ``data.time_unit`` counts; others are read of tables alone."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,11 @@ class TimeReading:
 
     zone: str | None = None
     unit: float | None = 1e6
+
+    @classmethod
+    def of(cls, time: Mapping[str, Any]) -> "TimeReading":
+        """As ``Reading.time`` of a table's schema says."""
+        return cls(time.get("zone"), _UNITS.get(time.get("unit") or "seconds"))
 
     def moment(self, name: str, value: Any) -> int:
         """Microseconds of one value, as :func:`moments` has those of a column.
