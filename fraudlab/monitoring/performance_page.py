@@ -44,10 +44,10 @@ def _body(report: Mapping[str, Any]) -> Iterator[str]:
         "fraud's amount.</p>"
     )
     yield '<div class="plots">'
-    for name, title in _PLOTTED.items():
+    for name in _PLOTTED:
         values = [_value(week, name) for week in weeks]
         if any(value is not None for value in values):
-            yield _figure(title, [week["week"] for week in weeks], values, [week["mature"] for week in weeks])
+            yield _figure(name, [week["week"] for week in weeks], values, [week["mature"] for week in weeks])
     yield "</div>"
     yield "<h2>All weeks</h2>"
     yield from _table(weeks)
@@ -69,20 +69,23 @@ def _table(weeks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         share = week["told_share"]
         cells = [week["week"], escape(week["bundle_version"]), f"{week['rows']:,.0f}", f"{week['alerts']:,.0f}"]
         cells += [f"{week['frauds_told']:,.0f}", "" if share is None else f"{share['value']:.0%}"]
-        cells += [_cell(_value(week, name), mature=week["mature"]) for name in _PLOTTED]
+        cells += [_cell(name, _value(week, name), mature=week["mature"]) for name in _PLOTTED]
         yield f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
     yield "</table></div>"
 
 
-def _cell(it: Mapping[str, float] | None, *, mature: bool) -> str:
+def _cell(name: str, it: Mapping[str, float] | None, *, mature: bool) -> str:
     if it is None:
         return ""
-    said = _number(it["value"])
-    return said if mature else f"≈ {said} ({_number(it['low'])} to {_number(it['high'])})"
+    said, low, high = (_number(name, it[of]) for of in ("value", "low", "high"))
+    return said if mature else f"≈ {said} ({low} to {high})"
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.3f}"
+def _number(name: str, value: float) -> str:
+    """Frauds in whole ones, amounts without cents where they are large, shares to three decimals."""
+    if name == "frauds" or (name == "saved" and abs(value) >= 10):
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if name == "saved" else f"{value:.3f}"
 
 
 def _notes(report: Mapping[str, Any]) -> Iterator[str]:
@@ -101,7 +104,7 @@ def _notes(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _figure(
-    title: str, weeks: Sequence[str], values: Sequence[Mapping[str, float] | None], mature: Sequence[bool]
+    name: str, weeks: Sequence[str], values: Sequence[Mapping[str, float] | None], mature: Sequence[bool]
 ) -> str:
     """A dot a week, with its interval; the numbers are its title."""
     known = [each for each in values if each is not None]
@@ -114,19 +117,20 @@ def _figure(
         if it is None:
             continue
         x, kind = _LEFT + (n + 0.5) * step, "before" if final else "now"
-        low, value, high = (round(_HEIGHT - (it[name] - bottom) * scale, 1) for name in ("low", "value", "high"))
-        says = escape(f"{week}: {_cell(it, mature=final)}")
+        low, value, high = (round(_HEIGHT - (it[of] - bottom) * scale, 1) for of in ("low", "value", "high"))
+        says = escape(f"{week}: {_cell(name, it, mature=final)}")
         bar = f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{high}" y2="{low}" stroke="currentColor" stroke-width="2"/>'
         dot = f'<circle cx="{x:.1f}" cy="{value}" r="3.5" fill="currentColor"/>'
         color = "var(--first)" if final else "var(--second)"
         marks.append(f'<g class="{kind}" style="color:{color}"><title>{says}</title>{bar}{dot}</g>')
     axis = "".join(
-        f'<text x="{_LEFT - 6}" y="{y}" text-anchor="end">{_number(number)}</text>'
+        f'<text x="{_LEFT - 6}" y="{y}" text-anchor="end">{_number(name, number)}</text>'
         for y, number in ((10, top), (_HEIGHT, bottom))
     )
     ends = ((_LEFT, "start", weeks[0]), (_WIDTH, "end", weeks[-1]))
     labels = "".join(
         f'<text x="{x}" y="{_HEIGHT + 14}" text-anchor="{anchor}">{text}</text>' for x, anchor, text in ends
     )
+    title = _PLOTTED[name]
     size = f'viewBox="0 0 {_WIDTH} {_HEIGHT + _FOOT}" role="img" aria-label="{escape(title, quote=True)} by week"'
     return f"<figure><b>{escape(title)}</b><svg {size}>{''.join(marks)}{axis}{labels}</svg></figure>"

@@ -60,7 +60,7 @@ def write_table(
         delay_days: age at which a transaction that nobody said anything of counts as genuine.
 
     Raises:
-        UserError: there is no record, or ``out`` has a table already.
+        UserError: there is no record, no transaction of it is old enough, or ``out`` has a table already.
     """
     table, experiment = out / "training.parquet", out / "experiment" / "training.yaml"
     if table.exists():
@@ -97,17 +97,23 @@ def _written(
         "decision": pl.col("decision"),
         "propensity": 1 / pl.col("sample_weight"),
     }
-    flat = joined.filter("mature").select(*input_columns, *(made[name].alias(names[name]) for name in _OWN))
-    with replacing(table) as aside:
-        flat.sink_parquet(aside)
     counts = joined.select(
         rows=pl.col("mature").sum(),
         frauds=(pl.col("mature") & pl.col("fraud")).sum(),
         assumed=(pl.col("mature") & ~said).sum(),
         immature=(~pl.col("mature")).sum(),
     )
+    found = counts.collect().row(0, named=True)
+    if not found["rows"]:
+        raise UserError(
+            f"{folder} has no transaction that was {delay_days} days old at {moment:%Y-%m-%d %H:%M}, "
+            f"{found['immature']:,} younger ones; give a later as_of or a shorter label_delay_days"
+        )
+    flat = joined.filter("mature").select(*input_columns, *(made[name].alias(names[name]) for name in _OWN))
+    with replacing(table) as aside:
+        flat.sink_parquet(aside)
     write_text(experiment, _experiment(table, contract, fields.to_schema(), names, delay_days, dated=dated))
-    return Table(table, experiment, *counts.collect().row(0))
+    return Table(table, experiment, **found)
 
 
 def _experiment(

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from fraudlab.errors import UserError
 from fraudlab.monitoring import labels, records
 from fraudlab.monitoring.store import Store
 from fraudlab.monitoring.training import write_table
@@ -92,6 +93,8 @@ def test_a_training_table_ends_where_genuine_rows_do_and_knows_when_a_label_went
     for number, day, fraud in told:
         label = labels.Label(number, None, None, fraud, "bank", None)
         labels.append(record, [label], "a", START + timedelta(days=day))
+    with pytest.raises(UserError, match=r"no transaction that was 7 days old .*, 8 younger ones; give a later as_of"):
+        write_table(record, tmp_path / "out", START + timedelta(days=1))
     made = write_table(record, tmp_path / "out", START + timedelta(days=10))
     rows = pl.read_parquet(made.table).sort("tx")
     assert rows["tx"].to_list() == list(range(25))
