@@ -78,7 +78,10 @@ def _with_time_of_day(sample: pl.DataFrame, day: str, form: TimeFormat, names: C
     days = sample[day]
     if not (is_text(days.dtype) or days.dtype == pl.Date) or days.cast(pl.String).str.contains(":").any():
         return None
-    clocks = [name for name in names if name != day and _CLOCK & set(words(name)) and _is_time_of_day(sample[name])]
+    clocks = sorted(
+        (name for name in names if name != day and _names_clock(name) and _is_time_of_day(sample[name])),
+        key=lambda name: (not _EVENT & {*words(name)} & {*words(day)}, not _EVENT & {*words(name)}),
+    )
     forms = _DAYS if form.format in (None, ISO) else (str(form.format),)
     for clock, written, hours in product(clocks, forms, _HOURS):
         both = " || ' ' || ".join(
@@ -94,6 +97,12 @@ def _with_time_of_day(sample: pl.DataFrame, day: str, form: TimeFormat, names: C
         if gaps <= _GAPS * len(read) and read.n_unique() > 1:
             return Clock(made, TimeFormat(zone=form.zone), f"from {day} and {clock}", {made: expression}, gaps)
     return None
+
+
+def _names_clock(name: str) -> bool:
+    """Whether a name means the time of day of the event; other words tell of another time, or of a duration."""
+    parts = {*words(name)}
+    return bool(_CLOCK & parts) and parts <= _CLOCK | _NAMES | _EVENT | {"of", "day"}
 
 
 def _is_time_of_day(values: pl.Series) -> bool:

@@ -247,3 +247,20 @@ def test_a_time_that_is_the_first_of_each_month_has_no_weekday() -> None:
     found = clock.find(days, [], TimeFormat())
     assert found is not None
     assert set(clock.parts(days, found)) == {"weekday"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "taken"),
+    [
+        (["session_time", "transaction_time"], "transaction_time"),
+        (["time", "order_time"], "order_time"),
+        (["opening_hours", "time_of_day"], "time_of_day"),
+        (["avg_time_on_page", "delivery_time"], None),
+    ],
+)
+def test_a_time_of_day_is_of_the_same_event(columns: list[str], taken: str | None) -> None:
+    days = {"date": [f"2024-05-{day:02}" for day in range(1, 21)]}
+    table = pl.DataFrame(days | {name: [f"{n % 12:02}:{n:02}" for n in range(20)] for name in columns})
+    found = clock.find(table, [], TimeFormat())
+    assert found is not None
+    assert found.why == (f"from date and {taken}" if taken else "by its name and values")
