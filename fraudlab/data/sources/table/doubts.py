@@ -37,7 +37,7 @@ def doubts(
     said = list(_of_names(inputs, whole, facts))
     if lost := [name for name in long if facts[f"{name}\0lost"]]:
         said.append(
-            f"columns {', '.join(lost)}: all values are multiples of {_LOST:,}: the last digits were lost, e.g. in "
+            f"{_columns(lost)}: all values are multiples of {_LOST:,}: the last digits were lost, e.g. in "
             "Excel, and different cards or ids have become equal: export them again from the original, as text"
         )
     if time is not None:
@@ -66,13 +66,16 @@ def _facts(frame: pl.LazyFrame, whole: Collection[str], long: Collection[str]) -
     return frame.select(parts).collect(engine="streaming").row(0, named=True) if parts else {}
 
 
+def _columns(names: Collection[str]) -> str:
+    return f"column{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
+
 def _of_names(inputs: Collection[str], whole: Collection[str], facts: Mapping[str, Any]) -> Iterator[str]:
     if after := [name for name in inputs if is_after(name)]:
         names = ", ".join(map(literal_text, after))
         yield (
-            f"columns {', '.join(after)} are by their names known only after a fraud: data.carried=[{names}] takes "
-            f"them out of the inputs, a role such as data.numeric=[{literal_text(after[0])}] says that they are "
-            "known before"
+            f"{_columns(after)}, by name known only after a fraud: data.carried=[{names}] takes out of the inputs what "
+            f"is, a role such as data.numeric=[{literal_text(after[0])}] says what is known before"
         )
     by_name = [name for name in whole if is_code(name) and not facts[f"{name}\0flag"]]
     by_values = [n for n in whole if (facts[f"{n}\0few"] and not is_measure(n)) or facts[f"{n}\0long"]]
@@ -80,7 +83,7 @@ def _of_names(inputs: Collection[str], whole: Collection[str], facts: Mapping[st
     if codes:
         names = ", ".join(map(literal_text, codes))
         yield (
-            f"columns {', '.join(codes)} are whole numbers that look like codes: data.categorical=[{names}] tells them "
+            f"{_columns(codes)}: whole numbers that look like codes; data.categorical=[{names}] tells them "
             f"apart instead of measuring them, data.numeric=[{names}] says that they are amounts or counts"
         )
 

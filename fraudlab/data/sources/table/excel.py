@@ -93,11 +93,11 @@ def _named(file: Path, frame: pl.DataFrame, header: list[str]) -> pl.DataFrame:
 
 def _without_ends(file: Path, frame: pl.DataFrame) -> pl.DataFrame:
     """The rows without totals and remarks below the table."""
-    last = frame.tail(_HEAD).select(pl.all().cast(pl.String).fill_null("")).rows()
-    last = [row for row in last if any(map(str.strip, row))]
+    text = pl.all().cast(pl.String).fill_null("")
+    known = frame.filter(pl.any_horizontal(text.str.strip_chars() != ""))
+    last = known.tail(_HEAD).select(text).rows()
     if not (behind := ends.behind(last, frame.width)):
         return frame
     said = ", ".join(filter(None, last[-behind]))[:60]
     log.warning("%s: %d rows after the table are left out, the first: %r", file, behind, said)
-    known = frame.filter(~pl.all_horizontal(pl.all().is_null()))
     return known.head(len(known) - behind)

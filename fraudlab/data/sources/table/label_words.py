@@ -35,8 +35,8 @@ class Labels:
 
     @property
     def plain(self) -> bool:
-        """Whether the words are 1 and 0."""
-        return self.fraud == ("1",) and {*self.genuine} <= {"0"}
+        """Whether the words are 1 and 0, and no row may have another or none."""
+        return self.fraud == ("1",) and {*self.genuine} <= {"0"} and self.unlabelled == "refuse"
 
 
 def words(name: str, dtype: pl.DataType, missing_values: Sequence[str]) -> pl.Expr:

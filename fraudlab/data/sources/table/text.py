@@ -19,6 +19,7 @@ from fraudlab.errors import UserError
 from fraudlab.files import make_once
 
 _BLOCK = 1 << 22
+_REMARK = r"^#[\s#!]"
 _END = 1 << 16  # last bytes in which rows behind the table are looked for
 
 
@@ -94,12 +95,15 @@ def _checked(
     names = dialect.names
     unnamed = dialect.unnamed
     known = pl.any_horizontal((pl.all() != "").fill_null(False))
-    remark, again = _is_remark(dialect), _is_header(dialect)
+    (remark, marked), again = _remarks(dialect), _is_header(dialect)
+    last_cell = pl.col(names[-1])
     facts = frame.select(
         (~known).sum().alias("\0blank"),
-        ((pl.col(names[-1]).is_null() & known).sum() if len(names) > 1 else pl.lit(0)).alias("\0short"),
+        ((last_cell.is_null() & known).sum() if len(names) > 1 else pl.lit(0)).alias("\0short"),
         known.sum().alias("\0rows"),
-        remark.sum().alias("\0remarks"),
+        remark.sum().alias("\0alone"),
+        (remark | marked).sum().alias("\0remarks"),
+        (marked & last_cell.is_not_null()).any().alias("\0marks"),
         again.sum().alias("\0headers"),
         (pl.any_horizontal(pl.all().str.contains("\n", literal=True)).any() if quoted else pl.lit(False)).alias(
             "\0lines"
@@ -111,7 +115,9 @@ def _checked(
     if names[-1] in unnamed and facts[names[-1]].item():
         _diagnose(file, dialect, len(names) - 1)
     notes = []
-    rows, remarks = facts["\0rows"].item(), facts["\0remarks"].item()
+    if not facts["\0marks"].item():
+        remark |= marked
+    rows, remarks = facts["\0rows"].item(), facts["\0alone" if facts["\0marks"].item() else "\0remarks"].item()
     if facts["\0blank"].item():
         frame = frame.filter(known)
     if 0 < remarks <= rows / 2:
@@ -139,20 +145,23 @@ def _values(row: Iterable[str | None]) -> list[str]:
 
 
 def _is_remark_row(row: list[str], dialect: Dialect) -> bool:
-    """:func:`_is_remark` of one row."""
+    """:func:`_remarks` of one row."""
     if dialect.names[0].startswith("#") or not row[0].startswith("#"):
         return False
-    return not any(row[1:]) or re.match(r"#[\s#!]", row[0]) is not None
+    return not any(row[1:]) or (len(row) < len(dialect.names) and re.match(_REMARK, row[0]) is not None)
 
 
-def _is_remark(dialect: Dialect) -> pl.Expr:
-    """Whether a row is a remark behind a #: alone in its row, or with a blank, another # or a ! after it."""
+def _remarks(dialect: Dialect) -> tuple[pl.Expr, pl.Expr]:
+    """Whether a row is a remark: a # and text alone in it; and whether it begins as one, with a blank, # or ! behind #.
+
+    The second is a remark if it has few fields, and no row has all of them: those are data, and so are the others.
+    """
     first, *others = dialect.names
     if first.startswith("#") or not others:
-        return pl.lit(False)
+        return pl.lit(False), pl.lit(False)
     text = pl.col(first)
     alone = ~pl.any_horizontal((pl.col(others) != "").fill_null(False))
-    return (text.str.starts_with("#") & (alone | text.str.contains(r"^#[\s#!]"))).fill_null(False)
+    return (text.str.starts_with("#") & alone).fill_null(False), text.str.contains(_REMARK).fill_null(False)
 
 
 def _is_header(dialect: Dialect) -> pl.Expr:
@@ -238,7 +247,7 @@ def _rows(file: Path, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
         number = 0
         try:
             for number, row in _fields(lines, dialect):
-                if len(row) > width and row[0].startswith("#") and not dialect.names[0].startswith("#"):
+                if len(row) > width and re.match(_REMARK, row[0]) and not dialect.names[0].startswith("#"):
                     row = row[:1]  # a remark with commas
                 if len(row) > width and any(map(str.strip, row[width:])):
                     raise UserError(f"{file}, line {number} has {len(row)} fields where the table has {width} columns: "

@@ -63,6 +63,7 @@ RIGHT: dict[str, tuple[str | bytes, dict[str, Any], dict[str, list[Any]]]] = {
     "remarks between rows": ("# fees, 2024\na,k,y\n1,x,0\n# new, better, with more commas, than columns\n2,#9,1\n#end\n", {}, {"a": [1, 2], "k": ["x", "#9"]}),
     "a remark as wide as the table": ("# of 2024, all, yes\na,k,y\n1,x,0\n2,z,1\n", {"label": "y"}, {"a": [1, 2]}),
     "codes behind a mark": ("k,a,y\n#1,2,0\n#2,5,1\nx,6,1\n", {}, {"k": ["#1", "#2", "x"]}),
+    "addresses behind a mark": ("k,a,y,n\n# 12 Main,2,0,x\n## 5,5,1,\nx,6,1,z\n#end,,,\n", {}, {"k": ["# 12 Main", "## 5", "x"]}),
     "a remark in UTF-16": ("a,k,y\n1,x,0\n2,z,1\nTotal,,\n".encode("utf-16"), {}, {"a": [1, 2]}),
     "files one behind the other": ("a,k,y\n1,x,0\na,k,y\n2,z,1\n", {}, {"a": [1, 2], "k": ["x", "z"], "y": [0, 1]}),
     "blank lines": ("y,a\n1,2\n\n0,5\n\n\n1,7\n,\n", {}, {"a": [2, 5, 7]}),
@@ -264,16 +265,16 @@ SAID: dict[str, tuple[str, dict[str, Any], str, dict[str, str | None]]] = {
     "the form of times": ("t,y\n1/13/2024,0\n", {"time": "t"}, "data.time_format='%m/%d/%Y', days and hours as they are", {}),
     "the unit of times": ("t,y\n1704067200000,0\n", {"time": "t"}, "read as milliseconds: 2024-01-01 to 2024-01-01", {}),
     "names of the aftermath": ("isFlaggedFraud,a,y\n1,1.5,0\n0,2.5,1\n", {}, (
-        r"columns isFlaggedFraud are by their names known only after a fraud: data.carried=\[isFlaggedFraud\]"), {}),
+        r"column isFlaggedFraud, by name known only after a fraud: data.carried=\[isFlaggedFraud\]"), {}),
     "codes": ("mcc,user_id,age,y\n5411,17,40,0\n5300,18,41,1\n", {}, (
-        r"columns mcc, user_id are whole numbers that look like codes: data.categorical=\[mcc, user_id\]"), {"mcc": "numeric"}),
-    "few numbers": ("kind,y\n" + "97,0\n98,1\n" * 100, {}, "columns kind are whole numbers that look like codes", {}),
+        r"columns mcc, user_id: whole numbers that look like codes; data.categorical=\[mcc, user_id\]"), {"mcc": "numeric"}),
+    "few numbers": ("kind,y\n" + "97,0\n98,1\n" * 100, {}, "column kind: whole numbers that look like codes", {}),
     "days far away": ("t,y\n2024-01-01,0\n9999-12-31,1\n1900-01-01,0\n", {"time": "t"}, (
         r"2 rows have implausible dates in t, .*\('1900-01-01', '9999-12-31'\).*data.where='t NOT IN \(\\'1900-01-01\\', \\'9999-12-31\\'\)'"), {}),
     "days to come": ("t,y\n2024-01-01,0\n" + "".join(f"20{n}-01-01,1\n" for n in range(61, 90)), {"time": "t"}, (
         r"29 rows have implausible dates.* in the future .*data.where=.EXTRACT\(year FROM t\) BETWEEN 1971 AND 20"), {}),
     "ids that lost digits": ("cc,y\n2.30000E+15,0\n4.71000E+15,1\n", {"card": "cc"}, (
-        "columns cc: all values are multiples of 1,000,000: the last digits were lost"), {"cc": "card"}),
+        "column cc: all values are multiples of 1,000,000: the last digits were lost"), {"cc": "card"}),
     "fractions of three digits": ("a,y\n1.234,0\n999,1\n12.500,0\n", {}, (
         "column a: every fraction has three digits, .*data.decimal=',' data.thousands='.'"), {"a": "numeric"}),
     "a total": ("id,a,y\nx1,2,0\nx2,5,1\nTotal,7,\n", {}, "1 lines after the table are left out, the first: 'Total,7,'", {}),

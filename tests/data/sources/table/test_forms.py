@@ -143,7 +143,7 @@ def test_the_sheet_with_the_columns_that_are_named(tmp_path: Path) -> None:
 def test_a_sheet_is_named_and_its_total_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     book = {
         "May": [("k", "a", "y"), ("x", 1, 0), ("z", 2, 1)],
-        "June": [("k", "a", "y"), ("v", 5, 1), ("Total", 5, None)],
+        "June": [("k", "a", "y"), ("v", 5, 1), ("Total", 5, None), (" ", None, " ")],
     }
     path = excel(tmp_path / "t.xlsx", **book)
     assert load(path, label="y").frame.collect()["a"].to_list() == [1, 2]

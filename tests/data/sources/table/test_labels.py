@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from fraudlab.data.sources.table.label_words import Labels
 from fraudlab.errors import UserError
 from tests.support.tables import load, write
 
@@ -54,6 +56,12 @@ def test_rows_that_say_neither_are_refused_left_out_or_counted(
     assert kept["status"].to_list() == [0, 0, 1, 0, 0, 0]
     assert "count as genuine" in caplog.text
     assert "legit (2), NA (1), fraud (1), pending (1); fraud: fraud" in caplog.text
+    (tmp_path / "n.csv").write_text("y,a\n1,2\n0,3\n?,4\n")
+    read = load(
+        tmp_path / "n.csv", label="y", unlabelled="leave_out", fraud_values=["1"], genuine_values=["0"]
+    ).schema.reading
+    same = pl.DataFrame({"y": ["1", "0", "?"]}).select(Labels(**read.label).of_file("y", pl.String()).alias("y"))
+    assert same["y"].to_list() == [1, 0, None]
 
 
 def test_words_in_another_case_are_not_taken_for_genuine(tmp_path: Path) -> None:
