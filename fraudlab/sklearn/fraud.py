@@ -42,6 +42,8 @@ IN_MEMORY = (
     *("logger=none", "trainer.enable_progress_bar=false", "callbacks.last_checkpoint=null"),
 )
 
+_OF_A_COMMAND = ("data", "split", "paths", "test", "report", "slices", "published", "moved", "tried")
+
 
 class FraudClassifier(ClassifierMixin, BaseEstimator):
     """A model of ``python -m fraudlab.train`` with its defaults, on a table in memory.
@@ -178,6 +180,13 @@ class FraudClassifier(ClassifierMixin, BaseEstimator):
             drawn = check_random_state(drawn).randint(2**31 - 1)
         if any(word.startswith("seed=") for word in self.overrides):
             raise UserError("overrides name seed, which random_state sets; give random_state=<seed>")
+        for word in self.overrides:
+            key = word.lstrip("+~").partition("=")[0]
+            if key.split(".")[0] in _OF_A_COMMAND or key == "features":
+                raise UserError(
+                    f"overrides: {word} does nothing here: FraudClassifier has the table, its features and its "
+                    "validation from fit, categorical and validation_fraction; leave it out, or use train"
+                )
         for key, value in (("resume", config.resume), ("model.pretrained", getattr(config.model, "pretrained", None))):
             if value:
                 raise UserError(f"{key}={value}: FraudClassifier is fitted from scratch; leave it out, or use train")

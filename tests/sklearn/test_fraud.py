@@ -138,9 +138,18 @@ def test_a_class_that_the_last_rows_lack() -> None:
         assert FraudClassifier(overrides=TREES).fit(frame, single).rounds_ is None
 
 
-def test_the_seed_is_random_state() -> None:
-    with pytest.raises(ValueError, match="give random_state=<seed>"):
-        FraudClassifier(overrides=["seed=1"]).fit(*payments(400))
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("seed=1", "give random_state=<seed>"),
+        ("data.path=x", "overrides: data.path=x does nothing here"),
+        ("split=random", "overrides: split=random does nothing here"),
+        ("features=columns", "overrides: features=columns does nothing here"),
+    ],
+)
+def test_what_is_not_of_a_fit_is_refused(word: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        FraudClassifier(overrides=[word]).fit(*payments(400))
 
 
 def test_nearly_all_rows_validate() -> None:
