@@ -8,19 +8,20 @@ from fraudlab.config import BacktestConfig
 
 @command("backtest")
 def main(config: BacktestConfig) -> None:
-    from fraudlab.backtesting.plan import begin
+    from fraudlab.backtesting.plan import begin, check
     from fraudlab.backtesting.run import run
     from fraudlab.backtesting.workers import alone
     from fraudlab.data.sources.registry import load_source
     from fraudlab.reporting.backtest import backtest_table, write_backtest_page
     from fraudlab.reporting.report import write_report
 
+    check(config, overrides())
     folder = Path(config.paths.output_dir)
     with alone(folder):
         source = load_source(config.data, Path(config.paths.data_dir))
         facts = asked()
         try:
-            backtest = begin(config, source, facts, overrides())
+            backtest = begin(config, source, facts)
             found = run(backtest, source)
         except (KeyboardInterrupt, SystemExit):
             print("\nthe same command goes on from here")

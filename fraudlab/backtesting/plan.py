@@ -13,7 +13,7 @@ from fraudlab.config import BacktestConfig, TrainConfig
 from fraudlab.config.commands import PathsConfig
 from fraudlab.data.prepared import PreparedTable, prepared_table
 from fraudlab.data.sources.contract import Source
-from fraudlab.data.splits.contract import RowSplit, SplitPart, Window
+from fraudlab.data.splits.contract import RowSplit, Window
 from fraudlab.data.splits.known import days_of
 from fraudlab.data.splits.registry import SPLITS, OneClassError, split_rows
 from fraudlab.errors import UserError
@@ -91,18 +91,15 @@ class Backtest:
         return prepared_table(source, config.features, config.label_delay_days, data_dir, config.split)
 
 
-def begin(config: BacktestConfig, source: Source, facts: Mapping[str, Any], given: Sequence[str]) -> Backtest:
-    """Lay out the steps, check each of them, and hold a backtest that goes on to its settings.
+def check(config: BacktestConfig, given: Sequence[str]) -> None:
+    """Refuse settings that no table makes possible, before one is read.
 
     Args:
         config: of the command.
-        source: the table.
-        facts: what ``run.json`` of every step records of the command.
         given: the command's overrides.
 
     Raises:
-        UserError: the data have no room for the steps, a step leaks or has no fraud, the model cannot do what the
-            policy asks for, or the folder holds a backtest with other settings.
+        UserError: settings contradict each other, the split has no time, or the model cannot do what the policy asks.
     """
     check_settings(config, given)
     if str((config.trainer or {}).get("devices")) not in ("1", "None"):
@@ -114,6 +111,23 @@ def begin(config: BacktestConfig, source: Source, facts: Mapping[str, Any], give
             f"backtest.policy=warm: model={config.model.name} cannot start from the previous model; use {able}, or "
             "backtest.policy=fresh, frozen or none"
         )
+    if SPLITS[config.split.name].moved is None:
+        able = " or ".join(f"split={each}" for each in SPLITS if SPLITS[each].moved is not None)
+        raise UserError(f"split={config.split.name} cannot be moved through time; a backtest needs {able}")
+
+
+def begin(config: BacktestConfig, source: Source, facts: Mapping[str, Any]) -> Backtest:
+    """Lay out the steps, check each of them, and hold a backtest that goes on to its settings.
+
+    Args:
+        config: of the command, which :func:`check` let pass.
+        source: the table.
+        facts: what ``run.json`` of every step records of the command.
+
+    Raises:
+        UserError: the data have no room for the steps, a step leaks or has no fraud, features learn a limit, or the
+            folder holds a backtest with other settings.
+    """
     schema = source.schema
     if config.backtest.policy in ("frozen", "none") and _learns(config, schema):
         raise UserError(
@@ -144,12 +158,10 @@ def _learns(config: BacktestConfig, schema: TableSchema) -> bool:
 
 
 def _steps(config: BacktestConfig, schema: TableSchema, columns: pl.DataFrame) -> list[Step]:
-    asked, name, named = config.backtest, config.split.name, schema.time
+    asked, named = config.backtest, schema.time
+    move = SPLITS[config.split.name].moved
     assert named is not None
-    split: SplitPart = SPLITS[name]
-    if split.moved is None:
-        able = " or ".join(f"split={each}" for each in SPLITS if SPLITS[each].moved is not None)
-        raise UserError(f"split={name} cannot be moved through time; a backtest needs {able}")
+    assert move is not None
 
     def rows(settings: Any) -> RowSplit:
         label, time, card, told = (
@@ -173,7 +185,7 @@ def _steps(config: BacktestConfig, schema: TableSchema, columns: pl.DataFrame) -
         stop = until - (asked.steps - 1 - number) * asked.step_days
         window = replace(window, start=stop - asked.step_days, stop=stop)
         try:
-            settings = split.moved(config.split, config.label_delay_days, window)
+            settings = move(config.split, config.label_delay_days, window)
             rows(settings)
         except UserError as error:
             raise _no_step(error, asked.steps, len(steps), window) from error

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudlab.api import compose
-from fraudlab.backtesting.plan import Backtest, begin
+from fraudlab.backtesting.plan import Backtest, begin, check
 from fraudlab.config import (
     BacktestConfig,
     HistoryFeaturesConfig,
@@ -65,7 +65,7 @@ def planned(config: BacktestConfig, frame: pl.DataFrame, split: Any, **asked: An
         asked = {"steps": 1, "step_days": 7, **asked}
         paths = replace(config.paths, output_dir=folder)
         backtest = replace(config.backtest, **asked)
-        return begin(replace(config, split=split, paths=paths, backtest=backtest), source(frame), {}, [])
+        return begin(replace(config, split=split, paths=paths, backtest=backtest), source(frame), {})
 
 
 def rows(config: BacktestConfig, frame: pl.DataFrame, split: Any) -> RowSplit:
@@ -155,13 +155,23 @@ def test_the_last_step_is_the_splits_own_test_and_the_others_come_before_it(comp
         ({"steps": 9}, TimeWindowsConfig(train_start="56", train_days=14), r"step 2 of 9.*on 0\nbacktest.steps=7"),
         ({"until": "95"}, TimeFractionConfig(), "backtest.until=95: the data end on 89"),
         ({"until": "soon"}, TimeFractionConfig(), "whole number of days"),
-        ({}, RandomConfig(), "cannot be moved.*split=time_windows or split=time_fraction"),
-        ({"policy": "warm"}, TimeFractionConfig(), "logistic_regression cannot start.*model=tabnet"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_done_is_refused(composed: BacktestConfig, asked: dict, split: Any, said: str) -> None:
     with pytest.raises(UserError, match=f"(?s){said}"):
         planned(composed, table(90, 5), split, **asked)
+
+
+@pytest.mark.parametrize(
+    ("policy", "split", "said"),
+    [
+        ("fresh", RandomConfig(), "cannot be moved.*split=time_windows or split=time_fraction"),
+        ("warm", TimeFractionConfig(), "logistic_regression cannot start.*model=tabnet"),
+    ],
+)
+def test_what_no_table_makes_possible_is_refused(composed: BacktestConfig, policy: str, split: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check(replace(composed, split=split, backtest=replace(composed.backtest, policy=policy)), [])
 
 
 def test_a_window_without_a_fraud_is_refused_by_its_days(composed: BacktestConfig) -> None:
@@ -192,15 +202,15 @@ def test_limits_that_are_learnt_are_no_one_set_of_features(composed: BacktestCon
 def test_other_settings_do_not_go_on_with_a_backtest(composed: BacktestConfig, tmp_path: Path) -> None:
     frame = table(90, 7)
     config = replace(composed, split=TimeFractionConfig(), paths=replace(composed.paths, output_dir=str(tmp_path)))
-    begin(replace(config, seed=5), source(frame), {}, [])  # which begins no step yet
-    begin(config, source(frame), {}, [])
+    begin(replace(config, seed=5), source(frame), {})  # which begins no step yet
+    begin(config, source(frame), {})
     (tmp_path / "steps" / "81").mkdir(parents=True)
     (tmp_path / "steps" / "81" / "config.yaml").touch()
-    begin(config, source(frame), {}, [])  # of settings that were refused by the first step, before its training
+    begin(config, source(frame), {})  # of settings that were refused by the first step, before its training
     assert not (tmp_path / "steps" / "81" / "config.yaml").exists()
     (tmp_path / "steps" / "81" / "run.json").touch()
-    begin(replace(config, backtest=replace(config.backtest, jobs=3)), source(frame), {}, [])
+    begin(replace(config, backtest=replace(config.backtest, jobs=3)), source(frame), {})
     with pytest.raises(UserError, match=r"seed: 0, now 1.*backtest\.name"):
-        begin(replace(config, seed=1), source(frame), {}, [])
+        begin(replace(config, seed=1), source(frame), {})
     with pytest.raises(UserError, match=r"the data of the backtest in .* have changed"):
-        begin(config, replace(source(frame), fingerprint="u", data_fingerprint="u"), {}, [])
+        begin(config, replace(source(frame), fingerprint="u", data_fingerprint="u"), {})
