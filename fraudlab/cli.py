@@ -6,7 +6,7 @@ import select
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -116,11 +116,11 @@ def _reader_has_gone() -> bool:
     return True
 
 
-def _typed() -> tuple[list[str], str | None]:
-    """The overrides and the ``--config-dir`` of the command line."""
+def _typed(line: Sequence[str] | None = None) -> tuple[list[str], str | None]:
+    """The overrides and the ``--config-dir`` of a command line, this process's or another."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd")
-    known, words = parser.parse_known_args(sys.argv[1:])
+    known, words = parser.parse_known_args(line)
     return [word for word in words if not word.startswith("-") and ("=" in word or "~" in word)], known.config_dir
 
 
@@ -152,7 +152,11 @@ def asked() -> dict[str, Any]:
 def overrides(*groups: str) -> list[str]:
     """What the command line says of these config groups, or of all: ``["data=table", "data.path=t.csv"]``."""
     given = HydraConfig.get().overrides.task
-    return [o for o in given if not groups or o.lstrip("+~").split("=")[0].split(".")[0] in groups]
+    return _of(groups, given) if groups else list(given)
+
+
+def _of(groups: Sequence[str], given: Sequence[str]) -> list[str]:
+    return [word for word in given if word.lstrip("+~").split("=")[0].split(".")[0] in groups]
 
 
 def own_folder() -> list[str]:
@@ -161,9 +165,18 @@ def own_folder() -> list[str]:
     return [] if own is None else ["--config-dir", own]
 
 
-def same(*groups: str) -> list[str]:
-    """What another command is to be given to find the same in these config groups; not where the run lies."""
-    return [*own_folder(), *(word for word in overrides(*groups) if not word.startswith("paths.output_dir="))]
+def same(*groups: str, begun: str | None = None) -> list[str]:
+    """What another command is to be given to find the same in these config groups; not where the run lies.
+
+    Args:
+        groups: of the configuration.
+        begun: the command that began the run, as ``run.json`` has it: a resumed run is not given its settings again.
+    """
+    folder, given = own_folder(), overrides(*groups)
+    if begun is not None:
+        words, own = _typed(shlex.split(begun))
+        folder, given = [] if own is None else ["--config-dir", own], [*dict.fromkeys([*_of(groups, words), *given])]
+    return [*folder, *(word for word in given if not word.startswith("paths.output_dir="))]
 
 
 def _describe(error: BaseException) -> str:

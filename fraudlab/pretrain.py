@@ -22,12 +22,13 @@ def main(config: PretrainConfig) -> None:
     from fraudlab.training.steps import finish, open_run
 
     run, config, _ = open_run(config, "pretrain", overrides())
-    begun = same("experiment", "data", "features", "split", "model", "recipe", "label_delay_days", "plugins", "paths")
-    use = to_type("train", *begun, literal("model.pretrained", run.path))
+    shared = ("experiment", "data", "features", "split", "model", "recipe", "label_delay_days", "plugins", "paths")
+    resumed = bool(config.resume)
+    begun = resume.recorded(run).get("command") if resumed else None
+    use = to_type("train", *same(*shared, begun=begun), literal("model.pretrained", run.path))
     if run.metrics_path.is_file():
         print(f"the run in {run.path} has ended; train from it: {use}")
         return
-    resumed = bool(config.resume)
     table = prepared_table(
         config.data, config.features, config.label_delay_days, Path(config.paths.data_dir), config.split, read=resumed
     )
@@ -52,8 +53,7 @@ def main(config: PretrainConfig) -> None:
         }
         finish(run, tracked, {**facts, "auto": fit.auto, "wall_seconds": time.perf_counter() - started}, metrics)
         print(f"\n{reconstruction_table(metrics)}")
-        print(f"\nrun folder: {run.path}")
-        print(f"train from it: {use}")
+        print(f"\nrun folder: {run.path}\ntrain from it: {use}")
 
 
 if __name__ == "__main__":

@@ -57,12 +57,12 @@ def settings(config: Config, command: str, given: Sequence[str]) -> tuple[RunFol
         if key.startswith("trainer."):
             name = key.removeprefix("trainer.")
             trainer[name] = config.trainer[name]
-    facts = _facts(run)
+    begun = recorded(run)
     data_dir = config.paths.data_dir
     if not any(override.startswith("paths.data_dir=") for override in given):
-        data_dir = facts.get("data_dir", data_dir)
+        data_dir = begun.get("data_dir", data_dir)
     paths = replace(config.paths, data_dir=data_dir, output_dir=str(run.path))
-    threads = own.threads or facts.get("threads", 0)
+    threads = own.threads or begun.get("threads", 0)
     threads = threads if threads <= cores() else 0
     data = located(run, own.data, config.moved)
     return run, replace(own, data=data, trainer=trainer, paths=paths, threads=threads, resume=config.resume)
@@ -80,7 +80,7 @@ def begin(run: RunFolder, facts: Mapping[str, Any], *, resumed: bool) -> dict[st
         UserError: the data have changed since the run began.
     """
     now = {"threads": torch.get_num_threads(), **facts, "versions": versions(PACKAGES)}
-    before = _facts(run) if resumed else {}
+    before = recorded(run) if resumed else {}
     if (fingerprint := before.get("data_fingerprint", now["data_fingerprint"])) != now["data_fingerprint"]:
         raise UserError(
             f"the data of the run in {run.path} have changed since it began (fingerprint {fingerprint}, now "
@@ -97,5 +97,6 @@ def begin(run: RunFolder, facts: Mapping[str, Any], *, resumed: bool) -> dict[st
     return now
 
 
-def _facts(run: RunFolder) -> dict[str, Any]:
+def recorded(run: RunFolder) -> dict[str, Any]:
+    """Content of ``run.json``; nothing where a run ended before it was written."""
     return run.provenance() if (run.path / "run.json").is_file() else {}

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -143,6 +144,9 @@ def test_a_killed_pretraining_ends_the_same(start: Start, data: Path, tmp_path: 
         assert done.returncode == (-9 if batches else 0), done.stderr
     done = start(data, f"resume={tmp_path}/killed", DOOR="pretrain")
     assert done.returncode == 0, done.stderr
+    begun = shlex.split(done.stdout.split("train from it: ")[1].splitlines()[0])
+    assert {word for word in settings if word.startswith(("data.", "split."))} <= {*begun}
+    assert begun[-1] == f"model.pretrained={tmp_path}/killed"
     runs = (tmp_path / "whole", tmp_path / "killed")
     states = (torch.load(run / "checkpoints" / "best.ckpt", weights_only=True) for run in runs)
     assert differences(*map(compared, states)) == []
