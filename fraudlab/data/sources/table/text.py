@@ -21,6 +21,7 @@ from fraudlab.files import make_once
 _BLOCK = 1 << 22
 _REMARK = r"^#[\s#!]"
 _END = 1 << 16  # last bytes in which rows behind the table are looked for
+_HEADER_NAMES = 8  # of a header, besides the last, that a row repeats
 
 
 def scan(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame, list[str]]:
@@ -166,10 +167,14 @@ def _remarks(dialect: Dialect) -> tuple[pl.Expr, pl.Expr]:
 
 def _is_header(dialect: Dialect) -> pl.Expr:
     """Whether a row is the header once more, as where files were put one behind the other."""
-    ends_of_row = dict.fromkeys((dialect.names[0], dialect.names[-1]))
-    if not dialect.header or len(ends_of_row) < 2:
+    named = [name for name in dialect.names if name not in dialect.unnamed]
+    if not dialect.header or len(named) < 2:
         return pl.lit(False)
-    return pl.all_horizontal((pl.col(name) == name).fill_null(False) for name in ends_of_row)
+    # A name that occurs twice has a suffix. Some columns are enough, and the others of a wide table take time.
+    some = dict.fromkeys([*named[:_HEADER_NAMES], named[-1]])
+    return pl.all_horizontal(
+        ((pl.col(name) != "") & pl.lit(name).str.starts_with(pl.col(name))).fill_null(False) for name in some
+    )
 
 
 def _last_rows(end: bytes, dialect: Dialect) -> list[list[str]]:

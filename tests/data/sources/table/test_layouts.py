@@ -16,6 +16,8 @@ READ: dict[str, tuple[str, dict[str, list[Any]]]] = {
         "column_1": ["r1", "r2"], "a": [5, 6], "k": ["x z", "w"]}),
     "R's tables with commas": ('"a","y"\n"1",5,0\n"2",6,1\n', {"column_1": [1, 2], "a": [5, 6], "y": [0, 1]}),
     "a comment above the header": ("# x, y2, z\na,k,y\n5,x,0\n6,w,1\n", {"a": [5, 6], "k": ["x", "w"]}),
+    "the header once more": ("k,a,k,y\nw,5,v,0\nk,a,k,y\nx,6,u,1\n", {"a": [5, 6], "y": [0, 1]}),
+    "a row that begins and ends as the header": ("k,a,y,b\nw,5,0,v\nk,6,1,b\n", {"k": ["w", "k"], "a": [5, 6]}),
     "quotes in a name": ('"say ""hi""",y\n5,0\n6,1\n', {'say "hi"': [5, 6]}),
 }  # fmt: skip
 
