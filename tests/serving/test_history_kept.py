@@ -114,7 +114,9 @@ def test_numbers_of_single_precision_are_the_tables(tmp_path: Path) -> None:
     expected = batch(features, frame)
     api = FraudAPI("none", "none", None, tmp_path / "line")
     api._history = empty(tmp_path / "h.sqlite", features, frame)
-    narrow: Any = SimpleNamespace(typed=dict, lookups={NARROW: np.array(["amount"])})
+    narrow: Any = SimpleNamespace(
+        typed=dict, reading=SimpleNamespace(with_time=dict), lookups={NARROW: np.array(["amount"])}
+    )
     api._bundle = narrow
     for number, row in enumerate(frame.to_dicts()):
         sent = {**row, "amount": None if row["amount"] is None else float(f"{row['amount']:.8g}")}  # as JSON writes it
