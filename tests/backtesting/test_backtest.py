@@ -94,7 +94,7 @@ def test_slices_are_of_all_windows_together(fresh: tuple[Path, str]) -> None:
     whole = pl.concat(rows).filter(pl.col("label") == 0)
     rates = {value: some["alert"].mean() for (value,), some in whole.group_by("night")}
     assert rates == {value: each["false_positive_rate"]["value"] for value, each in told.items()}
-    assert "FPR to that of the others" in page(folder)
+    assert "FPR ratio to the others" in page(folder)
 
 
 def test_a_table_of_ones_own_without_cards_and_amounts(made: Made, tmp_path: Path) -> None:

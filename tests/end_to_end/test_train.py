@@ -187,7 +187,8 @@ def test_a_full_disk_leaves_nothing_that_looks_whole(command: Command, tmp_path:
 def test_a_split_without_rows_is_one_message(command: Command, tmp_path: Path) -> None:
     done = command("train", *SMALL, "split.train_start=2030-01-01", f"hydra.run.dir={tmp_path}/run")
     assert done.returncode == 1
-    assert "no rows for selection train; the data run from 2018-04-01" in done.stderr
+    assert "split=time_windows has a window without rows" in done.stderr
+    assert "the data have 70, 2018-04-01 to 2018-06-09; say split.train_start=" in done.stderr
 
 
 def test_evaluate_of_no_run_is_one_message(command: Command, tmp_path: Path) -> None:

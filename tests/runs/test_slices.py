@@ -41,7 +41,7 @@ def test_slices_can_be_computed_again_from_the_runs_files(run: Path) -> None:
 def test_the_report_shows_them(run: Path) -> None:
     page = (run / "report.html").read_text()
     assert "20 to below 60" in page
-    assert "FPR to that of the others" in page
+    assert "FPR ratio to the others" in page
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_other_files_are_no_history(tmp_path: Path) -> None:
         History.open(path, EXTENDED)
     path.unlink()
     sqlite3.connect(path).execute("CREATE TABLE other (id)").connection.close()
-    with pytest.raises(UserError, match="no history of format"):
+    with pytest.raises(UserError, match="is not a history of format 5; make one"):
         History.open(path, EXTENDED)
 
 
