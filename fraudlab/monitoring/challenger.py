@@ -21,7 +21,6 @@ from fraudlab.metrics.bootstrap import Resampled, drawn
 from fraudlab.monitoring import performance, records
 
 SIDES = ("champion", "challenger")
-SWAP = ("champion_only", "both", "challenger_only")
 ERROR = 0.05
 """By chance a challenger that is no better is promoted in half of this, over all planned looks."""
 _RESAMPLES = 2000  # at least

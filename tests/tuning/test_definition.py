@@ -82,8 +82,9 @@ def test_a_senseless_search_is_refused(tmp_path: Path, changes: dict, said: str)
 
 def test_a_setting_that_follows_from_the_rows_may_be_searched(tmp_path: Path) -> None:
     """On a table of one's own the learning rate is auto, which is a word."""
-    own = ["data=table", "data.path=t.csv", "data.label=fraud", "features=columns", "split=random", "model=mlp"]
-    check(load_definition(SweepConfig(sweep=written(tmp_path, fixed=own))))
+    own = ["experiment=none", "data=table", "data.path=t.csv", "data.label=fraud", "features=columns", "model=mlp"]
+    definition = load_definition(SweepConfig(sweep=written(tmp_path, fixed=own)))
+    assert check(definition).optimizer["lr"] == "auto"
 
 
 def test_a_name_that_does_not_exist_names_the_nearest() -> None:
