@@ -273,7 +273,7 @@ CASES: dict[str, Callable[[Material, Effort], list[Line]]] = {
     "start": start,
     "install": size,
     "bulk": bulk,
-    "record": lambda material, effort: recording.measure(material, effort.seconds, effort.turns),
+    "record": lambda material, effort: recording.measure(material, effort.seconds / 3, 3 * effort.turns),
     "challenger": lambda material, effort: shadow.measure(material, effort.seconds, effort.turns),
     "swaps": lambda material, effort: shadow.swap(material, effort.swaps),
     "page": lambda material, effort: page.measure(material, effort.seconds, effort.turns),

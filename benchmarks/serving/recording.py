@@ -1,6 +1,7 @@
 """What the record costs a server: its highest rate, and the slowest answers at 60 % of the rate without a record.
 
-A server without a record and one with it take turns, each alone on the machine; medians of the turns are compared.
+A server without a record and one with it take turns, each alone on the machine, either first as often as the other;
+medians of the turns are compared. Many short turns: from one to the next a machine's own pace changes by a tenth.
 """
 
 import statistics
@@ -24,12 +25,12 @@ def measure(material: Material, seconds: float, turns: int) -> list[dict[str, An
     peaks: dict[str, list[Load]] = {"without": [], "with": []}
     tails: dict[str, list[Load]] = {"without": [], "with": []}
     lost = 0
-    for _ in range(turns):
-        for side in peaks:
+    for turn in range(turns):
+        for side in [*peaks][:: -1 if turn % 2 else 1]:
             with TemporaryDirectory(dir="outputs/benchmarks/serving") as folder:
                 settings = [f"serving.record_to={Path(folder).absolute()}"] if side == "with" else []
                 with servers.ours(material.bundle, *settings) as server:
-                    warm = closed(server.address, material.requests, clients=10, seconds=seconds / 6)
+                    warm = closed(server.address, material.requests, clients=10, seconds=seconds / 2)
                     peaks[side].append(closed(server.address, material.requests, clients=_CLIENTS, seconds=seconds))
                     rate = _SHARE * statistics.median(load.rate for load in peaks["without"])
                     tails[side].append(
