@@ -242,9 +242,9 @@ class Protocol(HttpToolsProtocol):
             self._refuse(429, "too many requests wait; try again later", close=close)
         else:
             super().on_headers_complete()
-            if self._probes_only:
-                self.cycle.keep_alive = False
-            about = self._about_connection(close=shared.closing() or not self.cycle.keep_alive)
+            # uvicorn ends the connection after an answer that says so; its 0.30 does not see here what a request asks.
+            kept = self.cycle.keep_alive and self.parser.should_keep_alive()
+            about = self._about_connection(close=self._probes_only or shared.closing() or not kept)
             self.cycle.default_headers = [*self.cycle.default_headers, about, *passed_on(self.headers)]
         self._in_body = True
 

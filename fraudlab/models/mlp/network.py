@@ -41,7 +41,8 @@ class _Scale(nn.Module):
         self.scale = nn.Parameter(torch.full((width,), 1 / _FASTER))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * (_FASTER * self.scale)
+        # As a tensor: PyTorch 2.10 does not export a number times a parameter in double precision.
+        return x * (torch.full_like(self.scale, _FASTER) * self.scale)
 
 
 class _Learnt(nn.Module):
