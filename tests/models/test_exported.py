@@ -1,5 +1,6 @@
 """Estimators in a bundle: ONNX gives the library's scores, and reasons are the library's own contributions."""
 
+import json
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -15,7 +16,10 @@ import xgboost
 from fraudlab import config
 from fraudlab.bundle.ort import onnxruntime
 from fraudlab.bundle.reasons import load_reasons, save_reasons
+from fraudlab.errors import UserError
 from fraudlab.models.boosting.arrays import joined
+from fraudlab.models.boosting.catboost_crossings import crossings
+from fraudlab.models.boosting.crossings import apart
 from fraudlab.models.contract import Examples
 from fraudlab.models.registry import estimator_class
 
@@ -198,6 +202,24 @@ def test_catboost_s_statistics_of_several_columns(shape: str, fitted: Callable[.
     assert np.abs(found - theirs[:, :-1]).max() < 2e-5
     log_odds = model.explain.base + found.sum(axis=1)
     assert np.abs(1 / (1 + np.exp(-log_odds)) - expected[:200]).max() < 1e-6
+
+
+def test_combinations_of_one_key_are_refused(fitted: Callable[..., Fitted], tmp_path: Path) -> None:
+    model = fitted("catboost", "both", tuple(CROSSED["both"]), max_ctr_complexity=4)
+    ids = np.minimum(np.arange(400)[:, None], np.array(model.cardinalities) - 1).astype(np.bytes_).astype(object)
+    data = catboost.FeaturesData(np.zeros((400, model.width), np.float32), ids)
+    booster = catboost.CatBoost().load_model(str(model.file))
+    booster.save_model(str(tmp_path / "model.json"), format="json", pool=catboost.Pool(data))
+    dumped = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
+    several = [each for each in dumped["features_info"]["ctrs"] if len(each["elements"]) > 1]
+    first, *others = (dumped["ctr_data"][each["identifier"]] for each in several)
+    known = [int(each) for each in first["hash_map"][:: first["hash_stride"]]]
+    for table in others:  # the hashes that have the keys of the first crossing's combinations
+        places = range(0, len(table["hash_map"]), table["hash_stride"])
+        for place, one in zip(places, known, strict=False):
+            table["hash_map"][place] = str((one - int(apart(2)[1])) % 2**64)
+    with pytest.raises(UserError, match="one key.*seed="):
+        crossings(dumped, 400, len(model.cardinalities))
 
 
 def test_columns_that_crossings_do_not_look_at_leave_the_model(fitted: Callable[..., Fitted], tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fraudlab.errors import UserError
 from fraudlab.models.boosting.crossings import NO_PART, Crossings, apart, padded
 
 _MULTIPLIER = 0x4906BA494954CB65
@@ -39,6 +40,9 @@ def crossings(dumped: Mapping[str, Any], ids: int, num_categorical: int) -> tupl
         dumped: the model's JSON, saved with rows that have all ids.
         ids: the most that a column has.
         num_categorical: columns of ids.
+
+    Raises:
+        UserError: two combinations have one key.
     """
     info = dumped["features_info"]
     number = sum(len(each.get("borders") or ()) for each in info.get("float_features") or ())
@@ -75,7 +79,10 @@ def crossings(dumped: Mapping[str, Any], ids: int, num_categorical: int) -> tupl
     key = np.concatenate([each.view(np.int64) + more for each, more in zip(keys, apart(len(keys)), strict=True)])
     order = np.argsort(key)
     if len(np.unique(key)) != len(key):
-        raise ValueError("two combinations of this CatBoost model have one key; train with another seed")
+        raise UserError(
+            "two combinations of categories in this CatBoost model have one key, which a bundle cannot tell apart; "
+            "train again with another seed=, or with model.max_ctr_complexity=1"
+        )
     return (
         Crossings(
             padded([[part.column for part in each] for each in parts], NO_PART, np.int32),
