@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from fraudlab.training.losses.contract import LossPart
 
@@ -15,7 +16,7 @@ class CrossEntropy(nn.Module):
 
     def forward(self, logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
         """Loss [] of ``logits``; the mean runs over rows, not over weights."""
-        return _mean_over_rows(-_log_p(logits, label), label, weight, self.fraud_weight)
+        return _mean_over_rows(_cross_entropy(logits, label), label, weight, self.fraud_weight)
 
 
 class Focal(nn.Module):
@@ -28,7 +29,7 @@ class Focal(nn.Module):
 
     def forward(self, logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
         """Loss [] of ``logits``; the mean runs over rows, not over weights."""
-        log_p = _log_p(logits, label)
+        log_p = -_cross_entropy(logits, label)
         # Above 0, where a power below 1 has no slope: a row that is surely right would turn all weights to NaN.
         wrong = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)
         return _mean_over_rows(wrong**self.focusing * -log_p, label, weight, self.fraud_weight)
@@ -45,14 +46,15 @@ class ExpectedCost(nn.Module):
 
     def forward(self, logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
         """Loss [] of ``logits``; ``weight`` is what a wrong decision costs more than the right one, in any unit."""
-        return _mean_over_rows(-torch.expm1(_log_p(logits, label)), label, weight, 1.0)
+        return _mean_over_rows(-torch.expm1(-_cross_entropy(logits, label)), label, weight, 1.0)
 
 
-def _log_p(logits: Tensor, label: Tensor) -> Tensor:
-    """Logarithm of the true class's probability, [B, M] (M = 1 for a single network)."""
-    logits = at_least_float32(logits).reshape(len(label), -1, logits.shape[-1])
-    index = label[:, None, None].expand(-1, logits.shape[1], 1)
-    return torch.log_softmax(logits, dim=-1).gather(-1, index)[..., 0]
+def _cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Less the logarithm of the true class's probability, [B, M] (M = 1 for a single network)."""
+    rows = at_least_float32(logits).reshape(len(label), -1, logits.shape[-1])
+    members = rows.shape[1]
+    each = label[:, None].expand(-1, members).reshape(-1)
+    return F.cross_entropy(rows.flatten(0, 1), each, reduction="none").view(-1, members)
 
 
 def at_least_float32(logits: Tensor) -> Tensor:
@@ -61,7 +63,8 @@ def at_least_float32(logits: Tensor) -> Tensor:
 
 
 def _mean_over_rows(loss: Tensor, label: Tensor, weight: Tensor, fraud_weight: float) -> Tensor:
-    weight = torch.where(label > 0, weight * fraud_weight, weight)
+    if fraud_weight != 1:
+        weight = torch.where(label > 0, weight * fraud_weight, weight)
     return (weight[:, None] * loss).mean()
 
 
