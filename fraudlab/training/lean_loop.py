@@ -1,5 +1,7 @@
 """Lightning's loop over the batches of an epoch, with less around each step."""
 
+from typing import Any
+
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.loops.fetchers import _DataFetcher
@@ -74,7 +76,7 @@ class LeanLoop(_TrainingEpochLoop):
         return loss
 
 
-def nothing_inside_a_step(trainer: L.Trainer) -> bool:
+def nothing_inside_a_step(trainer: Any) -> bool:
     """Whether nothing but the learner, its optimiser and the clipping takes part in a step of ``trainer``."""
     return (
         type(trainer.strategy) is SingleDeviceStrategy

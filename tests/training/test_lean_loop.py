@@ -9,10 +9,7 @@ import torch
 from fraudlab.config import MLPConfig
 from fraudlab.data.datamodule import FraudDataModule
 from fraudlab.training.lean_loop import LeanLoop, nothing_inside_a_step
-from fraudlab.training.learner import FraudLearner
-from fraudlab.training.losses.weighted import CrossEntropy
-from fraudlab.training.optimizers import make_scheduler
-from tests.support.learners import learner, rows
+from tests.support.learners import ONE_CYCLE, learner, rows
 
 
 class Watching(L.Callback):
@@ -38,21 +35,10 @@ class Stops(L.Callback):
         trainer.should_stop = trainer.global_step == 11
 
 
-def fit(
-    optimizer: type[torch.optim.Optimizer], loop: bool, *more: L.Callback, **settings: Any
-) -> tuple[Any, Any, bool]:
+def fit(optimizer: str, loop: bool, *more: L.Callback, **settings: Any) -> tuple[Any, Any, bool]:
     L.seed_everything(0, verbose=False)
-    made = learner(MLPConfig(hidden=[8], dropout=0.3))
-    one_cycle = {
-        "_target_": "torch.optim.lr_scheduler.OneCycleLR",
-        "max_lr": 0.05,
-        "cycle_momentum": False,
-        "total_steps": "total_steps",
-        "interval": "step",
-    }
-    fitted = FraudLearner(
-        made.network, CrossEntropy(), lambda n: optimizer(n.parameters(), lr=0.05), make_scheduler(one_cycle), {}
-    )
+    model, schedule = MLPConfig(hidden=[8], dropout=0.3), {**ONE_CYCLE, "cycle_momentum": False}
+    fitted = learner(model, schedule, {"_target_": f"torch.optim.{optimizer}", "lr": 0.01})
     watching = Watching()
     trainer = L.Trainer(
         max_epochs=3, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
@@ -79,16 +65,13 @@ def same(one: Any, other: Any) -> bool:
 @pytest.mark.parametrize(
     ("optimizer", "settings"),
     [
-        (torch.optim.AdamW, {"gradient_clip_val": 0.5}),
-        (torch.optim.LBFGS, {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}),
+        ("AdamW", {"gradient_clip_val": 0.5}),
+        ("LBFGS", {"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"}),
     ],
 )
-def test_steps_and_checkpoints_are_those_of_lightning(optimizer: Any, settings: dict[str, Any]) -> None:
-    lean, hooked, lightning = (
-        fit(optimizer, True, **settings),
-        fit(optimizer, True, Inside(), **settings),
-        fit(optimizer, False, **settings),
-    )
+def test_steps_and_checkpoints_are_those_of_lightning(optimizer: str, settings: dict[str, Any]) -> None:
+    lean, hooked = fit(optimizer, True, **settings), fit(optimizer, True, Inside(), **settings)
+    lightning = fit(optimizer, False, **settings)
     assert [lean[2], hooked[2]] == [True, False]
     assert len(lean[0]) == 11
     assert same(lean[:2], lightning[:2])
@@ -97,4 +80,4 @@ def test_steps_and_checkpoints_are_those_of_lightning(optimizer: Any, settings: 
 
 def test_a_trainer_that_asks_for_more_has_its_own_steps() -> None:
     for settings in ({"accumulate_grad_batches": 2}, {"precision": "64-true"}, {"profiler": "simple"}):
-        assert not fit(torch.optim.AdamW, True, **settings)[2]
+        assert not fit("AdamW", True, **settings)[2]
