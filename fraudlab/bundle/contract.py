@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from unicodedata import normalize
 
 from fraudlab.errors import UserError
 from fraudlab.features.contract import Features
@@ -235,7 +236,7 @@ def _forms(name: str) -> list[str]:
     """What names that are alike have in common: the plain name, then it without one of its letters."""
     if len(name) > _MOST_LETTERS:
         return []
-    plain = "".join(character for character in name.casefold() if character not in " -_.\t")
+    plain = "".join(character for character in normalize("NFC", name).casefold() if character not in " -_.\t")
     if sum(character.isalpha() for character in plain) < _LEAST_LETTERS:
         return [plain]
     return [plain, *(plain[:i] + plain[i + 1 :] for i, letter in enumerate(plain) if not letter.isdigit())]

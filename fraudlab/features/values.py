@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # a record is read without it
 
 NA_WORDS = (
     *("NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NULL", "Null", "null", "NaN", "nan", "None", "none"),
-    *("-", "--", "?", ".", "NaT", "nil", "missing", "#VALUE!", "#DIV/0!", "#REF!", "#NUM!", "#NAME?", "#NULL!"),
+    *("-", "--", "?", ".", "NaT", "nil", "missing", "#VALUE!", "#DIV/0!", "#REF!", "#NUM!", "#NAME?", "#NULL!", "\\N"),
 )
 """What programs write for a missing number."""
 
@@ -68,6 +68,8 @@ class Spelling:
         if self == Spelling():
             return text, None
         factor = pl.lit(1)
+        if self.brackets and self.currency:
+            text = text.str.replace(rf"^((?:{CURRENCY})\s*)\((.*)\)$", "($1$2)")  # $(5.00)
         if self.brackets:
             inside = text.str.extract(r"^\((.*)\)$").str.strip_chars(_BLANKS)
             factor = pl.when(inside.is_not_null()).then(-1).otherwise(1)

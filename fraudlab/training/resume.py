@@ -77,7 +77,7 @@ def begin(run: RunFolder, facts: Mapping[str, Any], *, resumed: bool) -> dict[st
         resumed: whether the run began earlier.
 
     Raises:
-        UserError: the data have changed since the run began.
+        UserError: the data have changed since the run began, or are read otherwise.
     """
     now = {"threads": torch.get_num_threads(), **facts, "versions": versions(PACKAGES)}
     before = recorded(run) if resumed else {}
@@ -85,6 +85,12 @@ def begin(run: RunFolder, facts: Mapping[str, Any], *, resumed: bool) -> dict[st
         raise UserError(
             f"the data of the run in {run.path} have changed since it began (fingerprint {fingerprint}, now "
             f"{now['data_fingerprint']}); put them back, or start a new run"
+        )
+    if "split_rows" in now and (rows := before.get("split_rows", now["split_rows"])) != now["split_rows"]:
+        raise UserError(
+            f"the run in {run.path} began with the rows {rows}, and the same files now give "
+            f"{now['split_rows']}: this version reads them otherwise, e.g. without a total below the table; start a "
+            "new run, or go on with the version that began this one"
         )
     for what in ("versions", "threads"):
         if before.get(what, now[what]) != now[what]:

@@ -32,6 +32,7 @@ ROWS = 1500
         ("newbalanceOrrig", "newbalanceOrig"),
         ("newbalanceOrgi", "newbalanceOrig"),
         ("id-01", "id_01"),
+        ("La\u0308nge", "L\u00e4nge"),
         ("V2", None),
         ("V12", None),
         ("card2", None),
@@ -41,7 +42,7 @@ ROWS = 1500
     ],
 )
 def test_which_field_a_wrong_name_stands_for(given: str, field: str | None) -> None:
-    assert Names(["Balance", "newbalanceOrig", "id_01", "V1", "card1"]).near(given) == field
+    assert Names(["Balance", "newbalanceOrig", "id_01", "V1", "card1", "L\u00e4nge"]).near(given) == field
 
 
 @pytest.fixture(scope="module")

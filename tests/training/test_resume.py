@@ -64,6 +64,9 @@ def test_changed_data_are_refused_and_a_changed_machine_is_told(
     run, _ = begun(tmp_path / "run")
     with pytest.raises(UserError, match="data of the run .* have changed since it began"):
         resume.begin(run, {"data_fingerprint": "g"}, resumed=True)
+    run.write_provenance({**run.provenance(), "split_rows": {"train": 9, "test": 3}})
+    with pytest.raises(UserError, match="the same files now give .*'test': 2.*reads them otherwise"):
+        resume.begin(run, {"data_fingerprint": "f", "split_rows": {"train": 9, "test": 2}}, resumed=True)
     run.write_provenance({**run.provenance(), "threads": 1000})
     for times in (1, 2):
         facts = resume.begin(run, {"data_fingerprint": "f", "experiment": "other"}, resumed=True)

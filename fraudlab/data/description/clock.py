@@ -6,6 +6,7 @@ from itertools import product
 
 import polars as pl
 
+from fraudlab.config import TableConfig
 from fraudlab.config.data import SECONDS
 from fraudlab.data.sources.table import derive, times, units
 from fraudlab.data.sources.table.names import enclosed, is_after, words
@@ -19,10 +20,14 @@ _EVENT = {
     *("transaction", "trans", "tx", "txn", "trx", "event", "purchase", "order", "payment", "booking", "auth", "step"),
     *("operation", "posted", "filed", "incident", "accident", "claim", "created"),
 }
-_OTHER = {
-    *("birth", "dob", "born", "expiry", "expires", "expiration", "exp", "issued", "opened", "open", "signup", "bind"),
-    *("registered", "registration", "since", "last", "first", "previous", "prev", "joined", "valid", "delivery"),
-    *("updated", "update", "end", "policy", "card", "account", "between"),
+_NEVER = {
+    *("birth", "dob", "born", "expiry", "expires", "expiration", "exp", "valid", "since", "between", "end"),
+    *("last", "first", "previous", "prev"),
+}
+_OTHER = {  # of another moment than the transaction's, unless the rows are sign-ups or applications
+    *_NEVER,
+    *("issued", "opened", "open", "signup", "bind", "registered", "registration", "joined", "delivery"),
+    *("updated", "update", "policy", "card", "account"),
 }
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CLOCK = {"time", "clock", "hour", "hours", "tod", "at", "uhrzeit", "hora", "heure"}  # of a time of day
@@ -30,6 +35,7 @@ _DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d")
 _HOURS = ("%H:%M:%S", "%H:%M", "%H:%M:%S%.f", "%I:%M:%S %p", "%I:%M %p")
 _LEAST_DAYS = 28  # least span of numbers in an unknown unit
 _SAMPLE = 500
+_PAYSIM = {"nameOrig", "nameDest"}  # columns of PaySim, whose steps are hours
 _A_DAY = {"seconds": 86_400, "minutes": 1_440, "hours": 24}
 _GAPS = 0.01  # share of rows without a time, which are left out
 
@@ -69,7 +75,16 @@ def find(sample: pl.DataFrame, taken: Collection[str], given: TimeFormat) -> Clo
         raise UserError(
             f"{said[0]}: no column has the name and values of a time in this format; name it: data.time=<column>"
         )
-    return next(_of_parts(sample, taken, given.zone), None)
+    return next(_of_parts(sample, taken, given.zone), None) or next(_in_order(sample, left, given), None)
+
+
+def _in_order(sample: pl.DataFrame, names: Collection[str], given: TimeFormat) -> Iterator[Clock]:
+    """The times in whose order the rows are, though their names may mean another moment."""
+    for name in names:
+        if _OTHER & {*words(name)} and _rank(sample[name], name, given, _NEVER) > 0 and not sample[name].null_count():
+            form = of(sample, name, given)
+            if sample.select(form.values(pl.col(name), sample.schema[name])).to_series().is_sorted():
+                yield Clock(name, form, "the rows are in its order, though its name may mean another moment")
 
 
 def _with_time_of_day(sample: pl.DataFrame, day: str, form: TimeFormat, names: Collection[str]) -> Clock | None:
@@ -116,7 +131,15 @@ def passed_over(sample: pl.DataFrame, taken: Collection[str]) -> Iterator[str]:
     """Notes on columns with the name of a time which are not taken for it: most of whose values are times, or none."""
     for name in sample.columns:
         values, parts = sample[name], set(words(name))
-        if name in taken or not (_NAMES | _EVENT) & parts or _OTHER & parts or is_after(name):
+        if name in taken or not (_NAMES | _EVENT | _NUMBERS) & parts or _NEVER & parts or is_after(name):
+            continue
+        if _rank(values, name, TimeFormat(), _NEVER) > 0 and not values.null_count():
+            yield (
+                f"no time is taken, and rows are split at random: {name} holds times, but its name may mean another "
+                f"moment than the transaction's; if it is that, say data.time={name}"
+            )
+            continue
+        if _OTHER & parts:
             continue
         known = values.drop_nulls()
         if values.dtype in (pl.Date, pl.Datetime):
@@ -144,6 +167,19 @@ def passed_over(sample: pl.DataFrame, taken: Collection[str]) -> Iterator[str]:
             )
 
 
+def as_numbers(sample: pl.DataFrame, taken: Collection[str]) -> list[str]:
+    """Columns with the name of a time whose numbers all are moments since 1970 or dates."""
+    named = [n for n in sample.columns if n not in taken and sample[n].dtype.is_numeric()]
+    return [n for n in named if (_NAMES | _NUMBERS) & {*words(n)} and _are_moments(sample[n])]
+
+
+def guessed_unit(config: TableConfig, given: TimeFormat) -> Iterator[str]:
+    """A note on the unit of a time that counts from an unknown day, if its span alone tells it."""
+    unit = config.time_unit
+    if unit in ("hours", "days", "weeks") and given.unit is None and not {unit, unit[:-1]} & {*words(str(config.time))}:
+        yield f"the unit of {config.time} is a guess, {unit}: data.time_unit=hours, days or weeks changes it"
+
+
 def moments(sample: pl.DataFrame) -> list[str]:
     """The columns that hold a date, with or without a time of day, whatever they mean."""
     return [name for name in sample.columns if _is_temporal(sample[name])]
@@ -159,7 +195,8 @@ def of(sample: pl.DataFrame, name: str, given: TimeFormat) -> TimeFormat:
     try:
         return times.settle(frame, name, given)[0]
     except units.Unclear:
-        return TimeFormat(unit=_unit(values, name), zone=given.zone)
+        unit = "hours" if {*sample.columns} >= _PAYSIM else _unit(values, name)
+        return TimeFormat(unit=unit, zone=given.zone)
     except UserError:
         if is_text(values.dtype):
             formats = [form for form in (f for f, _ in times.fitting(_distinct(values))) if _is_sorted(values, form)]
@@ -168,9 +205,9 @@ def of(sample: pl.DataFrame, name: str, given: TimeFormat) -> TimeFormat:
         raise
 
 
-def _rank(values: pl.Series, name: str, given: TimeFormat) -> float:
+def _rank(values: pl.Series, name: str, given: TimeFormat, others: Collection[str] = _OTHER) -> float:
     parts = set(words(name))
-    if values.dtype.is_nested() or _OTHER & parts or is_after(name) or values.n_unique() < 2:
+    if values.dtype.is_nested() or parts & {*others} or is_after(name) or values.n_unique() < 2:
         return 0.0
     if (given.unit and not values.dtype.is_numeric()) or (given.format and not is_text(values.dtype)):
         return 0.0

@@ -24,7 +24,7 @@ from fraudlab.data.sources.table.scan import Raw, scan
 from fraudlab.data.splits.known import clock as clock_of
 from fraudlab.errors import UserError
 from fraudlab.features.history.proposal import proposal
-from fraudlab.features.values import NA_WORDS, clean, is_text
+from fraudlab.features.values import clean, is_text
 
 ALL_ROWS = 200_000
 """The largest table of which all rows are read."""
@@ -32,7 +32,6 @@ ALL_ROWS = 200_000
 _ENCODING = "cp1252"  # of text that is not UTF-8, unless the settings give another
 _DELAYS = (7, 3, 1, 0)  # days after which a label may be known
 _DELAYS_A_SPAN = 8
-_WORDS_OF_THEIR_OWN = ("None", "none", "nil", "-", "missing")  # in a column of words, a category like the others
 _LEAST_KNOWN = 0.5  # share of rows that say when their label became known
 
 
@@ -91,8 +90,8 @@ def describe(config: TableConfig, cache_dir: Path) -> Description:
         source.check_head(config, files, cache_dir)  # refuses an unknown column and suggests a name
     rows = sample.typed(rows, config)
     config = replace(config, **{f.name: getattr(rows.spelling, f.name) for f in fields(rows.spelling)})
-    given = source.named(config) | set(config.derive)
-    config, typed = _marked(config, rows.typed, why)
+    given, form = source.named(config) | set(config.derive), moments_of_table.form_of(config)
+    config, typed = sample.marked(config, rows.typed, why)
     read = _read(typed, config)
     typed = _collected(_kept(typed.lazy(), config, read), typed.lazy(), config, read)
     if typed.is_empty():
@@ -110,7 +109,8 @@ def describe(config: TableConfig, cache_dir: Path) -> Description:
         cache_dir.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".described_", dir=cache_dir) as scratch:
             found = _looked_at(config, sample.written(rows, config, Path(scratch)), Path(scratch), words, why)
-    return found if config.time else replace(found, doubts=[*clock.passed_over(typed, given), *found.doubts])
+    told = clock.guessed_unit(config, form) if config.time else clock.passed_over(typed, given)
+    return replace(found, doubts=[*told, *found.doubts])
 
 
 def _looked_at(
@@ -202,21 +202,6 @@ def _collected(asked: pl.LazyFrame, frame: pl.LazyFrame, config: TableConfig, ti
         if (own := derive.failed(frame, config.derive, time)) is not None:
             raise own from error
         raise
-
-
-def _marked(config: TableConfig, typed: pl.DataFrame, why: dict[str, str]) -> tuple[TableConfig, pl.DataFrame]:
-    """The settings with the words for a missing value that columns of words hold, and the rows without them."""
-    text = [name for name, dtype in typed.schema.items() if is_text(dtype) and name != config.label]
-    marks = [word for word in NA_WORDS if word not in _WORDS_OF_THEIR_OWN]
-    if config.missing_values or not text:
-        return config, typed
-    here = typed.select(pl.col(text).cast(pl.String)).unpivot().filter(pl.col("value").is_in(marks))
-    if not len(here):
-        return config, typed
-    words, names = (here[key].unique(maintain_order=True).to_list() for key in ("value", "variable"))
-    why["missing_values"] = f"in {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
-    known = (pl.when(~pl.col(name).cast(pl.String).is_in(words)).then(pl.col(name)).alias(name) for name in names)
-    return replace(config, missing_values=words), typed.with_columns(known)
 
 
 def _clock(typed: pl.DataFrame, config: TableConfig, given: set[str]) -> clock.Clock | None:
@@ -316,9 +301,12 @@ def _roles(
             settings[role] = name
     carried = [*config.carried, *found.many["carried"], *(name for name in rows.unread if name not in taken)]
     why |= dict.fromkeys(rows.unread, "numbers in another format than the others")
+    for name in clock.as_numbers(plain, {*taken, *found.named, *carried}):
+        carried.append(name)
+        why[name] = "a moment as a number; derive e.g. its hour with data.derive"
     if time is not None and not time.derive:
         moments = typed.select(time.form.values(pl.col(time.column), typed.schema[time.column])).to_series()
-        for name in roles.copies_of_time(plain, moments, taken | found.named | set(rows.unread)):
+        for name in roles.copies_of_time(plain, moments, taken | found.named | {*carried}):
             carried.append(name)
             why[name] = "increases with the time: its training values never occur again"
     made = replace(

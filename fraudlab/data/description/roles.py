@@ -12,13 +12,15 @@ from fraudlab.features.values import NA_WORDS, clean, is_text
 # Words of names with their weights.
 _CARD = {
     **dict.fromkeys(("cc", "card", "pan", "cardnumber"), 5),
-    **dict.fromkeys(("customer", "client", "cust", "cardholder"), 4),
-    **dict.fromkeys(("user", "member", "buyer", "account", "acct", "iban", "orig", "payer", "sender", "holder"), 3),
+    **dict.fromkeys(("customer", "client", "cust", "cardholder", "caller", "subscriber", "msisdn", "imsi"), 4),
+    **dict.fromkeys(
+        ("user", "member", "buyer", "account", "acct", "iban", "orig", "payer", "sender", "holder", "from"), 3
+    ),
 }
 _TERMINAL = {
     **dict.fromkeys(("terminal", "pos", "atm"), 5),
     **dict.fromkeys(("merchant", "shop", "store", "outlet", "retailer", "seller", "vendor"), 4),
-    **dict.fromkeys(("payee", "receiver", "recipient", "beneficiary", "dest", "counterparty"), 3),
+    **dict.fromkeys(("payee", "receiver", "recipient", "beneficiary", "dest", "counterparty", "callee", "to"), 3),
 }
 _AMOUNT = {"amount": 5, "amt": 5, "paid": 3, "price": 3, "total": 2, "value": 2, "spend": 2, "sum": 2}
 _WEIGHT = ({"sample", "weight"}, {"row", "weight"}, {"case", "weight"}, {"instance", "weight"}, {"sampling", "weight"})
@@ -41,8 +43,9 @@ _NOT_A_KEY = {
 }
 _NOT_AN_AMOUNT = {
     *(MEASURES - {"amount", "amt", "sum"}),
-    *("old", "new", "oldbalance", "newbalance", "tax", "fee", "intended", "credit", "income", "id", "type"),
+    *("old", "new", "oldbalance", "newbalance", "tax", "fee", "intended", "credit", "income", "id", "type", "gas"),
 }
+_ENDS_OF_TRANSFER = {"from", "to", "address", "addr", "wallet", "account", "iban", "id"}
 _LEAST_KEYS = 20  # fewer different values are categories, not cards or terminals
 _MOST_KEYS = 0.9  # share of rows: with more, hardly any key has a history
 _MOST_WORDS = 1_000  # of places that still work as a categorical input
@@ -148,6 +151,8 @@ def copies_of_time(sample: pl.DataFrame, time: pl.Series, taken: Collection[str]
 
 def _is_key(name: str, known: Mapping[str, int]) -> bool:
     parts = set(words(name))
+    if {"from", "to"} & parts and not parts <= _ENDS_OF_TRANSFER:
+        return False
     numbered = any(part.isdigit() for part in parts)  # card1, card2: kinds of cards
     return bool(parts & set(known)) and not numbered and not parts & (MEASURES | _NOT_A_KEY)
 

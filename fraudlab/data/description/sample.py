@@ -14,13 +14,14 @@ from fraudlab.data.sources.table.files import Found, head
 from fraudlab.data.sources.table.kinds import Kinds
 from fraudlab.data.sources.table.scan import Raw
 from fraudlab.data.sources.table.spelt import MOST_ODD, spellings
-from fraudlab.features.values import NA_WORDS, RawColumns, Spelling, clean
+from fraudlab.features.values import NA_WORDS, RawColumns, Spelling, clean, is_text
 from fraudlab.schema import Column, Role
 
 MOST_ROWS = 100_000
 """Approximate number of rows of a sample."""
 _MOST_TYPED = 20_000
 _COMPRESSION = 6  # bytes of a table for one of its compressed file
+_WORDS_OF_THEIR_OWN = ("None", "none", "nil", "-", "missing")  # in a column of words, a category like the others
 _VALUES = 2_000  # of a column, different ones
 
 
@@ -106,6 +107,26 @@ def typed(sample: Sample, config: TableConfig) -> Sample:
     columns = [c for c in kinds.columns() if is_plain(text.schema[c.name]) and own.get(c.name) != "label"]
     rows = RawColumns(columns, spelling).of_rows(text)
     return replace(sample, typed=rows, columns=columns, spelling=spelling, unread=unread)
+
+
+def marked(config: TableConfig, typed: pl.DataFrame, why: dict[str, str]) -> tuple[TableConfig, pl.DataFrame]:
+    """The settings with the words for a missing value that columns of words hold, and the rows without them."""
+    text = [name for name, dtype in typed.schema.items() if is_text(dtype) and name != config.label]
+    marks = [word for word in NA_WORDS if word not in _WORDS_OF_THEIR_OWN]
+    if config.missing_values or not text:
+        return config, typed
+    here = typed.select(pl.col(text).cast(pl.String)).unpivot().filter(pl.col("value").is_in(marks))
+    if "NA" in here["value"]:  # Namibia among countries
+        codes = typed.select(pl.col(text).cast(pl.String).str.contains(r"^[A-Z]{2}$").all()).row(0, named=True)
+        here = here.filter(
+            (pl.col("value") != "NA") | ~pl.col("variable").replace_strict(codes, return_dtype=pl.Boolean)
+        )
+    if not len(here):
+        return config, typed
+    words, names = (here[key].unique(maintain_order=True).to_list() for key in ("value", "variable"))
+    why["missing_values"] = f"in {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
+    known = (pl.when(~pl.col(name).cast(pl.String).is_in(words)).then(pl.col(name)).alias(name) for name in names)
+    return replace(config, missing_values=words), typed.with_columns(known)
 
 
 def written(sample: Sample, config: TableConfig, folder: Path) -> TableConfig:

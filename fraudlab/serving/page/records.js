@@ -8,7 +8,7 @@ import { valueOf, write } from "./numbers.js";
 /** What programs write for a missing number, as fraudlab.features.values has it. */
 export const NA_WORDS = new Set([
   ...["NA", "N/A", "n/a", "na", "#N/A", "#NA", "<NA>", "NULL", "Null", "null", "NaN", "nan", "None", "none"],
-  ...["-", "--", "?", ".", "NaT", "nil", "missing", "#VALUE!", "#DIV/0!", "#REF!", "#NUM!", "#NAME?", "#NULL!"],
+  ...["-", "--", "?", ".", "NaT", "nil", "missing", "#VALUE!", "#DIV/0!", "#REF!", "#NUM!", "#NAME?", "#NULL!", "\\N"],
 ]);
 const MOST = 2n ** 63n - 1n;
 

@@ -8,16 +8,20 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from fraudlab.data.sources.table import ends
 from fraudlab.data.sources.table.files import empty
-from fraudlab.data.sources.table.names import distinct
+from fraudlab.data.sources.table.names import composed, distinct
 from fraudlab.errors import UserError
 from fraudlab.features.values import clean_value
 
 SPACES = " "
 """The separator of tables whose columns are separated by runs of blanks."""
 
-_SEPARATORS = (",", ";", "\t", "|")
-_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_SEPARATORS = (",", ";", "\t", "|", "\x01", "~", "^")  # the fifth is Hive's
+_MARKS = (
+    *((codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, "utf-8-sig")),
+    *((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")),
+)
 _LINES = 200  # looked at
 _COMMENTS = 5  # rows among which a header with the expected names may stand
 _FIELD = re.compile(r'"([^"]*)"(?=\s|$)|(\S+)')
@@ -92,7 +96,7 @@ def find(file: Path, head: bytes, layout: Layout, expected: Collection[str]) -> 
     if layout.header is not False and not layout.columns:  # a comment may be as wide, and rows wider than their header
         named = ((begin, row) for begin, row, _ in rows[: start + _COMMENTS] if len(row) > 1 and _names(row, expected))
         start, first = next(named, (start, first))
-    end = next(end for begin, _, end in rows if begin == start)
+    ends_at = next(n for n, (begin, _, _) in enumerate(rows) if begin == start)
     notes = []
     if titles := [line for line in lines[skip : skip + start] if line.strip()]:
         notes.append(f"{len(titles)} lines before the table are left out, the first: {titles[0].strip()[:60]!r}")
@@ -117,8 +121,13 @@ def find(file: Path, head: bytes, layout: Layout, expected: Collection[str]) -> 
         )
     if len(fields) == 1 and layout.separator is None:
         notes.append("there is one column: if it should be several, say what separates them: data.separator")
+    while header and len(rows) > ends_at + 2 and ends.is_below_header([row for _, row, _ in rows[ends_at + 1 :]]):
+        ends_at += 1
+        said = separator.join(rows[ends_at][1])[:60]
+        notes.append(f"a line under the header is left out, which has units, types or dashes and no values: {said!r}")
+    fields = [composed(field, expected) for field in fields]
     names, more = distinct((field or f"column_{n}" for n, field in enumerate(fields, 1)), fields)
-    rows_from = skip + (end if header else start)
+    rows_from = skip + (rows[ends_at][2] if header else start)
     return Dialect(encoding, separator, quote, rows_from, tuple(names), header, (*notes, *more))
 
 

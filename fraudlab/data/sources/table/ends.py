@@ -1,18 +1,47 @@
-"""The last rows of a file that are none of its table: totals, counts of rows, remarks of the program that wrote it."""
+"""Rows of a file that are none of its table.
+
+Behind it stand totals, counts of rows, remarks of the program that wrote it; under the header units, types or a line.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from fraudlab.features.values import NA_WORDS
 
 _MOST = 5
 _TOTAL = re.compile(
     r"((grand|sub|overall)[ -]?)?totals?|sums?|summe|gesamt(summe)?|insgesamt|totale|suma|totaal", re.IGNORECASE
 )
+_RULE = re.compile(r"[-=+_:]+")  # a line that is drawn, in each of its cells
 _REMARK = re.compile(
     r"\(?\s*\d[\d.,]*\s+(rows?|records?|lines?|entries|transactions|zeilen|lignes|filas)\b.*|"
     r"(end of|generated|exported|created|printed|source|page|note|confidential|copyright|©|\*\*|--|==).*|"
-    r"(number of|count of|total|sum)\b.*[:=].*|eof|\[?eof\]?",
+    r"(number of|count of|total|sum)\b.*[:=].*|eof|\[?eof\]?|\x1a",
     re.IGNORECASE,
 )
+
+
+_WORD = re.compile(r"\D*|\d/\d|[(\[].*[A-Za-z%/].*[)\]]")  # no number, but 0/1 of a label, and what is in brackets
+_NUMBER = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*")
+
+
+def is_below_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first of the rows under a header has units, types or a line that is drawn, and no values.
+
+    Units and types are words in half of the columns that have numbers or dates in all other rows, and these columns
+    have no number in it.
+    """
+    first, *others = ([cell.strip() for cell in row] for row in rows)
+    if all(set(cell) == {"-"} for cell in first) or is_rule(first):
+        return True
+    found = words = 0
+    for place, cell in enumerate(first):
+        values = [row[place] for row in others if place < len(row) and row[place] not in ("", *NA_WORDS)]
+        if values and all(map(_NUMBER.fullmatch, values)):
+            if _WORD.fullmatch(cell) is None:
+                return False
+            found, words = found + 1, words + (cell not in ("", *NA_WORDS))
+    return words > 0 and 2 * words >= found
 
 
 def behind(rows: Sequence[Sequence[str]], width: int) -> int:
@@ -28,10 +57,20 @@ def behind(rows: Sequence[Sequence[str]], width: int) -> int:
     return found
 
 
+def is_rule(cells: Iterable[str]) -> bool:
+    """Whether the cells of a row are drawn with dashes, as a line between the header and the rows."""
+    known = [cell.strip() for cell in cells if cell.strip()]
+    return all(map(_RULE.fullmatch, known)) and any(len(cell) > 1 for cell in known)
+
+
 def _is_behind(row: Sequence[str], before: Sequence[Sequence[str]], width: int) -> bool:
     cells = [(place, text) for place, cell in enumerate(row) if (text := cell.strip())]
     place, first = cells[0]
-    if width < 2 or len(cells) == width:
+    if width < 2:
+        return False
+    if is_rule(row):
+        return True
+    if len(cells) == width:
         return False
     if len(cells) == 1 and place == 0 and (_REMARK.fullmatch(first) or (len(row) == 1 and " " in first)):
         return True

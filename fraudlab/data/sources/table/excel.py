@@ -35,7 +35,8 @@ def read(file: Path, expected: Collection[str], given: str | None = None) -> pl.
         if not heads:
             raise empty(file)
         known = {name: len({*expected} & {*_header(head)[1]}) for name, head in heads.items()}
-        sheet = max(heads, key=lambda name: known[name])  # the first of those with equally many
+        # The first of those with equally many; a sheet with one column has a title and no table.
+        sheet = max(heads, key=lambda name: (known[name], heads[name].width > 1))
         start, header = _header(heads[sheet])
         frame = pl.read_excel(
             file, sheet_name=sheet, read_options={"header_row": start}, infer_schema_length=None, drop_empty_cols=False
@@ -50,7 +51,13 @@ def read(file: Path, expected: Collection[str], given: str | None = None) -> pl.
     if titles := [word for word in heads[sheet].head(start).select(pl.concat_str(pl.all(), ignore_nulls=True))
                   .to_series() if word]:  # fmt: skip
         log.warning("%s: %d lines before the table are left out, the first: %r", file, len(titles), titles[0][:60])
-    return _without_ends(file, _named(file, frame, header))
+    frame = _named(file, frame, header)
+    rows = frame.head(_HEAD).select(pl.all().cast(pl.String).fill_null("")).rows()
+    if len(rows) > 1 and ends.is_below_header(rows):
+        said = ", ".join(filter(None, rows[0]))[:60]
+        log.warning("%s: a row under the header is left out, which has units or types and no values: %r", file, said)
+        frame = frame.slice(1)
+    return _without_ends(file, frame)
 
 
 def _head(file: Path, sheet: str) -> pl.DataFrame:

@@ -99,7 +99,7 @@ def _local(key: str, address: str) -> tuple[Path, list[Path]]:
 
 
 def _hidden(path: Path) -> bool:
-    return any(part.startswith((".", "_")) or _CACHED.fullmatch(part) for part in path.parts)
+    return any(part.startswith((".", "_", "~$")) or _CACHED.fullmatch(part) for part in path.parts)
 
 
 def _family(file: Path) -> str | None:
@@ -149,7 +149,7 @@ def _kind(file: Path) -> Kind:
                 return "excel"
     if start.startswith(b"\xd0\xcf\x11\xe0"):  # Excel before 2007
         return "excel"
-    if file.suffix.lower() in _ENDINGS["Parquet"]:
+    if file.suffix.lower() in _ENDINGS["Parquet"] and not start.isascii():
         return "parquet"  # its reader reports what is wrong with the file
     begin = head(file)
     for mark, what in _PACKED.items():
@@ -158,7 +158,7 @@ def _kind(file: Path) -> Kind:
     if begin[257:262] == b"ustar":
         raise UserError(f"{file} is an archive of tar; unpack it and give a table in it")
     text = begin.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text[:14].lower().startswith((b"<!doctype html", b"<html", b"<?xml")):
+    if text[:14].lower().startswith((b"<!doctype html", b"<html", b"<?xml", b"<table")):
         raise UserError(f"{file} is a web page or XML, not a table; an address may need a login: give the file itself")
     first = text[:1]
     return "jsonl" if first == b"{" else "json" if first == b"[" and _family(file) == "JSON" else "text"
@@ -225,7 +225,13 @@ def opened_text(file: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
                 raise UserError(
                     f"{file} holds {len(names)} files ({', '.join(names[:5])}); unpack it and give one of them"
                 )
-            with archive.open(names[0]) as member:
+            try:
+                member = archive.open(names[0])
+            except (RuntimeError, NotImplementedError) as error:  # a password, or another method of packing
+                raise UserError(
+                    f"{file} cannot be unpacked here ({error}); unpack it and give the file in it"
+                ) from error
+            with member:
                 yield member
     else:
         with file.open("rb") as plain:

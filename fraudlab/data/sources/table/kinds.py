@@ -105,10 +105,11 @@ class Kinds:
             if role in ("numeric", "amount", "weight"):
                 return None if known > fact["na"] else "number"
             return "string" if role is not None or not known or not self._looks_like_numbers(name) else None
-        if fact["zeros"] and role not in ("numeric", "amount", "weight"):
+        if (fact["zeros"] or fact["phones"] == known) and role not in ("numeric", "amount", "weight"):
             if role is None:
+                has = f"zeros before its numbers ({fact['zero']})" if fact["zeros"] else "numbers of telephones"
                 self.notes.append(
-                    f"column {name} has zeros before its numbers ({fact['zero']}): they are codes, categorical; "
+                    f"column {name} has {has}: they are codes, categorical; "
                     f"data.numeric=[{literal_text(name)}] makes them numbers"
                 )
             return "string"
@@ -144,6 +145,7 @@ class Kinds:
                     "zeros": (text[name].str.starts_with("0") & ~text[name].str.starts_with("0.")).sum(),
                     "zero": (text[name] == "0").sum(),
                     "na": text[name].is_in(NA_WORDS).sum(),
+                    "phones": text[name].str.starts_with("+").sum(),
                     "booleans": text[name].is_in(_BOOLEANS).sum(),
                     "whole": (text[name].cast(pl.Int64, strict=False) if plain else self._spelling.integer(text[name]))
                     .count(),
@@ -157,6 +159,8 @@ class Kinds:
             if facts[name]["zeros"] > facts[name]["zero"]:
                 zeros = text[name].str.contains(r"^0\d+$")
                 asked[name] |= {"zeros": zeros.sum(), "zero": text[name].filter(zeros).first()}
+            if 0 < facts[name]["phones"] == facts[name]["known"]:
+                asked[name]["phones"] = text[name].str.contains(r"^\+[1-9]\d{6,14}$").sum()
             if facts[name]["points"] and plain:
                 asked[name]["whole"] = self._spelling.integer(text[name]).count()
         for name in self._with_thirds([name for name in numbers if facts[name]["points"] > 1 and plain]):
@@ -188,7 +192,7 @@ class Kinds:
         """The refusal of a column of words most of which are numbers; a note where they are plainly codes."""
         fact, sample = self._facts[name], self._sample(name)
         known = fact["known"] - fact["na"]
-        if fact["zeros"] or not known:
+        if fact["zeros"] or fact["phones"] == fact["known"] or not known:
             return []
         plain, spelt = self._told_apart(sample)
         likely = len(plain) + len(spelt) >= (1 - MOST_ODD) * len(sample)
@@ -269,6 +273,8 @@ class Kinds:
         for name, sample in strange.items():
             found = spellings(sample)
             role = self._roles.get(name)
+            if not found and len(odd_numbers(sample)) == len(sample):
+                raise UserError(self._spelt(name, [], sample))
             if not found:
                 text = clean(pl.col(name), {*self._words, *NA_WORDS})
                 odd = self._frame.select(text.filter(self._spelling.number(text).is_null()).drop_nulls().first())
@@ -318,6 +324,8 @@ class Kinds:
     def na_words(self) -> Iterator[str]:
         """Notes on the words that programs write for a missing number."""
         for name, fact in self._facts.items():
+            if self._roles.get(name) == "label":
+                continue
             if fact["na"] and fact["numbers"] and fact["na"] + fact["numbers"] >= (1 - MOST_ODD) * fact["known"]:
                 yield f"column {name}: {fact['na']} cells such as NA, N/A or null count as missing numbers"
 

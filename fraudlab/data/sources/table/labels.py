@@ -47,6 +47,8 @@ def settle(
     if not given:
         fraud, genuine = _of_itself(name, found, shown, genuine)
     fraud, genuine = ([_written(value, found) for value in values] for values in (fraud, genuine))
+    if not genuine and [*fraud] in (["1"], ["true"]):  # whatever the other words are
+        genuine = [value for value in found if value == ("0" if fraud[0] == "1" else "false")]
     absent = [*_absent(name, found, shown, {"fraud_values": fraud, "genuine_values": genuine})] if given else []
     if both := set(fraud) & set(genuine):
         raise UserError(
@@ -58,6 +60,11 @@ def settle(
     left = missing + sum(found[value] for value in others)
     if left and unlabelled == "refuse":
         raise UserError(_neither(name, others, missing, shown, bool(genuine)))
+    if others and not genuine and unlabelled == "leave_out":
+        raise UserError(
+            f"data.label={name} holds: {shown}; data.unlabelled=leave_out would leave frauds alone: name the words of "
+            f"the genuine rows, data.genuine_values=[…], of {', '.join(others[:_SHOWN])}"
+        )
     notes = [f"data.label={name}: {shown}; fraud: {', '.join(fraud)}", *absent]
     if left:
         done = "are left out" if unlabelled == "leave_out" else "count as genuine"
@@ -83,8 +90,9 @@ def _of_itself(
                 [value for value, low in spelled.items() if low == yes] or [yes],
                 [value for value, low in spelled.items() if low == no] or [no],
             )
-        if set(spelled) & {yes} and set(spelled) <= {yes, no, *genuine}:
-            return [yes], list({*genuine, no} & set(spelled))
+        of_low = {low: value for value, low in spelled.items()}
+        if yes in of_low and (no in of_low or {*found} <= {of_low[yes], *genuine}):  # others are unlabelled
+            return [of_low[yes]], [value for value in found if value in genuine or value == of_low.get(no)]
     raise UserError(
         f"data.label={name} must be 0 or 1 but holds: {shown}; say which values are fraud with data.fraud_values=[…]"
     )
@@ -136,7 +144,8 @@ def _neither(name: str, others: Sequence[str], missing: int, shown: str, genuine
     named = ", ".join(others[:_SHOWN])
     say = "" if genuine else "data.genuine_values=[…] names the genuine ones, "
     return (
-        f"data.label={name} holds: {shown}; the meaning of {named} is not given: add them to data.fraud_values, {say}"
+        f"data.label={name} holds: {shown}; the meaning of {named} is not given: data.fraud_values=[…] names all words "
+        f"of fraud, {say}"
         "data.unlabelled=leave_out leaves the rest out, data.unlabelled=genuine counts it as genuine"
     )
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import unicodedata
 from collections.abc import Collection, Iterable
 
 import polars as pl
@@ -119,11 +120,16 @@ def is_code(name: str) -> bool:
     return bool(_CODES & set(parts)) or (bool(parts) and parts[-1] in _NUMBERS)
 
 
+def composed(name: str, known: Collection[str]) -> str:
+    """A column's name with its letters and accents in one (NFC), as most programs write it, unless it is ``known``."""
+    return name if name.isascii() or name in known else unicodedata.normalize("NFC", name)
+
+
 def distinct(wanted: Iterable[str], header: Collection[str]) -> tuple[list[str], list[str]]:
     """Every name once: a repeated one gets a number, with which it is not in ``header``; and notes on those.
 
     >>> distinct(["a", "a", "a_2"], ["a", "a", "a_2"])
-    (['a', 'a_3', 'a_2'], ['two columns are called a: the second is a_3'])
+    (['a', 'a_3', 'a_2'], ['several columns are called a: a further one is a_3'])
     """
     names: list[str] = []
     notes = []
@@ -132,6 +138,6 @@ def distinct(wanted: Iterable[str], header: Collection[str]) -> tuple[list[str],
             doubled, copies = name, 2
             while (name := f"{doubled}_{copies}") in names or name in header:
                 copies += 1
-            notes.append(f"two columns are called {doubled}: the second is {name}")
+            notes.append(f"several columns are called {doubled}: a further one is {name}")
         names.append(name)
     return names, notes

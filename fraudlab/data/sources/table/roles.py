@@ -10,6 +10,7 @@ from polars.exceptions import PolarsError
 from fraudlab.config import TableConfig
 from fraudlab.config.overrides import literal, literal_text
 from fraudlab.data.sources.table.derive import read_by
+from fraudlab.data.sources.table.names import quoted, to_type
 from fraudlab.data.sources.table.times import is_time
 from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
@@ -154,10 +155,11 @@ def _by_values(
     if is_time(head[name].cast(pl.String).drop_nulls().unique(maintain_order=True)):
         return "carried", f"a date as text; {literal('data.time', name)}, or derive e.g. its hour with data.derive"
     if many:
-        return (
-            "carried",
-            f"nearly a word a row ({different:,} in {known:,}); data.categorical=[{literal_text(name)}] keeps it",
-        )
+        said = f"nearly a word a row ({different:,} in {known:,}); data.categorical=[{literal_text(name)}] keeps it"
+        if head[name].cast(pl.String).drop_nulls().str.contains(r"^\S+@\S+\.\S+$").all():
+            domain = to_type(f"+data.derive.{name}_domain", f"SPLIT_PART({quoted(name)}, '@', 2)")
+            said += f", {domain} has the domains of the addresses"
+        return "carried", said
     return "categorical", None
 
 

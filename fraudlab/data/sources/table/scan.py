@@ -12,6 +12,7 @@ from fraudlab.data.sources.contract import fingerprint_of
 from fraudlab.data.sources.table import dialect, excel, json_files, text
 from fraudlab.data.sources.table.dialect import Layout
 from fraudlab.data.sources.table.files import Found, empty, head, unreadable
+from fraudlab.data.sources.table.names import composed
 from fraudlab.errors import UserError
 from fraudlab.features.values import as_text, is_text
 from fraudlab.files import make_once
@@ -145,6 +146,9 @@ def _frame(found: Found, layout: Layout, expected: Collection[str], cache_dir: P
             frame = _copy("sheet", file, facts, cache_dir, lambda copy: read().write_ipc(copy))
         else:
             frame = _copy("json", file, [kind], cache_dir, lambda copy: json_files.write(file, kind == "jsonl", copy))
+        names = frame.collect_schema().names()
+        made = {name: new for name in names if (new := composed(name, expected)) != name and new not in names}
+        frame = frame.rename(made) if made else frame
         whole = [n for n, t in frame.collect_schema().items() if isinstance(t, pl.Decimal) and not t.scale]
         return frame.with_columns(pl.col(whole).cast(pl.Int128)) if whole else frame  # every digit of an id
     except NoDataError as error:

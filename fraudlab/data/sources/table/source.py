@@ -2,10 +2,11 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import polars as pl
 from polars.exceptions import InvalidOperationError, PolarsError
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 VERSION = 4  # of the data: raised with a change that gives other data from most files; a run that goes on is refused
 _LATE = ("weight", "sheet")  # settings that earlier versions did not have
-_READING = 5  # of the cached reading: raised with any change of what is read
+_READING = 6  # of the cached reading: raised with any change of what is read
 
 _told: set[str] = set()
 
@@ -81,7 +82,8 @@ def read(config: TableConfig, cache_dir: Path) -> Read:
             built = _Table.of(config, files, cache_dir, Path(scratch))
             make_once(path, lambda frame: built.frame.sink_parquet(frame, compression="lz4"))
         contents = contents_of(found.path for found in files)
-        facts = {"schema": built.schema.to_dict(), "notes": built.notes, "why": built.why, "files": contents}
+        notes = [*_same(files, json.loads(contents)), *built.notes]
+        facts = {"schema": built.schema.to_dict(), "notes": notes, "why": built.why, "files": contents}
         aside.write_text(json.dumps(facts), encoding="utf-8")
 
     make_once(about, write)
@@ -105,6 +107,14 @@ def files_of(config: TableConfig, cache_dir: Path) -> list[Found]:
 
         return [Found(fetched(config.path, config.query, cache_dir), "parquet")]
     return find("data.path", config.path, cache_dir)
+
+
+def _same(files: Sequence[Found], contents: Sequence[Sequence[Any]]) -> Iterator[str]:
+    """Notes on files that hold the same bytes, whose rows are in the table as often."""
+    first: dict[str, Found] = {}
+    for found, (_, digest) in zip(files, contents, strict=True):
+        if (other := first.setdefault(digest, found)) is not found and found.partition == other.partition:
+            yield f"{other.path} and {found.path} are the same: their rows count twice; remove one of them"
 
 
 def check_head(config: TableConfig, files: Sequence[Found], cache_dir: Path) -> None:

@@ -36,6 +36,13 @@ def scan(file: Path, dialect: Dialect, scratch: Path) -> tuple[pl.LazyFrame, lis
         UserError: a line has more fields than there are columns, or a quote is not closed; the message has its number.
     """
     start = head(file)
+    frame, notes = _scanned(file, dialect, scratch, start)
+    if b'="' in start:  # ="0012", by which programs keep Excel from making a number of a code
+        frame = frame.with_columns(pl.all().str.replace(r'^="(.*)"$', "$1"))
+    return frame, notes
+
+
+def _scanned(file: Path, dialect: Dialect, scratch: Path, start: bytes) -> tuple[pl.LazyFrame, list[str]]:
     lines = b"\n" in start or b"\r" not in start  # line ends that Polars knows
     marks = (dialect.separator + (dialect.quote or "")).isascii()  # Polars knows no others
     if (

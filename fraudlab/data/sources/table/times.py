@@ -9,6 +9,7 @@ from difflib import get_close_matches
 import polars as pl
 
 from fraudlab.data.sources.table import units
+from fraudlab.data.sources.table.names import quoted, to_type
 from fraudlab.data.sources.table.time_format import GMT, ISO, TimeFormat, written
 from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
@@ -28,6 +29,7 @@ _CLOCKS = (
     " %I:%M:%S %p",
     ":%H:%M:%S",
     ", %H:%M",
+    ", %H:%M:%S",
     ", %I:%M:%S %p",
     " %H:%M:%S,%3f",
     " %H:%M:%S,%6f",
@@ -43,6 +45,7 @@ FORMATS = (
     *(day + clock for day in _DATES for clock in _CLOCKS),
     *(day + clock for day in ("%Y-%m-%d", "%Y/%m/%d") for clock in _ISO_CLOCKS),
 )
+_MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%m-%Y", "%m.%Y", "%b-%y", "%b-%Y", "%b %Y", "%B %Y", "%b %y")
 _SAMPLE = 2_000
 _LONG_SPAN = 5 * 365  # days
 
@@ -169,6 +172,9 @@ def _no_format(frame: pl.LazyFrame, name: str, values: pl.Series, key: str) -> s
                 f"({others[0]!r}); {said} reads both, if the days of those with the year first are right: Excel "
                 "takes some days for months"
             )
+    if not reads and (form := next((f for f in _MONTHS if _reads_months(values, f)), None)) is not None:
+        made = to_type("+data.derive.moment", f"STRPTIME('1 ' || {quoted(name)}, '%d {form}')")
+        return f"{key}={name}: {wrong!r} is a month without a day; derive its first day, {made} {key}=moment"
     if not reads:
         return (
             f"{key}={name}: {wrong!r} is not a time in any known format; give its parts in order: %Y year, %m month, "
@@ -181,12 +187,17 @@ def _no_format(frame: pl.LazyFrame, name: str, values: pl.Series, key: str) -> s
     )
 
 
+def _reads_months(values: pl.Series, form: str) -> bool:
+    years = ("1 " + values).str.to_date(f"%d {form}", strict=False).dt.year()
+    return years.null_count() == 0 and years.is_between(1900, 9999).all()
+
+
 def fitting(values: pl.Series) -> Iterator[tuple[str, list[datetime]]]:
     """The formats that read all values, each with what it reads; formats without a year first."""
     for fmt in FORMATS:
         read = values.str.to_datetime(fmt, time_unit="us", strict=False)
-        # %Y also reads a year of two digits, as in the first century.
-        if read.null_count() == 0 and len(read) and read.min().year >= 1900:  # type: ignore[union-attr]
+        # %Y also reads a year of two digits, as in the first century, and one of five.
+        if read.null_count() == 0 and len(read) and read.dt.year().is_between(1900, 9999).all():
             yield fmt, read.dt.replace_time_zone(None).to_list()
 
 

@@ -4,8 +4,6 @@
 
 import datetime
 import gzip
-import io
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,15 @@ RIGHT: dict[str, tuple[str | bytes, dict[str, Any], dict[str, list[Any]]]] = {
     "semicolons": ("a;b;y\n1;x;0\n2;y;1\n", {}, {"a": [1, 2], "b": ["x", "y"]}),
     "tabs": ("a\tb\ty\n1\tx,z\t0\n2\ty,w\t1\n", {}, {"a": [1, 2], "b": ["x,z", "y,w"]}),
     "bars": ("a|y\n1|0\n2|1\n", {}, {"a": [1, 2]}),
+    "Hive's separator": ("a\x01b\x01y\n1\x01x\x010\n2\x01z\x011\n", {}, {"a": [1, 2], "b": ["x", "z"]}),
+    "what psql prints": (" a | b | y \n---+---+---\n 1 | x | 0\n 2 | z | 1\n(2 rows)\n", {}, {"a": [1, 2], "b": ["x", "z"]}),
+    "what mysql prints": ("+---+---+\n| a | y |\n+---+---+\n" + "| 1 | 0 |\n" * 5 + "+---+---+\n5 rows in set (0.00 sec)\n", {}, {"a": [1] * 5}),
+    "types under the header": ("a,k,y\nint,text,int\n1,x,0\n2,z,1\n", {}, {"a": [1, 2], "k": ["x", "z"]}),
+    "words under the header": ("k,a,b,y\nx,low,1,0\nz,5,2,1\n", {"categorical": ["a"]}, {"a": ["low", "5"], "b": [1, 2]}),
+    "codes as formulas": ('c,n,y\n"=""0012""","=""1.5""",0\n="0013",="3",1\n', {}, {"c": ["0012", "0013"], "n": [1.5, 3.0]}),
+    "telephones": ("p,y\n+4915112345,0\n+4915212345,1\n", {}, {"p": ["+4915112345", "+4915212345"]}),
+    "numbers with three points": ("v,y\n1.2.3,0\n1.10.0,1\n", {}, {"v": ["1.2.3", "1.10.0"]}),
+    "0 and 1 and no label": ("a,y\n1,0\n2,1\n3,NA\n", {"unlabelled": "leave_out", "fraud_values": ["1"]}, {"a": [1, 2], "y": [0, 1]}),
     "runs of blanks, no header": ("A11  6 1169 0\nA12 48 5951 1\n", {"label": "column_4"}, {
         "column_1": ["A11", "A12"], "column_3": [1169, 5951]}),
     "semicolons and decimal commas": ("a;y\n1,5;0\n-2,25;1\n", {"decimal": ","}, {"a": [1.5, -2.25]}),
@@ -39,6 +46,7 @@ RIGHT: dict[str, tuple[str | bytes, dict[str, Any], dict[str, list[Any]]]] = {
     "blanks between thousands": ("a,y\n1 234.5,0\n1\u00a0000 000,1\n", {"thousands": " "}, {"a": [1234.5, 1e6]}),
     "percent": ("a,y\n12.5%,0\n3 %,1\n", {"percent": True}, {"a": [0.125, 0.03]}),
     "brackets": ("a,y\n(12.50),0\n3.00,1\n", {"brackets": True}, {"a": [-12.5, 3.0]}),
+    "dollars before brackets": ("a,y\n$(12.50),0\n$3,1\n", {"brackets": True, "currency": True}, {"a": [-12.5, 3.0]}),
     "words for a missing number": ("a,y\nNA,0\n3.5,1\nN/A,0\nnull,1\nnan,0\n#N/A,0\n", {}, {
         "a": [None, 3.5, None, None, None, None]}),
     "numbers as pandas writes them": ("code,y\n5.0,0\n,1\n9.0,0\n", {"categorical": ["code"]}, {"code": [5, None, 9]}),
@@ -47,6 +55,7 @@ RIGHT: dict[str, tuple[str | bytes, dict[str, Any], dict[str, list[Any]]]] = {
     "Windows' letters": ("city,y\nMünchen,0\nKöln,1\n".encode("cp1252"), {"encoding": "cp1252"}, {
         "city": ["München", "Köln"]}),
     "UTF-16": ("city,y\nMünchen,0\nKöln,1\n".encode("utf-16"), {}, {"city": ["München", "Köln"]}),
+    "UTF-32": ("city,y\nMünchen,0\nKöln,1\n".encode("utf-32"), {}, {"city": ["München", "Köln"]}),
     "UTF-16 with a line end in a cell": ("city;y\n\"Bad\nHomburg\";0\nKöln;1\n".encode("utf-16"), {}, {
         "city": ["Bad\nHomburg", "Köln"]}),
     "UTF-16 without a mark": ("city,y\nOslo,0\nRome,1\n".encode("utf-16-le"), {}, {"city": ["Oslo", "Rome"]}),
@@ -66,6 +75,7 @@ RIGHT: dict[str, tuple[str | bytes, dict[str, Any], dict[str, list[Any]]]] = {
     "addresses behind a mark": ("k,a,y,n\n# 12 Main,2,0,x\n## 5,5,1,\nx,6,1,z\n#end,,,\n", {}, {"k": ["# 12 Main", "## 5", "x"]}),
     "a remark in UTF-16": ("a,k,y\n1,x,0\n2,z,1\nTotal,,\n".encode("utf-16"), {}, {"a": [1, 2]}),
     "files one behind the other": ("a,k,y\n1,x,0\na,k,y\n2,z,1\n", {}, {"a": [1, 2], "k": ["x", "z"], "y": [0, 1]}),
+    "accents apart": ("La\u0308nge,y\n1,0\n2,1\n", {"numeric": ["L\u00e4nge"]}, {"L\u00e4nge": [1, 2]}),
     "blank lines": ("y,a\n1,2\n\n0,5\n\n\n1,7\n,\n", {}, {"a": [2, 5, 7]}),
     "no header": ("23,1,0.17,0\n55,1,0.16,1\n", {"columns": ["id", "b", "c", "y"]}, {"id": [23, 55], "c": [0.17, 0.16]}),
     "single quotes": ("who,zip,y\n'C1','28007',0\n'C2','28007',1\n", {}, {"who": ["C1", "C2"], "zip": [28007, 28007]}),
@@ -155,6 +165,11 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
     "more words than two": ("a,y\n1,unknown\n2,1\n3,2\n", {"fraud_values": ["1"]}, (
         r"unknown \(1\); the meaning of 2, unknown is not given: .* data.genuine_values=.*data.unlabelled=leave_out")),
     "a missing label": ("a,y\n1,0.0\n2,\n3,1.0\n", {}, "missing in 1 rows; data.unlabelled=leave_out"),
+    "0 and 1 and a word": ("a,y\n1,0\n2,1\n3,NA\n", {}, "the meaning of NA is not given: .*data.unlabelled=leave_out"),
+    "frauds alone": ("a,y\n1,bad\n2,ok\n3,?\n", {"fraud_values": ["bad"], "unlabelled": "leave_out"}, (
+        r"would leave frauds alone: .*data.genuine_values=\[…\], of \?, ok")),
+    "credits and debits": ("a,y\n5.00 CR,0\n3.00 DR,1\n", {"amount": "a"}, "write all of them as -1234.5"),
+    "months": ("t,y\nJan-24,0\nFeb-24,1\n", {"time": "t"}, r"a month without a day; .*STRPTIME\(.*%d %b-%y.* data.time=moment"),
     "dollars": ("a,y\n$1.50,0\n$2.50,1\n", {}, r"a looks like numbers \('\$1.50', .*data.currency=true, or .*categorical"),
     "dollars of an amount": ("a,y\n$1.50,0\n$2.50,1\n", {"amount": "a"}, "data.currency=true"),
     "two ways in two columns": ("a,b,y\n(1),2%,0\n(3),4%,1\n", {}, "a looks .*b looks .* data.brackets=true or data.percent"),
@@ -252,7 +267,9 @@ SAID: dict[str, tuple[str, dict[str, Any], str, dict[str, str | None]]] = {
         r"column a holds numbers and 1 other cells \('lost' 1 times\).*data.missing_values=\['lost'\]"), {"a": "numeric"}),
     "words for missing numbers": ("a,y\nNA,0\n3,1\n", {}, "column a: 1 cells such as NA", {"a": "numeric"}),
     "short rows": ("y,a,b\n1,2,3\n0,5\n1\n", {}, "2 lines have fewer fields than the 3 columns", {"b": "numeric"}),
-    "two columns of one name": ("a,a,y\n1,2,0\n", {}, "two columns are called a: the second is a_2", {"a_2": "numeric"}),
+    "units": ("a,k,y\nEUR,,(0/1)\n1,x,0\n2,z,1\n", {}, r"a line under the header .*'EUR,,\(0/1\)'", {"a": "numeric", "k": "categorical"}),
+    "addresses of mail": ("m,y\n" + "".join(f"u{n}@b.de,{n % 2}\n" for n in range(200)), {}, r"SPLIT_PART\(m, .*domains", {"m": "carried"}),
+    "two columns of one name": ("a,a,y\n1,2,0\n", {}, "several columns are called a: a further one is a_2", {"a_2": "numeric"}),
     "title lines": ("Report of May\n\na,y\n1,0\n", {}, "1 lines before the table are left out, the first: 'Report of May'", {}),
     "no header": ("23,1\n55,0\n", {"label": "column_2"}, "no header was found .*23, 1", {"column_1": "numeric"}),
     "zeros before codes": ("zip,y\n00501,0\n90210,1\n", {}, r"column zip has zeros before its numbers \(00501\)", {
@@ -294,72 +311,3 @@ def test_what_is_guessed_or_left_out_is_said(case: str, tmp_path: Path, caplog: 
     assert message == "" or any(pl.Series([line]).str.contains(message).item() for line in said), said
     assert len(set(said)) == len(said)
     assert {name: roles(source).get(name) for name in expected} == expected
-
-
-TEXT = "a,b,y\n1,x,0\n2,z,1\n"
-
-
-def zipped(text: str, *names: str) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in names:
-            archive.writestr(name, text)
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("t.CSV", TEXT.encode()),
-        ("t.txt", TEXT.encode()),
-        ("t.data", TEXT.encode()),
-        ("t", TEXT.encode()),
-        ("t.tsv", TEXT.replace(",", "\t").encode()),
-        ("t.csv.gz", gzip.compress(TEXT.encode(), mtime=0)),
-        ("t.csv.zip", zipped(TEXT, "t.csv", "__MACOSX/._t.csv")),
-        ("t.jsonl", b'{"a": 1, "b": "x", "y": 0}\n{"a": 2, "b": "z", "y": 1}\n'),
-        ("t.ndjson", b'{"a": 1, "b": "x", "y": 0}\n\n{"y": 1, "b": "z", "a": 2}\n'),
-        ("t.json", b'[{"a": 1, "b": "x", "y": 0}, {"a": 2, "b": "z", "y": 1}]'),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_any_kind_of_text_by_any_name(name: str, content: bytes, tmp_path: Path) -> None:
-    (tmp_path / name).write_bytes(content)
-    frame = load(tmp_path / name, label="y").frame.collect()
-    assert frame.select("a", "b", "y").rows() == [(1, "x", 0), (2, "z", 1)]
-
-
-@pytest.mark.parametrize("name", ["t.arrow", "t.feather", "t.parquet", "t.xlsx", "table", "t.csv.zst"])
-def test_any_kind_of_binary_file(name: str, tmp_path: Path) -> None:
-    frame, path = pl.DataFrame({"a": [1, 2], "b": ["x", "z"], "y": [0, 1]}), tmp_path / name
-    match path.suffix:
-        case ".arrow" | ".feather":
-            frame.write_ipc(path)
-        case ".xlsx":
-            pytest.importorskip("xlsxwriter")
-            frame.write_excel(path)
-        case ".zst":
-            frame.lazy().sink_csv(path, compression="zstd")
-        case _:
-            frame.write_parquet(path)
-    found = load(path, label="y").frame.collect()
-    assert found.select("a", "b", "y").rows() == [(1, "x", 0), (2, "z", 1)]
-
-
-def test_excel_cells_are_read_as_those_of_csv(tmp_path: Path) -> None:
-    pytest.importorskip("xlsxwriter")
-    when = [datetime.date(2024, 1, 1), datetime.date(2024, 1, 2)]
-    pl.DataFrame({"when": when, "code": ["007", "8"], "n": ["1.5", "NA"], "y": ["no", "yes"]}).write_excel(
-        tmp_path / "t.xlsx"
-    )
-    frame = load(tmp_path / "t.xlsx", label="y", fraud_values=["yes"], time="when").frame.collect()
-    assert frame.select("when", "code", "n", "y").rows() == [
-        (DAY(2024, 1, 1), "007", 1.5, 0),
-        (DAY(2024, 1, 2), "8", None, 1),
-    ]
-
-
-def test_an_archive_of_several_tables_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "t.zip").write_bytes(zipped(TEXT, "one.csv", "two.csv"))
-    with pytest.raises(UserError, match=r"holds 2 files \(one.csv, two.csv\); unpack it"):
-        load(tmp_path / "t.zip", label="y")
