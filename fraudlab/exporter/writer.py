@@ -142,6 +142,14 @@ class _Trained:
             return self.run.predictions("recent")["score"].to_numpy()
         return self.model.score(encode(self.table, self.split.recent, self.encoder))  # a run of an earlier version
 
+    def tested(self, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of the test rows by the model that is served, and their amounts."""
+        told = self.run.predictions("test")
+        scores = told["score"].to_numpy()
+        if not self.served.exact:
+            scores = self.served_score(encode(self.table, self.split.test, self.encoder), folder)
+        return scores, amounts_of(told["amount"])
+
     @cached_property
     def sample(self) -> Arrays:
         """Encoded rows that the tested model has learnt from, spread evenly over them."""
@@ -242,15 +250,10 @@ def _write_input(trained: _Trained, folder: Path) -> list[dict[str, Any]]:
     write_json(folder / "schema.json", schema)
     made = {"settings": settings, "schema": table.schema.to_dict(), "plugins": FEATURES.plugins(settings["name"])}
     write_json(folder / "features.json", made)
-    _save_lookups(folder / "look_ups", features.lookups(table.source))
+    for name, array in features.lookups(table.source).items():
+        (folder / "look_ups").mkdir(exist_ok=True)
+        np.save(folder / "look_ups" / f"{name}.npy", array, allow_pickle=False)
     return records
-
-
-def _save_lookups(folder: Path, lookups: Mapping[str, np.ndarray]) -> None:
-    if lookups:
-        folder.mkdir()
-    for name, array in lookups.items():
-        np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
 
 def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> None:
@@ -292,7 +295,10 @@ def _write_decision(config: ExportConfig, trained: _Trained, folder: Path) -> No
     rows, encoder = trained.learnt, trained.served.encoder
     arrays = arrays_of(encode(trained.table, rows, encoder))
     raw = trained.table.columns(sample_of(rows))
-    scores = decision.calibrate(probability if recent is None else recent)
+    unseen = probability if recent is None else recent
+    if trained.run.fitted_twice and recent is None and trained.run.predictions_path("test").is_file():
+        unseen, amount = trained.tested(folder)  # the first model's scores are on another scale
+    scores = decision.calibrate(unseen)
     first, own = parts_of(encoder)[0], split(encoder, arrays)[0]  # each part encodes the same rows
     levels = decision.levels(scores, amount)
     write_json(folder / "reference.json", reference(own, first, raw, scores, levels, decision))

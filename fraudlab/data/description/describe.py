@@ -270,14 +270,17 @@ def _roles(
     why: dict[str, str] = {}
     taken = given | {config.label}
     plain = typed.select(name for name, kind in typed.schema.items() if not kind.is_nested() and kind != pl.Time)
+    made: dict[str, Mapping[str, str]] = {}
+    if of_mail := roles.domains(plain, taken):
+        made[f"{', '.join(of_mail)}, of addresses of mail"] = of_mail
     if time is not None:
         taken.add(time.column)
         why[time.column] = time.why
         mixed = counts.get("other times") or 0 < counts.get("days", 0) < counts["rows"] - counts["no time"]
         of_time = {**time.derive, **({} if mixed else clock.parts(typed, time))}
         if of_time:
-            why["derive"] = f"{', '.join(of_time)}, from the time"
-        settings |= {"time": time.column, "derive": {**config.derive, **of_time}, **clock.setting(time.form)}
+            made[f"{', '.join(of_time)}, from the time"] = of_time
+        settings |= {"time": time.column, **clock.setting(time.form)}
         taken |= derive.read_by(time.derive, time.derive)
         if counts.get("no time") or time.gaps:
             known_time = f"{enclosed(time.column)} IS NOT NULL"
@@ -285,6 +288,9 @@ def _roles(
             lacking = counts.get("no time") or (time.gaps if len(typed) == counts["rows"] else 0)
             rows_have = "1 row has" if lacking == 1 else f"{lacking:,} rows have" if lacking else "some rows have"
             why["where"] = f"{rows_have} no time"
+    if made:
+        why["derive"] = "; ".join(made)
+        settings["derive"] = {**config.derive, **{name: sql for each in made.values() for name, sql in each.items()}}
     known = config.label_time
     for name in [] if known is not None or time is None else clock.moments(plain):
         if name not in taken and label.is_known_at(name) and plain[name].null_count() < _LEAST_KNOWN * len(plain):
@@ -309,14 +315,14 @@ def _roles(
         for name in roles.copies_of_time(plain, moments, taken | found.named | {*carried}):
             carried.append(name)
             why[name] = "increases with the time: its training values never occur again"
-    made = replace(
+    described = replace(
         config,
         categorical=[*config.categorical, *found.many["categorical"]],
         numeric=[*config.numeric, *found.many["numeric"]],
         carried=carried,
         **settings,
     )
-    return made, why
+    return described, why
 
 
 def _split(source: Source, time: pl.Series | None, place: Path) -> tuple[str, int, list[str]]:

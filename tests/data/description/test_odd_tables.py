@@ -261,3 +261,10 @@ def test_a_country_called_na_is_none_that_is_missing(tmp_path: Path) -> None:
     assert described(tmp_path / "t.csv").config.missing_values == []
     rows.drop("country").write_csv(tmp_path / "u.csv")
     assert described(tmp_path / "u.csv").config.missing_values == ["NA"]
+
+
+def test_the_domain_of_an_address_of_mail_is_an_input(tmp_path: Path) -> None:
+    table(mail=[f"u{n}@{('a.de', 'b.com')[n % 2]}" for n in range(ROWS)]).write_csv(tmp_path / "t.csv")
+    found = described(tmp_path / "t.csv")
+    assert (roles(found)["mail"], roles(found)["mail_domain"]) == ("carried", "categorical")
+    assert trains(found, tmp_path)["mail_domain"].to_list() == ["a.de", "b.com"] * (ROWS // 2)

@@ -131,7 +131,7 @@ def test_a_report_of_excel(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     found = source.frame.collect()
     assert found.select("a", "a_2", "y").rows() == [(n / 2, "xz"[n % 2], n % 2) for n in range(6)]
     assert sorted(roles(source).values()) == ["carried", "categorical", "id", "label", "numeric"]
-    for said in ("2 sheets (cover, report); report is read", "the first: 'Report of May'", "the second is a_2"):
+    for said in ("2 sheets (cover, report); report is read", "the first: 'Report of May'", "a further one is a_2"):
         assert said in caplog.text
 
 

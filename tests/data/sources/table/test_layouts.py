@@ -30,10 +30,10 @@ def test_an_odd_layout_is_read(case: str, tmp_path: Path) -> None:
 
 
 def test_an_unknown_separator_is_asked_for(tmp_path: Path) -> None:
-    (tmp_path / "t.txt").write_text("a^y\n1^0\n2^1\n")
+    (tmp_path / "t.txt").write_text("a!y\n1!0\n2!1\n")
     with pytest.raises(UserError, match=r"say what separates them: data\.separator"):
         load(tmp_path / "t.txt", label="y")
-    assert roles(load(tmp_path / "t.txt", label="y", separator="^"))["a"] == "numeric"
+    assert roles(load(tmp_path / "t.txt", label="y", separator="!"))["a"] == "numeric"
 
 
 def test_short_lines_with_quotes_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
