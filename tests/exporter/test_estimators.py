@@ -49,6 +49,16 @@ def test_its_parity_is_of_the_whole_validation(folder: Path, bundle: Bundle) -> 
     assert bundle.parity["records_max_difference"] < 1e-6
 
 
+def test_with_few_recent_rows_the_scores_of_the_reference_are_those_of_the_test(folder: Path, bundle: Bundle) -> None:
+    """The exported model's own, as drift compares them with later ones of it."""
+    assert bundle.reference is not None
+    scores, test = bundle.reference["scores"], pl.read_parquet(folder / "run" / "predictions" / "test.parquet")
+    told = bundle.decision.calibrate(test["score"].to_numpy())[: scores["rows"]]
+    counts, _ = np.histogram(told, [-1, *scores["edges"], 2])
+    assert len(test) - scores["rows"] < 0.1 * len(test)
+    assert counts.tolist() == scores["counts"]
+
+
 def test_reasons_add_up_to_the_calibrated_score(bundle: Bundle) -> None:
     records = [row["record"] for row in bundle.golden()]
     base, each = bundle.contributions(bundle.encode(records))
