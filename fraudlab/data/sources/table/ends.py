@@ -28,20 +28,22 @@ _NUMBER = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*")
 def is_below_header(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first of the rows under a header has units, types or a line that is drawn, and no values.
 
-    Units and types are words in half of the columns that have numbers or dates in all other rows, and these columns
-    have no number in it.
+    Units and types are words in half of the columns that have numbers or dates in all other rows, or nothing stands
+    beside them, and these columns have no number in it.
     """
     first, *others = ([cell.strip() for cell in row] for row in rows)
     if all(set(cell) == {"-"} for cell in first) or is_rule(first):
         return True
-    found = words = 0
+    found = words = others_told = 0
     for place, cell in enumerate(first):
         values = [row[place] for row in others if place < len(row) and row[place] not in ("", *NA_WORDS)]
         if values and all(map(_NUMBER.fullmatch, values)):
             if _WORD.fullmatch(cell) is None:
                 return False
             found, words = found + 1, words + (cell not in ("", *NA_WORDS))
-    return words > 0 and 2 * words >= found
+        else:
+            others_told += cell != ""
+    return words > 0 and (2 * words >= found or not others_told)
 
 
 def behind(rows: Sequence[Sequence[str]], width: int) -> int:

@@ -30,6 +30,7 @@ RIGHT: dict[str, tuple[str | bytes, dict[str, Any], dict[str, list[Any]]]] = {
     "what psql prints": (" a | b | y \n---+---+---\n 1 | x | 0\n 2 | z | 1\n(2 rows)\n", {}, {"a": [1, 2], "b": ["x", "z"]}),
     "what mysql prints": ("+---+---+\n| a | y |\n+---+---+\n" + "| 1 | 0 |\n" * 5 + "+---+---+\n5 rows in set (0.00 sec)\n", {}, {"a": [1] * 5}),
     "types under the header": ("a,k,y\nint,text,int\n1,x,0\n2,z,1\n", {}, {"a": [1, 2], "k": ["x", "z"]}),
+    "one unit under the header": ("k,t,a,b,c,y\n,,EUR,,,\nx,2024-01-01,1,5,5,0\nz,2024-01-02,2,5,5,1\n", {}, {"k": ["x", "z"], "a": [1, 2]}),
     "words under the header": ("k,a,b,y\nx,low,1,0\nz,5,2,1\n", {"categorical": ["a"]}, {"a": ["low", "5"], "b": [1, 2]}),
     "codes as formulas": ('c,n,y\n"=""0012""","=""1.5""",0\n="0013",="3",1\n', {}, {"c": ["0012", "0013"], "n": [1.5, 3.0]}),
     "telephones": ("p,y\n+4915112345,0\n+4915212345,1\n", {}, {"p": ["+4915112345", "+4915212345"]}),
