@@ -73,6 +73,8 @@ def train(*overrides: str, path: str | Path | None = None, config_dir: str | Pat
     """
     from fraudlab.training.own_process import refuse_several, unchanged
 
+    if given := next((each for each in overrides if each.startswith("hydra.run.dir=")), None):
+        raise UserError(f"{given}: from Python, path= names the run folder")
     folder = _new_folder() if path is None else Path(path)
     with unchanged(), _composed("train", overrides, folder, config_dir) as config:
         refuse_several(config, overrides)

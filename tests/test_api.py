@@ -147,3 +147,8 @@ def test_the_import_is_light() -> None:
     heavy = ("torch", "polars", "numpy", "hydra", "omegaconf", "lightning")
     code = f"import sys, fraudlab.api; assert not set({heavy}) & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_run_folder_is_given_as_path() -> None:
+    with pytest.raises(UserError, match=r"hydra.run.dir=here: from Python, path= names the run folder"):
+        train("experiment=handbook", "hydra.run.dir=here")
