@@ -84,7 +84,7 @@ def test_a_model_learns_from_the_weights_of_its_table(tmp_path: Path) -> None:
         "logger=none",
         "trainer.enable_progress_bar=false",
     )
-    run = train(*given, *quick, "data.weight=w", f"hydra.run.dir={tmp_path}/run", f"paths.data_dir={tmp_path}/data")
+    run = train(*given, *quick, "data.weight=w", f"paths.data_dir={tmp_path}/data", path=tmp_path / "run")
     test = run.predictions("test")
     number = test["transaction_id"].to_numpy()
     learnt = np.setdiff1d(np.arange(1500), [*number, *run.predictions("val")["transaction_id"]])
