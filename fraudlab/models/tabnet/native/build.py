@@ -1,5 +1,6 @@
 """Builds a library of the C sources beside it. Needs the standard library alone: the build of a wheel runs it too."""
 
+import platform
 import subprocess
 from collections.abc import Collection
 from pathlib import Path
@@ -29,7 +30,9 @@ def shipped(real: str, level: str) -> str:
 
 def flags(real: str, processor: str) -> list[str]:
     """What :func:`build` gives the compiler, without :data:`THREADS`."""
-    return [*FLAGS, f"-march={processor}", f"-DREAL={real}", *(["-DSINGLE"] if real == "float" else [])]
+    # A compiler that does not know a new processor tunes for an old one: GCC 12 on Zen 5 for Zen 3, a tenth slower.
+    tuned = ["-mtune=generic"] if platform.machine() in ("x86_64", "AMD64") else []
+    return [*FLAGS, f"-march={processor}", *tuned, f"-DREAL={real}", *(["-DSINGLE"] if real == "float" else [])]
 
 
 def build(compiler: str, real: str, processor: str, out: Path) -> None:

@@ -401,7 +401,6 @@ typedef struct {
     REAL *scaled;     /* [n_a, P] attentive weights with the norm and the prior's gamma^step in them */
     REAL *shift;      /* [P], -infinity in the padding */
     REAL *mean, *inv; /* [max(W, G)] */
-    REAL *block;      /* [max(W, G)] */
     double *sum;      /* [max(W, 2 G, n_a * n_a)] */
     double *square;   /* [max(W, G)] */
     double *cov;      /* [n_a, n_a] */
@@ -422,7 +421,7 @@ INLINE int64_t padded(int64_t groups) { return (groups + 15) / 16 * 16; }
 static int scratch_take(Scratch *w, const Shape *s, int64_t rows, int backward) {
     const int64_t H = s->n_d + s->n_a, W = 2 * H, G = s->groups, A = s->n_a, wide = largest(W, G) + 16, P = padded(G);
     const int64_t reals =
-        rows * W + rows * H + rows * P + rows * A + TOGETHER * (3 * P + 16) + A * P + P + 3 * wide +
+        rows * W + rows * H + rows * P + rows * A + TOGETHER * (3 * P + 16) + A * P + P + 2 * wide +
         (backward ? s->layers * rows * H + rows * W + 2 * rows * H + rows * G + W * H + 2 * G * A : 0);
     const int64_t doubles = largest(largest(W, 2 * G), A * A) + wide + A * A;
     const size_t bytes = (size_t)(doubles * 8 + (reals + 64) * sizeof(REAL) + TOGETHER * (P + 16) * 4 + 64);
@@ -444,7 +443,6 @@ static int scratch_take(Scratch *w, const Shape *s, int64_t rows, int backward) 
     TAKE(shift, REAL, P);
     TAKE(mean, REAL, wide);
     TAKE(inv, REAL, wide);
-    TAKE(block, REAL, wide);
     if (backward) {
         TAKE(states, REAL, s->layers * rows * H);
         TAKE(du, REAL, rows * W);
@@ -460,22 +458,47 @@ static int scratch_take(Scratch *w, const Shape *s, int64_t rows, int backward) 
     return 1;
 }
 
+/* Sums of COUNT vectors of columns of u [rows, width], or of squared distances from `mean`, added to out. */
+#define SUMS(name, COUNT)                                                                                         \
+    INLINE void name(const REAL *restrict u, const REAL *restrict mean, int64_t rows, int64_t width,              \
+                     double *restrict out) {                                                                      \
+        Vector sum[COUNT], from[COUNT];                                                                           \
+        for (int j = 0; j < COUNT; j++) {                                                                         \
+            sum[j] = (Vector){0};                                                                                 \
+            from[j] = mean ? *(const Vector *)(mean + j * LANES) : sum[j];                                        \
+        }                                                                                                         \
+        for (int64_t r = 0; r < rows; r++)                                                                        \
+            for (int j = 0; j < COUNT; j++) {                                                                     \
+                const Vector v = *(const Vector *)(u + r * width + j * LANES), d = v - from[j];                   \
+                if (mean)                                                                                         \
+                    sum[j] += d * d;                                                                              \
+                else                                                                                              \
+                    sum[j] += v;                                                                                  \
+            }                                                                                                     \
+        for (int j = 0; j < COUNT; j++)                                                                           \
+            for (int64_t i = 0; i < LANES; i++) out[j * LANES + i] += sum[j][i];                                  \
+    }
+SUMS(sums_2, 2)
+SUMS(sums_1, 1)
+
 /* Column sums of u [n, width], or of squared distances from `mean`, over the whole team. */
-INLINE void column_sums(Team *team, Scratch *w, const REAL *restrict u, const REAL *restrict mean, int64_t n,
-                        int64_t width, double *restrict out) {
-    REAL *restrict block = w->block;
+INLINE void column_sums(Team *team, const REAL *restrict u, const REAL *restrict mean, int64_t n, int64_t width,
+                        double *restrict out) {
     for (int64_t i = 0; i < width; i++) out[i] = 0;
     for (int64_t start = 0; start < n; start += BLOCK) {
-        const int64_t stop = start + BLOCK < n ? start + BLOCK : n;
-        for (int64_t i = 0; i < width; i++) block[i] = 0;
-        for (int64_t r = start; r < stop; r++) {
-            const REAL *restrict row = u + r * width;
-            if (mean)
-                for (int64_t i = 0; i < width; i++) block[i] += (row[i] - mean[i]) * (row[i] - mean[i]);
-            else
-                for (int64_t i = 0; i < width; i++) block[i] += row[i];
+        const REAL *restrict rows = u + start * width;
+        const int64_t count = n - start < BLOCK ? n - start : BLOCK;
+        int64_t i = 0;
+        for (; i + 2 * LANES <= width; i += 2 * LANES) sums_2(rows + i, mean ? mean + i : 0, count, width, out + i);
+        for (; i + LANES <= width; i += LANES) sums_1(rows + i, mean ? mean + i : 0, count, width, out + i);
+        for (; i < width; i++) {
+            REAL sum = 0;
+            for (int64_t r = 0; r < count; r++) {
+                const REAL v = rows[r * width + i];
+                sum += mean ? (v - mean[i]) * (v - mean[i]) : v;
+            }
+            out[i] += sum;
         }
-        for (int64_t i = 0; i < width; i++) out[i] += block[i];
     }
     team_sum(team, out, width);
 }
@@ -508,9 +531,9 @@ INLINE void transformer(const Shape *s, const Tape *a, Team *team, Scratch *w, c
             rows_times(w->state, linear, u, n, H, W);
         }
         if (s->training) {
-            column_sums(team, w, u, 0, n, W, w->sum);
+            column_sums(team, u, 0, n, W, w->sum);
             for (int64_t i = 0; i < W; i++) w->mean[i] = (REAL)(w->sum[i] / p->ghost);
-            column_sums(team, w, u, w->mean, n, W, w->square);
+            column_sums(team, u, w->mean, n, W, w->square);
             for (int64_t i = 0; i < W; i++) w->inv[i] = (REAL)(1 / sqrt(w->square[i] / p->ghost + EPS));
             if (team->rank == 0) {
                 REAL *statistics = glu_statistics(s, p, layer, W);
@@ -676,6 +699,40 @@ INLINE void forward_part(const Shape *s, const Tape *a, Team *team, Scratch *w, 
 
 /* ------------------------------------------------------------------------------------------------- backward */
 
+/* Sums of COUNT vectors of columns of dy [rows, width], and of their products with those of y, added to both outputs. */
+#define PRODUCTS(name, COUNT)                                                                                     \
+    INLINE void name(const REAL *restrict dy, const REAL *restrict y, int64_t rows, int64_t width,                \
+                     double *restrict sums, double *restrict products) {                                          \
+        Vector sum[COUNT], product[COUNT];                                                                        \
+        for (int j = 0; j < COUNT; j++) sum[j] = product[j] = (Vector){0};                                        \
+        for (int64_t r = 0; r < rows; r++)                                                                        \
+            for (int j = 0; j < COUNT; j++) {                                                                     \
+                const Vector d = *(const Vector *)(dy + r * width + j * LANES);                                   \
+                sum[j] += d;                                                                                      \
+                product[j] += d * *(const Vector *)(y + r * width + j * LANES);                                   \
+            }                                                                                                     \
+        for (int j = 0; j < COUNT; j++)                                                                           \
+            for (int64_t i = 0; i < LANES; i++) {                                                                 \
+                sums[j * LANES + i] += sum[j][i];                                                                 \
+                products[j * LANES + i] += product[j][i];                                                         \
+            }                                                                                                     \
+    }
+PRODUCTS(products_2, 2)
+PRODUCTS(products_1, 1)
+
+/* The same of all columns of at most BLOCK rows. */
+INLINE void add_products(const REAL *restrict dy, const REAL *restrict y, int64_t rows, int64_t width,
+                         double *restrict sums, double *restrict products) {
+    int64_t i = 0;
+    for (; i + 2 * LANES <= width; i += 2 * LANES) products_2(dy + i, y + i, rows, width, sums + i, products + i);
+    for (; i + LANES <= width; i += LANES) products_1(dy + i, y + i, rows, width, sums + i, products + i);
+    for (; i < width; i++) {
+        REAL sum = 0, product = 0;
+        for (int64_t r = 0; r < rows; r++) sum += dy[r * width + i], product += dy[r * width + i] * y[r * width + i];
+        sums[i] += sum, products[i] += product;
+    }
+}
+
 /* Through one feature transformer: from w->dstate to w->du, the gradient of its first layer's linear outputs. */
 INLINE void transformer_backward(const Shape *s, const Tape *a, Team *team, Scratch *w, const Part *p, int64_t t,
                                  REAL *restrict gradient, const int64_t W) {
@@ -705,8 +762,6 @@ INLINE void transformer_backward(const Shape *s, const Tape *a, Team *team, Scra
         for (int64_t i = 0; i < W; i++) w->square[i] = 0;
         for (int64_t start = 0; start < n; start += BLOCK) {
             const int64_t stop = start + BLOCK < n ? start + BLOCK : n;
-            REAL sums[W], products[W];
-            for (int64_t i = 0; i < W; i++) sums[i] = products[i] = 0;
             for (int64_t r = start; r < stop; r++) {
                 const REAL *restrict row = normed + r * W;
                 const REAL *restrict gate = a->gate + (layer * s->rows + p->lo + r) * H;
@@ -717,13 +772,8 @@ INLINE void transformer_backward(const Shape *s, const Tape *a, Team *team, Scra
                     dy[i] = dstate[i] * gate[i];
                     dy[H + i] = dstate[i] * (row[i] * weight[i] + bias[i]) * gate[i] * (1 - gate[i]);
                 }
-                for (int64_t i = 0; i < W; i++) {
-                    sums[i] += dy[i];
-                    products[i] += dy[i] * row[i];
-                }
             }
-            for (int64_t i = 0; i < W; i++) w->sum[i] += sums[i];
-            for (int64_t i = 0; i < W; i++) w->square[i] += products[i];
+            add_products(w->du + start * W, normed + start * W, stop - start, W, w->sum, w->square);
         }
         REAL *dweight = gradient + a->norm[layer], *dbias = dweight + W;
         for (int64_t i = 0; i < W; i++) dweight[i] += (REAL)w->square[i];
