@@ -118,12 +118,18 @@ def test_alerts_fire_and_do_not_by_promtool(tmp_path: Path) -> None:
         case({of("fraudlab_scores_total", ',risk_level="low"'): "0+60x60",
               of("fraudlab_recorded_total"): "0+60x20 1200x40"}, "59m", {"FraudlabRecordStopped": [here]}),
         case({of("fraudlab_challenger_up"): "1x100",
-              of("fraudlab_challenger_dropped_total", ',reason="late"'): "0+30x100"}, "80m",
-             {"FraudlabChallengerDown": [], "FraudlabChallengerDrops": [here]}),
-        case({of("fraudlab_challenger_up"): "1x10 0x60",
-              of("fraudlab_challenger_dropped_total", ',reason="late"'): "0+10x100",
-              of("fraudlab_challenger_scores_total", ',champion="low",challenger="low"'): "0+60x100"}, "60m",
-             {"FraudlabChallengerDown": [here], "FraudlabChallengerDrops": []}),
+              of("fraudlab_challenger_dropped_total", ',reason="late"'): "0+30x100",
+              of("fraudlab_challenger_scores_total", ',champion="low",challenger="low"'): "0+1x100"}, "80m",
+             {"FraudlabChallengerDown": [], "FraudlabChallengerDrops": [here]}),  # 3 % are scored
+        case({of("fraudlab_challenger_dropped_total", ',reason="failed"'): "0+30x100"}, "80m",
+             {"FraudlabChallengerDrops": [here]}),  # none is
+        case({of("fraudlab_challenger_dropped_total", ',reason="late"'): "0x100",
+              of("fraudlab_challenger_scores_total", ',champion="low",challenger="low"'): "5x100"}, "80m",
+             {"FraudlabChallengerDrops": []}),  # no traffic
+        case({of("fraudlab_challenger_up"): "1x10 0x90",
+              of("fraudlab_challenger_dropped_total", ',reason="late"'): "0+60x100",
+              of("fraudlab_challenger_scores_total", ',champion="low",challenger="low"'): "0+10x100"}, "80m",
+             {"FraudlabChallengerDown": [here], "FraudlabChallengerDrops": []}),  # 14 %: it rests under load
     ]  # fmt: skip
     write(tmp_path, ["a:1"], ["b:1"], "key", ("http://c", "http://d"), 1.0)
     bare = rules()  # without their words, which promtool would compare

@@ -83,8 +83,8 @@ def _alerts() -> list[dict[str, Any]]:
     per_1000 = "fraudlab_alerts_per_1000"
     budget = f'ignoring(of) {per_1000}{{{JOB},of="budget"}}'
     recorded = f"rate(fraudlab_recorded_total{{{JOB}}}[10m])"
-    dropped = f"sum by (job, instance) (rate(fraudlab_challenger_dropped_total{{{JOB}}}[10m]))"
-    shadowed = f"(sum by (job, instance) (rate(fraudlab_challenger_scores_total{{{JOB}}}[10m])) or 0 * {dropped})"
+    dropped = f"sum by (job, instance) (rate(fraudlab_challenger_dropped_total{{{JOB}}}[6h]))"
+    shadowed = f"(sum by (job, instance) (rate(fraudlab_challenger_scores_total{{{JOB}}}[6h])) or 0 * {dropped})"
     return [
         _alert("FraudlabDown", f"up{{{JOB}}} == 0", "2m", "page", "A server does not answer Prometheus",
                "{{ $labels.instance }}. Is its process there, and its key for /metrics right?"),
@@ -112,10 +112,10 @@ def _alerts() -> list[dict[str, Any]]:
         _alert("FraudlabChallengerDown", f"fraudlab_challenger_up{{{JOB}}} == 0", "15m", "ticket",
                "The challenger does not score",
                "The log of {{ $labels.instance }} says why. After serving.worker_starts ends it waits for SIGHUP."),
-        _alert("FraudlabChallengerDrops", f"{dropped} / ({dropped} + {shadowed}) > 0.2", "1h", "ticket",
-               "A challenger misses transactions",
-               "{{ $value | humanizePercentage }} of them on {{ $labels.instance }}: the comparison lacks them, mostly "
-               "those of busy hours. fraudlab_challenger_dropped_total says why."),
+        _alert("FraudlabChallengerDrops", f"{shadowed} / ({dropped} + {shadowed}) < 0.05", "1h", "ticket",
+               "A challenger scores too few transactions to be compared",
+               "{{ $value | humanizePercentage }} of those of six hours on {{ $labels.instance }}, where it has too "
+               "little of the processors, or fails. fraudlab_challenger_dropped_total says why."),
         _alert("FraudlabDrift", f"fraudlab_drift_alarm{{{JOB}}} == 1", "15m", "ticket",
                "Transactions differ from those of the training",
                "Ask {{ $labels.instance }} for /drift, or run python -m fraudlab.drift."),
