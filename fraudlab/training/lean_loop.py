@@ -18,8 +18,8 @@ _INSIDE_A_STEP = ("on_before_zero_grad", "on_before_backward", "on_after_backwar
 class LeanLoop(_TrainingEpochLoop):
     """Takes Lightning's steps without the hooks inside them where no callback has one: the same numbers.
 
-    Hooks, their profiling and what only accumulation, mixed precision and several processes need take up to a fifth of a
-    small network's step. Progress, and so a checkpoint, is the same. Expects a
+    Hooks, their profiling and what only accumulation, mixed precision and several processes need take up to a fifth of
+    a small network's step. Progress, and so a checkpoint, is the same. Expects a
     :class:`fraudlab.training.learner.Learner` and batches on its device. Where the trainer is set to anything else,
     an epoch is Lightning's own.
     """
