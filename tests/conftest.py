@@ -48,6 +48,11 @@ SMALL = (
 )
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Names bytes without what they hold: an archive tells the second it was made in, which workers would not share."""
+    return "bytes" if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that start processes: by a fixture that does, or in a module that imports what does.
 
