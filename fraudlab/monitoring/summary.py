@@ -63,6 +63,6 @@ def _label_lines(folder: Path) -> Iterator[str]:
     frauds = known["fraud"].sum()
     yield f"{'labels':12}{said.height:12,} told; {known.height:,} transactions have one, {frauds:,} frauds"
     yield f"{'':24} {unknown:,} of transactions that the record lacks"
-    yield f"{'':24} {several:,} by a request id and position that several transactions have (they mark none of them)"
-    yield f"{'':24} {known['contradicted'].sum():,} of which sources say otherwise (the last word counts)"
-    yield f"{'':24} {future:,} of a time to come (they count from then on)"
+    yield f"{'':24} {several:,} of a request id and position that several transactions share (they apply to none)"
+    yield f"{'':24} {known['contradicted'].sum():,} contradicted (the latest event_time counts; of equal ones, fraud)"
+    yield f"{'':24} {future:,} in the future (they count from then on)"

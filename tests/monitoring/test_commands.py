@@ -153,7 +153,7 @@ def test_the_summary_counts_days_bundles_and_labels(folder: Path, command: Comma
     for said in (told.stdout, done.stdout):
         assert f"{before + 4:,} told" in said
         assert "1 of transactions that the record lacks" in said
-        assert "1 of which sources say otherwise" in said
-        assert "1 of a time to come" in said
+        assert "1 contradicted" in said
+        assert "1 in the future" in said
     refused = command("labels", f"file={tmp_path}/labels.csv", f"to={folder}", f"out={tmp_path}/x", cwd=tmp_path)
     assert (refused.returncode, "give file=<labels> to=" in refused.stderr) == (1, True)
