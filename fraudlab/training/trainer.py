@@ -20,7 +20,6 @@ from fraudlab.features.threads import cores, default_threads
 from fraudlab.training.callbacks import BestCheckpoint, LastCheckpoint, StopAfter, TrialReport
 from fraudlab.training.checkpoints import CheckpointFiles
 from fraudlab.training.checks import over_whole_fit
-from fraudlab.training.lean_loop import LeanLoop
 from fraudlab.training.loggers import loggers
 from fraudlab.training.trial import is_trial
 
@@ -56,7 +55,6 @@ def make_trainer(
         enable_checkpointing=any(isinstance(c, Checkpoint) for c in callbacks),
         plugins=[CheckpointFiles()],
     )
-    trainer.fit_loop.epoch_loop = LeanLoop(trainer, trainer.min_steps, trainer.max_steps)
     _share_cores(trainer.num_devices)
     return trainer
 
