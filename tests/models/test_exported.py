@@ -223,7 +223,7 @@ def test_combinations_of_one_key_are_refused(fitted: Callable[..., Fitted], tmp_
 
 
 def test_columns_that_crossings_do_not_look_at_leave_the_model(fitted: Callable[..., Fitted], tmp_path: Path) -> None:
-    model = fitted("catboost", "both", tuple(CROSSED["both"]), max_ctr_complexity=4, n_estimators=3)
+    model = fitted("catboost", "both", tuple(CROSSED["both"]), max_ctr_complexity=4, n_estimators=2)
     exported = model.estimator.exported(model.cardinalities, model.width)
     dropped = exported.unused()
     assert dropped.any()

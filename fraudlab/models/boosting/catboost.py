@@ -114,7 +114,7 @@ def _boosted(
         "learning_rate": settings.learning_rate,
         "depth": settings.max_depth,
         "l2_leaf_reg": settings.l2,
-        "bootstrap_type": "Bernoulli",
+        "bootstrap_type": "MVS",  # rows with a large gradient first: docs/tables.md
         "subsample": settings.subsample,
         "rsm": settings.colsample,
         "max_ctr_complexity": complexity,
