@@ -4,7 +4,8 @@ Weeks without change are dealt of simulated IEEE-CIS rows, 434 columns: what a c
 and goes to a week that is drawn, so that rows depend on each other as they do, and weeks differ by chance alone. The
 first weeks are the reference; windows of the others, in order of time, are judged. Each shift is injected into those
 windows, and the same windows are judged by evidently's default rule for a whole table (DataDriftPreset of 0.7.23,
-written anew here, since its package needs another plotly). With a reference of more than 1,000 rows a column drifted
+written anew here, since its package needs another plotly and takes half a minute a window; ``--peer-python`` holds the
+two together on one window of each size). With a reference of more than 1,000 rows a column drifted
 where Wasserstein's distance over its deviation, or of a few values Jensen-Shannon's distance, is 0.1 or more; the table
 has where half of its columns have.
 
@@ -245,6 +246,33 @@ def power(rows: Rows) -> dict[str, Any]:
     return found
 
 
+def peer(rows: Rows, python: str) -> dict[str, Any]:
+    """How many columns drifted by the rule as written here, and by the package, on the same unchanged windows."""
+    train, later = dealt(rows, 1000)
+    draw = np.random.default_rng(0)
+    before = rows.take(np.sort(draw.choice(train, 20_000, replace=False)))
+    found: dict[str, Any] = {"rows": len(rows.score)}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [f"{folder}/{name}.parquet" for name in ("reference", *SIZES[:3])]
+        windows = [rows.take(next(spread(later, size, 1))) for size in SIZES[:3]]
+        for path, arrays in zip(paths, (before, *windows), strict=True):
+            columns = Columns(rows._replace(numeric=arrays.numeric), np.arange(len(arrays.numeric)))
+            numbers = [columns[name].fill_nan(None).alias(name) for name in columns.columns]
+            texts = pl.DataFrame(arrays.categorical, schema=list(rows.encoder.categorical), orient="row").cast(
+                pl.String
+            )
+            pl.DataFrame([*numbers, *texts]).write_parquet(path)
+        script = Path(__file__).with_name("drift_evidently.py")
+        words, alone = [python, script, *paths], {**os.environ, "PYTHONPATH": ""}
+        answers = subprocess.run(words, env=alone, check=True, stdout=subprocess.PIPE, text=True)
+    for size, arrays, line in zip(SIZES, windows, answers.stdout.splitlines()[-3:], strict=False):
+        theirs = json.loads(line)
+        found["version"] = theirs["version"]
+        found[str(size)] = {"here": evidently(rows, before, arrays)[1], "package": theirs["drifted"]}
+    print(found)
+    return found
+
+
 def material(folder: Path) -> tuple[Path, Path]:
     """A bundle of a model of simulated rows, and a Parquet file of as many rows as IEEE-CIS has."""
     run, bundle, file = folder / "run", folder / "bundle", folder / "rows.parquet"
@@ -291,6 +319,9 @@ def size_of(bundle: Path, file: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("false-alarms", "power", "size"))
+    parser.add_argument(
+        "--peer-python", help="a Python that has evidently: its package judges three windows, and no more is run"
+    )
     parser.add_argument("--rows", type=int, default=300_000, help="simulated rows")
     parser.add_argument("--deals", type=int, default=20, help="references; windows of 50,000 rows are 2 of each")
     parser.add_argument("--bundle", type=Path, help="of size, in place of one that is trained on simulated rows")
@@ -300,7 +331,10 @@ def main() -> None:
     if (given.bundle is None) != (given.file is None):
         parser.error("give --bundle and --file, or neither")
     parts: dict[str, Callable[[], dict[str, Any]]] = {}
-    if given.only in (None, "false-alarms", "power"):
+    if given.peer_python:
+        parts["evidently"] = lambda: peer(simulated(given.rows, 7 * WEEKS), given.peer_python)
+        given.only = "evidently"
+    elif given.only in (None, "false-alarms", "power"):
         rows = simulated(given.rows, 7 * WEEKS)
         parts["false-alarms"] = lambda: {"rows": given.rows, **false_alarms(rows, given.deals)}
         parts["power"] = lambda: {"rows": given.rows, **power(rows)}

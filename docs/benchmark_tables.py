@@ -117,6 +117,8 @@ def _of_tree(found: dict[str, Any]) -> Iterator[str]:
 def _figure(value: Any) -> str:
     if isinstance(value, list):
         return " to ".join(map(_figure, value)) or "none"
+    if isinstance(value, str):
+        return value
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"
