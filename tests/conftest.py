@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support.commands import Commands
@@ -46,6 +47,10 @@ SMALL = (
     "trainer.enable_progress_bar=false",
     "batch_size=512",
 )
+
+
+hypothesis.settings.register_profile("tests", deadline=None)  # a busy machine takes longer
+hypothesis.settings.load_profile("tests")
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -38,6 +38,7 @@ def test_a_plain_path_is_not_quoted() -> None:
 
 @given(st.text(st.characters(exclude_categories=("C", "Z")) | st.sampled_from(" \\'$[](){},=./-15")))
 def test_any_text_stands_for_itself(value: str) -> None:
+    assume(value != "???")  # OmegaConf's mark of a value that is missing
     assert read(literal("key", value)) == value
 
 

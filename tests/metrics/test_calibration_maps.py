@@ -74,7 +74,7 @@ def test_isotonic_knots_are_the_pools_of_scikit_learn() -> None:
     assert maps.applied(found, middle) == pytest.approx(values, abs=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     kind=st.sampled_from(maps.KINDS), seed=st.integers(0, 10_000), rows=st.integers(4, 300), power=st.floats(0.2, 30)
 )
