@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fraudlab.config import CatBoostConfig
 from fraudlab.config.checks import AUTO
+from fraudlab.errors import UserError
 from fraudlab.models.boosting.arrays import measure
 from fraudlab.models.boosting.catboost_crossings import Split, crossings
 from fraudlab.models.boosting.trees import Node, Trees
@@ -135,7 +136,10 @@ def _boosted(
     booster = catboost.CatBoost(parameters)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Failed to import numba")
-        booster.fit(train, **watched)
+        try:
+            booster.fit(train, **watched)
+        except catboost.CatBoostError as error:  # a setting that does not fit these rows
+            raise UserError(f"CatBoost: {str(error).strip()}") from error
     if tell.raised is not None:
         raise tell.raised
     return booster

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from catboost import CatBoostClassifier
 from sklearn.metrics import average_precision_score
 
 from fraudlab import config
+from fraudlab.errors import UserError
 from fraudlab.models.boosting.catboost import CatBoost
 from fraudlab.models.contract import Examples
 from tests.support.estimators import draw, fit
@@ -48,14 +50,27 @@ def paired(seed: int, *, together: bool) -> Examples:
 
 
 def test_validation_chooses_whether_columns_are_combined() -> None:
-    settings = config.SCHEMAS["model"]["catboost"](threads=1, n_estimators=40, learning_rate=0.2, max_depth=3)
-    given = {"fraud_weight": 1.0, "seed": 0}
-    for together in (True, False):
-        train, validation = (paired(seed, together=together) for seed in (4, 5))
-        rounds: list[float] = []
-        model = CatBoost.fit(train, validation, [22, 22], settings, on_round=rounds.append, **given)
-        assert model.chosen == {"max_ctr_complexity": 2 if together else 1}
-        best = average_precision_score(validation.label, model.score(validation.categorical, validation.numeric))
-        assert (best > 1.2 * max(rounds)) == together
-        again = CatBoost.fit(train, None, [22, 22], settings, on_round=rounds.append, **given)
+    given = {"fraud_weight": 1.0, "seed": 0, "on_round": lambda _: None}
+    for together, seeds in ((True, (4, 5)), (False, (0, 1)), (False, (4, 5))):
+        train, validation = (paired(seed, together=together) for seed in seeds)
+        fits = {}
+        for complexity in (1, 2, "auto"):
+            settings = config.SCHEMAS["model"]["catboost"](
+                threads=1, n_estimators=40, learning_rate=0.2, max_depth=3, max_ctr_complexity=complexity
+            )
+            fits[complexity] = CatBoost.fit(train, validation, [22, 22], settings, **given)
+        scores = {
+            complexity: average_precision_score(validation.label, fit.score(validation.categorical, validation.numeric))
+            for complexity, fit in fits.items()
+        }
+        chosen = fits["auto"].chosen["max_ctr_complexity"]
+        assert scores["auto"] == scores[chosen] == max(scores[1], scores[2])
+        assert not together or scores[2] > 1.2 * scores[1]
+        again = CatBoost.fit(train, None, [22, 22], settings, **given)
         assert again.chosen == {"max_ctr_complexity": 1}  # nothing to choose on
+
+
+def test_what_catboost_refuses_is_told_in_one_line() -> None:
+    settings = config.SCHEMAS["model"]["catboost"](threads=1, n_estimators=3, subsample=0.0001)
+    with pytest.raises(UserError, match="^CatBoost: .*"):
+        CatBoost.fit(draw(0), None, [22], settings, fraud_weight=1.0, seed=0, on_round=lambda _: None)
