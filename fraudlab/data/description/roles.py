@@ -160,10 +160,12 @@ def copies_of_time(sample: pl.DataFrame, time: pl.Series, taken: Collection[str]
 
 def _is_key(name: str, known: Mapping[str, int]) -> bool:
     parts = set(words(name))
-    if {"from", "to"} & parts and not parts <= _ENDS_OF_TRANSFER:
+    if any(part.isdigit() for part in parts) or parts & (MEASURES | _NOT_A_KEY):  # card1, card2: kinds of cards
         return False
-    numbered = any(part.isdigit() for part in parts)  # card1, card2: kinds of cards
-    return bool(parts & set(known)) and not numbered and not parts & (MEASURES | _NOT_A_KEY)
+    if side := parts & {"from", "to"}:  # from_account pays, to_account is paid; days_to_pay and member_from are neither
+        whose = words(name)[0] in side and parts & (set(_CARD) | set(_TERMINAL)) - side
+        return len(side) == 1 and side <= set(known) and bool(whose or parts <= _ENDS_OF_TRANSFER)
+    return bool(parts & set(known))
 
 
 def _is_discrete(values: pl.Series) -> bool:
