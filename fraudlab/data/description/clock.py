@@ -8,33 +8,31 @@ import polars as pl
 
 from fraudlab.config import TableConfig
 from fraudlab.config.data import SECONDS
+from fraudlab.config.overrides import literal_text
+from fraudlab.data.description import roles
+from fraudlab.data.description.time_columns import (
+    EVENT,
+    NAMES,
+    NEVER,
+    NUMBERS,
+    OTHER,
+    are_moments,
+    distinct,
+    holds_moments,
+    is_temporal,
+    rank,
+)
 from fraudlab.data.sources.table import derive, times, units
 from fraudlab.data.sources.table.names import enclosed, is_after, words
-from fraudlab.data.sources.table.time_format import DIGITS, EPOCHS, ISO, TimeFormat
+from fraudlab.data.sources.table.time_format import ISO, TimeFormat
 from fraudlab.errors import UserError
 from fraudlab.features.values import is_text
 
-_NUMBERS = {"time", "datetime", "timestamp", "ts", "dt", "step", "epoch", "unix", "unixtime", "date"}
-_NAMES = {"time", "datetime", "timestamp", "ts", "dt", "date", "when", "at", "moment"}
-_EVENT = {
-    *("transaction", "trans", "tx", "txn", "trx", "event", "purchase", "order", "payment", "booking", "auth", "step"),
-    *("operation", "posted", "filed", "incident", "accident", "claim", "created"),
-}
-_NEVER = {
-    *("birth", "dob", "born", "expiry", "expires", "expiration", "exp", "valid", "since", "between", "end"),
-    *("last", "first", "previous", "prev"),
-}
-_OTHER = {  # of another moment than the transaction's, unless the rows are sign-ups or applications
-    *_NEVER,
-    *("issued", "opened", "open", "signup", "bind", "registered", "registration", "joined", "delivery"),
-    *("updated", "update", "policy", "card", "account"),
-}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _CLOCK = {"time", "clock", "hour", "hours", "tod", "at", "uhrzeit", "hora", "heure"}  # of a time of day
 _DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d")
 _HOURS = ("%H:%M:%S", "%H:%M", "%H:%M:%S%.f", "%I:%M:%S %p", "%I:%M %p")
 _LEAST_DAYS = 28  # least span of numbers in an unknown unit
-_SAMPLE = 500
 _PAYSIM = {"nameOrig", "nameDest"}  # columns of PaySim, whose steps are hours
 _A_DAY = {"seconds": 86_400, "minutes": 1_440, "hours": 24}
 _GAPS = 0.01  # share of rows without a time, which are left out
@@ -42,13 +40,14 @@ _GAPS = 0.01  # share of rows without a time, which are left out
 
 @dataclass(frozen=True)
 class Clock:
-    """The time column, its format, the expressions that derive it if the table has none; ``gaps``: rows without one."""
+    """The time column, its format, the expressions that derive it; ``gaps``: rows without one; ``doubt``: a note."""
 
     column: str
     form: TimeFormat
     why: str
     derive: Mapping[str, str] = field(default_factory=dict)
     gaps: int = 0
+    doubt: str = ""
 
 
 def find(sample: pl.DataFrame, taken: Collection[str], given: TimeFormat) -> Clock | None:
@@ -64,13 +63,14 @@ def find(sample: pl.DataFrame, taken: Collection[str], given: TimeFormat) -> Clo
             can be read in the given way.
     """
     left = [name for name in sample.columns if name not in taken]
-    ranks = {name: rank for name in left if (rank := _rank(sample[name], name, given)) > 0}
+    ranks = {name: likely for name in left if (likely := rank(sample[name], name, given)) > 0}
     for name in sorted(ranks, key=lambda name: -ranks[name]):
         if (gaps := sample[name].null_count()) > _GAPS * len(sample):
             continue
         form = of(sample.drop_nulls(name), name, given)
         joined = _with_time_of_day(sample, name, form, left)
-        return joined or Clock(name, form, "by its name and values", gaps=gaps)
+        known = "; PaySim counts hours" if _is_paysim(sample.columns) and form.unit == "hours" else ""
+        return joined or Clock(name, form, f"by its name and values{known}", gaps=gaps)
     if said := [f"data.{key}={value}" for key, value in setting(given).items() if key != "time_zone"]:
         raise UserError(
             f"{said[0]}: no column has the name and values of a time in this format; name it: data.time=<column>"
@@ -79,12 +79,20 @@ def find(sample: pl.DataFrame, taken: Collection[str], given: TimeFormat) -> Clo
 
 
 def _in_order(sample: pl.DataFrame, names: Collection[str], given: TimeFormat) -> Iterator[Clock]:
-    """The times in whose order the rows are, though their names may mean another moment."""
+    """The moments in whose order the rows are, though their names may mean another; but none that belongs to a card."""
+    owned_by = roles.owners(sample)
     for name in names:
-        if _OTHER & {*words(name)} and _rank(sample[name], name, given, _NEVER) > 0 and not sample[name].null_count():
-            form = of(sample, name, given)
-            if sample.select(form.values(pl.col(name), sample.schema[name])).to_series().is_sorted():
-                yield Clock(name, form, "the rows are in its order, though its name may mean another moment")
+        if not (OTHER & {*words(name)} and holds_moments(sample[name], name)):
+            continue
+        form = of(sample, name, given)
+        owners = (sample.select(key, name).n_unique() == sample[key].n_unique() for key in owned_by if key != name)
+        if sample.select(form.values(pl.col(name), sample.schema[name])).to_series().is_sorted() and not any(owners):
+            doubt = (
+                f"{name} is taken for the time, since the rows are in its order, but its name may mean another moment "
+                "than the transaction's: if so, describe with data.time=<column>, or with "
+                f"data.carried=[{literal_text(name)}] if there is none"
+            )
+            yield Clock(name, form, "the rows are in its order", doubt=doubt)
 
 
 def _with_time_of_day(sample: pl.DataFrame, day: str, form: TimeFormat, names: Collection[str]) -> Clock | None:
@@ -95,7 +103,7 @@ def _with_time_of_day(sample: pl.DataFrame, day: str, form: TimeFormat, names: C
         return None
     clocks = sorted(
         (name for name in names if name != day and _names_clock(name) and _is_time_of_day(sample[name])),
-        key=lambda name: (not _EVENT & {*words(name)} & {*words(day)}, not _EVENT & {*words(name)}),
+        key=lambda name: (not EVENT & {*words(name)} & {*words(day)}, not EVENT & {*words(name)}),
     )
     forms = _DAYS if form.format in (None, ISO) else (str(form.format),)
     for clock, written, hours in product(clocks, forms, _HOURS):
@@ -117,7 +125,7 @@ def _with_time_of_day(sample: pl.DataFrame, day: str, form: TimeFormat, names: C
 def _names_clock(name: str) -> bool:
     """Whether a name means the time of day of the event; other words tell of another time, or of a duration."""
     parts = {*words(name)}
-    return bool(_CLOCK & parts) and parts <= _CLOCK | _NAMES | _EVENT | {"of", "day"}
+    return bool(_CLOCK & parts) and parts <= _CLOCK | NAMES | EVENT | {"of", "day"}
 
 
 def _is_time_of_day(values: pl.Series) -> bool:
@@ -131,15 +139,15 @@ def passed_over(sample: pl.DataFrame, taken: Collection[str]) -> Iterator[str]:
     """Notes on columns with the name of a time which are not taken for it: most of whose values are times, or none."""
     for name in sample.columns:
         values, parts = sample[name], set(words(name))
-        if name in taken or not (_NAMES | _EVENT | _NUMBERS) & parts or _NEVER & parts or is_after(name):
+        if name in taken or not (NAMES | EVENT | NUMBERS) & parts or NEVER & parts or is_after(name):
             continue
-        if _rank(values, name, TimeFormat(), _NEVER) > 0 and not values.null_count():
+        if holds_moments(values, name):
             yield (
                 f"no time is taken, and rows are split at random: {name} holds times, but its name may mean another "
                 f"moment than the transaction's; if it is that, say data.time={name}"
             )
             continue
-        if _OTHER & parts:
+        if OTHER & parts:
             continue
         known = values.drop_nulls()
         if values.dtype in (pl.Date, pl.Datetime):
@@ -159,7 +167,7 @@ def passed_over(sample: pl.DataFrame, taken: Collection[str]) -> Iterator[str]:
                 f"no time is taken, and rows are split at random: {found:,} of {len(values):,} values of {name} are "
                 f"times, but {other}; correct them, or leave these rows out with data.where and say data.time={name}"
             )
-        elif _NAMES & parts and known.n_unique() > 2 and known.cast(pl.String).str.contains(r"\d").all():
+        elif NAMES & parts and known.n_unique() > 2 and known.cast(pl.String).str.contains(r"\d").all():
             how = "time_unit, what its numbers count" if values.dtype.is_numeric() else "time_format"
             yield (
                 f"no time is taken, and rows are split at random: {name} has the name of a time, but it is not known "
@@ -170,19 +178,19 @@ def passed_over(sample: pl.DataFrame, taken: Collection[str]) -> Iterator[str]:
 def as_numbers(sample: pl.DataFrame, taken: Collection[str]) -> list[str]:
     """Columns with the name of a time whose numbers all are moments since 1970 or dates."""
     named = [n for n in sample.columns if n not in taken and sample[n].dtype.is_numeric()]
-    return [n for n in named if (_NAMES | _NUMBERS) & {*words(n)} and _are_moments(sample[n])]
+    return [n for n in named if (NAMES | NUMBERS) & {*words(n)} and are_moments(sample[n])]
 
 
-def guessed_unit(config: TableConfig, given: TimeFormat) -> Iterator[str]:
+def guessed_unit(config: TableConfig, given: TimeFormat, columns: Collection[str]) -> Iterator[str]:
     """A note on the unit of a time that counts from an unknown day, if its span alone tells it."""
-    unit = config.time_unit
-    if unit in ("hours", "days", "weeks") and given.unit is None and not {unit, unit[:-1]} & {*words(str(config.time))}:
+    unit, known = config.time_unit, given.unit is not None or _is_paysim(columns)
+    if unit in ("hours", "days", "weeks") and not known and not {unit, unit[:-1]} & {*words(str(config.time))}:
         yield f"the unit of {config.time} is a guess, {unit}: data.time_unit=hours, days or weeks changes it"
 
 
 def moments(sample: pl.DataFrame) -> list[str]:
     """The columns that hold a date, with or without a time of day, whatever they mean."""
-    return [name for name in sample.columns if _is_temporal(sample[name])]
+    return [name for name in sample.columns if is_temporal(sample[name])]
 
 
 def of(sample: pl.DataFrame, name: str, given: TimeFormat) -> TimeFormat:
@@ -195,63 +203,18 @@ def of(sample: pl.DataFrame, name: str, given: TimeFormat) -> TimeFormat:
     try:
         return times.settle(frame, name, given)[0]
     except units.Unclear:
-        unit = "hours" if {*sample.columns} >= _PAYSIM else _unit(values, name)
+        unit = "hours" if _is_paysim(sample.columns) else _unit(values, name)
         return TimeFormat(unit=unit, zone=given.zone)
     except UserError:
         if is_text(values.dtype):
-            formats = [form for form in (f for f, _ in times.fitting(_distinct(values))) if _is_sorted(values, form)]
+            formats = [form for form in (f for f, _ in times.fitting(distinct(values))) if _is_sorted(values, form)]
             if len(formats) == 1:  # of several ways to read it, the one in which the rows are in order
                 return TimeFormat(formats[0], zone=given.zone)
         raise
 
 
-def _rank(values: pl.Series, name: str, given: TimeFormat, others: Collection[str] = _OTHER) -> float:
-    parts = set(words(name))
-    if values.dtype.is_nested() or parts & {*others} or is_after(name) or values.n_unique() < 2:
-        return 0.0
-    if (given.unit and not values.dtype.is_numeric()) or (given.format and not is_text(values.dtype)):
-        return 0.0
-    named = bool(_NAMES & parts) + 2 * bool(_EVENT & parts)
-    if values.dtype.is_numeric():
-        if not (_NUMBERS & parts or (_NAMES & parts and _are_moments(values))) or (values.quantile(0.05) or 0) < 0:
-            return 0.0
-        return 3.0 + named + 2 * values.is_sorted()
-    if not (_reads(given.format, values) if given.format else _is_temporal(values)):
-        return 0.0
-    clock = values.dtype != pl.Date and (not is_text(values.dtype) or bool(values.head(100).str.contains(":").any()))
-    return 6.0 + named + 2 * clock
-
-
-def _are_moments(values: pl.Series) -> bool:
-    """Whether all numbers are moments since 1970 of the years 1990 to 2100, or dates such as 20240131."""
-    least, most = (float(each or 0) for each in (values.min(), values.max()))  # type: ignore[arg-type]
-    for unit in (*EPOCHS, *DIGITS):
-        low, high = units.RANGES[unit]
-        if low <= least and most <= high:
-            read = TimeFormat(unit=unit).values(pl.col("number"), values.dtype)
-            return values.drop_nulls().to_frame("number").select(read.null_count() == 0).item() is True
-    return False
-
-
-def _is_temporal(values: pl.Series) -> bool:
-    if values.dtype in (pl.Date, pl.Datetime):
-        return True
-    if not is_text(values.dtype):
-        return False
-    some = _distinct(values)
-    return times.is_time(some.head(20)) and times.is_time(some)
-
-
-def _reads(form: str, values: pl.Series) -> bool:
-    some = _distinct(values)
-    try:
-        return len(some) > 0 and some.str.to_datetime(form, strict=False).null_count() == 0
-    except pl.exceptions.PolarsError:  # the format itself is wrong
-        return False
-
-
-def _distinct(values: pl.Series) -> pl.Series:
-    return values.drop_nulls().cast(pl.String).head(4 * _SAMPLE).unique(maintain_order=True).head(_SAMPLE)
+def _is_paysim(columns: Collection[str]) -> bool:
+    return {*columns} >= _PAYSIM
 
 
 def _is_sorted(values: pl.Series, form: str) -> bool:

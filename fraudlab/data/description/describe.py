@@ -109,8 +109,8 @@ def describe(config: TableConfig, cache_dir: Path) -> Description:
         cache_dir.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".described_", dir=cache_dir) as scratch:
             found = _looked_at(config, sample.written(rows, config, Path(scratch)), Path(scratch), words, why)
-    told = clock.guessed_unit(config, form) if config.time else clock.passed_over(typed, given)
-    return replace(found, doubts=[*told, *found.doubts])
+    told = clock.guessed_unit(config, form, typed.columns) if config.time else clock.passed_over(typed, given)
+    return replace(found, doubts=[*([time.doubt] if time and time.doubt else []), *told, *found.doubts])
 
 
 def _looked_at(

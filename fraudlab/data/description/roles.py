@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from fraudlab.data.description.facts import number_of
+from fraudlab.data.description.time_columns import is_temporal
 from fraudlab.data.sources.table.names import MEASURES, enclosed, is_after, is_code, words
 from fraudlab.features.values import NA_WORDS, clean, is_text
 
@@ -78,6 +79,12 @@ class Roles:
 def candidates(names: Collection[str]) -> set[str]:
     """The columns whose number of different values in the whole table is needed."""
     return {name for name in names if _is_key(name, {**_CARD, **_TERMINAL}) or is_code(name) or _may_be_id(name)}
+
+
+def owners(sample: pl.DataFrame) -> list[str]:
+    """Columns of cards or customers of which the sample has several rows each."""
+    names = [name for name in sample.columns if _is_key(name, _CARD) and _is_discrete(sample[name])]
+    return [name for name in names if sample[name].n_unique() <= _MOST_KEYS * len(sample)]
 
 
 def find(
@@ -169,7 +176,7 @@ def _is_key(name: str, known: Mapping[str, int]) -> bool:
 
 
 def _is_discrete(values: pl.Series) -> bool:
-    return is_text(values.dtype) or _is_whole(values)
+    return not is_temporal(values) if is_text(values.dtype) else _is_whole(values)
 
 
 def _is_whole(values: pl.Series) -> bool:

@@ -6,7 +6,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from fraudlab.data.description import clock
 from fraudlab.data.description import describe as describing
+from fraudlab.data.sources.table.time_format import TimeFormat
 from fraudlab.errors import UserError
 from fraudlab.reporting.description import description_table
 from tests.data.description.test_describe import described, roles
@@ -124,11 +126,29 @@ def test_the_time_of_a_sign_up_is_taken_where_rows_are_in_its_order(tmp_path: Pa
     rows.write_csv(tmp_path / "t.csv")
     found = described(tmp_path / "t.csv")
     assert (found.config.time, found.config.time_unit, found.split) == ("signup_ts", "epoch_seconds", "time_fraction")
+    assert found.doubts[0].startswith("signup_ts is taken for the time, since the rows are in its order")
     assert roles(found)["dob_ts"] == "carried"
     rows.sample(fraction=1.0, shuffle=True, seed=0).write_csv(tmp_path / "u.csv")
     found = described(tmp_path / "u.csv")
     assert (found.config.time, found.split, roles(found)["signup_ts"]) == (None, "random", "carried")
     assert "say data.time=signup_ts" in found.doubts[0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"account_opened": [f"{START + datetime.timedelta(days=n // 9)}" for n in range(ROWS)]}, []),
+        ({"card_issued_date": [f"2024-01-{1 + n // 18:02}" for n in range(ROWS)]}, ["card_issued_date"]),
+        ({"delivery_time": sorted(10 + n % 80 for n in range(ROWS)), "card_step": [n % 4 for n in range(ROWS)]}, []),
+        ({"update_date": [1 + n for n in range(ROWS)], "policy_dt": [n % 400 for n in range(ROWS)]}, []),
+    ],
+)
+def test_no_other_moment_or_number_is_the_time(columns: dict[str, list[int]], told: list[str]) -> None:
+    """What is one for each customer, by whom the rows are sorted, and sorted numbers that are no moments."""
+    rows = table(customer_id=[f"C{n // 9}" for n in range(ROWS)], **columns).drop("paid_at")
+    assert clock.find(rows, ["fraud"], TimeFormat()) is None
+    notes = list(clock.passed_over(rows, ["fraud"]))
+    assert [next(name for name in rows.columns if f" {name} holds times" in note) for note in notes] == told
 
 
 def test_a_unit_by_the_span_alone_is_told(tmp_path: Path) -> None:
@@ -138,4 +158,6 @@ def test_a_unit_by_the_span_alone_is_told(tmp_path: Path) -> None:
     assert found.doubts[0].startswith(f"the unit of step is a guess, {found.config.time_unit}: data.time_unit=hours")
     names = {name: [f"C{n % 99}" for n in range(ROWS)] for name in ("nameOrig", "nameDest")}
     rows.with_columns(**{name: pl.Series(values) for name, values in names.items()}).write_csv(tmp_path / "u.csv")
-    assert described(tmp_path / "u.csv").config.time_unit == "hours"
+    found = described(tmp_path / "u.csv")
+    assert (found.config.time_unit, found.why["step"]) == ("hours", "by its name and values; PaySim counts hours")
+    assert not any("is a guess" in doubt for doubt in found.doubts)
