@@ -91,7 +91,8 @@ def describe(config: TableConfig, cache_dir: Path) -> Description:
     rows = sample.typed(rows, config)
     config = replace(config, **{f.name: getattr(rows.spelling, f.name) for f in fields(rows.spelling)})
     given, form = source.named(config) | set(config.derive), moments_of_table.form_of(config)
-    config, typed = sample.marked(config, rows.typed, why)
+    doubts: list[str] = []
+    config, typed = sample.marked(config, rows.typed, why, doubts)
     read = _read(typed, config)
     typed = _collected(_kept(typed.lazy(), config, read), typed.lazy(), config, read)
     if typed.is_empty():
@@ -110,7 +111,7 @@ def describe(config: TableConfig, cache_dir: Path) -> Description:
         with TemporaryDirectory(prefix=".described_", dir=cache_dir) as scratch:
             found = _looked_at(config, sample.written(rows, config, Path(scratch)), Path(scratch), words, why)
     told = clock.guessed_unit(config, form, typed.columns) if config.time else clock.passed_over(typed, given)
-    return replace(found, doubts=[*([time.doubt] if time and time.doubt else []), *told, *found.doubts])
+    return replace(found, doubts=[*([time.doubt] if time and time.doubt else []), *told, *doubts, *found.doubts])
 
 
 def _looked_at(

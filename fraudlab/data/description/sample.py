@@ -109,7 +109,9 @@ def typed(sample: Sample, config: TableConfig) -> Sample:
     return replace(sample, typed=rows, columns=columns, spelling=spelling, unread=unread)
 
 
-def marked(config: TableConfig, typed: pl.DataFrame, why: dict[str, str]) -> tuple[TableConfig, pl.DataFrame]:
+def marked(
+    config: TableConfig, typed: pl.DataFrame, why: dict[str, str], doubts: list[str]
+) -> tuple[TableConfig, pl.DataFrame]:
     """The settings with the words for a missing value that columns of words hold, and the rows without them."""
     text = [name for name, dtype in typed.schema.items() if is_text(dtype) and name != config.label]
     marks = [word for word in NA_WORDS if word not in _WORDS_OF_THEIR_OWN]
@@ -118,13 +120,19 @@ def marked(config: TableConfig, typed: pl.DataFrame, why: dict[str, str]) -> tup
     here = typed.select(pl.col(text).cast(pl.String)).unpivot().filter(pl.col("value").is_in(marks))
     if "NA" in here["value"]:  # Namibia among countries
         codes = typed.select(pl.col(text).cast(pl.String).str.contains(r"^[A-Z]{2}$").all()).row(0, named=True)
-        here = here.filter(
-            (pl.col("value") != "NA") | ~pl.col("variable").replace_strict(codes, return_dtype=pl.Boolean)
-        )
+        have = here.filter(pl.col("value") == "NA")["variable"].unique(maintain_order=True)
+        values, gaps = ([name for name in have if codes[name] == is_code] for is_code in (True, False))
+        if values:  # a word is missing in all columns or in none
+            here = here.filter(pl.col("value") != "NA")
+        if values and gaps:
+            doubts.append(
+                f"NA is a word like the others in {', '.join(gaps)}, since it may be a country in {', '.join(values)}: "
+                "data.missing_values=[NA] makes it a missing value in all of them"
+            )
     if not len(here):
         return config, typed
     words, names = (here[key].unique(maintain_order=True).to_list() for key in ("value", "variable"))
-    why["missing_values"] = f"in {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
+    why["missing_values"] = f"in all columns; found in {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
     known = (pl.when(~pl.col(name).cast(pl.String).is_in(words)).then(pl.col(name)).alias(name) for name in names)
     return replace(config, missing_values=words), typed.with_columns(known)
 

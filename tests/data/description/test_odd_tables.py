@@ -261,6 +261,10 @@ def test_a_country_called_na_is_none_that_is_missing(tmp_path: Path) -> None:
     assert described(tmp_path / "t.csv").config.missing_values == []
     rows.drop("country").write_csv(tmp_path / "u.csv")
     assert described(tmp_path / "u.csv").config.missing_values == ["NA"]
+    rows.write_csv(tmp_path / "v.csv")
+    found = described(tmp_path / "v.csv")
+    assert found.doubts[0].startswith("NA is a word like the others in plan, since it may be a country in country")
+    assert trains(found, tmp_path).select("country", "plan").rows() == rows.select("country", "plan").rows()
 
 
 def test_the_domain_of_an_address_of_mail_is_an_input(tmp_path: Path) -> None:
