@@ -7,6 +7,7 @@ import polars as pl
 
 from fraudlab.data.description.facts import number_of
 from fraudlab.data.description.time_columns import is_temporal
+from fraudlab.data.sources.table.kinds import PHONE
 from fraudlab.data.sources.table.names import MEASURES, enclosed, is_after, is_code, words
 from fraudlab.features.values import NA_WORDS, clean, is_text
 
@@ -188,7 +189,7 @@ def _is_whole(values: pl.Series) -> bool:
 
 def _is_number(values: pl.Series) -> bool:
     text = values.to_frame("text").select(clean(pl.col("text"), NA_WORDS)).to_series().drop_nulls()
-    if not len(text) or text.str.contains(r"^0\d").any():
+    if not len(text) or text.str.contains(r"^0\d").any() or text.str.contains(PHONE).all():
         return False
     return text.cast(pl.Float64, strict=False).null_count() == 0
 

@@ -1,5 +1,6 @@
 """The types of columns of text: numbers where (nearly) all values are numbers, else words."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -25,6 +26,7 @@ _MOST_WORDS = 100  # different ones among those
 _SAMPLE = 5_000
 _MIXED = 0.5  # share of numbers above which a column of words is asked about
 _THIRDS = r"^[+-]?\d{1,3}\.\d{3}$"
+PHONE = r"^\+[1-9]\d{6,14}$"  # a telephone's number, which is no quantity
 _BOOLEANS = ("true", "false", "True", "False", "TRUE", "FALSE")
 
 
@@ -105,7 +107,7 @@ class Kinds:
             if role in ("numeric", "amount", "weight"):
                 return None if known > fact["na"] else "number"
             return "string" if role is not None or not known or not self._looks_like_numbers(name) else None
-        if (fact["zeros"] or fact["phones"] == known) and role not in ("numeric", "amount", "weight"):
+        if (fact["zeros"] or 0 < fact["phones"] == known - fact["na"]) and role not in ("numeric", "amount", "weight"):
             if role is None:
                 has = f"zeros before its numbers ({fact['zero']})" if fact["zeros"] else "numbers of telephones"
                 self.notes.append(
@@ -159,8 +161,8 @@ class Kinds:
             if facts[name]["zeros"] > facts[name]["zero"]:
                 zeros = text[name].str.contains(r"^0\d+$")
                 asked[name] |= {"zeros": zeros.sum(), "zero": text[name].filter(zeros).first()}
-            if 0 < facts[name]["phones"] == facts[name]["known"]:
-                asked[name]["phones"] = text[name].str.contains(r"^\+[1-9]\d{6,14}$").sum()
+            if 0 < facts[name]["phones"] == facts[name]["known"] - facts[name]["na"]:
+                asked[name]["phones"] = text[name].str.contains(PHONE).sum()
             if facts[name]["points"] and plain:
                 asked[name]["whole"] = self._spelling.integer(text[name]).count()
         for name in self._with_thirds([name for name in numbers if facts[name]["points"] > 1 and plain]):
@@ -192,7 +194,7 @@ class Kinds:
         """The refusal of a column of words most of which are numbers; a note where they are plainly codes."""
         fact, sample = self._facts[name], self._sample(name)
         known = fact["known"] - fact["na"]
-        if fact["zeros"] or fact["phones"] == fact["known"] or not known:
+        if fact["zeros"] or fact["phones"] == known or not known:
             return []
         plain, spelt = self._told_apart(sample)
         likely = len(plain) + len(spelt) >= (1 - MOST_ODD) * len(sample)
@@ -245,7 +247,8 @@ class Kinds:
             sample = words[name].unique(maintain_order=True).to_list()
             plain, odd = self._told_apart(sample)
             zeros = any(len(word) > 1 and word[0] == "0" and word.isdigit() for word in sample)
-            if sample and not zeros and len(plain) + len(odd) >= (1 - MOST_ODD) * len(sample):
+            phones = all(re.match(PHONE, word) for word in sample)
+            if sample and not (zeros or phones) and len(plain) + len(odd) >= (1 - MOST_ODD) * len(sample):
                 ways = [*advice(plain, odd), ""][0] if odd else ""
                 text = literal_text(name)
                 self.notes.append(
