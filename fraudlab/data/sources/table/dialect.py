@@ -124,7 +124,10 @@ def find(file: Path, head: bytes, layout: Layout, expected: Collection[str]) -> 
     while header and len(rows) > ends_at + 2 and ends.is_below_header([row for _, row, _ in rows[ends_at + 1 :]]):
         ends_at += 1
         said = separator.join(rows[ends_at][1])[:60]
-        notes.append(f"a line under the header is left out, which has units, types or dashes and no values: {said!r}")
+        notes.append(
+            f"a line under the header is left out, line {skip + rows[ends_at][2]}, which has units, types or dashes and "
+            f"no values: {said!r}"
+        )
     fields = [composed(field, expected) for field in fields]
     names, more = distinct((field or f"column_{n}" for n, field in enumerate(fields, 1)), fields)
     rows_from = skip + (rows[ends_at][2] if header else start)

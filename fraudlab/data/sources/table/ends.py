@@ -6,7 +6,7 @@ Behind it stand totals, counts of rows, remarks of the program that wrote it; un
 import re
 from collections.abc import Iterable, Sequence
 
-from fraudlab.features.values import NA_WORDS
+from fraudlab.features.values import CURRENCY, NA_WORDS
 
 _MOST = 5
 _TOTAL = re.compile(
@@ -21,29 +21,48 @@ _REMARK = re.compile(
 )
 
 
-_WORD = re.compile(r"\D*|\d/\d|[(\[].*[A-Za-z%/].*[)\]]")  # no number, but 0/1 of a label, and what is in brackets
-_NUMBER = re.compile(r"[^A-Za-z]*\d[^A-Za-z]*")
+_NUMBER = re.compile(r"[^A-Za-z]*\d(?:[^A-Za-z]|(?<=\d)[TEeZ])*")  # or a date
+_TYPE = re.compile(
+    r"(?:u|big|small|tiny|medium|unsigned )?int(?:eger)?(?:8|16|32|64|128)?|float(?:8|16|32|64)?|double(?: precision)?|"
+    r"real|dec(?:imal)?|numeric|number|numerical|money|bool(?:ean)?|bit|binary|flag|n?(?:var)?char2?|character varying|"
+    r"n?text|str(?:ing)?|utf8|object|enum|factor|categor(?:y|ical)|uuid|date|time|datetime(?:2|64|offset)?|"
+    r"timestamp(?:tz|_ntz)?(?: with(?:out)? time zone)?",
+    re.IGNORECASE,
+)
+_SIZE = re.compile(r"\s*[(\[<][\w ,;/+'-]*[)\]>]$")  # varchar(20), datetime64[ns]
+_TIMES = "(?-i:s|h)|ms|[uµ]s|ns|secs?|seconds?|mins?|minutes?|hrs?|hours?|days?|weeks?|months?|years?"
+_MONEY = rf"(?:in )?[km]?(?:{CURRENCY.replace(chr(92) + 'p{Sc}', '[$€£¥₹₽₩₺₴₪฿₫₦]')})|cents?|dollars?|euros?"
+_UNIT = re.compile(
+    rf"(?:%|percent|pct|bps|{_MONEY}|{_TIMES}|km|miles?|met(?:re|er)s?|kg|bytes?|[kmg]b|count|pcs|°[cf]?|degrees?)"
+    rf"(?:(?:/| per )(?:{_TIMES}|km))?|0/1|1/0|true/false|yes/no|y/n|unix|epoch|utc|"
+    r"(?:yyyy|yy|mm|dd|hh|mi|ss)(?:[-/. :T]*(?:yyyy|yy|mmm?|dd|hh|mi|ss))+",
+    re.IGNORECASE,
+)
 
 
 def is_below_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first of the rows under a header has units, types or a line that is drawn, and no values.
+    """Whether the first of the rows under a header has units or types, or a line that is drawn.
 
-    Units and types are words in half of the columns that have numbers or dates in all other rows, or nothing stands
-    beside them, and these columns have no number in it.
+    It must be certain, as a row of values would get lost: all its words are known ones, at least one of them is in a
+    column of numbers or dates, and none occurs again in its column.
     """
     first, *others = ([cell.strip() for cell in row] for row in rows)
-    if all(set(cell) == {"-"} for cell in first) or is_rule(first):
+    if is_rule(first) and any(len(cell) > 2 for cell in first):  # "-" and "--" stand for missing values
         return True
-    found = words = others_told = 0
+    beside_numbers = False
     for place, cell in enumerate(first):
+        if cell in ("", *NA_WORDS):
+            continue
         values = [row[place] for row in others if place < len(row) and row[place] not in ("", *NA_WORDS)]
-        if values and all(map(_NUMBER.fullmatch, values)):
-            if _WORD.fullmatch(cell) is None:
-                return False
-            found, words = found + 1, words + (cell not in ("", *NA_WORDS))
-        else:
-            others_told += cell != ""
-    return words > 0 and (2 * words >= found or not others_told)
+        if not _is_unit(cell) or cell.lower() in map(str.lower, values):
+            return False
+        beside_numbers |= bool(values) and all(map(_NUMBER.fullmatch, values))
+    return beside_numbers
+
+
+def _is_unit(cell: str) -> bool:
+    bare = cell[1:-1].strip() if cell[:1] + cell[-1:] in ("()", "[]") else cell
+    return any(map(_UNIT.fullmatch, (cell, bare))) or any(map(_TYPE.fullmatch, (bare, _SIZE.sub("", bare))))
 
 
 def behind(rows: Sequence[Sequence[str]], width: int) -> int:

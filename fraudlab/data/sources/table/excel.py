@@ -55,7 +55,11 @@ def read(file: Path, expected: Collection[str], given: str | None = None) -> pl.
     rows = frame.head(_HEAD).select(pl.all().cast(pl.String).fill_null("")).rows()
     if len(rows) > 1 and ends.is_below_header(rows):
         said = ", ".join(filter(None, rows[0]))[:60]
-        log.warning("%s: a row under the header is left out, which has units or types and no values: %r", file, said)
+        number = next(n for n, row in enumerate(heads[sheet].rows(), 1) if n > start + 1 and any(row))
+        log.warning(
+            "%s: a row under the header is left out, row %d, which has units, types or dashes and no values: %r",
+            file, number, said,
+        )  # fmt: skip
         frame = frame.slice(1)
     return _without_ends(file, frame)
 

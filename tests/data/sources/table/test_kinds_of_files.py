@@ -104,7 +104,7 @@ def test_files_that_are_the_same_are_told(tmp_path: Path, caplog: pytest.LogCapt
     assert any("a.csv and " in line and "b.csv are the same" in line for line in caplog.messages)
 
 
-def test_the_sheet_with_a_table_and_no_row_of_units(tmp_path: Path) -> None:
+def test_the_sheet_with_a_table_and_no_row_of_units(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     book = pytest.importorskip("xlsxwriter").Workbook(str(tmp_path / "t.xlsx"))
     book.add_worksheet("About").write(0, 0, "Transfers of May")
     sheet = book.add_worksheet("Rows")
@@ -113,3 +113,4 @@ def test_the_sheet_with_a_table_and_no_row_of_units(tmp_path: Path) -> None:
     book.close()
     frame = load(tmp_path / "t.xlsx", label="class").frame.collect()
     assert frame.select("amount", "class").rows() == [(1.5, 0), (2.5, 1)]
+    assert any("left out, row 2, which has units" in line for line in caplog.messages)
