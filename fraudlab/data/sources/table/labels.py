@@ -46,9 +46,9 @@ def settle(
     given = bool(fraud)
     if not given:
         fraud, genuine = _of_itself(name, found, shown, genuine)
-    fraud, genuine = ([_written(value, found) for value in values] for values in (fraud, genuine))
-    if not genuine and [*fraud] in (["1"], ["true"]):  # whatever the other words are
-        genuine = [value for value in found if value == ("0" if fraud[0] == "1" else "false")]
+    fraud, genuine = ([each for value in values for each in _written(value, found)] for values in (fraud, genuine))
+    if not genuine and {value.lower() for value in fraud} in ({"1"}, {"true"}):  # whatever the other words are
+        genuine = [value for value in found if value.lower() == ("0" if fraud[0] == "1" else "false")]
     absent = [*_absent(name, found, shown, {"fraud_values": fraud, "genuine_values": genuine})] if given else []
     if both := set(fraud) & set(genuine):
         raise UserError(
@@ -58,6 +58,10 @@ def settle(
     if not genuine and len(others) == 1:
         genuine, others = others, []
     left = missing + sum(found[value] for value in others)
+    for key, values in {"fraud_values": fraud, "genuine_values": genuine}.items() if unlabelled != "refuse" else ():
+        if like := [each for each in others if each.lower() in map(str.lower, values)]:
+            named = ", ".join([*values, *like])
+            raise UserError(f"data.label={name} holds: {shown}; name all ways to write it: data.{key}=[{named}]")
     if left and unlabelled == "refuse":
         raise UserError(_neither(name, others, missing, shown, bool(genuine)))
     if others and not genuine and unlabelled == "leave_out":
@@ -90,9 +94,9 @@ def _of_itself(
                 [value for value, low in spelled.items() if low == yes] or [yes],
                 [value for value, low in spelled.items() if low == no] or [no],
             )
-        of_low = {low: value for value, low in spelled.items()}
-        if yes in of_low and (no in of_low or {*found} <= {of_low[yes], *genuine}):  # others are unlabelled
-            return [of_low[yes]], [value for value in found if value in genuine or value == of_low.get(no)]
+        frauds = [value for value, low in spelled.items() if low == yes]
+        if frauds and (no in spelled.values() or {*found} <= {*frauds, *genuine}):  # others are unlabelled
+            return frauds, [value for value, low in spelled.items() if value in genuine or low == no]
     raise UserError(
         f"data.label={name} must be 0 or 1 but holds: {shown}; say which values are fraud with data.fraud_values=[…]"
     )
@@ -122,17 +126,17 @@ def _as_yaml(value: str, others: Mapping[str, str]) -> str:
     return f"; YAML reads {written} as {value.lower()}: write it in quotes" if written else ""
 
 
-def _written(value: str, found: dict[str, int]) -> str:
-    """A word of the settings in the label's form: 1.0 is 1, and True is true for a label of booleans."""
+def _written(value: str, found: dict[str, int]) -> list[str]:
+    """A word of the settings as the label has it: 1.0 is 1, and true is TRUE, in each way in which it is written."""
+    if value.lower() in ("true", "false"):
+        return [each for each in found if each.lower() == value.lower()] or [value]
     if value in found:
-        return value
+        return [value]
     try:
         number = word(float(value)) or value
     except ValueError:
         number = value
-    if number in found:
-        return number
-    return value.lower() if value.lower() in ("true", "false") and value.lower() in found else value
+    return [number if number in found else value]
 
 
 def _neither(name: str, others: Sequence[str], missing: int, shown: str, genuine: bool) -> str:

@@ -64,12 +64,25 @@ def test_rows_that_say_neither_are_refused_left_out_or_counted(
     assert same["y"].to_list() == [1, 0, None]
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"fraud_values": ["true"]}, {"fraud_values": ["TRUE"], "genuine_values": ["False"]}]
+)
+@pytest.mark.parametrize("unlabelled", ["genuine", "leave_out"])
+def test_all_spellings_of_true_are_frauds(unlabelled: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", {"row": [1, 2, 3, 4, 5], "fraud": ["true", "TRUE", "FALSE", "false", "NA"]})
+    frame = load(path, unlabelled=unlabelled, **settings).frame.collect()
+    expected = [(1, 1), (2, 1), (3, 0), (4, 0), (5, 0)]
+    assert frame.select("row", "fraud").rows() == expected[: 5 if unlabelled == "genuine" else 4]
+
+
 def test_words_in_another_case_are_not_taken_for_genuine(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", {"fraud": ["Yes", "YES", "yes", "No"]})
     with pytest.raises(UserError, match="the meaning of No, YES, yes is not given"):
         load(path, fraud_values=["Yes"])
     frame = load(path, fraud_values=["Yes", "YES", "yes"]).frame.collect()
     assert frame["fraud"].to_list() == [1, 1, 1, 0]
+    with pytest.raises(UserError, match=r"data.fraud_values=\[Yes, YES, yes\]"):
+        load(path, fraud_values=["Yes"], unlabelled="genuine")
 
 
 @pytest.mark.parametrize(("typed", "yaml"), [("True", "Yes, On or true"), ("False", "No, Off or false")])
