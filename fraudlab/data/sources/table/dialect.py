@@ -125,8 +125,8 @@ def find(file: Path, head: bytes, layout: Layout, expected: Collection[str]) -> 
         ends_at += 1
         said = separator.join(rows[ends_at][1])[:60]
         notes.append(
-            f"a line under the header is left out, line {skip + rows[ends_at][2]}, which has units, types or dashes and "
-            f"no values: {said!r}"
+            f"a line under the header is left out, line {skip + rows[ends_at][2]}, which has units, types or dashes "
+            f"and no values: {said!r}"
         )
     fields = [composed(field, expected) for field in fields]
     names, more = distinct((field or f"column_{n}" for n, field in enumerate(fields, 1)), fields)
