@@ -1,6 +1,7 @@
 """CatBoost."""
 
 import json
+import re
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,15 @@ from fraudlab.models.boosting.trees import Node, Trees
 from fraudlab.models.contract import Examples, OnRound
 
 _COMPLEXITY = "max_ctr_complexity"
+_NAMES = {  # of settings: CatBoost's own
+    "n_estimators": "iterations",
+    "learning_rate": "learning_rate",
+    "max_depth": "depth",
+    "l2": "l2_leaf_reg",
+    "subsample": "subsample",
+    "colsample": "rsm",
+    _COMPLEXITY: _COMPLEXITY,
+}
 
 
 class CatBoost:
@@ -139,10 +149,18 @@ def _boosted(
         try:
             booster.fit(train, **watched)
         except catboost.CatBoostError as error:  # a setting that does not fit these rows
-            raise UserError(f"CatBoost: {str(error).strip()}") from error
+            raise UserError(_refused(str(error), parameters)) from error
     if tell.raised is not None:
         raise tell.raised
     return booster
+
+
+def _refused(error: str, parameters: Mapping[str, Any]) -> str:
+    """What CatBoost says, without the line of its own code, and the settings that it may be about."""
+    said = re.sub(r"^\S+\.(?:cpp|h|pyx):\d+: ", "", error.strip())
+    named = [key for key, own in _NAMES.items() if re.search(rf"\b{own}\b", said)]
+    now = ", ".join(f"model.{key}={parameters[_NAMES[key]]}" for key in named)
+    return f"CatBoost: {said}{f'; change {now}' if now else ''}"
 
 
 def _best(booster: catboost.CatBoost) -> float:

@@ -72,5 +72,5 @@ def test_validation_chooses_whether_columns_are_combined() -> None:
 
 def test_what_catboost_refuses_is_told_in_one_line() -> None:
     settings = config.SCHEMAS["model"]["catboost"](threads=1, n_estimators=3, subsample=0.0001)
-    with pytest.raises(UserError, match="^CatBoost: .*"):
+    with pytest.raises(UserError, match=r"^CatBoost: Too few sampling .*; change model.subsample=0.0001$"):
         CatBoost.fit(draw(0), None, [22], settings, fraud_weight=1.0, seed=0, on_round=lambda _: None)
