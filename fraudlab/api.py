@@ -5,8 +5,7 @@
     run.predictions("test")
     run.export().predict(records)
 
-Overrides are those of the command line. A mistake raises :class:`fraudlab.errors.UserError`. Importing this module is
-cheap; a function imports what it needs.
+Overrides are those of the command line. A mistake raises :class:`fraudlab.errors.UserError`. The import is cheap.
 """
 
 import html
@@ -73,7 +72,7 @@ def train(*overrides: str, path: str | Path | None = None, config_dir: str | Pat
     """
     from fraudlab.training.own_process import refuse_several, unchanged
 
-    if given := next((each for each in overrides if each.startswith("hydra.run.dir=")), None):
+    if given := next((each for each in overrides if each.lstrip("+").startswith("hydra.run.dir=")), None):
         raise UserError(f"{given}: from Python, path= names the run folder")
     folder = _new_folder() if path is None else Path(path)
     with unchanged(), _composed("train", overrides, folder, config_dir) as config:

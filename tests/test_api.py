@@ -149,6 +149,7 @@ def test_the_import_is_light() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_the_run_folder_is_given_as_path() -> None:
+@pytest.mark.parametrize("sign", ["", "+", "++"])
+def test_the_run_folder_is_given_as_path(sign: str) -> None:
     with pytest.raises(UserError, match=r"hydra.run.dir=here: from Python, path= names the run folder"):
-        train("experiment=handbook", "hydra.run.dir=here")
+        train("experiment=handbook", f"{sign}hydra.run.dir=here")
