@@ -160,6 +160,9 @@ def _plausible(fits: dict[str, list[datetime]]) -> dict[str, list[datetime]]:
 
 
 def _no_format(frame: pl.LazyFrame, name: str, values: pl.Series, key: str) -> str:
+    if (form := next((f for f in _MONTHS if _reads_months(values, f)), None)) is not None:
+        made = to_type("+data.derive.moment", f"STRPTIME('1 ' || {quoted(name)}, '%d {form}')")
+        return f"{key}={name}: {values[0]!r} is a month without a day; derive its first day, {made} {key}=moment"
     best, reads = nearest(values)
     wrong = _unread_in(frame, name, TimeFormat(best)) or values[0]
     others = values.filter(read(values, TimeFormat(ISO)).is_null())
@@ -172,9 +175,6 @@ def _no_format(frame: pl.LazyFrame, name: str, values: pl.Series, key: str) -> s
                 f"({others[0]!r}); {said} reads both, if the days of those with the year first are right: Excel "
                 "takes some days for months"
             )
-    if not reads and (form := next((f for f in _MONTHS if _reads_months(values, f)), None)) is not None:
-        made = to_type("+data.derive.moment", f"STRPTIME('1 ' || {quoted(name)}, '%d {form}')")
-        return f"{key}={name}: {wrong!r} is a month without a day; derive its first day, {made} {key}=moment"
     if not reads:
         return (
             f"{key}={name}: {wrong!r} is not a time in any known format; give its parts in order: %Y year, %m month, "

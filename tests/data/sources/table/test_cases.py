@@ -178,6 +178,8 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
         r"would leave frauds alone: .*data.genuine_values=\[…\], of \?, ok")),
     "credits and debits": ("a,y\n5.00 CR,0\n3.00 DR,1\n", {"amount": "a"}, "write all of them as -1234.5"),
     "months": ("t,y\nJan-24,0\nFeb-24,1\n", {"time": "t"}, r"a month without a day; .*STRPTIME\(.*%d %b-%y.* data.time=moment"),
+    "months in words": ("t,y\nJan 2018,0\nFeb 2018,1\n", {"time": "t"}, r"a month without a day; .*STRPTIME\(.*%d %b %Y.* data.time=moment"),
+    "long months": ("t,y\nJanuary 2018,0\nMarch 2018,1\n", {"time": "t"}, r"a month without a day; .*STRPTIME\(.*%d %B %Y.* data.time=moment"),
     "dollars": ("a,y\n$1.50,0\n$2.50,1\n", {}, r"a looks like numbers \('\$1.50', .*data.currency=true, or .*categorical"),
     "dollars of an amount": ("a,y\n$1.50,0\n$2.50,1\n", {"amount": "a"}, "data.currency=true"),
     "two ways in two columns": ("a,b,y\n(1),2%,0\n(3),4%,1\n", {}, "a looks .*b looks .* data.brackets=true or data.percent"),
