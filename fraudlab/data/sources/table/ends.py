@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"[^A-Za-z]*\d(?:[^A-Za-z]|(?<=\d)[TEeZ])*")  # or a date
 _TYPE = re.compile(
     r"(?:u|big|small|tiny|medium|unsigned )?int(?:eger)?(?:8|16|32|64|128)?|float(?:8|16|32|64)?|double(?: precision)?|"
     r"real|dec(?:imal)?|numeric|number|numerical|money|bool(?:ean)?|bit|binary|flag|n?(?:var)?char2?|character varying|"
-    r"n?text|str(?:ing)?|utf8|object|enum|factor|categor(?:y|ical)|uuid|date|time|datetime(?:2|64|offset)?|"
+    r"n?text|str(?:ing)?|utf8|object|enum|factor|category|categorical|uuid|date|time|datetime(?:2|64|offset)?|"
     r"timestamp(?:tz|_ntz)?(?: with(?:out)? time zone)?",
     re.IGNORECASE,
 )
