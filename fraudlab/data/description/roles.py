@@ -8,7 +8,8 @@ import polars as pl
 from fraudlab.data.description.facts import number_of
 from fraudlab.data.description.time_columns import is_temporal
 from fraudlab.data.sources.table.kinds import PHONE
-from fraudlab.data.sources.table.names import MEASURES, enclosed, is_after, is_code, words
+from fraudlab.data.sources.table.names import MEASURES, is_after, is_code, words
+from fraudlab.data.sources.table.roles import domain_of_mail
 from fraudlab.features.values import NA_WORDS, clean, is_text
 
 # Words of names with their weights.
@@ -48,7 +49,6 @@ _NOT_AN_AMOUNT = {
     *("old", "new", "oldbalance", "newbalance", "tax", "fee", "intended", "credit", "income", "id", "type", "gas"),
 }
 _ENDS_OF_TRANSFER = {"from", "to", "address", "addr", "wallet", "account", "iban", "id"}
-_MAIL = r"^[^\s@]+@[^\s@]+\.[^\s@]+$"
 _LEAST_KEYS = 20  # fewer different values are categories, not cards or terminals
 _MOST_KEYS = 0.9  # share of rows: with more, hardly any key has a history
 _MOST_WORDS = 1_000  # of places that still work as a categorical input
@@ -149,10 +149,11 @@ def find(
 
 def domains(sample: pl.DataFrame, taken: Collection[str]) -> dict[str, str]:
     """SQL for the domain of each column of addresses of mail, which come back where the addresses do not."""
-    text = [n for n in sample.columns if n not in taken and is_text(sample[n].dtype) and sample[n].count()]
-    mail = sample.select(pl.col(n).cast(pl.String).str.contains(_MAIL).all().alias(n) for n in text)
-    names = [n for n in text if mail[n].item() and f"{n}_domain" not in sample.columns]
-    return {f"{n}_domain": f"SPLIT_PART({enclosed(n)}, '@', 2)" for n in names}
+    found: dict[str, str] = {}
+    for name in (name for name in sample.columns if name not in taken and is_text(sample[name].dtype)):
+        if made := domain_of_mail(name, sample[name], {*sample.columns, *found}):
+            found[made[0]] = made[1]
+    return found
 
 
 def copies_of_time(sample: pl.DataFrame, time: pl.Series, taken: Collection[str]) -> Iterator[str]:

@@ -268,7 +268,9 @@ def test_a_country_called_na_is_none_that_is_missing(tmp_path: Path) -> None:
 
 
 def test_the_domain_of_an_address_of_mail_is_an_input(tmp_path: Path) -> None:
-    table(mail=[f"u{n}@{('a.de', 'b.com')[n % 2]}" for n in range(ROWS)]).write_csv(tmp_path / "t.csv")
+    mail = [f"u{n}@{('a.de', 'B.com', 'b.com', 'a.de')[n % 4]}" for n in range(ROWS)]
+    table(mail=mail).write_csv(tmp_path / "t.csv")
     found = described(tmp_path / "t.csv")
     assert (roles(found)["mail"], roles(found)["mail_domain"]) == ("carried", "categorical")
-    assert trains(found, tmp_path)["mail_domain"].to_list() == ["a.de", "b.com"] * (ROWS // 2)
+    assert trains(found, tmp_path)["mail_domain"].to_list() == ["a.de", "b.com", "b.com", "a.de"] * (ROWS // 4)
+    assert not any("derive" in doubt for doubt in (*found.doubts, found.why["mail"]))

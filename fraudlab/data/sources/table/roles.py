@@ -24,6 +24,7 @@ _A_WORD_A_ROW = 0.5  # share of different words
 _INDEX = re.compile(
     r"unnamed: ?0(\.\d+)?|index|level_0|__index_level_0__|__unnamed__\d+|rownames|row\.names", re.IGNORECASE
 )
+_MAIL = r"^[^\s@]+@[^\s@]+\.(\p{L}{2,}|xn--[A-Za-z0-9-]+)$"
 _EXPRESSIONS = {
     pl.Time: "EXTRACT(hour FROM {})",
     pl.List: "ARRAY_LENGTH({})",
@@ -113,7 +114,7 @@ def settle(
                 )
             roles[name] = fixed[name]
             continue
-        role, why = _by_values(head, name, dtype, facts[name], name in unnamed)
+        role, why = _by_values(head, name, dtype, facts[name], name in unnamed, types)
         if name in sources and role is not None:
             role, why = "carried", "read by data.derive for a label, time, amount or id"
         if role is not None:
@@ -131,8 +132,33 @@ def no_inputs(why: Mapping[str, str]) -> list[str]:
     return [f"not inputs: {', '.join(names)} ({reason})" for reason, names in together.items()]
 
 
+def domain_of_mail(name: str, values: pl.Series, columns: Collection[str]) -> tuple[str, str] | None:
+    """A column for the domain of addresses of mail, and its SQL.
+
+    Args:
+        name: the column of addresses.
+        values: its text.
+        columns: names that are taken.
+
+    Returns:
+        None if the values are no addresses or have one domain, or if the column is there.
+    """
+    plain = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
+    made = (plain if plain[:1].isalpha() else f"mail_{plain}".rstrip("_")) + "_domain"
+    text = values.cast(pl.String).drop_nulls()
+    if made in columns or not len(text) or not text.str.contains(_MAIL).all():
+        return None
+    several = text.str.extract("@(.*)$").str.to_lowercase().n_unique() > 1
+    return (made, f"LOWER(SPLIT_PART({quoted(name)}, '@', 2))") if several else None
+
+
 def _by_values(
-    head: pl.DataFrame, name: str, dtype: pl.DataType, fact: Mapping[str, int | None], unnamed: bool
+    head: pl.DataFrame,
+    name: str,
+    dtype: pl.DataType,
+    fact: Mapping[str, int | None],
+    unnamed: bool,
+    columns: Collection[str],
 ) -> tuple[Role | None, str | None]:
     """The role of a column that the settings do not name; None: left out."""
     rows, known = fact["rows"] or 0, fact["known"] or 0
@@ -156,9 +182,8 @@ def _by_values(
         return "carried", f"a date as text; {literal('data.time', name)}, or derive e.g. its hour with data.derive"
     if many:
         said = f"nearly a word a row ({different:,} in {known:,}); data.categorical=[{literal_text(name)}] keeps it"
-        if head[name].cast(pl.String).drop_nulls().str.contains(r"^\S+@\S+\.\S+$").all():
-            domain = to_type(f"+data.derive.{name}_domain", f"SPLIT_PART({quoted(name)}, '@', 2)")
-            said += f", {domain} has the domains of the addresses"
+        if domain := domain_of_mail(name, head[name], columns):
+            said += f", {to_type(f'+data.derive.{domain[0]}', domain[1])} has the domains of the addresses"
         return "carried", said
     return "categorical", None
 
