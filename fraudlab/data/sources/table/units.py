@@ -76,6 +76,15 @@ def settle(frame: pl.LazyFrame, name: str, given: TimeFormat, key: str) -> tuple
         return replace(given, unit="seconds"), [
             f"{key}={name} is read as seconds: {meant['seconds']}; data.time_unit changes it"
         ]
+    month, year = value.floor(), (value - value.floor()) * 10_000
+    written = month.is_between(1, 12) & year.round().is_between(1900, 2099) & ((year - year.round()).abs() < 1e-6)
+    if frame.select(written.all()).collect(engine="streaming").item():
+        number = f"CAST(ROUND({quoted(name)} * 10000) AS INT) + 1000000"
+        made = to_type("+data.derive.moment", f"STRPTIME('0' || CAST({number} AS VARCHAR), '%d%m%Y')")
+        raise UserError(
+            f"{key}={name}: numbers such as {least:07.4f} are a month without a day; derive its first day, {made} "
+            f"{key}=moment"
+        )
     raise Unclear(f"{key}={name}: the unit of numbers from {least} to {most} is not clear; {_would(meant)}")
 
 

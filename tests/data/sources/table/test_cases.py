@@ -148,6 +148,9 @@ RIGHT: dict[str, tuple[str | bytes, dict[str, Any], dict[str, list[Any]]]] = {
         "time": "t", "label_time": "k", "time_format": "%d/%m/%Y"}, {"k": [DAY(2024, 2, 5), DAY(2024, 2, 6)]}),
     "hours until labels became known": ("t,k,y\n1,30,0\n700,743,1\n", {
         "time": "t", "label_time": "k", "time_unit": "hours"}, {"k": [30 * 3600, 743 * 3600]}),
+    "months as numbers": ("m,y\n01.2018,0\n10.2019,1\n12.2020,1\n", {
+        "time": "t", "derive": {"t": "STRPTIME('0' || CAST(CAST(ROUND(m * 10000) AS INT) + 1000000 AS VARCHAR), '%d%m%Y')"}},
+        {"t": [DAY(2018, 1, 1), DAY(2019, 10, 1), DAY(2020, 12, 1)]}),
     "rows left out": ("t,y\n2024-01-02,0\n9999-12-31,1\n", {"time": "t", "where": "t < '2100'"}, {"t": [DAY(2024, 1, 2)]}),
 }  # fmt: skip
 
@@ -178,6 +181,8 @@ REFUSED: dict[str, tuple[str | bytes, dict[str, Any], str]] = {
         r"would leave frauds alone: .*data.genuine_values=\[…\], of \?, ok")),
     "credits and debits": ("a,y\n5.00 CR,0\n3.00 DR,1\n", {"amount": "a"}, "write all of them as -1234.5"),
     "months": ("t,y\nJan-24,0\nFeb-24,1\n", {"time": "t"}, r"a month without a day; .*STRPTIME\(.*%d %b-%y.* data.time=moment"),
+    "months with a dot": ("t,y\n01.2018,0\n12.2020,1\n", {"time": "t"}, (
+        r"such as 01.2018 are a month without a day; .*STRPTIME\(.*%d%m%Y.* data.time=moment")),
     "months in words": ("t,y\nJan 2018,0\nFeb 2018,1\n", {"time": "t"}, r"a month without a day; .*STRPTIME\(.*%d %b %Y.* data.time=moment"),
     "long months": ("t,y\nJanuary 2018,0\nMarch 2018,1\n", {"time": "t"}, r"a month without a day; .*STRPTIME\(.*%d %B %Y.* data.time=moment"),
     "dollars": ("a,y\n$1.50,0\n$2.50,1\n", {}, r"a looks like numbers \('\$1.50', .*data.currency=true, or .*categorical"),
