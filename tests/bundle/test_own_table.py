@@ -102,6 +102,24 @@ def test_a_bundle_without_the_words_takes_values_as_they_are(trained: tuple[Bund
     assert bundle.columns({"shop": "?", "age": -999}) == {"shop": "?", "age": -999}
 
 
+def test_a_first_row_without_numbers_is_scored_or_refused(trained: tuple[Bundle, Arrays], tmp_path: Path) -> None:
+    path, rows = tmp_path / "t.csv", "1,a,30,true,7,0,-1004\n2,b,31,true,8,3,-1001\n"
+    path.write_text(f"key,shop,age,flag,code,hour,later\n--,--,--,--,--,--,--\n{rows}")
+    assert score_file(trained[0], path, tmp_path / "scores.csv").collect()["key"].to_list() == [None, 1, 2]
+    path.write_text(f"key,shop,age,flag,code,hour,later\n,b,n.a.,true,,,\n{rows}")
+    with pytest.raises(UserError, match=r"row 1 has 'n.a.' in column age, which is not a number"):
+        score_file(trained[0], path, tmp_path / "scores.csv")
+
+
+def test_a_row_of_types_that_is_not_scored_is_told_with_its_number(
+    trained: tuple[Bundle, Arrays], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, types = tmp_path / "t.csv", "int64,object,float64,bool,int64,int64,int64"
+    path.write_text(f"key,shop,age,flag,code,hour,later\n{types}\n1,a,30,true,7,0,-1004\n2,b,31,true,8,3,-1001\n")
+    assert score_file(trained[0], path, tmp_path / "scores.csv").collect()["key"].to_list() == [1, 2]
+    assert any("left out, line 2, which has units, types" in line for line in caplog.messages)
+
+
 @pytest.mark.parametrize("name", ["t.parquet", "t.csv"])
 def test_whole_numbers_beyond_64_bits_are_scored_as_they_were_learnt(name: str, tmp_path: Path) -> None:
     large = [2**64 - 1, 12_345_678_901_234_567_890, 7]
