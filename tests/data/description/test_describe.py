@@ -2,17 +2,15 @@
 
 import datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
-from fraudlab import config
-from fraudlab.config import ColumnsFeaturesConfig, HistoryFeaturesConfig, TableConfig, composition
+from fraudlab.config import ColumnsFeaturesConfig, HistoryFeaturesConfig, TableConfig
 from fraudlab.data.description import clock
 from fraudlab.data.description import describe as describing
-from fraudlab.data.description.describe import Description, describe
+from fraudlab.data.description.describe import Description
 from fraudlab.data.description.label import meaning
 from fraudlab.data.description.written import experiment, name_of
 from fraudlab.data.prepared import prepared_table
@@ -21,24 +19,7 @@ from fraudlab.errors import UserError
 from fraudlab.features.history.proposal import proposal
 from tests.conftest import Command
 from tests.data.description.layouts import LAYOUTS
-
-
-def described(path: Path, **settings: Any) -> Description:
-    return describe(TableConfig(path=str(path), **{"label": "", **settings}), path.parent / ".cache")
-
-
-def composed(found: Description, folder: Path) -> Any:
-    """The settings of a training with what was written."""
-    (folder / "my" / "experiment").mkdir(parents=True, exist_ok=True)
-    (folder / "my" / "experiment" / "t.yaml").write_text(experiment(found, "train"))
-    words = ["experiment=t", "paths.output_dir=out", f"paths.data_dir={folder}/.cache"]
-    config.register()
-    made = composition.compose("train", words, str(folder / "my"))
-    return config.typed_settings("train", made, words, str(folder / "my"))
-
-
-def roles(found: Description) -> dict[str, str]:
-    return {facts.column.name: facts.column.role for facts in found.columns}
+from tests.support.described import composed, described, roles
 
 
 @pytest.fixture(scope="module")

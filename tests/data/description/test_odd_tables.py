@@ -1,6 +1,5 @@
 """``python -m fraudlab.describe`` on tables and settings that are not as most are."""
 
-import datetime
 import socket
 import stat
 import subprocess
@@ -16,30 +15,13 @@ import polars as pl
 import pytest
 import yaml
 
-from fraudlab.config import ColumnsFeaturesConfig
 from fraudlab.data.description import describe as describing
 from fraudlab.data.description.written import experiment, name_of
-from fraudlab.data.prepared import prepared_table
 from fraudlab.data.sources.table.database import fetched, without_password
 from fraudlab.errors import UserError
 from fraudlab.reporting.description import description_table, write_description_page
 from tests.conftest import Command
-from tests.data.description.test_describe import composed, described, roles
-
-ROWS = 400
-START = datetime.datetime(2024, 1, 1)
-
-
-def table(**columns: Any) -> pl.DataFrame:
-    """A row an hour or more, an amount, and what is given besides."""
-    draw = np.random.default_rng(0)
-    when = [f"{START + datetime.timedelta(hours=3 * n)}" for n in range(ROWS)]
-    own = {"amount": draw.gamma(2, 9, ROWS).round(2), "fraud": (draw.random(ROWS) < 0.2).astype(int)}
-    return pl.DataFrame({"paid_at": when, **own, **columns})
-
-
-def trains(found: Any, folder: Path) -> pl.DataFrame:
-    return prepared_table(composed(found, folder).data, ColumnsFeaturesConfig(), 0, folder / ".cache").source.collect()
+from tests.support.described import ROWS, composed, described, roles, table, trains
 
 
 def test_no_name_or_word_ends_a_comment(tmp_path: Path) -> None:

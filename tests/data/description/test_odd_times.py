@@ -11,8 +11,7 @@ from fraudlab.data.description import describe as describing
 from fraudlab.data.sources.table.time_format import TimeFormat
 from fraudlab.errors import UserError
 from fraudlab.reporting.description import description_table
-from tests.data.description.test_describe import described, roles
-from tests.data.description.test_odd_tables import ROWS, START, table, trains
+from tests.support.described import ROWS, START, described, roles, table, trains
 
 
 def test_a_quote_in_the_name_of_the_time(tmp_path: Path) -> None:
