@@ -133,7 +133,7 @@ def test_a_label_whose_place_several_transactions_have_marks_none(tmp_path: Path
     joined = labels.with_labels(records.scan(tmp_path), known).collect()
     assert joined.filter(pl.col("fraud").is_not_null())["request_id"].to_list() == ["one"]
     told = "\n".join(label_lines(tmp_path))
-    assert "2 by a request id and position that several transactions have" in told
+    assert "2 of a request id and position that several transactions share" in told
     assert "1 of transactions that the record lacks" in told
 
 
