@@ -46,9 +46,11 @@ def settle(
     given = bool(fraud)
     if not given:
         fraud, genuine = _of_itself(name, found, shown, genuine)
-    fraud, genuine = ([each for value in values for each in _written(value, found)] for values in (fraud, genuine))
-    if not genuine and {value.lower() for value in fraud} in ({"1"}, {"true"}):  # whatever the other words are
-        genuine = [value for value in found if value.lower() == ("0" if fraud[0] == "1" else "false")]
+    fraud, genuine = (
+        [*dict.fromkeys(each for value in values for each in _written(value, found))] for values in (fraud, genuine)
+    )
+    if not genuine and {_plain(value) for value in fraud} in ({"1"}, {"true"}):  # whatever the other words are
+        genuine = [value for value in found if _plain(value) == ("0" if _plain(fraud[0]) == "1" else "false")]
     absent = [*_absent(name, found, shown, {"fraud_values": fraud, "genuine_values": genuine})] if given else []
     if both := set(fraud) & set(genuine):
         raise UserError(
@@ -88,7 +90,7 @@ def _of_itself(
     name: str, found: dict[str, int], shown: str, genuine: Sequence[str]
 ) -> tuple[Sequence[str], Sequence[str]]:
     for yes, no in (("1", "0"), ("true", "false")):
-        spelled = {value: value.lower() for value in found}
+        spelled = {value: _plain(value) for value in found}
         if set(spelled.values()) <= {yes, no}:
             return (
                 [value for value, low in spelled.items() if low == yes] or [yes],
@@ -126,10 +128,15 @@ def _as_yaml(value: str, others: Mapping[str, str]) -> str:
     return f"; YAML reads {written} as {value.lower()}: write it in quotes" if written else ""
 
 
+def _plain(value: str) -> str:
+    """A word in small letters, and 0.0 and 1.0 as whole numbers."""
+    return value[0] if re.fullmatch(r"[01]\.0+", value) else value.lower()
+
+
 def _written(value: str, found: dict[str, int]) -> list[str]:
     """A word of the settings as the label has it: 1.0 is 1, and true is TRUE, in each way in which it is written."""
-    if value.lower() in ("true", "false"):
-        return [each for each in found if each.lower() == value.lower()] or [value]
+    if _plain(value) in ("true", "false", "0", "1"):
+        return [each for each in found if _plain(each) == _plain(value)] or [value]
     if value in found:
         return [value]
     try:

@@ -75,6 +75,13 @@ def test_all_spellings_of_true_are_frauds(unlabelled: str, settings: dict[str, A
     assert frame.select("row", "fraud").rows() == expected[: 5 if unlabelled == "genuine" else 4]
 
 
+def test_one_as_a_fraction_is_a_fraud_beside_other_words(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", {"fraud": ["1.0", "1", "0", "0.0", "x"]})
+    assert load(path, unlabelled="genuine").frame.collect()["fraud"].to_list() == [1, 1, 0, 0, 0]
+    frame = load(path, unlabelled="leave_out", fraud_values=["1"]).frame.collect()
+    assert frame["fraud"].to_list() == [1, 1, 0, 0]
+
+
 def test_words_in_another_case_are_not_taken_for_genuine(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", {"fraud": ["Yes", "YES", "yes", "No"]})
     with pytest.raises(UserError, match="the meaning of No, YES, yes is not given"):
