@@ -16,7 +16,7 @@ from fraudlab.monitoring import labels
 from tests.conftest import FORMAT_1, REPOSITORY
 from tests.page.gate import Gate
 from tests.support.commands import Commands
-from tests.support.server import KEY, Server
+from tests.support.server import KEY, Server, until
 
 EXAMPLES = REPOSITORY / "examples"
 BUNDLE = FORMAT_1 / "bundle_with_masks"
@@ -75,6 +75,7 @@ def test_a_client_asks_a_busy_server_again_and_tells_a_refusal(client: Client, s
         done = client("score", str(records), port=gate.port)
         assert done.returncode == 0, done.stderr
         assert gate.refused == 1
+        until(lambda: gate.scored)  # noted once the client has its answer
         assert len(gate.scored) == 3
     refused = client("score", str(records), key="no key")
     assert refused.returncode != 0
