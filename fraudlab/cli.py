@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 
 from fraudlab import config as schemas
 from fraudlab.config.composition import HYDRA_VERSION_BASE, REFUSALS, conf_dir, config_dir, explain, help_page, recipe
-from fraudlab.config.overrides import literal, to_type
+from fraudlab.config.overrides import key_of, literal, to_type
 from fraudlab.errors import UserError
 
 
@@ -156,7 +156,7 @@ def overrides(*groups: str) -> list[str]:
 
 
 def _of(groups: Sequence[str], given: Sequence[str]) -> list[str]:
-    return [word for word in given if word.lstrip("+~").split("=")[0].split(".")[0] in groups]
+    return [word for word in given if key_of(word).split(".")[0] in groups]
 
 
 def own_folder() -> list[str]:

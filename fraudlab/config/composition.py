@@ -29,7 +29,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from fraudlab.config.launcher import RayLauncher
-from fraudlab.config.overrides import literal, literal_text
+from fraudlab.config.overrides import key_of, literal, literal_text
 from fraudlab.config.renamed import GONE, RENAMED
 from fraudlab.errors import UserError
 
@@ -254,17 +254,17 @@ def _keys_meant(
     with initialized(config_dir):
         left = list(overrides)
         while not known:
-            left = [override for override in left if _key(override) not in refused]
+            left = [override for override in left if key_of(override) not in refused]
             try:
                 known = [*_keys(OmegaConf.to_container(hydra.compose(command, left)))]
             except REFUSALS as error:
                 more = [key for key in _refused([error, error.__cause__]) if key not in refused]
-                if not any(_key(override) in more for override in left):  # it stands in YAML, or is no key
+                if not any(key_of(override) in more for override in left):  # it stands in YAML, or is no key
                     known = [*_keys(OmegaConf.to_container(hydra.compose(command)))]
                 refused += more
         groups = GlobalHydra.instance().config_loader().list_groups("")
     elsewhere = _of_other_options(known)
-    of_a_run = "resume" not in known or any(_key(override) == "resume" for override in overrides)
+    of_a_run = "resume" not in known or any(key_of(override) == "resume" for override in overrides)
     for key in refused:
         place = key.replace("data.", "moved.", 1)
         if key in RENAMED:
@@ -303,10 +303,6 @@ def _nearest(
     if near or before:
         meant = " or ".join(f"{key}{elsewhere.get(key, '')}" for key in near)
         yield (before + (f"Did you mean {meant}?" if near else "")).strip()
-
-
-def _key(override: str) -> str:
-    return override.lstrip("+~").partition("=")[0]
 
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:

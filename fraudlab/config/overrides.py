@@ -9,6 +9,15 @@ _PLAIN = re.compile(r"([A-Za-z_/]|\.{1,2}/)[A-Za-z0-9_./-]*\Z")
 _WORDS = ("null", "true", "false", "nan", "inf")  # which Hydra takes for something else unless quoted
 
 
+def key_of(given: str) -> str:
+    """The key of an override.
+
+    >>> key_of("+data.derive.hour=EXTRACT(hour FROM day)")
+    'data.derive.hour'
+    """
+    return given.lstrip("+~").partition("=")[0]
+
+
 def override(key: str, value: Value) -> str:
     """``key=value``, where a text may hold an interpolation, ``${...}``, or be a list, ``[...]``."""
     return f"{key}={text(value)}"

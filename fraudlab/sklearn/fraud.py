@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 
 from fraudlab.api import compose
 from fraudlab.config import TrainConfig
+from fraudlab.config.overrides import key_of
 from fraudlab.data.batches import Batch
 from fraudlab.data.prepared import PreparedTable
 from fraudlab.data.sources.contract import Source
@@ -181,7 +182,7 @@ class FraudClassifier(ClassifierMixin, BaseEstimator):
         if any(word.startswith("seed=") for word in self.overrides):
             raise UserError("overrides name seed, which random_state sets; give random_state=<seed>")
         for word in self.overrides:
-            key = word.lstrip("+~").partition("=")[0]
+            key = key_of(word)
             if key.split(".")[0] in _OF_A_COMMAND or key == "features":
                 raise UserError(
                     f"overrides: {word} does nothing here: FraudClassifier has the table, its features and its "

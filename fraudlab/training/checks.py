@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from fraudlab.config import FitConfig, PretrainConfig, TrainConfig
+from fraudlab.config.overrides import key_of
 from fraudlab.config.plumbing import check_plumbing
 from fraudlab.data.splits.registry import SPLITS
 from fraudlab.errors import UserError
@@ -83,7 +84,7 @@ def _check_estimator(config: TrainConfig, part: ModelPart, given: Sequence[str])
         able = " or ".join(f"loss={name}" for name in LOSSES if LOSSES[name].for_estimators)
         raise UserError(f"model={config.model.name} learns by {able}, not by loss={config.loss.name}")
     for setting in given:
-        key = setting.lstrip("+~").split("=")[0]
+        key = key_of(setting)
         if key.split(".")[0] in part.unused and key != "trainer.enable_progress_bar":
             log.warning("%s has no effect: model=%s is not trained by Lightning", setting, config.model.name)
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 
 from fraudlab.config import FitConfig
+from fraudlab.config.overrides import key_of
 from fraudlab.errors import UserError
 from fraudlab.features.threads import cores
 from fraudlab.runs.data import located
@@ -53,7 +54,7 @@ def settings(config: Config, command: str, given: Sequence[str]) -> tuple[RunFol
     own = load_config(run.config_path, command)
     trainer = dict(own.trainer)
     for override in given:
-        key, _, _ = override.lstrip("+").partition("=")
+        key = key_of(override)
         if key.startswith("trainer."):
             name = key.removeprefix("trainer.")
             trainer[name] = config.trainer[name]
