@@ -1,8 +1,8 @@
 """Evidently's own judgement of windows, run by ``benchmarks.drift --peer-python`` with a Python that has evidently.
 
 ``python drift_evidently.py <reference.parquet> <window.parquet> ...`` prints a line of JSON for each window: the
-package's version, and each column's value by DataDriftPreset's default method, with its threshold. Columns of texts are
-categories, others are numbers; columns without any value in either file are left out, since evidently refuses them.
+package's version, and how many columns drifted by DataDriftPreset's defaults. Columns of texts are categories, others
+are numbers; columns without any value in either file are left out, since evidently refuses them.
 """
 
 import json
@@ -26,12 +26,7 @@ def main() -> None:
         sets = [Dataset.from_pandas(frame[names], data_definition=definition) for frame in (now, before)]
         found = Report([DataDriftPreset()]).run(*sets).dict()["metrics"]
         (drifted,) = (each["value"]["count"] for each in found if "drift_share" in each["config"])
-        columns = {
-            each["config"]["column"]: [float(each["value"]), each["config"]["method"], each["config"]["threshold"]]
-            for each in found
-            if "column" in each["config"]
-        }
-        print(json.dumps({"version": version("evidently"), "drifted": int(drifted), "columns": columns}), flush=True)
+        print(json.dumps({"version": version("evidently"), "drifted": int(drifted)}), flush=True)
 
 
 if __name__ == "__main__":
