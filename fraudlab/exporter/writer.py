@@ -249,8 +249,9 @@ def _write_input(trained: _Trained, folder: Path) -> list[dict[str, Any]]:
     write_json(folder / "schema.json", schema)
     made = {"settings": settings, "schema": table.schema.to_dict(), "plugins": FEATURES.plugins(settings["name"])}
     write_json(folder / "features.json", made)
-    for name, array in features.lookups(table.source).items():
-        (folder / "look_ups").mkdir(exist_ok=True)
+    if lookups := features.lookups(table.source):
+        (folder / "look_ups").mkdir()
+    for name, array in lookups.items():
         np.save(folder / "look_ups" / f"{name}.npy", array, allow_pickle=False)
     return records
 

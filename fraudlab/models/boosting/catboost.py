@@ -121,14 +121,9 @@ def _boosted(
     parameters = {
         "loss_function": "Logloss",
         "scale_pos_weight": fraud_weight,
-        "iterations": settings.n_estimators,
-        "learning_rate": settings.learning_rate,
-        "depth": settings.max_depth,
-        "l2_leaf_reg": settings.l2,
+        **{own: getattr(settings, key) for key, own in _NAMES.items()},
         "bootstrap_type": "MVS",  # rows with a large gradient first: docs/tables.md
-        "subsample": settings.subsample,
-        "rsm": settings.colsample,
-        "max_ctr_complexity": complexity,
+        _COMPLEXITY: complexity,
         "thread_count": settings.threads or -1,
         "random_seed": seed,
         "allow_writing_files": False,

@@ -29,10 +29,10 @@ class Focal(nn.Module):
 
     def forward(self, logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
         """Loss [] of ``logits``; the mean runs over rows, not over weights."""
-        log_p = -_cross_entropy(logits, label)
+        loss = _cross_entropy(logits, label)
         # Above 0, where a power below 1 has no slope: a row that is surely right would turn all weights to NaN.
-        wrong = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)
-        return _mean_over_rows(wrong**self.focusing * -log_p, label, weight, self.fraud_weight)
+        wrong = (-torch.expm1(-loss)).clamp_min(torch.finfo(loss.dtype).tiny)
+        return _mean_over_rows(wrong**self.focusing * loss, label, weight, self.fraud_weight)
 
 
 class ExpectedCost(nn.Module):

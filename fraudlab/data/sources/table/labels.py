@@ -16,6 +16,7 @@ from fraudlab.features.values import is_text
 
 _YAML = {"True": "Yes, On or true", "False": "No, Off or false"}
 _SHOWN = 20
+_OPPOSITE = {"1": "0", "true": "false"}  # words of fraud that need no setting, and those of none
 
 
 def settle(
@@ -49,8 +50,9 @@ def settle(
     fraud, genuine = (
         [*dict.fromkeys(each for value in values for each in _written(value, found))] for values in (fraud, genuine)
     )
-    if not genuine and {_plain(value) for value in fraud} in ({"1"}, {"true"}):  # whatever the other words are
-        genuine = [value for value in found if _plain(value) == ("0" if _plain(fraud[0]) == "1" else "false")]
+    opposite = {_OPPOSITE.get(_plain(value)) for value in fraud}
+    if not genuine and len(opposite) == 1:  # whatever the other words are
+        genuine = [value for value in found if _plain(value) in opposite]
     absent = [*_absent(name, found, shown, {"fraud_values": fraud, "genuine_values": genuine})] if given else []
     if both := set(fraud) & set(genuine):
         raise UserError(
@@ -89,7 +91,7 @@ def labelled(frame: pl.LazyFrame, config: TableConfig) -> tuple[pl.LazyFrame, pl
 def _of_itself(
     name: str, found: dict[str, int], shown: str, genuine: Sequence[str]
 ) -> tuple[Sequence[str], Sequence[str]]:
-    for yes, no in (("1", "0"), ("true", "false")):
+    for yes, no in _OPPOSITE.items():
         spelled = {value: _plain(value) for value in found}
         if set(spelled.values()) <= {yes, no}:
             return (
@@ -135,7 +137,7 @@ def _plain(value: str) -> str:
 
 def _written(value: str, found: dict[str, int]) -> list[str]:
     """A word of the settings as the label has it: 1.0 is 1, and true is TRUE, in each way in which it is written."""
-    if _plain(value) in ("true", "false", "0", "1"):
+    if _plain(value) in (*_OPPOSITE, *_OPPOSITE.values()):
         return [each for each in found if _plain(each) == _plain(value)] or [value]
     if value in found:
         return [value]

@@ -188,16 +188,19 @@ def _no_format(frame: pl.LazyFrame, name: str, values: pl.Series, key: str) -> s
 
 
 def _reads_months(values: pl.Series, form: str) -> bool:
-    years = ("1 " + values).str.to_date(f"%d {form}", strict=False).dt.year()
-    return years.null_count() == 0 and years.is_between(1900, 9999).all()
+    return _are_likely(("1 " + values).str.to_date(f"%d {form}", strict=False))
+
+
+def _are_likely(read: pl.Series) -> bool:
+    """Whether all were read, in years of four digits; %Y also reads those of two, as of the first century, and five."""
+    return read.null_count() == 0 and read.dt.year().is_between(1900, 9999).all()
 
 
 def fitting(values: pl.Series) -> Iterator[tuple[str, list[datetime]]]:
     """The formats that read all values, each with what it reads; formats without a year first."""
     for fmt in FORMATS:
         read = values.str.to_datetime(fmt, time_unit="us", strict=False)
-        # %Y also reads a year of two digits, as in the first century, and one of five.
-        if read.null_count() == 0 and len(read) and read.dt.year().is_between(1900, 9999).all():
+        if len(read) and _are_likely(read):
             yield fmt, read.dt.replace_time_zone(None).to_list()
 
 
